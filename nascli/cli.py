@@ -1,0 +1,459 @@
+"""The command line: each command parses, calls one function, and shows what came back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nascli import __version__
+from nascli.errors import NascliError
+
+if TYPE_CHECKING:
+    from nascli.pipeline.measuring import Where
+    from nascli.terminal import TerminalProgress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Turns domain errors into two lines and exit 1; anything else is a bug and may show a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NascliError as error:
+            if ctx.params.get("debug"):
+                raise
+            _stop(str(error), 1)
+        except KeyboardInterrupt:
+            _stop("interrupted; what was measured and evaluated is kept, run the same command to go on", 130)
+        except (OSError, MemoryError) as error:
+            if ctx.params.get("debug"):
+                raise
+            _stop(f"{type(error).__name__}: {error}", 1)
+
+
+def _stop(text: str, status: int) -> None:
+    first, _, rest = text.partition("\n")
+    click.echo(click.style("error: ", fg="red") + _printable(first), err=True)
+    if rest:
+        click.echo(_printable(rest), err=True)
+    sys.exit(status)
+
+
+def _printable(text: str) -> str:
+    # Names may come from files of others; control characters must not reach the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def _progress() -> TerminalProgress:
+    from rich.console import Console
+
+    from nascli.terminal import TerminalProgress
+
+    return TerminalProgress(Console(stderr=True))
+
+
+def _show_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2))
+
+
+def _table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    # Piped output must not be cut to 80 columns.
+    if not console.is_terminal:
+        console = Console(width=200)
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(row[index][:1].isdigit() for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(_printable(cell)) for cell in row))
+    console.print(table)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def place_options(function: F) -> F:
+    """The options that say where to measure."""
+    for option in (
+        click.option("--store", type=click.Path(path_type=Path), help="The store's file (default: shared)."),
+        click.option("--precision", default="fp32", show_default=True),
+        click.option(
+            "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads per operator."
+        ),
+        click.option("--batch", default=16, show_default=True, type=click.IntRange(1)),
+        click.option("--runtime", default="auto", show_default=True, help="Such as ort-cpu."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, or a card: nascli devices."),
+    ):
+        function = option(function)
+    return function
+
+
+def _where(device: str, runtime: str, batch: int, threads: int, precision: str, store: Path | None) -> Where:
+    from nascli.paths import default_store
+    from nascli.pipeline.measuring import Where
+
+    return Where(device, runtime, batch, threads, precision, store or default_store())
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nascli")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def main(debug: bool) -> None:
+    """Networks that fit a device: measure operators once, search under hard budgets, verify the winner.
+
+    \b
+    Example:
+      nascli search --constraint latency=8ms
+    """
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what runs here, and what to install for more.
+
+    \b
+    Example:
+      nascli doctor
+    """
+    from nascli.pipeline.doctor import examine
+
+    checks = examine()
+    if as_json:
+        _show_json(
+            [{"name": c.name, "works": c.works, "detail": c.detail, "advice": c.advice} for c in checks]
+        )
+        return
+    rows = [[c.name, "yes" if c.works else "no", c.detail, c.advice] for c in checks]
+    _table(["part", "works", "what", "to do"], rows)
+
+
+@main.command()
+@click.argument("name", required=False)
+@json_option
+def devices(name: str | None, as_json: bool) -> None:
+    """List devices: what is here, and the cards that have a profile.
+
+    \b
+    Example:
+      nascli devices titanxp
+    """
+    from nascli.pipeline.listing import describe_device, list_devices
+
+    if name is None:
+        known = list_devices()
+        if as_json:
+            _show_json(known)
+        else:
+            rows = [[d["key"], d["title"], "yes" if d["here"] else "no"] for d in known]
+            _table(["device", "title", "here"], rows)
+        return
+    facts = describe_device(name)
+    if as_json:
+        _show_json(facts)
+    else:
+        _table(["fact", "value"], [[key, str(value)] for key, value in facts.items()])
+
+
+@main.command()
+@click.argument("name", required=False)
+@json_option
+def spaces(name: str | None, as_json: bool) -> None:
+    """List search spaces, or show one in full.
+
+    \b
+    Example:
+      nascli spaces proxyless-small:resolution=32
+    """
+    from nascli.pipeline.listing import describe_space, list_spaces
+
+    if name is None:
+        known = list_spaces()
+        if as_json:
+            _show_json(known)
+        else:
+            _table(["space", "about"], [[s["name"], s["about"]] for s in known])
+        return
+    document = describe_space(name)
+    if as_json:
+        _show_json(document)
+        return
+    _table(
+        ["block", "input", "output", "candidates"],
+        [[b["name"], b["input"], b["output"], ", ".join(b["candidates"])] for b in document["blocks"]],
+        title=f"{document['spec']}: {document['size_text']} architectures, "
+        f"{document['macs_text']} MACs, {document['params_text']} parameters",
+    )
+
+
+@main.command()
+@click.argument("what")
+@json_option
+def count(what: str, as_json: bool) -> None:
+    """Count MACs, parameters and bytes of an architecture's file, or their range over a space.
+
+    \b
+    Example:
+      nascli count runs/first/architecture.json
+    """
+    from nascli.pipeline.listing import count_target
+
+    document = count_target(what)
+    if as_json:
+        _show_json(document["counts"])
+    else:
+        _table(["count", "value"], [[k, v] for k, v in document["shown"].items()], title=document["title"])
+
+
+@main.command()
+@click.option("--space", "spec", default="proxyless-small", show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Order of the measurements.")
+@place_options
+@json_option
+def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
+    """Measure the operators of a space that the store lacks.
+
+    Killed and run again, it goes on where it was.
+
+    \b
+    Example:
+      nascli profile --device cpu --space proxyless-small --batch 16
+    """
+    from nascli.pipeline.measuring import plan_space, profile_space
+    from nascli.profiles.protocol import Protocol
+    from nascli.spaces import load_space
+    from nascli.units import format_seconds
+
+    where, space, protocol = _where(**place), load_space(spec), Protocol()
+    plan = plan_space(space, where, protocol)
+    progress = _progress()
+    progress.message(
+        f"{space.spec} on {plan.setup.label}: {len(plan.operators)} distinct operators, "
+        f"{len(plan.operators) - len(plan.todo)} known, {len(plan.todo)} to measure "
+        f"({plan.partial} begun); about {format_seconds(plan.expected_seconds)}"
+    )
+    table = profile_space(space, where, protocol=protocol, seed=seed, progress=progress)
+    progress.finish()
+    document = {
+        "setup": table.setup.to_json(),
+        "operators": len(plan.operators),
+        "measured_now": len(plan.todo),
+        "unstable": [
+            operator.label
+            for operator in plan.operators
+            if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
+        ],
+        "table_digest": table.digest,
+    }
+    if as_json:
+        _show_json(document)
+        return
+    unstable = len(document["unstable"])
+    click.echo(
+        f"{len(plan.operators)} operators in {where.store}; {unstable} did not settle within "
+        f"{protocol.target:.0%} (nascli lut show lists their intervals)"
+    )
+
+
+@main.group()
+def lut() -> None:
+    """Look at latency tables."""
+
+
+@lut.command("list")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_list(store: Path | None, as_json: bool) -> None:
+    """List the tables of the store, one per setup.
+
+    \b
+    Example:
+      nascli lut list
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.listing import list_tables
+
+    tables = list_tables(store or default_store())
+    if as_json:
+        _show_json(tables)
+        return
+    keys = ["device", "runtime", "runtime_version", "precision", "batch", "threads", "operators"]
+    _table(keys, [[str(t[key]) for key in keys] for t in tables])
+
+
+@lut.command("show")
+@place_options
+@click.option("--networks", is_flag=True, help="Show whole networks too.")
+@json_option
+def lut_show(networks: bool, as_json: bool, **place: Any) -> None:
+    """Show the figures of one table, slowest first.
+
+    \b
+    Example:
+      nascli lut show --device cpu --batch 16
+    """
+    from nascli.pipeline.listing import show_table
+
+    rows = show_table(_where(**place), networks)
+    if as_json:
+        _show_json(rows)
+        return
+    keys = ["operator", "latency", "interval", "rounds", "macs"]
+    _table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+
+
+@main.command()
+@click.argument("architecture", type=click.Path(path_type=Path))
+@place_options
+@json_option
+def predict(architecture: Path, as_json: bool, **place: Any) -> None:
+    """Predict the latency of an architecture from the table.
+
+    \b
+    Example:
+      nascli predict --device cpu runs/first/architecture.json
+    """
+    from nascli.pipeline.predicting import predict_architecture
+    from nascli.units import format_seconds
+
+    document = predict_architecture(architecture, _where(**place))
+    if as_json:
+        _show_json(document)
+        return
+    rows = [
+        [
+            part["block"],
+            part["operator"],
+            format_seconds(part["seconds"]),
+            f"{part['share']:.1%}",
+            part["kind"],
+        ]
+        for part in document["parts"]
+    ]
+    _table(
+        ["block", "operator", "latency", "share", "kind"],
+        rows,
+        title=f"{format_seconds(document['latency_s'])}: {document['model']}",
+    )
+
+
+@main.command()
+@click.argument("architecture", type=click.Path(path_type=Path))
+@place_options
+@json_option
+def measure(architecture: Path, as_json: bool, **place: Any) -> None:
+    """Measure an architecture end to end.
+
+    \b
+    Example:
+      nascli measure --device cpu runs/first/architecture.json
+    """
+    from nascli.pipeline.measuring import measure_networks
+    from nascli.profiles.protocol import Protocol
+    from nascli.spaces import Architecture
+    from nascli.units import format_seconds
+
+    network = Architecture.load(architecture).network
+    progress = _progress()
+    (figure,) = measure_networks([network], _where(**place), protocol=Protocol(), seed=0, progress=progress)
+    progress.finish()
+    if as_json:
+        interval = [figure.low, figure.high]
+        _show_json({"measured_latency_s": figure.seconds, "interval_s": interval, "rounds": figure.rounds})
+        return
+    click.echo(
+        f"{format_seconds(figure.seconds)} [{format_seconds(figure.low)}, {format_seconds(figure.high)}] "
+        f"at 95 %, {figure.rounds} rounds"
+    )
+
+
+@main.command()
+@click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
+@click.option("--algorithm", default="spos", show_default=True)
+@click.option("--space", "spec", default="proxyless-small", show_default=True)
+@click.option("--data", default="digits", show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")
+@click.option("--population", default=20, show_default=True, type=click.IntRange(2))
+@click.option("--generations", default=6, show_default=True, type=click.IntRange(1))
+@click.option("--supernet-epochs", default=14, show_default=True, type=click.IntRange(1))
+@click.option("--retrain-epochs", default=8, show_default=True, type=click.IntRange(1))
+@place_options
+@json_option
+def search(
+    constraints: tuple[str, ...],
+    algorithm: str,
+    spec: str,
+    data: str,
+    seed: int,
+    out: Path | None,
+    population: int,
+    generations: int,
+    supernet_epochs: int,
+    retrain_epochs: int,
+    as_json: bool,
+    **place: Any,
+) -> None:
+    """Find the most accurate network within a budget, and verify it on the device.
+
+    Profiles what is missing first. Killed and run again, it goes on where it was.
+
+    \b
+    Example:
+      nascli search --constraint latency=8ms --constraint "macs<=30M"
+    """
+    from nascli.pipeline.settings import Effort, SearchSettings, default_out
+    from nascli.search.spos import Evolution
+
+    effort = Effort(supernet_epochs, retrain_epochs, Evolution(population, generations))
+    settings = SearchSettings(spec, data, constraints, _where(**place), algorithm, seed, effort)
+    settings.parsed_constraints()
+    from nascli.pipeline.reporting import result_lines, write_report
+    from nascli.pipeline.searching import run_search
+
+    folder = out or default_out(settings)
+    progress = _progress()
+    result = run_search(settings, folder, progress)
+    progress.finish()
+    page = write_report(folder)
+    if as_json:
+        _show_json(result)
+        return
+    lines = result_lines(result)
+    _table(lines[0], lines[1:])
+    click.echo(f"report: {page}\nnetwork: {folder / 'model.onnx'}, {folder / 'architecture.json'}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@json_option
+def report(run: Path, as_json: bool) -> None:
+    """Write the report of a finished run: one HTML file that opens offline.
+
+    \b
+    Example:
+      nascli report runs/first
+    """
+    from nascli.pipeline.reporting import write_report
+
+    page = write_report(run)
+    if as_json:
+        _show_json({"report": str(page)})
+    else:
+        click.echo(str(page))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Costs as chains: cost(a) = offset + sum_l u[l, a_l] (+ join terms of multi-branch layers).
+
+Whole populations are scored at once, and because the cost is a chain the set of architectures within a
+budget can be computed with exactly (`nascli.costmodel.feasible`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.errors import ConstraintError
+from nascli.spaces.space import Codes, Space
+from nascli.units import Dimension, format_bytes, format_count, format_seconds
+
+Array = npt.NDArray[np.float64]
+Kind = Literal["counted", "measured", "calibrated", "predicted", "imported"]
+
+
+@dataclass(frozen=True)
+class ChainCost:
+    """A cost that is a sum over layers.
+
+    Attributes:
+        name: 'latency', 'macs', 'params', ...
+        dimension: decides how figures are parsed and printed.
+        offset: what every architecture costs, in SI units.
+        unary: per layer, `(candidates,)` the cost of each candidate.
+        joins: per layer of a multi-branch space, `(most + 1,)` the cost of joining that many branches.
+        kind: where the figures come from.
+        device: the device's key, for a latency.
+    """
+
+    name: str
+    dimension: Dimension
+    offset: float
+    unary: tuple[Array, ...]
+    joins: tuple[Array, ...] | None = None
+    kind: Kind = "counted"
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        for index, values in enumerate(self.unary):
+            if not np.all(np.isfinite(values)):
+                raise ConstraintError(f"{self.name} of layer {index} is not finite: {values}")
+
+    @cached_property
+    def _padded(self) -> Array:
+        width = max(len(values) for values in self.unary)
+        padded = np.zeros((len(self.unary), width))
+        for row, values in zip(padded, self.unary, strict=True):
+            row[: len(values)] = values
+        return padded
+
+    def __call__(self, codes: Codes) -> Array:
+        """Cost of each architecture.
+
+        Args:
+            codes: `(n, layers)` integers, valid in the space.
+
+        Returns:
+            `(n,)` in SI units (seconds, bytes, or plain counts).
+        """
+        if self.joins is not None:
+            return self._multi_branch(codes, self.joins)
+        total = np.full(len(codes), self.offset)
+        for layer, row in enumerate(self._padded):
+            total += row[codes[:, layer]]
+        return total
+
+    def _multi_branch(self, codes: Codes, joins: tuple[Array, ...]) -> Array:
+        total = np.full(len(codes), self.offset)
+        for layer, (values, join) in enumerate(zip(self.unary, joins, strict=True)):
+            bits = _bits(codes[:, layer], len(values))
+            total += bits @ values + join[bits.sum(axis=1).astype(np.intp)]
+        return total
+
+    @property
+    def least(self) -> float:
+        """The lowest cost of any single-path architecture."""
+        return self.offset + sum(float(values.min()) for values in self.unary)
+
+    @property
+    def most(self) -> float:
+        """The highest cost of any single-path architecture."""
+        return self.offset + sum(float(values.max()) for values in self.unary)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole cost as a document, exact to the last bit."""
+        joins = None if self.joins is None else [values.tolist() for values in self.joins]
+        return {
+            "name": self.name,
+            "dimension": self.dimension,
+            "offset": self.offset,
+            "unary": [values.tolist() for values in self.unary],
+            "joins": joins,
+            "kind": self.kind,
+            "device": self.device,
+        }
+
+    @staticmethod
+    def from_json(document: dict[str, Any]) -> ChainCost:
+        """Read a document back."""
+        joins = document["joins"]
+        return ChainCost(
+            name=document["name"],
+            dimension=document["dimension"],
+            offset=float(document["offset"]),
+            unary=tuple(np.asarray(values, dtype=float) for values in document["unary"]),
+            joins=None if joins is None else tuple(np.asarray(values, dtype=float) for values in joins),
+            kind=document["kind"],
+            device=document["device"],
+        )
+
+    def format(self, value: float) -> str:
+        """Print a value of this cost in its unit."""
+        return format_cost(value, self.dimension)
+
+
+def _bits(codes: npt.NDArray[Any], width: int) -> Array:
+    return ((codes[:, None] >> np.arange(width)) & 1).astype(np.float64)
+
+
+def format_cost(value: float, dimension: Dimension) -> str:
+    """Print a cost in the unit of its dimension."""
+    match dimension:
+        case "time":
+            return format_seconds(value)
+        case "bytes":
+            return format_bytes(value)
+        case "count":
+            return format_count(value)
+
+
+def require_single_path(space: Space, what: str) -> None:
+    """Refuse a multi-branch space where only single paths are understood."""
+    if space.multi_branch:
+        raise ConstraintError(f"{what} needs a single-path space; {space.name} is multi-branch")

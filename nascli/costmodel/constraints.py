@@ -1,0 +1,113 @@
+"""The constraint language: ``latency=8ms``, ``macs<=330M``, ``300M<=macs<=350M``, ``latency@cpu<=30ms``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nascli.costmodel.chain import format_cost
+from nascli.errors import ConstraintError, UnitError, UnknownNameError
+from nascli.units import Dimension, parse_quantity
+
+DIMENSIONS: dict[str, Dimension] = {
+    "latency": "time",
+    "macs": "count",
+    "params": "count",
+    "weight_bytes": "bytes",
+    "bitops": "count",
+}
+_ALIASES = {"memory": "weight_bytes", "flops": "macs"}
+_NAME = r"([A-Za-z_]+)(?:@([A-Za-z0-9._:-]+))?"
+_SIMPLE = re.compile(rf"^\s*{_NAME}\s*(<=|>=|=)\s*([^<>=]+)$")
+_WINDOW = re.compile(rf"^\s*([^<>=]+)<=\s*{_NAME}\s*<=\s*([^<>=]+)$")
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A window that a cost must lie in, ends included.
+
+    Attributes:
+        name: the cost's name.
+        low: lower end in SI units, or -inf.
+        high: upper end in SI units, or inf.
+        device: a device's name where one was given.
+    """
+
+    name: str
+    low: float
+    high: float
+    device: str | None = None
+
+    @property
+    def dimension(self) -> Dimension:
+        """Decides units."""
+        return DIMENSIONS[self.name]
+
+    def __str__(self) -> str:
+        name = self.name if self.device is None else f"{self.name}@{self.device}"
+        low = "" if self.low == -math.inf else f"{format_cost(self.low, self.dimension)} <= "
+        high = "" if self.high == math.inf else f" <= {format_cost(self.high, self.dimension)}"
+        return f"{low}{name}{high}"
+
+
+def parse_constraint(text: str) -> Constraint:
+    """Read one constraint. ``=`` means at most, since a budget is an upper bound.
+
+    Raises:
+        ConstraintError: not a constraint, or an empty window.
+        UnitError: a quantity without its unit.
+        UnknownNameError: a cost that nobody knows.
+    """
+    if len(text) > _LONGEST:
+        raise ConstraintError(f"a constraint has at most {_LONGEST} characters, got {len(text)}")
+    window = _WINDOW.match(text)
+    simple = _SIMPLE.match(text)
+    if window is not None:
+        below, name, device, above = window.groups()
+    elif simple is not None:
+        name, device, relation, value = simple.groups()
+        below, above = (value, None) if relation == ">=" else (None, value)
+    else:
+        raise ConstraintError(
+            f"{text!r} is not a constraint; write latency=8ms, macs<=330M or 300M<=macs<=350M."
+        )
+    name = _ALIASES.get(name, name)
+    if name not in DIMENSIONS:
+        raise UnknownNameError("cost", name, sorted(DIMENSIONS))
+    low = -math.inf if below is None else _bound(text, below, name)
+    high = math.inf if above is None else _bound(text, above, name)
+    if low > high:
+        raise ConstraintError(f"{text!r} is empty: its lower end lies above its upper end.")
+    return Constraint(name, low, high, device)
+
+
+def _bound(text: str, value: str, name: str) -> float:
+    try:
+        bound = parse_quantity(value, DIMENSIONS[name])
+    except UnitError as error:
+        raise UnitError(f"constraint {text.strip()!r}: {error.message}", error.hint) from error
+    if bound <= 0:
+        raise ConstraintError(f"{text!r}: a bound must be above 0.")
+    return bound
+
+
+def parse_constraints(texts: Sequence[str]) -> tuple[Constraint, ...]:
+    """Read several constraints; those on one cost are intersected.
+
+    Raises:
+        ConstraintError: two that contradict each other.
+    """
+    merged: dict[tuple[str, str | None], Constraint] = {}
+    for text in texts:
+        new = parse_constraint(text)
+        key = (new.name, new.device)
+        old = merged.get(key)
+        if old is not None:
+            new = Constraint(new.name, max(old.low, new.low), min(old.high, new.high), new.device)
+            if new.low > new.high:
+                raise ConstraintError(f"contradictory constraints: {old} and {text.strip()}.")
+        merged[key] = new
+    return tuple(merged.values())

@@ -1,0 +1,83 @@
+"""Cost models of a space: exact counts, and latency from a measured table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nascli.costmodel.chain import ChainCost
+from nascli.errors import ConstraintError
+from nascli.lut import LatencyTable
+from nascli.spaces.counts import Counts, count
+from nascli.spaces.operators import Operator
+from nascli.spaces.space import Space
+from nascli.units import Dimension
+
+_COUNTED: dict[str, tuple[Dimension, Callable[[Counts], int]]] = {
+    "macs": ("count", lambda c: c.macs),
+    "params": ("count", lambda c: c.params),
+    "weight_bytes": ("bytes", lambda c: c.weight_bytes),
+    "bitops": ("count", lambda c: c.bitops),
+}
+
+
+def counted_names() -> list[str]:
+    """Names of the costs that are counted on paper."""
+    return list(_COUNTED)
+
+
+def _joins(space: Space) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...] | None:
+    if not space.multi_branch:
+        return None
+    return tuple(np.zeros(layer.most + 1) for layer in space.layers)
+
+
+def counted(space: Space, name: str) -> ChainCost:
+    """MACs, parameters, bytes of weights, or BitOps of a space's architectures.
+
+    Raises:
+        ConstraintError: a name that is not counted.
+    """
+    if name not in _COUNTED:
+        raise ConstraintError(f"{name!r} is not counted; known are {', '.join(_COUNTED)}")
+    dimension, read = _COUNTED[name]
+
+    def cost(operator: Operator) -> float:
+        return float(read(count(operator.program)))
+
+    return ChainCost(
+        name=name,
+        dimension=dimension,
+        offset=sum(cost(operator) for _, operator in space.fixed),
+        unary=tuple(np.array([cost(c) for c in layer.candidates]) for layer in space.layers),
+        joins=_joins(space),
+    )
+
+
+def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
+    """Latency as the sum of a table's stand-alone operator times, in seconds per batch.
+
+    Raises:
+        MissingMeasurementsError: naming the operators that the table lacks, and `command`.
+        ConstraintError: a multi-branch space, whose joins a table of single operators does not have.
+    """
+    if space.multi_branch:
+        raise ConstraintError(
+            f"{space.name} is multi-branch: a sum of single operators leaves out what joining them costs."
+        )
+    table.require(space.operators(), command)
+
+    def cost(operator: Operator) -> float:
+        figure = table.lookup(operator.program)
+        assert figure is not None
+        return figure.seconds
+
+    return ChainCost(
+        name="latency",
+        dimension="time",
+        offset=sum(cost(operator) for _, operator in space.fixed),
+        unary=tuple(np.array([cost(c) for c in layer.candidates]) for layer in space.layers),
+        kind="measured",
+        device=table.setup.device,
+    )

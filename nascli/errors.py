@@ -1,0 +1,99 @@
+"""What can go wrong, said to the user: the rule, the values, and the way out.
+
+Every error that a user can cause derives from `NascliError`; the command line prints it in one or two
+lines and exits with 1. Anything else that escapes is a bug in nascli.
+"""
+
+from __future__ import annotations
+
+
+class NascliError(Exception):
+    """A domain error. Its text states the rule and the values; `hint` says what to do about it."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+class UnitError(NascliError):
+    """A quantity that lacks its unit, or has the wrong one."""
+
+
+class SpaceError(NascliError):
+    """An operator, layer, space or space file that breaks a rule of its own."""
+
+
+class ArchitectureError(NascliError):
+    """Codes or an architecture file that do not belong to the space."""
+
+
+class UnknownNameError(NascliError):
+    """A name that is not in a registry; the text lists what is."""
+
+    def __init__(self, kind: str, name: str, known: list[str], hint: str | None = None) -> None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, known, n=1)
+        guess = f" Did you mean {close[0]}?" if close else ""
+        listing = ", ".join(known) if known else "none"
+        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {listing}.", hint)
+
+
+class DeviceError(NascliError):
+    """A device that is not here, or that failed while it was used."""
+
+
+class RuntimeUnavailableError(NascliError):
+    """A runtime whose packages or drivers are missing."""
+
+
+class StoreError(NascliError):
+    """A store that cannot be opened, read or written."""
+
+
+class MissingMeasurementsError(NascliError):
+    """A table lacks operators that a cost model needs."""
+
+    def __init__(self, missing: list[str], total: int, setup: str, command: str) -> None:
+        self.missing = missing
+        shown = "; ".join(missing[:5]) + (f"; and {len(missing) - 5} more" if len(missing) > 5 else "")
+        super().__init__(
+            f"{len(missing)} of {total} operators have no latency for {setup}: {shown}.",
+            f"Measure them: {command}",
+        )
+
+
+class ConstraintError(NascliError):
+    """A constraint that cannot be read, or that contradicts another."""
+
+
+class InfeasibleError(NascliError):
+    """A budget that no architecture of the space meets."""
+
+
+class DataError(NascliError):
+    """A data set that is missing, damaged, or does not fit the space."""
+
+
+class TrainingError(NascliError):
+    """Training that cannot go on, such as a loss that is not finite."""
+
+
+class CheckpointError(NascliError):
+    """A checkpoint that is damaged or belongs to something else."""
+
+
+class RunError(NascliError):
+    """A run folder that exists, is in use, or was made with other settings."""
+
+
+def missing_package(package: str, extra: str, purpose: str) -> NascliError:
+    """The error for an optional dependency that is not installed."""
+    return RuntimeUnavailableError(
+        f"{purpose} needs the package {package}, which is not installed.",
+        f"Install it: pip install 'nascli[{extra}]'",
+    )

@@ -1,0 +1,64 @@
+"""What identifies a measurement: the operator's program, and the setup it ran in."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+
+from nascli.errors import StoreError
+from nascli.spaces.primitives import Program
+
+
+@lru_cache(maxsize=65536)
+def _digest(canonical: str) -> str:
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def program_key(program: Program) -> str:
+    """The key of an operator or network: a digest of its program, so equal programs share a row."""
+    return _digest(program.canonical)
+
+
+@dataclass(frozen=True, order=True)
+class Setup:
+    """Everything besides the operator that a latency depends on. Figures of two setups never mix.
+
+    Attributes:
+        device: the device's full key, with the model in it.
+        runtime: such as 'ort-cpu'.
+        runtime_version: as the runtime gives it.
+        precision: 'fp32', ...
+        batch: samples per run.
+        threads: threads inside one operator.
+    """
+
+    device: str
+    runtime: str
+    runtime_version: str
+    precision: str
+    batch: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "threads"):
+            if getattr(self, name) < 1:
+                raise StoreError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def label(self) -> str:
+        """For people: ``cpu-..., ort-cpu 1.32.0, fp32, batch 16, 1 thread``."""
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return (
+            f"{self.device}, {self.runtime} {self.runtime_version}, {self.precision}, "
+            f"batch {self.batch}, {threads}"
+        )
+
+    def to_json(self) -> dict[str, str | int]:
+        """The fields as a document."""
+        return asdict(self)
+
+    def differences(self, other: Setup) -> list[str]:
+        """Which fields differ, with both values."""
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return [f"{name}: {mine} against {theirs}" for name, mine, theirs in pairs if mine != theirs]

@@ -1,0 +1,96 @@
+"""From raw samples to a figure: each statistic is derived, nothing derived is stored.
+
+A sample is one burst of runs of one operator, with the anchor model timed right beside it. The figure is
+the median over rounds of (low quantile of the burst / anchor), times the anchor's reference time: what
+slows the whole machine slows the anchor too, and cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LOW_QUANTILE = 0.2
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One burst of one operator in one round.
+
+    Attributes:
+        round: which interleaved round it was taken in.
+        seconds: `(runs,)` seconds of each run.
+        anchor: seconds of the anchor model beside this burst.
+        taken_at: seconds since the epoch.
+    """
+
+    round: int
+    seconds: Array
+    anchor: float
+    taken_at: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A latency and how sure it is.
+
+    Attributes:
+        seconds: the drift-corrected figure.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        rounds: number of rounds behind it.
+        kind: 'measured', or for a program that computes nothing 'empty'.
+    """
+
+    seconds: float
+    low: float
+    high: float
+    rounds: int
+    kind: str = "measured"
+
+    @property
+    def relative_width(self) -> float:
+        """Half the interval's width over the figure."""
+        return (self.high - self.low) / 2 / self.seconds if self.seconds > 0 else 0.0
+
+
+EMPTY = Estimate(0.0, 0.0, 0.0, 0, "empty")
+
+
+def low_quantile(seconds: npt.ArrayLike) -> float:
+    """The 20th percentile: robust against interruptions, which only ever add time."""
+    return float(np.quantile(np.asarray(seconds, dtype=float), LOW_QUANTILE))
+
+
+def reference_anchor(anchors: npt.ArrayLike) -> float:
+    """The anchor's time on the undisturbed machine, from all its timings in a setup."""
+    return low_quantile(anchors)
+
+
+def estimate(samples: Sequence[Sample], reference: float) -> Estimate:
+    """The figure of one operator.
+
+    Args:
+        samples: its bursts, one per round, at least one.
+        reference: the anchor's reference time in seconds.
+
+    Returns:
+        the figure with a 95 % interval from the spread of the rounds' ratios: the median's standard error
+        is 1.2533 times the mean's, with the spread taken from the median absolute deviation.
+    """
+    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
+    centre = float(np.median(ratios))
+    if len(ratios) < 3:
+        return Estimate(centre * reference, 0.0, float("inf"), len(ratios))
+    spread = 1.4826 * float(np.median(np.abs(ratios - centre)))
+    half = 1.96 * 1.2533 * spread / float(np.sqrt(len(ratios)))
+    return Estimate(
+        centre * reference,
+        max(0.0, centre - half) * reference,
+        (centre + half) * reference,
+        len(ratios),
+    )

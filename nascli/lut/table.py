@@ -1,0 +1,96 @@
+"""A table: the figures of one setup, derived from the store's samples."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from nascli.errors import MissingMeasurementsError
+from nascli.lut.keys import Setup, program_key
+from nascli.lut.statistics import EMPTY, Estimate, estimate, reference_anchor
+from nascli.lut.store import Store
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Program
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Latency of operators in one setup.
+
+    Attributes:
+        setup: device, runtime, version, precision, batch, threads.
+        estimates: figure by operator key.
+        labels: label, MACs and parameters by operator key.
+    """
+
+    setup: Setup
+    estimates: dict[str, Estimate]
+    labels: dict[str, tuple[str, int, int]]
+
+    @staticmethod
+    def read(store: Store, setup: Setup) -> LatencyTable:
+        """Derive the table of a setup from all its samples."""
+        samples = store.samples(setup)
+        if not samples:
+            return LatencyTable(setup, {}, {})
+        reference = reference_anchor([s.anchor for rows in samples.values() for s in rows])
+        estimates = {key: estimate(rows, reference) for key, rows in samples.items()}
+        return LatencyTable(setup, estimates, store.labels())
+
+    def lookup(self, program: Program) -> Estimate | None:
+        """The figure of a program; None if it was never measured. A program without nodes costs 0."""
+        return EMPTY if program.output == 0 else self.estimates.get(program_key(program))
+
+    def missing(self, operators: Iterable[Operator]) -> list[Operator]:
+        """Which operators the table lacks, each program once."""
+        lacking = {
+            program_key(operator.program): operator
+            for operator in operators
+            if self.lookup(operator.program) is None
+        }
+        return list(lacking.values())
+
+    def require(self, operators: Iterable[Operator], command: str) -> None:
+        """Refuse to go on where operators are missing.
+
+        Raises:
+            MissingMeasurementsError: naming them and the command that measures them.
+        """
+        wanted = list(operators)
+        missing = self.missing(wanted)
+        if missing:
+            names = [operator.label for operator in missing]
+            raise MissingMeasurementsError(names, len(wanted), self.setup.label, command)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of setup and figures: two searches with one digest saw the same table."""
+        lines = [self.setup.label, *(f"{k} {e.seconds!r}" for k, e in sorted(self.estimates.items()))]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per operator: label, seconds, interval, rounds, MACs, parameters."""
+        import pandas as pd
+
+        rows = [
+            {
+                "key": key,
+                "operator": self.labels[key][0] if key in self.labels else key,
+                "seconds": figure.seconds,
+                "low": figure.low,
+                "high": figure.high,
+                "rounds": figure.rounds,
+                "kind": figure.kind,
+                "macs": self.labels[key][1] if key in self.labels else None,
+                "params": self.labels[key][2] if key in self.labels else None,
+            }
+            for key, figure in self.estimates.items()
+        ]
+        columns = ["key", "operator", "seconds", "low", "high", "rounds", "kind", "macs", "params"]
+        return pd.DataFrame(rows, columns=columns).sort_values("operator", ignore_index=True)

@@ -1,0 +1,144 @@
+"""What is known: devices, spaces, tables; as documents that a command prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nascli.costmodel import ChainCost, counted
+from nascli.errors import StoreError
+from nascli.lut import LatencyTable, Store
+from nascli.pipeline.measuring import Where
+from nascli.profiles.devices import find_device, profiles, this_cpu
+from nascli.spaces import Architecture, load_space, space_names
+from nascli.spaces.catalog import summary
+from nascli.spaces.space import Layer
+from nascli.units import format_big_integer, format_bytes, format_count, format_seconds
+
+
+def list_devices() -> list[dict[str, Any]]:
+    """Every device with a profile, and this CPU."""
+    cpu = this_cpu()
+    here = [{"key": "cpu", "title": f"{cpu.title} ({cpu.key})", "here": True}]
+    return here + [{"key": key, "title": p.title, "here": False} for key, p in profiles().items()]
+
+
+def describe_device(name: str) -> dict[str, Any]:
+    """The facts of one device.
+
+    Raises:
+        UnknownNameError: nobody knows it.
+    """
+    known = profiles()
+    if name in known:
+        facts = asdict(known[name])
+        facts["peak"] = dict(known[name].peak)
+        return facts
+    device = find_device(name)
+    return {"key": device.key, "title": device.title, **dict(device.facts)}
+
+
+def list_spaces() -> list[dict[str, str]]:
+    """Every space with a line about it."""
+    return [{"name": name, "about": summary(name)} for name in space_names()]
+
+
+def _range(cost: ChainCost) -> str:
+    return f"{format_count(cost.least)} to {format_count(cost.most)}"
+
+
+def describe_space(spec: str) -> dict[str, Any]:
+    """Macro-architecture, candidates, exact size, and range of counts of a space."""
+    space = load_space(spec)
+    macs, params = counted(space, "macs"), counted(space, "params")
+    blocks = []
+    for block in space.blocks:
+        if isinstance(block, Layer):
+            names = [candidate.short for candidate in block.candidates]
+            blocks.append(_block(block.name, str(block.input), str(block.output), names))
+        else:
+            name, operator = block
+            blocks.append(_block(name, str(operator.input), str(operator.output), [operator.short]))
+    return {
+        "spec": space.spec,
+        "parameters": dict(space.parameters),
+        "size": str(space.size),
+        "size_text": format_big_integer(space.size),
+        "layers": len(space.layers),
+        "distinct_operators": len(space.operators()),
+        "macs": [round(macs.least), round(macs.most)],
+        "macs_text": _range(macs),
+        "params": [round(params.least), round(params.most)],
+        "params_text": _range(params),
+        "blocks": blocks,
+    }
+
+
+def _block(name: str, taken: str, given: str, candidates: list[str]) -> dict[str, Any]:
+    return {"name": name, "input": taken, "output": given, "candidates": candidates}
+
+
+def count_target(what: str) -> dict[str, Any]:
+    """Counts of an architecture's file, or the ranges of a space."""
+    if what.endswith(".json"):
+        architecture = Architecture.load(Path(what))
+        counts = architecture.network.counts
+        shown = {
+            "MACs": format_count(counts.macs),
+            "params": format_count(counts.params),
+            "weights": format_bytes(counts.weight_bytes),
+            "peak activations (batch 1)": format_bytes(counts.peak_bytes),
+        }
+        title = f"{architecture.name} of {architecture.space.spec}"
+        return {"title": title, "counts": asdict(counts), "shown": shown}
+    space = load_space(what)
+    costs = {name: counted(space, name) for name in ("macs", "params", "weight_bytes")}
+    return {
+        "title": f"range over {space.spec}",
+        "counts": {name: [round(cost.least), round(cost.most)] for name, cost in costs.items()},
+        "shown": {name: f"{c.format(c.least)} to {c.format(c.most)}" for name, c in costs.items()},
+    }
+
+
+def list_tables(path: Path) -> list[dict[str, Any]]:
+    """Every setup of a store.
+
+    Raises:
+        StoreError: no store there.
+    """
+    if not path.exists():
+        raise StoreError(f"there is no store at {path} yet.", "Make one: nascli profile --device cpu")
+    with Store(path) as store:
+        return [{**setup.to_json(), "operators": n, "facts": facts} for setup, facts, n in store.setups()]
+
+
+def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
+    """The figures of one table, slowest first.
+
+    Raises:
+        StoreError: nothing was measured there.
+    """
+    setup = where.target().setup()
+    with Store(where.store) as store:
+        table = LatencyTable.read(store, setup)
+    frame = table.to_pandas()
+    if not networks:
+        frame = frame[~frame["operator"].str.startswith("network ")]
+    if frame.empty:
+        raise StoreError(
+            f"nothing was measured for {setup.label}.", f"Measure: nascli profile {where.command}"
+        )
+    rows = frame.sort_values("seconds", ascending=False).to_dict("records")
+    return [{**{str(k): v for k, v in row.items()}, "shown": _shown(row)} for row in rows]
+
+
+def _shown(row: Any) -> dict[str, str]:
+    half = (row["high"] - row["low"]) / 2 / row["seconds"]
+    return {
+        "operator": row["operator"],
+        "latency": format_seconds(row["seconds"]),
+        "interval": f"±{half:.1%}",
+        "rounds": str(row["rounds"]),
+        "macs": format_count(row["macs"]),
+    }

@@ -1,0 +1,114 @@
+"""A run's folder: one run at a time, one set of settings for good."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nascli.errors import RunError
+
+_SETTINGS = "settings.json"
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file as one step.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(document, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write {path}: {error.strerror}.", "Free some space and run the same command again."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON file of the run, or None if it was not written yet.
+
+    Raises:
+        RunError: damaged.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove the run's folder to start anew.") from error
+    if not isinstance(document, dict):
+        raise RunError(f"{path} is damaged: not an object.", "Remove the run's folder to start anew.")
+    return document
+
+
+class RunFolder:
+    """Holds a run's folder while it is worked on."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        self.path = path
+        self._settings = json.loads(json.dumps(dict(settings)))
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(
+                f"another process is working in {self.path}.", "Wait for it, or choose another --out."
+            ) from error
+        except OSError as error:
+            raise RunError(
+                f"cannot use the folder {self.path}: {error.strerror}.",
+                "Choose a folder that can be written with --out.",
+            ) from error
+        try:
+            self._claim()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def _claim(self) -> None:
+        kept = read_json(self.path / _SETTINGS)
+        if kept is None:
+            others = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
+            if others:
+                raise RunError(
+                    f"the folder {self.path} exists and is not a run: it holds {', '.join(others[:3])}.",
+                    "Choose another --out.",
+                )
+            write_json(self.path / _SETTINGS, self._settings)
+        elif kept != self._settings:
+            keys = sorted(set(kept) | set(self._settings))
+            differing = [
+                f"{key} was {kept.get(key)!r} and is now {self._settings.get(key)!r}"
+                for key in keys
+                if kept.get(key) != self._settings.get(key)
+            ]
+            raise RunError(
+                f"the run {self.path} was begun with other settings: {'; '.join(differing)}.",
+                "Use the old settings to go on with it, or choose another --out.",
+            )
+
+    def file(self, name: str) -> Path:
+        """A file of the run."""
+        return self.path / name

@@ -1,0 +1,329 @@
+"""The main job: from a budget to a trained network that was measured to keep it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nascli import __version__
+from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted, table_latency
+from nascli.lut import LatencyTable
+from nascli.pipeline.measuring import measure_networks, plan_space, profile_space
+from nascli.pipeline.run_folder import RunFolder, read_json, write_json
+from nascli.pipeline.settings import SearchSettings
+from nascli.profiles.protocol import Protocol
+from nascli.progress import Progress
+from nascli.search.base import Score
+from nascli.search.driver import drive
+from nascli.search.journal import Entry, Journal
+from nascli.search.spos import SposSearcher
+from nascli.search.verify import Finalist, Measured, verify
+from nascli.spaces.architecture import Architecture
+from nascli.spaces.catalog import make_space
+from nascli.spaces.operators import Operator
+from nascli.spaces.space import Codes, Space
+from nascli.units import format_big_integer, format_seconds
+
+RESULT = "result.json"
+# Finalists decide what is called a result, so they are measured more closely than operators.
+FINAL_PROTOCOL = Protocol(target=0.005, least_rounds=12, most_rounds=30)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The costs of a space that a run works with; frozen at its start."""
+
+    latency: ChainCost
+    costs: dict[str, ChainCost]
+    setup: dict[str, Any]
+    table_digest: str
+
+    def budgets(self, constraints: Sequence[Constraint]) -> list[Budget]:
+        """Each constraint with the cost that it bounds."""
+        return [Budget(c, self.latency if c.name == "latency" else self.costs[c.name]) for c in constraints]
+
+
+def adapted_space(spec_space: Space, data: str) -> Space:
+    """The space with the data's classes and channels, where its parameters do not say otherwise."""
+    from nascli.supernet.data import properties
+
+    classes, channels = properties(data)
+    given = dict(spec_space.parameters)
+    return make_space(spec_space.name, **{"classes": classes, "channels": channels, **given})
+
+
+def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[str, Any]:
+    """Search, verify, train and report; goes on where a killed run of the same settings stopped.
+
+    Returns:
+        the document that `out`/result.json holds.
+
+    Raises:
+        NascliError: whatever the user can mend.
+    """
+    constraints = settings.parsed_constraints()
+    space = adapted_space(settings.load_space(), settings.data)
+    with RunFolder(out, settings.to_json()) as folder:
+        done = read_json(folder.file(RESULT))
+        if done is not None:
+            progress.message(f"{out} is complete; to search anew, choose another --out or --seed")
+            return done
+        model = _frozen_model(settings, space, folder, progress)
+        feasible = FeasibleSet(space, model.budgets(constraints))
+        progress.message(
+            f"{format_big_integer(round(feasible.count()))} of {format_big_integer(space.size)} "
+            f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
+        )
+        return _Run(settings, space, constraints, model, feasible, folder, progress).result()
+
+
+def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, progress: Progress) -> Model:
+    """Profile what is missing and freeze the costs, so that a resumed run sees the same table."""
+    file = folder.file("costs.json")
+    kept = read_json(file)
+    if kept is None:
+        where = settings.where
+        protocol = Protocol()
+        plan = plan_space(space, where, protocol)
+        if plan.todo:
+            progress.message(
+                f"{len(plan.todo)} of {len(plan.operators)} operators are not in the store for "
+                f"{plan.setup.label}; measuring them takes about {format_seconds(plan.expected_seconds)}"
+            )
+        table = profile_space(space, where, protocol=protocol, seed=settings.seed, progress=progress)
+        latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+        kept = {
+            "latency": latency.to_json(),
+            "fixed": {name: _seconds(table, operator) for name, operator in space.fixed},
+            "setup": table.setup.to_json(),
+            "table_digest": table.digest,
+        }
+        write_json(file, kept)
+    return Model(
+        latency=ChainCost.from_json(kept["latency"]),
+        costs={name: counted(space, name) for name in ("macs", "params", "weight_bytes", "bitops")},
+        setup=kept["setup"],
+        table_digest=kept["table_digest"],
+    )
+
+
+def _seconds(table: LatencyTable, operator: Operator) -> float:
+    figure = table.lookup(operator.program)
+    assert figure is not None
+    return figure.seconds
+
+
+class _Run:
+    """One search under way."""
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        space: Space,
+        constraints: Sequence[Constraint],
+        model: Model,
+        feasible: FeasibleSet,
+        folder: RunFolder,
+        progress: Progress,
+    ) -> None:
+        from nascli.supernet.data import load, require_fit
+
+        self.settings = settings
+        self.space = space
+        self.constraints = constraints
+        self.model = model
+        self.feasible = feasible
+        self.folder = folder
+        self.progress = progress
+        self.images = load(settings.data, space.input.height)
+        require_fit(self.images, space.input, space.output.channels)
+
+    def result(self) -> dict[str, Any]:
+        ranked, identity = self._search()
+        finalists = self._verified(ranked)
+        winner = max((f for f in finalists if f.within), key=lambda f: f.entry.score)
+        self.progress.message(
+            f"winner: measured {format_seconds(winner.measured.seconds)} "
+            f"(predicted {format_seconds(winner.predicted)})"
+        )
+        document = self._document(winner, finalists, ranked, identity)
+        write_json(self.folder.file(RESULT), document)
+        return document
+
+    def _search(self) -> tuple[list[Entry], str]:
+        from nascli.pipeline.training import trained_supernet
+        from nascli.supernet.evaluation import SupernetEvaluator
+        from nascli.supernet.training import Recipe
+
+        recipe = Recipe(epochs=self.settings.effort.supernet_epochs, batch=32)
+        supernet, identity, _ = trained_supernet(
+            self.space, self.images, recipe, seed=self.settings.seed, progress=self.progress
+        )
+        inherited = SupernetEvaluator(supernet, self.images, calibration=128)
+
+        def evaluator(code: Sequence[int]) -> Score:
+            accuracy = inherited(code)
+            return Score(accuracy.top1, -accuracy.loss)
+
+        searcher = SposSearcher(
+            self.feasible, self.settings.effort.evolution, np.random.default_rng([self.settings.seed, 11])
+        )
+        journal = Journal(self.folder.file("evaluations.jsonl"))
+        try:
+            outcome = drive(searcher, evaluator, journal, self.progress)
+        finally:
+            journal.close()
+        return outcome.ranked, identity
+
+    def _verified(self, ranked: list[Entry]) -> list[Finalist]:
+        bounds = [c.high for c in self.constraints if c.name == "latency"]
+        budget = min(bounds, default=float("inf"))
+
+        def predict(entry: Entry) -> float:
+            return float(self.model.latency(self._row(entry.codes))[0])
+
+        def measure(entries: Sequence[Entry]) -> list[Measured]:
+            figures = self._measure([entry.codes for entry in entries])
+            return [Measured(figure.seconds, figure.low, figure.high) for figure in figures]
+
+        return verify(ranked, predict, measure, budget, self.settings.effort.finalists)
+
+    def _measure(self, rows: Sequence[Sequence[int]]) -> list[Any]:
+        networks = [self.space.network(row, f"{self.space.name} {list(row)}") for row in rows]
+        return measure_networks(
+            networks,
+            self.settings.where,
+            protocol=FINAL_PROTOCOL,
+            seed=self.settings.seed,
+            progress=self.progress,
+        )
+
+    def _row(self, codes: Sequence[int]) -> Codes:
+        return self.space.check(np.array([codes]))
+
+    def _contenders(self, winner: Finalist) -> dict[str, tuple[int, ...]]:
+        rng = np.random.default_rng([self.settings.seed, 12])
+        random = self.feasible.sample(1, rng)[0]
+        largest = self.feasible.best(self.model.costs["macs"].unary)
+        rows = {"winner": winner.entry.codes, "random": random.tolist(), "largest": largest.tolist()}
+        return {name: tuple(int(code) for code in row) for name, row in rows.items()}
+
+    def _document(
+        self, winner: Finalist, finalists: list[Finalist], ranked: list[Entry], identity: str
+    ) -> dict[str, Any]:
+        contenders = self._contenders(winner)
+        figures = dict(zip(contenders, self._measure(list(contenders.values())), strict=True))
+        trained = {name: self._train(name, codes) for name, codes in contenders.items()}
+        rows = {
+            name: {
+                **self._facts(codes),
+                "measured_latency_s": figures[name].seconds,
+                "measured_interval_s": [figures[name].low, figures[name].high],
+                **trained[name],
+            }
+            for name, codes in contenders.items()
+        }
+        best = rows.pop("winner")
+        return {
+            "format": "nascli-result",
+            "version": 1,
+            "algorithm": self.settings.algorithm,
+            "space": self.space.spec,
+            "space_size": str(self.space.size),
+            "feasible_count": self.feasible.count(),
+            "data": self.settings.data,
+            "budget": [
+                {
+                    "cost": c.name,
+                    "low": None if c.low == -float("inf") else c.low,
+                    "high": None if c.high == float("inf") else c.high,
+                }
+                for c in self.constraints
+            ],
+            "constraints": list(self.settings.constraints),
+            "codes": list(winner.entry.codes),
+            "predicted_latency_s": {
+                "value": winner.predicted,
+                "kind": self.model.latency.kind,
+                "model": "sum of stand-alone operator latencies",
+                "setup": self.model.setup,
+                "table_digest": self.model.table_digest,
+            },
+            "measured_latency_s": winner.measured.seconds,
+            "measured_interval_s": [winner.measured.low, winner.measured.high],
+            "macs": best["macs"],
+            "params": best["params"],
+            "supernet_top1": winner.entry.score.value,
+            "retrained_top1": best["top1"],
+            "retrained_top1_interval": best["top1_interval"],
+            "export_max_difference": best["export_max_difference"],
+            "baselines": rows,
+            "finalists": [self._finalist(finalist) for finalist in finalists],
+            "evaluations": len(ranked),
+            "supernet": identity,
+            "seed": self.settings.seed,
+            "table_digest": self.model.table_digest,
+            "versions": versions(),
+        }
+
+    def _facts(self, codes: Sequence[int]) -> dict[str, Any]:
+        counts = self.space.network(codes).counts
+        return {
+            "codes": list(codes),
+            "macs": counts.macs,
+            "params": counts.params,
+            "predicted_latency_s": float(self.model.latency(self._row(codes))[0]),
+        }
+
+    def _finalist(self, finalist: Finalist) -> dict[str, Any]:
+        return {
+            **self._facts(finalist.entry.codes),
+            "supernet_top1": finalist.entry.score.value,
+            "measured_latency_s": finalist.measured.seconds,
+            "measured_interval_s": [finalist.measured.low, finalist.measured.high],
+            "within_budget": finalist.within,
+        }
+
+    def _train(self, name: str, codes: Sequence[int]) -> dict[str, Any]:
+        from nascli.pipeline.export import save_network
+        from nascli.pipeline.training import train_network
+        from nascli.supernet.training import Recipe
+
+        network = self.space.network(codes, name)
+        trained = train_network(
+            network,
+            self.images,
+            Recipe(epochs=self.settings.effort.retrain_epochs, batch=32),
+            seed=self.settings.seed,
+            file=self.folder.file(f"training/{name}.safetensors"),
+            progress=self.progress,
+            title=f"{name} from scratch",
+        )
+        document: dict[str, Any] = {
+            "top1": trained.top1,
+            "top1_interval": [trained.low, trained.high],
+            "validation_top1": trained.validation_top1,
+        }
+        if name == "winner":
+            architecture = Architecture.of(self.space, np.array(codes), "winner")
+            document["export_max_difference"] = save_network(
+                architecture, trained.blocks, self.folder.path, self.settings.where.batch, self.images
+            )
+        return document
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"nascli": __version__, "python": platform.python_version()}
+    for package in ("torch", "onnx", "onnxruntime", "numpy"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,1 @@
+"""What an architecture's parts cost on a device, by measuring."""

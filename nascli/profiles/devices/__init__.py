@@ -1,0 +1,137 @@
+"""Devices: this machine's CPU, and the cards that have a profile beside this file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from nascli.errors import DeviceError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """What a card's data sheet says, in SI units (operations and bytes a second).
+
+    Attributes:
+        key: the name used on the command line.
+        title: the full name.
+        nvml_names: what the driver calls it.
+        compute_capability: CUDA compute capability.
+        peak: multiply-add operations counted twice, per second, by precision.
+        bandwidth: bytes a second from device memory.
+        memory: bytes of device memory.
+        source: where the figures come from.
+    """
+
+    key: str
+    title: str
+    nvml_names: tuple[str, ...]
+    compute_capability: str
+    peak: tuple[tuple[str, float], ...]
+    bandwidth: float
+    memory: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that is here and can be measured on.
+
+    Attributes:
+        key: the full key that tables carry, with the model in it.
+        title: for people.
+        cores: logical processors that this process may use.
+        facts: what is recorded beside every table.
+    """
+
+    key: str
+    title: str
+    cores: int
+    facts: tuple[tuple[str, str], ...]
+
+
+@lru_cache(maxsize=1)
+def profiles() -> dict[str, DeviceProfile]:
+    """All device profiles, by key."""
+    found = {}
+    for entry in sorted(resources.files(__name__).iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".toml"):
+            document = tomllib.loads(entry.read_text(encoding="utf-8"))
+            key = entry.name.removesuffix(".toml")
+            found[key] = DeviceProfile(
+                key=key,
+                title=document["title"],
+                nvml_names=tuple(document["nvml_names"]),
+                compute_capability=document["compute_capability"],
+                peak=tuple((k, float(v)) for k, v in document["peak"].items()),
+                bandwidth=float(document["bandwidth"]),
+                memory=float(document["memory"]),
+                source=document["source"],
+            )
+    return found
+
+
+def _cpuinfo() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {"model name": platform.processor() or platform.machine()}
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+@lru_cache(maxsize=1)
+def this_cpu() -> Device:
+    """This machine's CPU; its key carries model, family and stepping."""
+    info = _cpuinfo()
+    title = info.get("model name") or platform.machine()
+    numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping")]
+    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
+    suffix = "-".join(number for number in numbers if number)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    vector = [flag for flag in ("avx2", "avx512f", "amx_tile") if flag in info.get("flags", "").split()]
+    facts = (
+        ("model", title),
+        ("machine", platform.machine()),
+        ("system", platform.system()),
+        ("cores", str(cores)),
+        ("vector", " ".join(vector)),
+        ("cache", info.get("cache size", "")),
+    )
+    key = "-".join(part for part in ("cpu", slug, suffix) if part)
+    return Device(key=key, title=title, cores=cores, facts=facts)
+
+
+def find_device(name: str) -> Device:
+    """A device that is here, by the name that a user gives.
+
+    Args:
+        name: 'cpu', the full key of this CPU, or the key of a card.
+
+    Raises:
+        DeviceError: a known device that is not in this machine.
+        UnknownNameError: a name that nobody knows.
+    """
+    cpu = this_cpu()
+    if name in ("cpu", cpu.key):
+        return cpu
+    known = profiles()
+    if name in known:
+        raise DeviceError(
+            f"{known[name].title} ({name}) is not in this machine; here is: cpu ({cpu.title}).",
+            f"Run this command on a machine with that card, or use --device cpu. Tables that exist: "
+            f"nascli lut list. {name}'s data sheet: nascli devices {name}",
+        )
+    if name.startswith("cpu-"):
+        raise DeviceError(
+            f"{name} is another machine's CPU; this one is {cpu.key}.",
+            "Use --device cpu for this machine. Tables that exist: nascli lut list",
+        )
+    raise UnknownNameError("device", name, ["cpu", *known])

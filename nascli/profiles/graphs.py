@@ -1,0 +1,254 @@
+"""The ONNX reading of a program: static batch, batch normalisation folded, realistic weights.
+
+Graphs are written with `onnx.helper`, which takes well under 2 ms for an operator; the deployed form is
+what gets measured, so a convolution always carries the bias that its normalisation folds into.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from nascli.errors import SpaceError
+from nascli.spaces.primitives import (
+    Act,
+    Add,
+    Concat,
+    Conv,
+    Gain,
+    GlobalPool,
+    Linear,
+    Node,
+    Pool,
+    Program,
+    Scale,
+    Shape,
+    Shuffle,
+    Split,
+)
+
+OPSET = 20
+IR_VERSION = 10
+Array = npt.NDArray[np.float32]
+Weights = Mapping[str, Array]
+_POOL_SIZE = 1 << 18
+
+
+@lru_cache(maxsize=1)
+def _normal_pool() -> Array:
+    return np.random.default_rng(0).standard_normal(_POOL_SIZE, dtype=np.float32)
+
+
+def random_array(shape: tuple[int, ...], scale: float, offset: int) -> Array:
+    """Normal numbers out of a fixed pool: never zeros, which some devices compute faster."""
+    size = int(np.prod(shape))
+    start = offset * 7919 % _POOL_SIZE
+    values = np.resize(np.roll(_normal_pool(), -start)[: min(size, _POOL_SIZE)], size)
+    return np.asarray(values.reshape(shape) * np.float32(scale), dtype=np.float32)
+
+
+class _Writer:
+    def __init__(self, program: Program, batch: int, weights: Weights | None) -> None:
+        self.program = program
+        self.batch = batch
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def emit(self, op: str, inputs: list[str], output: str, **attributes: object) -> str:
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, array: npt.NDArray[np.generic]) -> str:
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        self.initializers.append(
+            helper.make_tensor(name, kind, array.shape, np.ascontiguousarray(array).tobytes(), raw=True)
+        )
+        return name
+
+    def weight(self, name: str, shape: tuple[int, ...], fan_in: int, offset: int) -> str:
+        if self.weights is None:
+            scale = float(np.sqrt(2.0 / fan_in)) if len(shape) > 1 else 0.1
+            return self.constant(name, random_array(shape, scale, offset))
+        if name not in self.weights:
+            raise SpaceError(f"weights lack {name!r}")
+        array = np.asarray(self.weights[name], dtype=np.float32)
+        if array.shape != shape:
+            raise SpaceError(f"weight {name!r} must have shape {shape}, got {array.shape}")
+        return self.constant(name, array)
+
+    def write(self, index: int, node: Node, inputs: list[str]) -> str:
+        name = f"n{index}"
+        x = self.program.shape_of(node.inputs[0])
+        match node.primitive:
+            case Conv() as conv:
+                return self._conv(name, index, conv, x, inputs[0])
+            case Act(function=function):
+                return self._act(name, function, inputs[0])
+            case Pool(mode=mode, kernel=kernel, stride=stride):
+                pad = kernel // 2
+                return self.emit(
+                    "MaxPool" if mode == "max" else "AveragePool",
+                    inputs,
+                    name,
+                    kernel_shape=[kernel, kernel],
+                    strides=[stride, stride],
+                    pads=[pad] * 4,
+                )
+            case GlobalPool():
+                return self.emit("GlobalAveragePool", inputs, name)
+            case Add():
+                total = inputs[0]
+                for position, other in enumerate(inputs[1:], 1):
+                    output = name if position == len(inputs) - 1 else f"{name}.{position}"
+                    total = self.emit("Add", [total, other], output)
+                return total
+            case Scale():
+                return self.emit("Mul", inputs, name)
+            case Gain(factor=factor):
+                constant = self.constant(f"{name}.factor", np.array(factor, dtype=np.float32))
+                return self.emit("Mul", [inputs[0], constant], name)
+            case Split(start=start, stop=stop):
+                bounds = [
+                    self.constant(f"{name}.{key}", np.array([value], dtype=np.int64))
+                    for key, value in (("start", start), ("stop", stop), ("axis", 1))
+                ]
+                return self.emit("Slice", [inputs[0], *bounds], name)
+            case Concat():
+                return self.emit("Concat", inputs, name, axis=1)
+            case Shuffle(groups=groups):
+                return self._shuffle(name, groups, x, inputs[0])
+            case Linear(out=out, bias=bias):
+                return self._linear(name, index, out, bias, x, inputs[0])
+
+    def _conv(self, name: str, index: int, conv: Conv, x: Shape, source: str) -> str:
+        if conv.weight_bits != 32 or conv.activation_bits != 32:
+            raise SpaceError(
+                f"a convolution of {conv.weight_bits}-bit weights and {conv.activation_bits}-bit "
+                "activations has no ONNX form; only its BitOps are counted"
+            )
+        per_group = x.channels // conv.groups
+        shape = (conv.out, per_group, *conv.kernel)
+        weight = self.weight(f"{name}.weight", shape, per_group * conv.kernel[0] * conv.kernel[1], index)
+        bias = self.weight(f"{name}.bias", (conv.out,), 1, index + 1)
+        pads = [d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
+        return self.emit(
+            "Conv",
+            [source, weight, bias],
+            name,
+            kernel_shape=list(conv.kernel),
+            strides=list(conv.stride),
+            dilations=list(conv.dilation),
+            group=conv.groups,
+            pads=pads + pads,
+        )
+
+    def _act(self, name: str, function: str, source: str) -> str:
+        match function:
+            case "relu6":
+                low = self.constant(f"{name}.low", np.array(0, dtype=np.float32))
+                high = self.constant(f"{name}.high", np.array(6, dtype=np.float32))
+                return self.emit("Clip", [source, low, high], name)
+            case "swish":
+                gate = self.emit("Sigmoid", [source], f"{name}.gate")
+                return self.emit("Mul", [source, gate], name)
+            case "hsigmoid":
+                return self.emit("HardSigmoid", [source], name, alpha=1 / 6, beta=0.5)
+            case _:
+                names = {"relu": "Relu", "hswish": "HardSwish", "sigmoid": "Sigmoid"}
+                return self.emit(names[function], [source], name)
+
+    def _shuffle(self, name: str, groups: int, x: Shape, source: str) -> str:
+        apart = [self.batch, groups, x.channels // groups, x.height, x.width]
+        together = [self.batch, *x]
+        shapes = [
+            self.constant(f"{name}.{key}", np.array(value, dtype=np.int64))
+            for key, value in (("apart", apart), ("together", together))
+        ]
+        h = self.emit("Reshape", [source, shapes[0]], f"{name}.reshaped")
+        h = self.emit("Transpose", [h], f"{name}.transposed", perm=[0, 2, 1, 3, 4])
+        return self.emit("Reshape", [h, shapes[1]], name)
+
+    def _linear(self, name: str, index: int, out: int, bias: bool, x: Shape, source: str) -> str:
+        flat = self.emit("Flatten", [source], f"{name}.flat", axis=1)
+        inputs = [flat, self.weight(f"{name}.weight", (out, x.channels), x.channels, index)]
+        if bias:
+            inputs.append(self.weight(f"{name}.bias", (out,), 1, index + 1))
+        return self.emit("Gemm", inputs, name, transB=1)
+
+
+def _dimensions(batch: int, shape: Shape, flat: bool) -> list[int]:
+    return [batch, shape.channels] if flat else [batch, *shape]
+
+
+def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> onnx.ModelProto:
+    """The program as an ONNX model.
+
+    Args:
+        program: what to write; at least one node.
+        batch: the static batch size.
+        weights: arrays by name, ``n3.weight`` and ``n3.bias`` for the third value, normalisation folded;
+            None draws normal numbers.
+
+    Returns:
+        a model with input ``input`` (batch, channels, height, width) and output ``output``.
+
+    Raises:
+        SpaceError: a program without nodes, or weights that are missing or of the wrong shape.
+    """
+    if batch < 1:
+        raise SpaceError(f"batch must be at least 1, got {batch}")
+    if program.output == 0:
+        raise SpaceError("a program that returns its input has no ONNX graph: it costs nothing")
+    writer = _Writer(program, batch, weights)
+    names = ["input"]
+    for index, node in enumerate(program.nodes, 1):
+        names.append(writer.write(index, node, [names[i] for i in node.inputs]))
+    _rename_output(writer.nodes, names[program.output])
+    flat = _is_flat(program, program.output)
+    graph = helper.make_graph(
+        writer.nodes,
+        "nascli",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, *program.input])],
+        [
+            helper.make_tensor_value_info(
+                "output", TensorProto.FLOAT, _dimensions(batch, program.output_shape, flat)
+            )
+        ],
+        writer.initializers,
+    )
+    return helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="nascli",
+    )
+
+
+def _rename_output(nodes: list[onnx.NodeProto], name: str) -> None:
+    for node in nodes:
+        for field in (node.input, node.output):
+            for position, value in enumerate(field):
+                if value == name:
+                    field[position] = "output"
+
+
+def _is_flat(program: Program, value: int) -> bool:
+    while value > 0:
+        node = program.nodes[value - 1]
+        if isinstance(node.primitive, Linear):
+            return True
+        if not isinstance(node.primitive, Act):
+            return False
+        value = node.inputs[0]
+    return False
+
+
+def onnx_bytes(program: Program, batch: int, weights: Weights | None = None) -> bytes:
+    """`onnx_model`, serialised."""
+    return onnx_model(program, batch, weights).SerializeToString()

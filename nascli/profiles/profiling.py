@@ -1,0 +1,189 @@
+"""Profiling: which operators a store lacks, and measuring them into it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from nascli.errors import RuntimeUnavailableError, StoreError
+from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
+from nascli.lut.statistics import estimate
+from nascli.paths import home
+from nascli.profiles.devices import Device
+from nascli.profiles.protocol import Protocol, Subject, measure
+from nascli.profiles.runtimes import Runtime, RuntimeOptions
+from nascli.progress import Progress
+from nascli.spaces.counts import count
+from nascli.spaces.network import Network
+from nascli.spaces.operators import Operator
+
+# Anchor, burst and bookkeeping of one round of an operator of a few milliseconds.
+_ROUND_SECONDS = 0.015
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to measure: a device that is here, a runtime that works, and how models are run."""
+
+    device: Device
+    runtime: Runtime
+    options: RuntimeOptions
+    batch: int
+
+    def setup(self) -> Setup:
+        """The key that all measurements on this target carry.
+
+        Raises:
+            RuntimeUnavailableError: the runtime is not installed.
+        """
+        missing = self.runtime.missing()
+        if missing is not None:
+            raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")
+        return Setup(
+            device=self.device.key,
+            runtime=self.runtime.name,
+            runtime_version=self.runtime.version(),
+            precision=self.options.precision,
+            batch=self.batch,
+            threads=self.options.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a profiling run will do.
+
+    Attributes:
+        setup: where the measurements belong.
+        operators: distinct operators that cost anything.
+        todo: those that have not settled in the store.
+        partial: how many of `todo` have some samples already.
+    """
+
+    setup: Setup
+    operators: list[Operator]
+    todo: list[Operator]
+    partial: int
+
+    @property
+    def expected_seconds(self) -> float:
+        """About how long it will take."""
+        return _ROUND_SECONDS * Protocol().least_rounds * 1.5 * len(self.todo)
+
+
+def network_operator(network: Network) -> Operator:
+    """A whole network as something to measure."""
+    return Operator(f"network {network.name}", (), network.program)
+
+
+def make_plan(operators: Iterable[Operator], store: Store, target: Target, protocol: Protocol) -> Plan:
+    """Find out which operators the store lacks on this target."""
+    setup = target.setup()
+    distinct = {program_key(o.program): o for o in operators if o.program.output != 0}
+    samples = store.samples(setup)
+    todo = [
+        operator
+        for key, operator in distinct.items()
+        if key not in samples or not protocol.finished(estimate(samples[key], 1.0))
+    ]
+    partial = sum(program_key(operator.program) in samples for operator in todo)
+    return Plan(setup, list(distinct.values()), todo, partial)
+
+
+def profile(
+    operators: Iterable[Operator],
+    store: Store,
+    target: Target,
+    *,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> LatencyTable:
+    """Measure what the store lacks, and return the setup's table.
+
+    Every sample is committed as soon as it is taken; a run that was killed goes on where it was. Two
+    profilers on one device would disturb each other, so they take turns.
+
+    Raises:
+        DeviceError: an operator that the runtime refuses.
+        StoreError: a store that cannot be written.
+    """
+    wanted = list(operators)
+    setup = target.setup()
+    if make_plan(wanted, store, target, protocol).todo:
+        with _turn(target.device, progress):
+            # Planned again: another process may have measured the same while this one waited.
+            _measure_plan(make_plan(wanted, store, target, protocol), store, target, protocol, rng, progress)
+    return LatencyTable.read(store, setup)
+
+
+def _measure_plan(
+    plan: Plan,
+    store: Store,
+    target: Target,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> None:
+    if not plan.todo:
+        return
+    store.add_setup(plan.setup, dict(target.device.facts))
+    store.add_operators(plan.todo)
+    subjects = [_subject(operator, target.batch) for operator in plan.todo]
+    progress.start(f"measuring {len(subjects)} operators on {target.device.title}", len(subjects))
+
+    def keep(key: str, sample: Sample) -> None:
+        store.add_sample(plan.setup, key, sample)
+        progress.advance(0)
+
+    measure(
+        subjects,
+        runtime=target.runtime,
+        options=target.options,
+        batch=target.batch,
+        protocol=protocol,
+        rng=rng,
+        known=store.samples(plan.setup),
+        sink=keep,
+        finished=progress.advance,
+    )
+
+
+def _subject(operator: Operator, batch: int) -> Subject:
+    counts = count(operator.program)
+    # Activations of one sample at their peak, times the batch; twice, for layouts kept beside them.
+    memory = 2.0 * counts.peak_bytes * batch + 3.0 * counts.weight_bytes
+    return Subject(program_key(operator.program), operator.label, operator.program, memory)
+
+
+class _turn:
+    """Holds the device for one process at a time."""
+
+    def __init__(self, device: Device, progress: Progress) -> None:
+        folder = home() / "locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make {folder}: {error.strerror}", "Set NASCLI_HOME to a folder that can be written."
+            ) from error
+        self._lock = FileLock(folder / f"{device.key}.lock")
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            start = time.monotonic()
+            self._progress.message("another process is measuring on this device; waiting for its end")
+            self._lock.acquire()
+            self._progress.message(f"the device is free after {time.monotonic() - start:.0f} s")
+        except OSError as error:
+            raise StoreError(f"cannot lock the device: {error.strerror}") from error
+
+    def __exit__(self, *details: object) -> None:
+        self._lock.release()

@@ -1,0 +1,209 @@
+"""The measurement protocol: interleaved rounds against an anchor model, until each figure has settled.
+
+In each round every operator that has not settled is timed once, in random order, as a short burst; a
+fixed anchor model is timed between any two bursts. An operator's sample carries the mean of the anchor
+right before and right after it, so slow drifts of the whole machine cancel in the ratio.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from nascli.errors import NascliError
+from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile
+from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
+from nascli.spaces.library import mbconv
+from nascli.spaces.primitives import Program
+
+ANCHOR: Program = mbconv((32, 28, 28), 32, kernel=3, expand=6).program
+ANCHOR_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How long and how often to measure.
+
+    Attributes:
+        target: half the 95 % interval over the figure at which an operator has settled.
+        least_rounds: rounds before settling is judged.
+        most_rounds: rounds after which an operator that has not settled is left as unstable.
+        burst_seconds: time aimed at in one burst.
+        least_runs: runs in a burst at least.
+        most_runs: runs in a burst at most.
+        warmup_runs: runs before a burst that do not count; they bring the weights into the cache.
+        memory_bytes: operators loaded at once take at most about this much.
+    """
+
+    target: float = 0.01
+    least_rounds: int = 6
+    most_rounds: int = 24
+    burst_seconds: float = 0.004
+    least_runs: int = 5
+    most_runs: int = 60
+    warmup_runs: int = 1
+    memory_bytes: float = 3e9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise NascliError(f"0 < target < 1 must hold, got target={self.target}")
+        if not 3 <= self.least_rounds <= self.most_rounds:
+            raise NascliError(
+                f"3 <= least_rounds <= most_rounds must hold, got {self.least_rounds} and {self.most_rounds}"
+            )
+
+    def runs(self, seconds: float) -> int:
+        """Runs in a burst of a model that takes `seconds`."""
+        return int(np.clip(np.ceil(self.burst_seconds / seconds), self.least_runs, self.most_runs))
+
+    def settled(self, figure: Estimate) -> bool:
+        """Whether the interval is narrow enough."""
+        return figure.rounds >= self.least_rounds and figure.relative_width <= self.target
+
+    def finished(self, figure: Estimate | None) -> bool:
+        """Whether nothing more is measured: settled, or given up as unstable."""
+        return figure is not None and (figure.rounds >= self.most_rounds or self.settled(figure))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to time: its key, its program, and about how many bytes it takes while loaded."""
+
+    key: str
+    label: str
+    program: Program
+    memory: float
+
+
+Sink = Callable[[str, Sample], None]
+Notify = Callable[[int], None]
+
+
+class _Anchor:
+    """The anchor model, timed between bursts."""
+
+    def __init__(self, session: Session, protocol: Protocol) -> None:
+        self._session = session
+        session.time(20)
+        self._runs = protocol.runs(2 * low_quantile(session.time(20)))
+
+    def time(self) -> float:
+        return low_quantile(self._session.time(self._runs))
+
+
+@contextmanager
+def _quiet_interpreter() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _loaded(
+    runtime: Runtime, options: RuntimeOptions, batch: int, subjects: Sequence[Subject]
+) -> Iterator[dict[str, Session]]:
+    sessions: dict[str, Session] = {}
+    try:
+        for subject in subjects:
+            sessions[subject.key] = runtime.load(onnx_bytes(subject.program, batch), options)
+        yield sessions
+    finally:
+        for session in sessions.values():
+            session.close()
+
+
+def _groups(subjects: Sequence[Subject], memory: float) -> Iterator[list[Subject]]:
+    group: list[Subject] = []
+    used = 0.0
+    for subject in subjects:
+        if group and used + subject.memory > memory:
+            yield group
+            group, used = [], 0.0
+        group.append(subject)
+        used += subject.memory
+    if group:
+        yield group
+
+
+def measure(
+    subjects: Sequence[Subject],
+    *,
+    runtime: Runtime,
+    options: RuntimeOptions,
+    batch: int,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    known: Mapping[str, Sequence[Sample]],
+    sink: Sink,
+    finished: Notify = lambda count: None,
+) -> None:
+    """Time every subject until it has settled or is given up.
+
+    Args:
+        subjects: what to time.
+        runtime: what runs the models.
+        options: threads and precision.
+        batch: samples per run.
+        protocol: how long and how often.
+        rng: the order inside each round.
+        known: samples already taken, by key; they count and their rounds are not taken again.
+        sink: receives each sample as soon as it is complete.
+        finished: told how many subjects have become finished since the last call.
+
+    Raises:
+        DeviceError: a model that the runtime refuses.
+    """
+    anchor_session = runtime.load(onnx_bytes(ANCHOR, ANCHOR_BATCH), options)
+    try:
+        anchor = _Anchor(anchor_session, protocol)
+        for group in _groups(subjects, protocol.memory_bytes):
+            with _loaded(runtime, options, batch, group) as sessions:
+                _measure_group(sessions, anchor, protocol, rng, known, sink, finished)
+    finally:
+        anchor_session.close()
+
+
+def _measure_group(
+    sessions: Mapping[str, Session],
+    anchor: _Anchor,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    known: Mapping[str, Sequence[Sample]],
+    sink: Sink,
+    finished: Notify,
+) -> None:
+    samples = {key: list(known.get(key, ())) for key in sessions}
+    first = {key: 1 + max((s.round for s in rows), default=-1) for key, rows in samples.items()}
+    runs = {key: protocol.runs(low_quantile(session.time(3)[1:])) for key, session in sessions.items()}
+    active = [key for key in sessions if not _done(protocol, samples[key])]
+    while active:
+        before = anchor.time()
+        for index in rng.permutation(len(active)):
+            key = active[index]
+            with _quiet_interpreter():
+                sessions[key].time(protocol.warmup_runs)
+                seconds = sessions[key].time(runs[key])
+                after = anchor.time()
+            sample = Sample(first[key], seconds, (before + after) / 2, time.time())
+            first[key] += 1
+            samples[key].append(sample)
+            sink(key, sample)
+            before = after
+        remaining = [key for key in active if not _done(protocol, samples[key])]
+        finished(len(active) - len(remaining))
+        active = remaining
+
+
+def _done(protocol: Protocol, samples: Sequence[Sample]) -> bool:
+    # The reference scales figure and interval alike, so any value judges the relative width.
+    return bool(samples) and protocol.finished(estimate(samples, 1.0))

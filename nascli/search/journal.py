@@ -1,0 +1,92 @@
+"""The journal of a search: one line per evaluation, on disk before the search goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nascli.errors import RunError
+from nascli.search.base import Score
+
+Key = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One evaluation: the architecture, its score, and how long it took."""
+
+    codes: Key
+    score: Score
+    seconds: float
+
+
+class Journal:
+    """Evaluations of a run, appended durably; a line cut short by a crash is dropped on opening."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or begin a journal.
+
+        Raises:
+            RunError: the file cannot be used, or a line inside it is damaged.
+        """
+        self.path = path
+        self.entries: dict[Key, Entry] = {}
+        try:
+            if path.exists():
+                self._read()
+            self._file = path.open("ab")
+        except OSError as error:
+            raise RunError(f"cannot use the journal {path}: {error.strerror}") from error
+
+    def _read(self) -> None:
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        for number, line in enumerate(data[:whole].splitlines(), 1):
+            try:
+                document = json.loads(line)
+                score = Score(float(document["value"]), float(document["tie_break"]))
+                codes = tuple(int(code) for code in document["codes"])
+                entry = Entry(codes, score, float(document["seconds"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(
+                    f"line {number} of {self.path} is damaged: {error}.",
+                    "Remove the run's folder to start anew.",
+                ) from error
+            self.entries[entry.codes] = entry
+        if whole != len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+    def add(self, codes: Sequence[int], score: Score, seconds: float) -> None:
+        """Write an evaluation down.
+
+        Raises:
+            RunError: the disk refuses.
+        """
+        entry = Entry(tuple(int(code) for code in codes), score, seconds)
+        document = {
+            "codes": entry.codes,
+            "value": score.value,
+            "tie_break": score.tie_break,
+            "seconds": round(seconds, 6),
+        }
+        try:
+            self._file.write(json.dumps(document).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(
+                f"cannot write the journal {self.path}: {error.strerror}.",
+                "Free some space and run the same command again; it goes on from here.",
+            ) from error
+        self.entries[entry.codes] = entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries.values())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

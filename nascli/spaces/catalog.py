@@ -1,0 +1,134 @@
+"""Spaces by name. A space is made by a decorated function, in nascli or in a user's own file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from nascli.errors import SpaceError, UnknownNameError
+from nascli.spaces.space import Parameter, Space
+
+Factory = Callable[..., Space]
+_FACTORIES: dict[str, Factory] = {}
+
+
+def space_factory(name: str) -> Callable[[Factory], Factory]:
+    """Register a function that makes a space; its keyword parameters become the space's parameters."""
+
+    def register(factory: Factory) -> Factory:
+        known = _FACTORIES.get(name)
+        if known is not None and known.__module__ != factory.__module__:
+            raise SpaceError(f"a space named {name!r} is already defined in {known.__module__}")
+        _FACTORIES[name] = factory
+        return factory
+
+    return register
+
+
+def _builtin() -> dict[str, Factory]:
+    import nascli.spaces.mobile_spaces  # noqa: F401  registers its factories
+
+    return _FACTORIES
+
+
+def space_names() -> list[str]:
+    """Names of all known spaces."""
+    return sorted(_builtin())
+
+
+def summary(name: str) -> str:
+    """The first line of what a space's factory says about itself."""
+    return (inspect.getdoc(_factory(name)) or "").split("\n")[0]
+
+
+def _factory(name: str) -> Factory:
+    factories = _builtin()
+    if name not in factories:
+        raise UnknownNameError("space", name, sorted(factories), "See them with: nascli spaces")
+    return factories[name]
+
+
+def _convert(space: str, key: str, text: str, default: object) -> Parameter:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        if isinstance(default, float):
+            return float(text)
+    except (KeyError, ValueError):
+        kind = type(default).__name__
+        raise SpaceError(f"space {space}: {key} must be of type {kind}, got {text!r}") from None
+    return text
+
+
+def make_space(name: str, **parameters: Parameter) -> Space:
+    """Make a space by name and parameters.
+
+    Raises:
+        UnknownNameError: no such space.
+        SpaceError: an unknown parameter, or values that a rule of the space refuses.
+    """
+    factory = _factory(name)
+    takes = inspect.signature(factory).parameters
+    for key in parameters:
+        if key not in takes:
+            known = ", ".join(f"{k}={v.default}" for k, v in takes.items())
+            raise SpaceError(f"space {name} has no parameter {key!r}; it takes {known}")
+    given = {k: v for k, v in parameters.items() if v != takes[k].default}
+    return _make(name, tuple(sorted(given.items())))
+
+
+@lru_cache(maxsize=64)
+def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space:
+    try:
+        made = _factory(name)(**dict(given))
+    except SpaceError as error:
+        raise SpaceError(f"space {name}: {error.message}") from error
+    return replace(made, name=name, parameters=given)
+
+
+def load_space(spec: str) -> Space:
+    """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or ``FILE.py:NAME[:...]``.
+
+    A Python file is the user's own and is executed; its `space_factory` functions become known.
+
+    Raises:
+        SpaceError: an unreadable text, file or parameter.
+        UnknownNameError: no such space.
+    """
+    name, _, rest = spec.partition(":")
+    if name.endswith(".py"):
+        _execute(Path(name))
+        name, _, rest = rest.partition(":")
+    takes = inspect.signature(_factory(name)).parameters
+    parameters: dict[str, Parameter] = {}
+    for item in filter(None, (part.strip() for part in rest.split(","))):
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise SpaceError(f"space {name}: parameters are written key=value, got {item!r}")
+        default = takes[key].default if key in takes else ""
+        parameters[key] = _convert(name, key, text, default)
+    return make_space(name, **parameters)
+
+
+def _execute(path: Path) -> None:
+    if not path.is_file():
+        raise SpaceError(f"space file {path} does not exist")
+    module_name = f"nascli_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise SpaceError(f"space file {path} cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SpaceError:
+        raise
+    except Exception as error:
+        raise SpaceError(f"space file {path}: {type(error).__name__}: {error}") from error

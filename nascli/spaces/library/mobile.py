@@ -1,0 +1,38 @@
+"""Inverted residual blocks (Sandler et al. 2018) as ProxylessNAS, FBNet and MnasNet use them."""
+
+from __future__ import annotations
+
+from nascli.errors import SpaceError
+from nascli.spaces.library.common import squeeze_excite
+from nascli.spaces.operators import Value, activation, add, conv, operator, shuffle
+
+
+@operator
+def mbconv(
+    x: Value,
+    out: int,
+    *,
+    kernel: int = 3,
+    expand: int = 6,
+    stride: int = 1,
+    groups: int = 1,
+    se: bool = False,
+    act: str = "relu6",
+) -> Value:
+    """1x1 expansion, depthwise kxk, linear 1x1; a residual where input and output agree.
+
+    An expansion of 1 has no first 1x1 unless its convolutions are grouped (FBNet's e1_g2), in which case
+    channels are shuffled between the groups. SE takes a quarter of the expanded channels.
+    """
+    if expand < 1:
+        raise SpaceError(f"expand must be at least 1, got {expand}")
+    h = x
+    if expand > 1 or groups > 1:
+        h = conv(x, x.channels * expand, 1, groups=groups, act=act)
+        h = shuffle(h, groups) if groups > 1 else h
+    h = conv(h, h.channels, kernel, stride=stride, groups=h.channels)
+    if se:
+        h = squeeze_excite(h, max(1, h.channels // 4))
+    h = activation(h, act)
+    h = conv(h, out, 1, groups=groups)
+    return add(x, h) if h.shape == x.shape else h

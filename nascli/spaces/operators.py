@@ -1,0 +1,237 @@
+"""Writing operators: a function from shapes to primitives, and nothing else to register by hand.
+
+    @operator
+    def mbconv(x, out, *, kernel=3, expand=6, stride=1, act="relu6"):
+        h = conv(x, x.channels * expand, 1, act=act) if expand > 1 else x
+        ...
+
+The decorated function is called with a `Shape` and returns an `Operator`: frozen data.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from nascli.errors import SpaceError, UnknownNameError
+from nascli.spaces import primitives as p
+from nascli.spaces.primitives import Builder, Program, Shape
+
+Argument = int | float | str | bool | tuple[int, ...]
+Pair = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor inside an operator's function: its shape, and where it is in the program."""
+
+    builder: Builder
+    index: int
+
+    @property
+    def shape(self) -> Shape:
+        """Channels, height, width."""
+        return self.builder.shape_of(self.index)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape.channels
+
+
+def _apply(primitive: p.Primitive, *values: Value) -> Value:
+    builder = values[0].builder
+    return Value(builder, builder.append(primitive, tuple(v.index for v in values)))
+
+
+def _pair(value: Pair) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def conv(
+    x: Value,
+    out: int,
+    kernel: Pair,
+    *,
+    stride: Pair = 1,
+    dilation: Pair = 1,
+    groups: int = 1,
+    act: str | None = None,
+    norm: bool = True,
+    bias: bool = False,
+    weight_bits: int = 32,
+    activation_bits: int = 32,
+) -> Value:
+    """A convolution with batch normalisation, and an activation if one is named."""
+    h = _apply(
+        p.Conv(
+            out,
+            _pair(kernel),
+            _pair(stride),
+            _pair(dilation),
+            groups,
+            norm,
+            bias,
+            weight_bits,
+            activation_bits,
+        ),
+        x,
+    )
+    return h if act is None else activation(h, act)
+
+
+def activation(x: Value, function: str) -> Value:
+    """An element-wise activation by name."""
+    return _apply(p.Act(function), x)
+
+
+def pool(x: Value, mode: str, kernel: int, *, stride: int = 1) -> Value:
+    """Maximum ('max') or average ('avg') pooling."""
+    return _apply(p.Pool(mode, kernel, stride), x)
+
+
+def global_pool(x: Value) -> Value:
+    """The mean over height and width."""
+    return _apply(p.GlobalPool(), x)
+
+
+def add(*values: Value) -> Value:
+    """The sum of values of one shape."""
+    return _apply(p.Add(), *values) if len(values) > 1 else values[0]
+
+
+def scale(x: Value, gate: Value) -> Value:
+    """Each channel of `x` times the vector `gate`."""
+    return _apply(p.Scale(), x, gate)
+
+
+def gain(x: Value, factor: float) -> Value:
+    """`x` times a constant."""
+    return x if factor == 1.0 else _apply(p.Gain(factor), x)
+
+
+def split(x: Value, sizes: Sequence[int]) -> list[Value]:
+    """Consecutive parts of the channels, of the given sizes."""
+    if sum(sizes) != x.channels:
+        raise SpaceError(f"split sizes must add up to the channels, got {list(sizes)} for {x.channels}")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [_apply(p.Split(start, start + size), x) for start, size in zip(starts, sizes, strict=True)]
+
+
+def concat(*values: Value) -> Value:
+    """Values joined along their channels."""
+    return _apply(p.Concat(), *values)
+
+
+def shuffle(x: Value, groups: int) -> Value:
+    """Channels interleaved across groups."""
+    return _apply(p.Shuffle(groups), x)
+
+
+def linear(x: Value, out: int, *, bias: bool = True) -> Value:
+    """A fully connected layer on a vector."""
+    return _apply(p.Linear(out, bias), x)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator at one input shape: what it is called, its arguments, and its program."""
+
+    family: str
+    arguments: tuple[tuple[str, Argument], ...]
+    program: Program
+
+    @property
+    def input(self) -> Shape:
+        """Shape of the input."""
+        return self.program.input
+
+    @property
+    def output(self) -> Shape:
+        """Shape of the output."""
+        return self.program.output_shape
+
+    @property
+    def short(self) -> str:
+        """The operator without its shapes: ``mbconv kernel=5 expand=6``."""
+        shown = [f"{k}={_compact(v)}" for k, v in self.arguments if k not in ("out", "stride")]
+        return " ".join([self.family, *shown])
+
+    @property
+    def label(self) -> str:
+        """The operator with its shapes, for people: ``mbconv kernel=5 expand=6 16x32x32>32x16x16``."""
+        return f"{self.short} {self.input}>{self.output}"
+
+
+def _compact(value: Argument) -> str:
+    return "x".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+
+
+class OperatorFamily:
+    """A decorated operator function: called with a shape and arguments it returns an `Operator`."""
+
+    def __init__(self, function: Callable[..., Value]) -> None:
+        self.name = function.__name__
+        self.function = function
+        self.signature = inspect.signature(function)
+        self.__doc__ = function.__doc__
+        self._build = lru_cache(maxsize=16384)(self._trace)
+
+    def __call__(self, shape: Shape | Sequence[int], *args: Argument, **kwargs: Argument) -> Operator:
+        """Expand the operator at an input shape.
+
+        Raises:
+            SpaceError: naming the operator, its arguments, and the rule that does not hold.
+        """
+        try:
+            bound = self.signature.bind(None, *args, **kwargs)
+        except TypeError as error:
+            raise SpaceError(f"operator {self.name}: {error}; it takes {self._takes()}") from error
+        arguments = tuple((k, v) for k, v in list(bound.arguments.items())[1:] if v != self._default(k))
+        return self._build(Shape(*shape), arguments)
+
+    def _takes(self) -> str:
+        return ", ".join(str(parameter) for parameter in list(self.signature.parameters.values())[1:])
+
+    def _default(self, name: str) -> object:
+        return self.signature.parameters[name].default
+
+    def _trace(self, shape: Shape, arguments: tuple[tuple[str, Argument], ...]) -> Operator:
+        builder = Builder(shape)
+        try:
+            result = self.function(Value(builder, 0), **dict(arguments))
+        except SpaceError as error:
+            shown = ", ".join(f"{k}={v}" for k, v in arguments)
+            raise SpaceError(f"operator {self.name}({shown}) on {shape}: {error.message}") from error
+        return Operator(self.name, arguments, builder.build(result.index))
+
+
+_FAMILIES: dict[str, OperatorFamily] = {}
+
+
+def operator(function: Callable[..., Value]) -> OperatorFamily:
+    """Turn a function from values to values into an operator family, known by the function's name."""
+    family = OperatorFamily(function)
+    known = _FAMILIES.get(family.name)
+    if known is not None and known.function.__module__ != function.__module__:
+        raise SpaceError(
+            f"an operator named {family.name!r} is already defined in {known.function.__module__}; "
+            f"choose another name in {function.__module__}"
+        )
+    _FAMILIES[family.name] = family
+    return family
+
+
+def operator_family(name: str) -> OperatorFamily:
+    """Look an operator family up by name.
+
+    Raises:
+        UnknownNameError: listing the names that exist.
+    """
+    import nascli.spaces.library  # noqa: F401  the built-in families register themselves
+
+    if name not in _FAMILIES:
+        raise UnknownNameError("operator", name, sorted(_FAMILIES))
+    return _FAMILIES[name]

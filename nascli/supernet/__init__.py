@@ -1,0 +1,1 @@
+"""Weight-sharing networks: modules, training, evaluation, data. Imports torch."""

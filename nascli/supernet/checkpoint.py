@@ -1,0 +1,69 @@
+"""Checkpoints: tensors in safetensors, everything else as JSON in its metadata; written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nascli.errors import CheckpointError
+
+FORMAT = "nascli-checkpoint-1"
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write a checkpoint; a crash leaves the old file or the new one, never half of it.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    from safetensors.torch import save as serialise
+
+    owned = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    data = serialise(owned, metadata={"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)})
+    write_atomically(path, data)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content as one step.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror}", "Free space or choose another folder; nothing is lost."
+        ) from error
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint: tensors by name, and the state.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is not a checkpoint of this version of nascli")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = json.loads(metadata["state"])
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+    return tensors, state

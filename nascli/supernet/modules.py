@@ -1,0 +1,190 @@
+"""The torch reading of a program, and its weights in the form that the ONNX reading takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nascli.errors import SpaceError
+from nascli.spaces.primitives import (
+    Act,
+    Add,
+    Concat,
+    Conv,
+    Gain,
+    GlobalPool,
+    Linear,
+    Node,
+    Pool,
+    Program,
+    Scale,
+    Shape,
+    Shuffle,
+    Split,
+)
+
+_ACTIVATIONS = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hswish": F.hardswish,
+    "swish": F.silu,
+    "sigmoid": torch.sigmoid,
+    "hsigmoid": F.hardsigmoid,
+}
+
+
+class NormalisedConv(nn.Module):
+    """A convolution with 'same' padding, followed by batch normalisation if the primitive has one."""
+
+    def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
+        super().__init__()
+        padding = [d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
+        self.conv = nn.Conv2d(
+            x.channels,
+            conv.out,
+            conv.kernel,
+            conv.stride,
+            (padding[0], padding[1]),
+            conv.dilation,
+            conv.groups,
+            bias=conv.bias,
+        )
+        self.norm = nn.BatchNorm2d(conv.out, affine=affine) if conv.norm else None
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and normalise."""
+        h: Tensor = self.conv(x)
+        return h if self.norm is None else self.norm(h)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the normalisation's running statistics folded in."""
+        weight = self.conv.weight.detach()
+        bias = self.conv.bias
+        shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
+        norm = self.norm
+        if norm is None:
+            return weight, shift
+        assert norm.running_mean is not None and norm.running_var is not None
+        gain = torch.rsqrt(norm.running_var + norm.eps)
+        offset = -norm.running_mean * gain
+        if norm.affine:
+            gain = gain * norm.weight.detach()
+            offset = offset * norm.weight.detach() + norm.bias.detach()
+        return weight * gain[:, None, None, None], offset + shift * gain
+
+
+class ProgramModule(nn.Module):
+    """Runs a program; node i's parameters live in the submodule ``n{i}``."""
+
+    def __init__(self, program: Program, *, affine: bool = True) -> None:
+        super().__init__()
+        if any(_quantised(node) for node in program.nodes):
+            raise SpaceError("convolutions with bit widths need a quantised module, which this is not")
+        self.program = program
+        self._plan: list[tuple[Node, str | None]] = []
+        self._last_use = _last_uses(program)
+        for index, node in enumerate(program.nodes, 1):
+            x = program.shape_of(node.inputs[0])
+            module: nn.Module | None = None
+            if isinstance(node.primitive, Conv):
+                module = NormalisedConv(node.primitive, x, affine)
+            elif isinstance(node.primitive, Linear):
+                module = nn.Linear(x.channels, node.primitive.out, bias=node.primitive.bias)
+            name = f"n{index}" if module is not None else None
+            if module is not None:
+                self.add_module(f"n{index}", module)
+            self._plan.append((node, name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate on `(batch, channels, height, width)`; a classifier returns `(batch, classes)`."""
+        values: list[Tensor | None] = [x]
+        for index, (node, name) in enumerate(self._plan, 1):
+            inputs = [_present(values[i]) for i in node.inputs]
+            if name is None:
+                values.append(_evaluate(node, inputs))
+            else:
+                h = inputs[0].flatten(1) if isinstance(node.primitive, Linear) else inputs[0]
+                values.append(self._modules[name](h))  # type: ignore[misc]
+            for i in set(node.inputs):
+                # Values that nobody reads again are let go, so that inference keeps its peak low.
+                if self._last_use[i] == index:
+                    values[i] = None
+        return _present(values[self.program.output])
+
+
+def _quantised(node: Node) -> bool:
+    conv = node.primitive
+    return isinstance(conv, Conv) and (conv.weight_bits, conv.activation_bits) != (32, 32)
+
+
+def _last_uses(program: Program) -> dict[int, int]:
+    last = {value: position for position, node in enumerate(program.nodes, 1) for value in node.inputs}
+    last[program.output] = len(program.nodes) + 1
+    return last
+
+
+def _present(value: Tensor | None) -> Tensor:
+    assert value is not None
+    return value
+
+
+def _evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+    x = inputs[0]
+    match node.primitive:
+        case Act(function=function):
+            result: Tensor = _ACTIVATIONS[function](x)
+            return result
+        case Pool(mode="max", kernel=kernel, stride=stride):
+            return F.max_pool2d(x, kernel, stride, kernel // 2)
+        case Pool(kernel=kernel, stride=stride):
+            return F.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
+        case GlobalPool():
+            return x.mean((2, 3), keepdim=True)
+        case Add():
+            total = x
+            for other in inputs[1:]:
+                total = total + other
+            return total
+        case Scale():
+            return x * inputs[1]
+        case Gain(factor=factor):
+            return x * factor
+        case Split(start=start, stop=stop):
+            return x[:, start:stop]
+        case Concat():
+            return torch.cat(list(inputs), dim=1)
+        case Shuffle(groups=groups):
+            return F.channel_shuffle(x, groups)
+        case _:
+            raise AssertionError(f"{node.primitive.kind} has a module of its own")
+
+
+def network_module(programs: Sequence[Program]) -> nn.Sequential:
+    """A plain network: one module per block, in sequence."""
+    return nn.Sequential(*(ProgramModule(program) for program in programs))
+
+
+def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights of a chain of blocks by the names of the chained program's ONNX graph."""
+    weights: dict[str, npt.NDArray[np.float32]] = {}
+    offset = 0
+    for block in blocks:
+        for name, module in block.named_children():
+            target = f"n{int(name[1:]) + offset}"
+            if isinstance(module, NormalisedConv):
+                weight, bias = module.folded()
+                weights[f"{target}.bias"] = bias.numpy()
+            else:
+                assert isinstance(module, nn.Linear)
+                weight = module.weight.detach()
+                if module.bias is not None:
+                    weights[f"{target}.bias"] = module.bias.detach().numpy()
+            weights[f"{target}.weight"] = weight.contiguous().numpy()
+        offset += len(block.program.nodes)
+    return weights

@@ -1,0 +1,87 @@
+"""Showing progress on a terminal, or as plain lines where there is none. Writes to stderr only."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from nascli.units import format_seconds
+
+_LINE_EVERY_SECONDS = 15.0
+_REDRAW_SECONDS = 0.3
+
+
+class TerminalProgress:
+    """A bar with the time left on a terminal; a line now and then elsewhere.
+
+    The bar is redrawn only when something is reported: a refreshing thread would disturb measurements.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars: Bars | None = None
+        self._task: object = None
+        self._name = ""
+        self._total = 0
+        self._done = 0
+        self._started = 0.0
+        self._drawn = 0.0
+        self._lined = 0.0
+
+    def start(self, task: str, total: int) -> None:
+        """A task begins; the one before ends."""
+        self.finish()
+        self._name, self._total, self._done = task, total, 0
+        self._started = self._drawn = self._lined = time.monotonic()
+        if self._console.is_terminal:
+            self._bars = Bars(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[note]}"),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._bars.start()
+            self._bars.add_task(task, total=total, note="")
+        else:
+            self._console.print(f"{task}: 0/{total}", highlight=False)
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Some steps are done."""
+        self._done += steps
+        now = time.monotonic()
+        if self._bars is not None:
+            task = self._bars.task_ids[0]
+            if note:
+                self._bars.update(task, advance=steps, note=note)
+            else:
+                self._bars.advance(task, steps)
+            if now - self._drawn > _REDRAW_SECONDS:
+                self._bars.refresh()
+                self._drawn = now
+        elif now - self._lined > _LINE_EVERY_SECONDS:
+            self._lined = now
+            self._console.print(f"{self._name}: {self._done}/{self._total} {note}", highlight=False)
+
+    def message(self, text: str) -> None:
+        """A line that stays."""
+        target = self._bars.console if self._bars is not None else self._console
+        target.print(text, highlight=False, markup=False)
+
+    def finish(self) -> None:
+        """End the task under way, leaving one line that says how long it took."""
+        if not self._name:
+            return
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+        taken = time.monotonic() - self._started
+        self._console.print(f"{self._name}: done in {format_seconds(taken)}", highlight=False, markup=False)
+        self._name = ""

@@ -246,7 +246,7 @@ def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
     )
     table = profile_space(space, where, protocol=protocol, seed=seed, progress=progress)
     progress.finish()
-    document = {
+    document: dict[str, Any] = {
         "setup": table.setup.to_json(),
         "operators": len(plan.operators),
         "measured_now": len(plan.todo),

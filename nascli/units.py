@@ -72,7 +72,9 @@ def parse_quantity(text: str, dimension: Dimension) -> float:
 def _significant(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    # Rounded first: 0.9997 has three digits as 1.00, not as 1.000.
+    rounded = float(f"{value:.{digits - 1}e}")
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:.{min(decimals, 9)}f}"
 
 

@@ -53,12 +53,13 @@ class FeasibleSet:
             raise ConstraintError(f"at most three costs can be bounded at once, got {len(bounded)}")
         axes = max(1, len(bounded))
         size = round(_STATES[axes] ** (1 / axes))
-        self._shape = (size,) * len(bounded)
+        # Without a bound that binds, a single state keeps the programme's shape.
+        self._shape = (size,) * len(bounded) or (1,)
         steps = [_grid(budget, size - 1) for budget in bounded]
         self._steps = tuple(
             np.stack([grid[layer] for grid, _ in steps], axis=1)
             if steps
-            else np.zeros((len(space.layers[layer].candidates), 0), dtype=np.int64)
+            else np.zeros((len(space.layers[layer].candidates), 1), dtype=np.int64)
             for layer in range(len(space.layers))
         )
         self._slack = {
@@ -183,7 +184,7 @@ class FeasibleSet:
             allowed = np.all(remaining >= 0, axis=2)
             index = tuple(np.maximum(remaining[:, :, axis], 0) for axis in range(len(self._shape)))
             after = tables[layer + 1]
-            mass = np.where(allowed, after[index] if index else after, 0.0) * shares
+            mass = np.where(allowed, after[index], 0.0) * shares
             cumulative = np.cumsum(mass, axis=1)
             draws = rng.random(n) * cumulative[:, -1]
             choice = np.minimum((cumulative <= draws[:, None]).sum(axis=1), len(steps) - 1)

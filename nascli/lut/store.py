@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+from filelock import FileLock
 
 from nascli.errors import StoreError
 from nascli.lut import schema
@@ -47,9 +48,12 @@ class Store:
                 raise
 
     def _prepare(self) -> None:
+        # One transaction, so that the three agree while another process makes the store.
+        self._db.execute("BEGIN")
+        (objects,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (objects,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._db.execute("COMMIT")
         if application != schema.APPLICATION_ID and (application or version or objects):
             raise StoreError(
                 f"{self.path} is an SQLite file, but not a nascli store.",
@@ -63,8 +67,10 @@ class Store:
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if version == 0:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._create()
+            # SQLite does not wait for others when it changes the journal's mode, so one goes at a time.
+            with FileLock(self.path.with_name(f".{self.path.name}.new")):
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._create()
 
     def _create(self) -> None:
         with self._transaction():
@@ -82,7 +88,11 @@ class Store:
             yield
         except sqlite3.OperationalError as error:
             raise StoreError(f"cannot use the store {self.path}: {error}.", _advice(str(error))) from error
-        except sqlite3.DatabaseError as error:
+        except OSError as error:
+            raise StoreError(
+                f"cannot use the store {self.path}: {error.strerror}.", _advice("readonly")
+            ) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreError(
                 f"the store {self.path} is damaged or not a store: {error}.",
                 "Move the file away to start a new one, or name another with --store.",

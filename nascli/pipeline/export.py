@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from nascli.errors import NascliError
+from nascli.files import write_atomically
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces.architecture import Architecture
-from nascli.supernet.checkpoint import write_atomically
 from nascli.supernet.data import Images
 from nascli.supernet.modules import ProgramModule, exported_weights
 

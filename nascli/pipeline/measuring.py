@@ -107,6 +107,7 @@ def measure_networks(
             protocol=protocol,
             rng=np.random.default_rng(seed),
             progress=progress,
+            what="networks",
         )
     figures = []
     for operator in operators:

@@ -19,19 +19,19 @@ def predict_architecture(path: Path, where: Where) -> dict[str, Any]:
     table = read_table(where)
     network = architecture.network
     table.require(network.operators, f"nascli profile --space {architecture.space.spec} {where.command}")
-    parts = []
+    parts: list[dict[str, Any]] = []
     for name, operator in network.blocks:
         figure = table.lookup(operator.program)
         assert figure is not None
         parts.append(
             {"block": name, "operator": operator.short, "seconds": figure.seconds, "kind": figure.kind}
         )
-    total = sum(float(part["seconds"]) for part in parts)
+    total = sum(part["seconds"] for part in parts)
     return {
         "latency_s": total,
         "kind": "measured",
         "model": "sum of stand-alone operator latencies",
         "setup": table.setup.to_json(),
         "table_digest": table.digest,
-        "parts": [{**part, "share": float(part["seconds"]) / total} for part in parts],
+        "parts": [{**part, "share": part["seconds"] / total} for part in parts],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nascli.errors import RunError
+from nascli.files import write_atomically
 
 _SETTINGS = "settings.json"
 
@@ -22,16 +22,9 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
     Raises:
         RunError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, json.dumps(document, indent=2).encode() + b"\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {path}: {error.strerror}.", "Free some space and run the same command again."
         ) from error

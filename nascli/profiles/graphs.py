@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,7 @@ class _Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def emit(self, op: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
@@ -251,4 +252,5 @@ def _is_flat(program: Program, value: int) -> bool:
 
 def onnx_bytes(program: Program, batch: int, weights: Weights | None = None) -> bytes:
     """`onnx_model`, serialised."""
-    return onnx_model(program, batch, weights).SerializeToString()
+    data: bytes = onnx_model(program, batch, weights).SerializeToString()
+    return data

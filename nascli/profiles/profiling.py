@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from filelock import FileLock, Timeout
 
-from nascli.errors import RuntimeUnavailableError, StoreError
+from nascli.errors import DeviceError, RuntimeUnavailableError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.paths import home
@@ -21,8 +21,8 @@ from nascli.spaces.counts import count
 from nascli.spaces.network import Network
 from nascli.spaces.operators import Operator
 
-# Anchor, burst and bookkeeping of one round of an operator of a few milliseconds.
-_ROUND_SECONDS = 0.015
+# Bursts, anchors and the rounds that noisy operators add, as seen on small and medium operators.
+_OPERATOR_SECONDS = 0.35
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,16 @@ class Target:
 
         Raises:
             RuntimeUnavailableError: the runtime is not installed.
+            DeviceError: a precision that the runtime does not have.
         """
         missing = self.runtime.missing()
         if missing is not None:
             raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")
+        if self.options.precision not in self.runtime.precisions:
+            raise DeviceError(
+                f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
+                f"not {self.options.precision!r}"
+            )
         return Setup(
             device=self.device.key,
             runtime=self.runtime.name,
@@ -72,7 +78,7 @@ class Plan:
     @property
     def expected_seconds(self) -> float:
         """About how long it will take."""
-        return _ROUND_SECONDS * Protocol().least_rounds * 1.5 * len(self.todo)
+        return _OPERATOR_SECONDS * len(self.todo)
 
 
 def network_operator(network: Network) -> Operator:
@@ -102,6 +108,7 @@ def profile(
     protocol: Protocol,
     rng: np.random.Generator,
     progress: Progress,
+    what: str = "operators",
 ) -> LatencyTable:
     """Measure what the store lacks, and return the setup's table.
 
@@ -117,7 +124,8 @@ def profile(
     if make_plan(wanted, store, target, protocol).todo:
         with _turn(target.device, progress):
             # Planned again: another process may have measured the same while this one waited.
-            _measure_plan(make_plan(wanted, store, target, protocol), store, target, protocol, rng, progress)
+            plan = make_plan(wanted, store, target, protocol)
+            _measure_plan(plan, store, target, protocol, rng, progress, what)
     return LatencyTable.read(store, setup)
 
 
@@ -128,13 +136,14 @@ def _measure_plan(
     protocol: Protocol,
     rng: np.random.Generator,
     progress: Progress,
+    what: str,
 ) -> None:
     if not plan.todo:
         return
     store.add_setup(plan.setup, dict(target.device.facts))
     store.add_operators(plan.todo)
     subjects = [_subject(operator, target.batch) for operator in plan.todo]
-    progress.start(f"measuring {len(subjects)} operators on {target.device.title}", len(subjects))
+    progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
 
     def keep(key: str, sample: Sample) -> None:
         store.add_sample(plan.setup, key, sample)

@@ -126,10 +126,9 @@ def _axes(
     parts = []
     for value in nice_ticks(*x_range):
         at = _number(place_x(value))
+        label = escape(x.format(value))
         parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(
-            f'<text class="tick" text-anchor="middle" x="{at}" y="{bottom + 17}">{escape(x.format(value))}</text>'
-        )
+        parts.append(f'<text class="tick" text-anchor="middle" x="{at}" y="{bottom + 17}">{label}</text>')
     for value in nice_ticks(*y_range):
         at = _number(place_y(value))
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{at}" y2="{at}"/>')

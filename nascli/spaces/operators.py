@@ -189,14 +189,16 @@ class OperatorFamily:
             bound = self.signature.bind(None, *args, **kwargs)
         except TypeError as error:
             raise SpaceError(f"operator {self.name}: {error}; it takes {self._takes()}") from error
-        arguments = tuple((k, v) for k, v in list(bound.arguments.items())[1:] if v != self._default(k))
+        bound.apply_defaults()
+        arguments = tuple((k, v) for k, v in list(bound.arguments.items())[1:] if self._telling(k, v))
         return self._build(Shape(*shape), arguments)
 
     def _takes(self) -> str:
         return ", ".join(str(parameter) for parameter in list(self.signature.parameters.values())[1:])
 
-    def _default(self, name: str) -> object:
-        return self.signature.parameters[name].default
+    def _telling(self, name: str, value: Argument) -> bool:
+        # Defaults need no mention, but a kernel of 3 says more than its absence.
+        return value != self.signature.parameters[name].default or (type(value) is int and value > 1)
 
     def _trace(self, shape: Shape, arguments: tuple[tuple[str, Argument], ...]) -> Operator:
         builder = Builder(shape)

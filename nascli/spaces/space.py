@@ -274,4 +274,5 @@ def _sample_layer(layer: Layer, n: int, rng: np.random.Generator) -> npt.NDArray
     # The first k of a random permutation are a uniform k-subset.
     order = rng.random((n, count)).argsort(axis=1)
     bits = np.left_shift(np.int64(1), order)
-    return np.where(np.arange(count) < branches[:, None], bits, 0).sum(axis=1)
+    chosen: npt.NDArray[np.int64] = np.where(np.arange(count) < branches[:, None], bits, 0).sum(axis=1)
+    return chosen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from nascli.errors import CheckpointError
+from nascli.files import write_atomically
 
 FORMAT = "nascli-checkpoint-1"
 
@@ -25,27 +25,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
 
     owned = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     data = serialise(owned, metadata={"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)})
-    write_atomically(path, data)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file's content as one step.
-
-    Raises:
-        CheckpointError: the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_atomically(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}", "Free space or choose another folder; nothing is lost."
+            f"cannot write {path}: {error.strerror}.", "Free space or choose another folder; nothing is lost."
         ) from error
 
 

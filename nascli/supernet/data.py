@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -93,7 +94,7 @@ def load(name: str, resolution: int) -> Images:
     return Images(name, 10, train, validation, test)
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

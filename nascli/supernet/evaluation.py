@@ -64,7 +64,7 @@ class SupernetEvaluator:
     """Top-1 on the validation part with inherited weights (SPOS, section 3.4)."""
 
     def __init__(self, supernet: Supernet, images: Images, *, calibration: int = 256) -> None:
-        self._supernet = supernet.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self._supernet = supernet.to(memory_format=torch.channels_last).eval()
         self._images = images
         self._calibration = calibration
 

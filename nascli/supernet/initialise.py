@@ -32,8 +32,8 @@ def align(layer: nn.ModuleList) -> None:
         if convs and nodes and isinstance(nodes[-1].primitive, Add):
             _silence(convs[-1])
     for members in alike.values():
-        for convs in zip(*members, strict=True):
-            _cut([m.conv.weight for m in convs])
+        for alike_convs in zip(*members, strict=True):
+            _cut([m.conv.weight for m in alike_convs])
 
 
 def _silence(last: NormalisedConv) -> None:
@@ -41,7 +41,7 @@ def _silence(last: NormalisedConv) -> None:
         nn.init.zeros_(last.norm.weight)
 
 
-def _cut(weights: list[nn.Parameter]) -> None:
+def _cut(weights: list[Tensor]) -> None:
     shape = [max(w.shape[axis] for w in weights) for axis in range(4)]
     draw = torch.randn(shape)
     for weight in weights:

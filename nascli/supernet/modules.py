@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from nascli.spaces.primitives import (
     Split,
 )
 
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "hswish": F.hardswish,
@@ -110,7 +110,7 @@ class ProgramModule(nn.Module):
                 values.append(_evaluate(node, inputs))
             else:
                 h = inputs[0].flatten(1) if isinstance(node.primitive, Linear) else inputs[0]
-                values.append(self._modules[name](h))  # type: ignore[misc]
+                values.append(self.get_submodule(name)(h))
             for i in set(node.inputs):
                 # Values that nobody reads again are let go, so that inference keeps its peak low.
                 if self._last_use[i] == index:
@@ -138,8 +138,7 @@ def _evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     x = inputs[0]
     match node.primitive:
         case Act(function=function):
-            result: Tensor = _ACTIVATIONS[function](x)
-            return result
+            return _ACTIVATIONS[function](x)
         case Pool(mode="max", kernel=kernel, stride=stride):
             return F.max_pool2d(x, kernel, stride, kernel // 2)
         case Pool(kernel=kernel, stride=stride):

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -75,7 +76,7 @@ class Trainer:
     def __init__(
         self, module: nn.Module, data: Split, recipe: Recipe, *, seed: int, path: PathOf | None = None
     ) -> None:
-        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module = module.to(memory_format=torch.channels_last)
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -108,7 +109,7 @@ class Trainer:
                 saved = time.monotonic()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order: np.ndarray | None = None  # type: ignore[type-arg]
+        order: npt.NDArray[np.int64] | None = None
         while self.step < self.steps:
             epoch, index = divmod(self.step, self.per_epoch)
             if order is None or index == 0:
@@ -131,7 +132,7 @@ class Trainer:
                 f"the loss is {value} at step {self.step} of {self.steps}.",
                 f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip)
         self._optimizer.step()
         return value

@@ -41,6 +41,7 @@ class Runtime(Protocol):
     """A way to run ONNX models on one device. Stateless; sessions hold the resources."""
 
     name: str
+    precisions: tuple[str, ...]
 
     def missing(self) -> str | None:
         """None if it works here, else what is missing and how to get it."""

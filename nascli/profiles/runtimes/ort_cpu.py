@@ -63,6 +63,7 @@ class OrtCpu:
     """ONNX Runtime's CPU execution provider."""
 
     name = "ort-cpu"
+    precisions: tuple[str, ...] = ("fp32",)
 
     def missing(self) -> str | None:
         """None if onnxruntime can be imported."""
@@ -83,10 +84,8 @@ class OrtCpu:
         """Load a model.
 
         Raises:
-            DeviceError: unknown precision, or a model that ONNX Runtime refuses.
+            DeviceError: a model that ONNX Runtime refuses.
         """
         if self.missing() is not None:
             raise missing_package("onnxruntime", "cpu", "measuring on the CPU")
-        if options.precision != "fp32":
-            raise DeviceError(f"ort-cpu measures fp32, got {options.precision!r}")
         return OrtCpuSession(model, options)

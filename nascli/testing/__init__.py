@@ -1,0 +1,1 @@
+"""Contract suites: what every runtime, searcher and cost model must do. Third parties may run them."""

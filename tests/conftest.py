@@ -1,0 +1,43 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nascli.spaces import make_space
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """Every test has a home of its own: none touches the user's store."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("NASCLI_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def tiny():
+    """A space whose networks take well under a millisecond and train in seconds."""
+    return make_space("proxyless-small", resolution=8, width=0.25, depth=1)
+
+
+def shared_data() -> Path | None:
+    """The folder of real tables, if this machine has it."""
+    given = os.environ.get("NASCLI_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture
+def data_folder():
+    folder = shared_data()
+    if folder is None:
+        pytest.skip("the folder of real tables is not here (NASCLI_DATA)")
+    return folder

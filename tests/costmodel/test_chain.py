@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from nascli.costmodel import ChainCost, counted, table_latency
+from nascli.errors import ConstraintError, MissingMeasurementsError
+from nascli.lut import LatencyTable, Setup
+from nascli.lut.keys import program_key
+from nascli.lut.statistics import Estimate
+from nascli.spaces import Layer, Space, make_space
+from nascli.spaces.library import conv_block, mbconv
+
+SETUP = Setup("d", "r", "1", "fp32", 16, 1)
+
+
+def test_counts_of_populations_equal_counts_of_networks(rng):
+    space = make_space("proxyless-small")
+    codes = space.sample(20, rng)
+    for name in ("macs", "params", "weight_bytes"):
+        cost = counted(space, name)
+        expected = [getattr(space.network(row).counts, name) for row in codes]
+        assert cost(codes).tolist() == expected
+        assert cost.least <= min(expected) and cost.most >= max(expected)
+    with pytest.raises(ConstraintError, match="'beauty' is not counted"):
+        counted(space, "beauty")
+
+
+def test_counts_of_multi_branch_populations(rng):
+    ops = tuple(mbconv((8, 4, 4), 8, kernel=k) for k in (3, 5, 7))
+    space = Space("b", (), (("stem", conv_block((1, 4, 4), 8)), Layer("n", ops, "normal", 3)))
+    codes = space.sample(30, rng)
+    expected = [space.network(row).counts.macs for row in codes]
+    assert counted(space, "macs")(codes).tolist() == expected
+
+
+def test_latency_is_the_sum_over_the_table(rng):
+    space = make_space("proxyless-small")
+    operators = [o for o in space.operators() if o.program.output]
+    figures = {program_key(o.program): Estimate(i * 1e-4 + 1e-5, 0, 1, 6) for i, o in enumerate(operators)}
+    table = LatencyTable(SETUP, figures, {})
+    cost = table_latency(space, table, "cmd")
+    for row in space.sample(10, rng):
+        by_hand = sum(table.lookup(o.program).seconds for o in space.network(row).operators)
+        assert cost(row[None])[0] == pytest.approx(by_hand)
+    figures.pop(program_key(operators[3].program))
+    with pytest.raises(MissingMeasurementsError, match="1 of 41 operators"):
+        table_latency(space, table, "cmd")
+
+
+def test_costs_survive_json_to_the_last_bit():
+    cost = ChainCost("latency", "time", 0.1, (np.array([1 / 3, 2e-7]), np.array([np.pi])), kind="measured")
+    again = ChainCost.from_json(cost.to_json())
+    assert again.offset == cost.offset
+    assert all(np.array_equal(a, b) for a, b in zip(again.unary, cost.unary, strict=True))
+
+
+def test_costs_must_be_finite():
+    with pytest.raises(ConstraintError, match="latency of layer 0 is not finite"):
+        ChainCost("latency", "time", 0.0, (np.array([np.nan]),))

@@ -1,0 +1,104 @@
+import time
+
+import numpy as np
+import pytest
+from fakes import SimulatedMachine, SimulatedRuntime
+
+from nascli.errors import NascliError
+from nascli.lut import program_key
+from nascli.lut.statistics import estimate, reference_anchor
+from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.protocol import ANCHOR, ANCHOR_BATCH, Protocol, Subject, measure
+from nascli.profiles.runtimes import RuntimeOptions
+from nascli.spaces.library import mbconv
+
+
+def subjects(n=6, memory=1e6):
+    programs = [mbconv((8, 4, 4), 8 * (i + 1)).program for i in range(n)]
+    return [Subject(program_key(p), f"s{i}", p, memory) for i, p in enumerate(programs)]
+
+
+def run(machine, todo, known=None, protocol=None, stop_after=None):
+    runtime = SimulatedRuntime(machine)
+    samples = {}
+
+    def sink(key, sample):
+        samples.setdefault(key, []).append(sample)
+        if stop_after is not None and sum(map(len, samples.values())) >= stop_after:
+            raise KeyboardInterrupt
+
+    done = []
+    try:
+        measure(
+            todo,
+            runtime=runtime,
+            options=RuntimeOptions(),
+            batch=4,
+            protocol=protocol or Protocol(),
+            rng=np.random.default_rng(0),
+            known=known or {},
+            sink=sink,
+            finished=done.append,
+        )
+    except KeyboardInterrupt:
+        pass
+    return samples, runtime, sum(done)
+
+
+def truth(subject):
+    return SimulatedRuntime.truth(onnx_bytes(subject.program, 4))
+
+
+@pytest.mark.parametrize(("drift", "jitter"), [(0.0, 0.0), (0.3, 0.0), (0.2, 0.02), (0.0, 0.05)])
+def test_finds_the_truth_through_drift_and_noise(drift, jitter):
+    machine = SimulatedMachine(drift, jitter)
+    samples, _, finished = run(machine, subjects())
+    anchor_truth = SimulatedRuntime.truth(onnx_bytes(ANCHOR, ANCHOR_BATCH))
+    for subject in subjects():
+        figure = estimate(samples[subject.key], anchor_truth)
+        assert figure.seconds == pytest.approx(truth(subject), rel=0.01)
+    assert finished == len(subjects())
+
+
+def test_drift_is_what_the_anchor_removes():
+    machine = SimulatedMachine(drift=0.3)
+    samples, _, _ = run(machine, subjects())
+    rows = next(iter(samples.values()))
+    raw = np.array([np.median(s.seconds) for s in rows])
+    corrected = raw / np.array([s.anchor for s in rows])
+    assert corrected.std() / corrected.mean() < 0.1 * raw.std() / raw.mean()
+
+
+def test_quiet_operators_settle_early_and_noisy_ones_are_given_up():
+    protocol = Protocol(most_rounds=10)
+    quiet, _, _ = run(SimulatedMachine(), subjects(), protocol=protocol)
+    assert {len(rows) for rows in quiet.values()} == {protocol.least_rounds}
+    noisy, _, _ = run(SimulatedMachine(jitter=2.0), subjects(), protocol=protocol)
+    assert max(len(rows) for rows in noisy.values()) == 10
+
+
+def test_goes_on_where_it_was_stopped():
+    first, _, _ = run(SimulatedMachine(), subjects(), stop_after=17)
+    second, _, _ = run(SimulatedMachine(), subjects(), known=first)
+    for subject in subjects():
+        rounds = [s.round for s in first.get(subject.key, []) + second.get(subject.key, [])]
+        assert rounds == list(range(6))
+
+
+def test_only_so_much_is_loaded_at_once():
+    machine = SimulatedMachine()
+    _, runtime, _ = run(machine, subjects(6, memory=1e9), protocol=Protocol(memory_bytes=2e9))
+    assert len(runtime.loads) == 7 and all(session.closed for session in runtime.loads)
+
+
+def test_samples_carry_their_time():
+    samples, _, _ = run(SimulatedMachine(), subjects(1))
+    assert abs(samples[subjects(1)[0].key][0].taken_at - time.time()) < 60
+    assert reference_anchor([s.anchor for rows in samples.values() for s in rows]) > 0
+
+
+def test_impossible_protocols_are_refused():
+    with pytest.raises(NascliError, match="0 < target < 1"):
+        Protocol(target=0)
+    with pytest.raises(NascliError, match="least_rounds <= most_rounds"):
+        Protocol(least_rounds=9, most_rounds=4)

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+
+from nascli.errors import NascliError, RunError
+from nascli.progress import Silent
+from nascli.search.base import Score
+from nascli.search.driver import drive
+from nascli.search.journal import Journal
+
+
+class Listed:
+    """Asks for the rows that it was given."""
+
+    name = "listed"
+
+    def __init__(self, batches):
+        self.batches, self.told = [np.array(b).reshape(len(b), 2) for b in batches], []
+
+    def ask(self):
+        return self.batches.pop(0) if self.batches else np.empty((0, 2), int)
+
+    def tell(self, codes, scores):
+        self.told.append([s.value for s in scores])
+
+    @property
+    def expected(self):
+        return 4
+
+
+BATCHES = [[(0, 1), (2, 3)], [(0, 1), (4, 5)]]
+
+
+def score(code):
+    return Score(float(sum(code)))
+
+
+def test_each_architecture_is_evaluated_once_and_told_every_time(tmp_path):
+    calls = []
+    searcher = Listed(BATCHES)
+    outcome = drive(searcher, lambda c: calls.append(c) or score(c), Journal(tmp_path / "j"), Silent())
+    assert calls == [(0, 1), (2, 3), (4, 5)]
+    assert searcher.told == [[1, 5], [1, 9]]
+    assert [e.codes for e in outcome.ranked] == [(4, 5), (2, 3), (0, 1)]
+
+
+def test_a_replayed_search_repeats_nothing(tmp_path):
+    calls = []
+
+    def interrupted(code):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(code)
+        return score(code)
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(Listed(BATCHES), interrupted, Journal(tmp_path / "j"), Silent())
+    again = []
+    outcome = drive(Listed(BATCHES), lambda c: again.append(c) or score(c), Journal(tmp_path / "j"), Silent())
+    assert again == [(4, 5)] and len(outcome.entries) == 3
+
+
+def test_a_line_cut_short_is_dropped_and_a_damaged_one_refused(tmp_path):
+    path = tmp_path / "j"
+    journal = Journal(path)
+    journal.add((1, 2), Score(0.5, 0.25), 0.1)
+    journal.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"codes": [3')
+    journal = Journal(path)
+    assert list(journal.entries) == [(1, 2)] and path.read_bytes() == whole
+    journal.close()
+    path.write_bytes(b"{}\n" + whole)
+    with pytest.raises(RunError, match="line 1 of .* is damaged"):
+        Journal(path)
+    with pytest.raises(RunError, match="cannot use the journal"):
+        Journal(tmp_path)
+    assert json.loads(whole)["tie_break"] == 0.25
+
+
+def test_limits_and_impossible_scores(tmp_path):
+    outcome = drive(Listed(BATCHES), score, Journal(tmp_path / "j"), Silent(), most=1)
+    assert len(outcome.entries) == 1
+    with pytest.raises(NascliError, match="scores must be finite"):
+        drive(Listed(BATCHES), lambda c: Score(float("nan")), Journal(tmp_path / "k"), Silent())
+
+
+def test_ties_are_broken_by_the_second_number():
+    assert Score(1.0, 0.0) > Score(1.0, -0.5) > Score(0.9, 9.0)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from nascli.costmodel import Budget, FeasibleSet, counted, parse_constraint
+from nascli.errors import NascliError
+from nascli.progress import Silent
+from nascli.search.base import Score
+from nascli.search.driver import drive
+from nascli.search.journal import Journal
+from nascli.search.spos import Evolution, SposSearcher
+from nascli.spaces import make_space
+
+
+@pytest.fixture
+def feasible():
+    space = make_space("proxyless-small")
+    return FeasibleSet(space, [Budget(parse_constraint("macs<=30M"), counted(space, "macs"))])
+
+
+def separable(space, seed=5):
+    rng = np.random.default_rng(seed)
+    tables = [rng.random(len(layer.candidates)) for layer in space.layers]
+    return tables, lambda code: Score(float(sum(t[c] for t, c in zip(tables, code, strict=True))))
+
+
+def search(feasible, path, seed=1, settings=None):
+    tables, evaluator = separable(feasible.space)
+    searcher = SposSearcher(feasible, settings or Evolution(), np.random.default_rng(seed))
+    return tables, drive(searcher, evaluator, Journal(path), Silent())
+
+
+def test_defaults_are_the_papers():
+    assert Evolution() == Evolution(population=50, generations=20, parents=10, probability=0.1)
+
+
+def test_all_candidates_are_distinct_and_feasible(feasible, tmp_path):
+    _, outcome = search(feasible, tmp_path / "j")
+    codes = np.array([e.codes for e in outcome.entries])
+    assert len(codes) == 1000 == len(np.unique(codes, axis=0))
+    assert feasible.contains(codes).all()
+
+
+def test_it_beats_random_search_and_nears_the_optimum(feasible, tmp_path):
+    tables, outcome = search(feasible, tmp_path / "j")
+    best = feasible.best(tables)
+    optimum = sum(t[c] for t, c in zip(tables, best, strict=True))
+    random = feasible.sample(1000, np.random.default_rng(9))
+    luck = max(sum(t[c] for t, c in zip(tables, row, strict=True)) for row in random)
+    found = outcome.ranked[0].score.value
+    assert luck < found <= optimum + 1e-9
+    assert optimum - found < 0.35 * (optimum - luck)
+
+
+def test_the_same_seed_asks_the_same(feasible, tmp_path):
+    settings = Evolution(population=10, generations=3, parents=4)
+    first = search(feasible, tmp_path / "a", 1, settings)[1]
+    second = search(feasible, tmp_path / "b", 1, settings)[1]
+    other = search(feasible, tmp_path / "c", 2, settings)[1]
+    assert [e.codes for e in first.entries] == [e.codes for e in second.entries]
+    assert [e.codes for e in first.entries] != [e.codes for e in other.entries]
+
+
+def test_a_small_feasible_set_ends_the_search_early(tmp_path):
+    space = make_space("proxyless-small")
+    cost = counted(space, "macs")
+    budget = Budget(parse_constraint(f"macs<={cost.least * 1.02:.0f}"), cost)
+    few = FeasibleSet(space, [budget])
+    assert few.count() < 20
+    _, outcome = search(few, tmp_path / "j")
+    assert len(outcome.entries) == few.count()
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(NascliError, match="population >= 2"):
+        Evolution(population=1)
+    with pytest.raises(NascliError, match="0 < probability <= 1"):
+        Evolution(probability=0)

@@ -1,0 +1,47 @@
+import pytest
+
+from nascli.errors import InfeasibleError
+from nascli.search.base import Score
+from nascli.search.journal import Entry
+from nascli.search.verify import Measured, verify
+
+RANKED = [Entry((i,), Score(1 - i / 100), 0.1) for i in range(20)]
+
+
+def predict(entry):
+    return 8e-3 - entry.codes[0] * 1e-4
+
+
+def device(factor, width=0.0, log=None):
+    def measure(entries):
+        if log is not None:
+            log.append([e.codes[0] for e in entries])
+        return [Measured(predict(e) * factor, 0.0, predict(e) * (factor + width)) for e in entries]
+
+    return measure
+
+
+def test_finalists_within_the_budget_stay():
+    finalists = verify(RANKED, predict, device(0.97), 8e-3, 3)
+    assert [f.entry.codes[0] for f in finalists if f.within] == [0, 1, 2]
+
+
+def test_the_interval_must_fit_too():
+    finalists = verify(RANKED, predict, device(0.995, width=0.01), 8e-3, 3)
+    assert [f.within for f in finalists] == [False, True, True]
+
+
+def test_an_optimistic_model_learns_and_goes_on():
+    log = []
+    finalists = verify(RANKED, predict, device(1.1, log=log), 8e-3, 3)
+    # After the first three the model knows its factor of 1.1: only those of 7.27 ms and less are tried.
+    assert log == [[0, 1, 2], [8, 9, 10]]
+    assert all(f.within for f in finalists if f.entry.codes[0] >= 8)
+
+
+def test_a_budget_that_nobody_keeps_says_by_how_much():
+    with pytest.raises(
+        InfeasibleError, match=r"all 3 measured candidates exceed the budget of 8.00 ms"
+    ) as caught:
+        verify(RANKED, predict, device(3.0), 8e-3, 3)
+    assert "profile again" in str(caught.value)

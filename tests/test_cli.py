@@ -1,0 +1,188 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from nascli.cli import main
+
+TINY = "proxyless-small:resolution=8,width=0.25,depth=1"
+QUICK = ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"]
+
+
+def run(*args, expect=0):
+    result = CliRunner().invoke(main, [str(a) for a in args], catch_exceptions=True)
+    assert result.exit_code == expect, (result.output, result.exception)
+    assert "Traceback" not in result.output
+    return result
+
+
+def commands(group=main, prefix=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*prefix, name))
+        else:
+            yield (*prefix, name), command
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(commands()), ids=lambda v: " ".join(v) if isinstance(v, tuple) else ""
+)
+def test_every_command_has_an_example_and_json(path, command):
+    text = run(*path, "--help").output
+    assert f"nascli {' '.join(path)}" in text.split("Example:")[1]
+    assert "--json" in text
+
+
+def test_doctor_devices_and_spaces():
+    checks = json.loads(run("doctor", "--json").stdout)
+    assert {"python", "runtime ort-cpu", "store"} <= {c["name"] for c in checks}
+    assert "ort-cpu" in run("doctor").stdout
+    devices = json.loads(run("devices", "--json").stdout)
+    assert devices[0]["key"] == "cpu" and "titanxp" in {d["key"] for d in devices}
+    assert "547" in run("devices", "titanxp").stdout
+    assert "proxyless-small" in run("spaces").stdout
+    space = json.loads(run("spaces", "proxyless-small", "--json").stdout)
+    assert space["size"] == str(7**7 * 6**3) and space["macs"][0] < space["macs"][1]
+    assert "mbconv kernel=3 expand=3" in run("spaces", "proxyless-small").stdout
+
+
+def test_a_card_that_is_not_here():
+    result = run("profile", "--device", "titanxp", expect=1)
+    assert "here is: cpu" in result.stderr and "--device cpu" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "text"),
+    [
+        (["search", "--constraint", "latency=8"], 1, "has no unit"),
+        (["search", "--constraint", "speed=8ms"], 1, "unknown cost"),
+        (["search"], 2, "Missing option"),
+        (["search", "--constraint", "latency=8ms", "--algorithm", "magic"], 1, "unknown algorithm"),
+        (["search", "--constraint", "latency=8ms", "--space", "magic"], 1, "unknown space"),
+        (
+            ["search", "--constraint", "latency=8ms", "--data", "magic", "--space", TINY],
+            1,
+            "unknown data set",
+        ),
+        (["search", "--constraint", "latency@h100=8ms"], 1, "measures on cpu"),
+        (["search", "--constraint", "latency=8ms", "--seed", "-1"], 2, "Invalid value"),
+        (["profile", "--device", "toaster"], 1, "unknown device"),
+        (["profile", "--batch", "0"], 2, "Invalid value"),
+        (["profile", "--runtime", "magic"], 1, "unknown runtime"),
+        (["profile", "--precision", "fp7", "--space", TINY], 1, "measures fp32, not"),
+        (["count", "nothing.json"], 1, "cannot read"),
+        (["count", "nothing"], 1, "unknown space"),
+        (["predict", "nothing.json"], 1, "cannot read"),
+        (["report", "nowhere"], 1, "not a finished run"),
+        (["lut", "list"], 1, "no store"),
+        (["lut", "show"], 1, "nothing was measured"),
+        (["magic"], 2, "No such command"),
+    ],
+)
+def test_wrong_inputs_are_told_in_a_line_or_two(args, status, text):
+    result = run(*args, expect=status)
+    assert text in result.stderr
+    if status == 1:
+        assert len(result.stderr.strip().splitlines()) <= 4
+
+
+def test_foreign_stores_and_missing_permissions(tmp_path):
+    foreign = tmp_path / "store"
+    foreign.write_bytes(b"hello" * 1000)
+    assert "damaged or not a store" in run("lut", "list", "--store", foreign, expect=1).stderr
+    assert (
+        "cannot make the folder"
+        in run("profile", "--space", TINY, "--store", foreign / "sub" / "s", expect=1).stderr
+    )
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    assert "\x1b" not in run("spaces", "\x1b[31mred", expect=1).stderr
+
+
+def test_the_whole_chain(tmp_path):
+    profiled = json.loads(run("profile", "--space", TINY, "--batch", "4", "--json").stdout)
+    assert profiled["measured_now"] == profiled["operators"] > 10
+    again = json.loads(run("profile", "--space", TINY, "--batch", "4", "--json").stdout)
+    assert again["measured_now"] == 0 and again["table_digest"] == profiled["table_digest"]
+    (table,) = json.loads(run("lut", "list", "--json").stdout)
+    assert table["batch"] == 4 and table["operators"] == profiled["operators"]
+    rows = json.loads(run("lut", "show", "--batch", "4", "--json").stdout)
+    assert rows[0]["seconds"] >= rows[-1]["seconds"] > 0
+    assert "mbconv" in run("lut", "show", "--batch", "4").stdout
+
+    out = tmp_path / "run"
+    first = run(
+        "search",
+        "--constraint",
+        "latency=20ms",
+        "--space",
+        TINY,
+        "--batch",
+        "4",
+        "--out",
+        out,
+        *QUICK,
+        "--json",
+    )
+    result = json.loads(first.stdout)
+    assert 0 < result["measured_latency_s"] <= 0.02 and result["measured_interval_s"][1] <= 0.02
+    for key in ("budget", "predicted_latency_s", "macs", "params", "supernet_top1", "retrained_top1", "baselines",
+                "seed", "versions", "table_digest"):  # fmt: skip
+        assert key in result
+    assert result == json.loads((out / "result.json").read_text())
+    for name in ("model.onnx", "weights.safetensors", "architecture.json", "report.html"):
+        assert (out / name).stat().st_size > 0
+
+    file = out / "architecture.json"
+    predicted = json.loads(run("predict", file, "--batch", "4", "--json").stdout)
+    assert predicted["latency_s"] == pytest.approx(result["predicted_latency_s"]["value"], rel=0.03)
+    assert sum(part["share"] for part in predicted["parts"]) == pytest.approx(1)
+    assert "stage1.0" in run("predict", file, "--batch", "4").stdout
+    measured = json.loads(run("measure", file, "--batch", "4", "--json").stdout)
+    assert measured["measured_latency_s"] == pytest.approx(result["measured_latency_s"], rel=0.2)
+    assert json.loads(run("count", file, "--json").stdout)["macs"] == result["macs"]
+    assert "report.html" in run("report", out).stdout
+    missing = run("predict", file, "--batch", "5", expect=1)
+    assert "no latency for" in missing.stderr and "nascli profile --space" in missing.stderr
+
+    # The same command again answers from the folder; another setting is refused; a foreign folder too.
+    same = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--batch", "4", "--out", out, *QUICK
+    )
+    assert "complete" in same.stderr and "winner" in same.stdout
+    other = run(
+        "search",
+        "--constraint",
+        "latency=30ms",
+        "--space",
+        TINY,
+        "--batch",
+        "4",
+        "--out",
+        out,
+        *QUICK,
+        expect=1,
+    )
+    assert "latency=20ms" in other.stderr and "latency=30ms" in other.stderr
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "thesis.txt").write_text("mine")
+    refused = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--out", stranger, *QUICK, expect=1
+    )
+    assert "thesis.txt" in refused.stderr and (stranger / "thesis.txt").read_text() == "mine"
+
+    # Another budget on the same supernet, without training it again.
+    second = run(
+        "search", "--constraint", f"macs<={result['macs'] * 0.6:.0f}", "--constraint", "latency=20ms", "--space", TINY,
+        "--batch", "4", "--out", tmp_path / "two", *QUICK, "--json",
+    )  # fmt: skip
+    assert "reused" in second.stderr
+    smaller = json.loads(second.stdout)
+    assert smaller["supernet"] == result["supernet"] and smaller["codes"] != result["codes"]
+    assert smaller["macs"] <= 0.6 * result["macs"]
+
+    impossible = run("search", "--constraint", "latency=1us", "--space", TINY, "--batch", "4", "--out",
+                     tmp_path / "three", expect=1)  # fmt: skip
+    assert "the cheapest has latency" in impossible.stderr

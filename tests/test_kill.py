@@ -1,0 +1,110 @@
+"""Killed at random moments and run again: nothing is lost, nothing doubled, the same winner is found."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nascli.lut import Store
+
+TINY = "proxyless-small:resolution=8,width=0.25,depth=1"
+PROFILE = ["profile", "--space", TINY, "--batch", "2", "--json"]
+SEARCH = ["search", "--space", TINY, "--batch", "2", "--constraint", "latency=50ms", "--population", "6",
+          "--generations", "3", "--supernet-epochs", "2", "--retrain-epochs", "1", "--json"]  # fmt: skip
+
+
+def start(args, home):
+    return subprocess.Popen(
+        [sys.executable, "-m", "nascli", *args],
+        env={**os.environ, "NASCLI_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def finish(args, home):
+    process = start(args, home)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0
+    return json.loads(output)
+
+
+def kill_after(args, home, seconds):
+    process = start(args, home)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+def all_samples(home):
+    path = home / "store.sqlite"
+    if not path.exists():
+        return {}
+    try:
+        with Store(path) as store:
+            return {
+                (setup.label, key, sample.round): sample.seconds.tobytes()
+                for setup, _, _ in store.setups()
+                for key, rows in store.samples(setup).items()
+                for sample in rows
+            }
+    except sqlite3.Error as error:
+        raise AssertionError("the store did not survive") from error
+
+
+@pytest.mark.slow
+def test_a_killed_profile_keeps_every_sample(tmp_path):
+    home = tmp_path / "home"
+    seen = {}
+    moments = random.Random(1)
+    for _ in range(10):
+        kill_after(PROFILE, home, moments.uniform(0.3, 2.5))
+        now = all_samples(home)
+        assert seen.items() <= now.items()
+        seen = now
+    finish(PROFILE, home)
+    final = all_samples(home)
+    assert seen.items() <= final.items()
+    rounds = {}
+    for _, key, number in final:
+        rounds.setdefault(key, []).append(number)
+    for numbers in rounds.values():
+        assert sorted(numbers) == list(range(len(numbers)))
+
+
+@pytest.mark.slow
+def test_a_killed_search_finds_what_an_undisturbed_one_finds(tmp_path):
+    home = tmp_path / "home"
+    finish(PROFILE, home)
+    shutil.copytree(home, tmp_path / "other")
+    begun = time.monotonic()
+    whole = finish([*SEARCH, "--out", str(tmp_path / "whole")], home)
+    length = time.monotonic() - begun
+    moments = random.Random(2)
+    args = [*SEARCH, "--out", str(tmp_path / "killed")]
+    journal = tmp_path / "killed" / "evaluations.jsonl"
+    seen = []
+    for _ in range(10):
+        kill_after(args, tmp_path / "other", moments.uniform(0.5, 0.9 * length))
+        if journal.exists():
+            lines = journal.read_bytes().splitlines(keepends=True)
+            complete = [line for line in lines if line.endswith(b"\n")]
+            assert complete[: len(seen)] == seen
+            seen = complete
+    resumed = finish(args, tmp_path / "other")
+    entries = [json.loads(line)["codes"] for line in journal.read_text().splitlines()]
+    assert len(entries) == len({tuple(codes) for codes in entries})
+    expected = [
+        json.loads(x)["codes"] for x in (tmp_path / "whole" / "evaluations.jsonl").read_text().splitlines()
+    ]
+    assert entries == expected
+    assert resumed["table_digest"] == whole["table_digest"]
+    for key in ("codes", "supernet_top1", "retrained_top1", "predicted_latency_s"):
+        assert resumed[key] == whole[key], key

@@ -1,0 +1,110 @@
+"""Who may import whom: dependencies point downward only."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nascli
+
+ROOT = Path(nascli.__file__).parent
+# Each part may import itself and these.
+ALLOWED = {
+    "errors": set(),
+    "units": {"errors"},
+    "progress": set(),
+    "paths": set(),
+    "files": set(),
+    "spaces": {"errors", "units"},
+    "lut": {"errors", "units", "spaces"},
+    "profiles": {"errors", "units", "spaces", "lut", "progress", "paths"},
+    "costmodel": {"errors", "units", "spaces", "lut"},
+    "supernet": {"errors", "units", "spaces", "costmodel", "progress", "files"},
+    "search": {"errors", "units", "spaces", "costmodel", "supernet", "progress"},
+    "report": {"errors", "units", "spaces"},
+    "testing": {"errors", "units", "spaces", "lut", "profiles", "costmodel", "search"},
+    "pipeline": {"errors", "units", "progress", "paths", "files", "spaces", "lut", "profiles", "costmodel",
+                 "supernet", "search", "report"},
+    "terminal": {"units"},
+    "cli": {"errors", "units", "paths", "pipeline", "terminal", "spaces", "profiles", "search"},
+    "__main__": {"cli"},
+    "__init__": {"pipeline", "spaces", "errors", "progress"},
+}  # fmt: skip
+# Heavy or special packages, and the only places that may import them.
+HOMES = {
+    "torch": {"supernet", "pipeline"},
+    "onnxruntime": {"profiles/runtimes/ort_cpu.py"},
+    "click": {"cli.py"},
+    "rich": {"cli.py", "terminal.py"},
+    "sqlite3": {"lut/store.py"},
+    "sklearn": {"supernet"},
+}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module
+            if node.module == "nascli":
+                yield from (f"nascli.{alias.name}" for alias in node.names)
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_dependencies_point_downward(path):
+    relative = path.relative_to(ROOT)
+    part = relative.parts[0].removesuffix(".py")
+    for name in imports(path):
+        pieces = name.split(".")
+        if pieces[0] != "nascli":
+            home = HOMES.get(pieces[0])
+            allowed = home is None or any(str(relative).startswith(place) for place in home)
+            assert allowed, f"{relative} imports {name}, which belongs in {home}"
+        elif len(pieces) > 1 and pieces[1] not in ("__version__", part):
+            assert pieces[1] in ALLOWED[part], f"{relative} imports {name}"
+
+
+def test_every_part_has_a_rule():
+    parts = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in FILES}
+    assert parts <= set(ALLOWED)
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys, nascli.cli\n"
+        "try: nascli.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'onnxruntime', 'onnx', 'pandas', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "nascli", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
+
+
+def test_nothing_dangerous_is_called():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                assert name not in {
+                    "eval",
+                    "exec",
+                    "pickle.load",
+                    "pickle.loads",
+                    "yaml.load",
+                    "torch.load",
+                }, f"{path.relative_to(ROOT)} calls {name}"
+                assert name != "print", f"{path.relative_to(ROOT)} prints"

@@ -175,7 +175,7 @@ def spaces(name: str | None, as_json: bool) -> None:
 
     \b
     Example:
-      nascli spaces proxyless-small:resolution=32
+      nascli spaces proxyless-mini:resolution=32
     """
     from nascli.pipeline.listing import describe_space, list_spaces
 
@@ -218,7 +218,7 @@ def count(what: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--space", "spec", default="proxyless-small", show_default=True)
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Order of the measurements.")
 @place_options
 @json_option
@@ -229,7 +229,7 @@ def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
 
     \b
     Example:
-      nascli profile --device cpu --space proxyless-small --batch 16
+      nascli profile --device cpu --space proxyless-mini --batch 16
     """
     from nascli.pipeline.measuring import plan_space, profile_space
     from nascli.profiles.protocol import Protocol
@@ -382,7 +382,7 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
 @main.command()
 @click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
 @click.option("--algorithm", default="spos", show_default=True)
-@click.option("--space", "spec", default="proxyless-small", show_default=True)
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
 @click.option("--data", default="digits", show_default=True)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")

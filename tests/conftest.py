@@ -25,7 +25,7 @@ def rng():
 @pytest.fixture
 def tiny():
     """A space whose networks take well under a millisecond and train in seconds."""
-    return make_space("proxyless-small", resolution=8, width=0.25, depth=1)
+    return make_space("proxyless-mini", resolution=8, width=0.25, depth=1)
 
 
 def shared_data() -> Path | None:

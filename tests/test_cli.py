@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from nascli.cli import main
 
-TINY = "proxyless-small:resolution=8,width=0.25,depth=1"
+TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
 QUICK = ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"]
 
 
@@ -40,10 +40,10 @@ def test_doctor_devices_and_spaces():
     devices = json.loads(run("devices", "--json").stdout)
     assert devices[0]["key"] == "cpu" and "titanxp" in {d["key"] for d in devices}
     assert "547" in run("devices", "titanxp").stdout
-    assert "proxyless-small" in run("spaces").stdout
-    space = json.loads(run("spaces", "proxyless-small", "--json").stdout)
+    assert "proxyless-mini" in run("spaces").stdout
+    space = json.loads(run("spaces", "proxyless-mini", "--json").stdout)
     assert space["size"] == str(7**7 * 6**3) and space["macs"][0] < space["macs"][1]
-    assert "mbconv kernel=3 expand=3" in run("spaces", "proxyless-small").stdout
+    assert "mbconv kernel=3 expand=3" in run("spaces", "proxyless-mini").stdout
 
 
 def test_a_card_that_is_not_here():

@@ -14,7 +14,7 @@ import pytest
 
 from nascli.lut import Store
 
-TINY = "proxyless-small:resolution=8,width=0.25,depth=1"
+TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
 PROFILE = ["profile", "--space", TINY, "--batch", "2", "--json"]
 SEARCH = ["search", "--space", TINY, "--batch", "2", "--constraint", "latency=50ms", "--population", "6",
           "--generations", "3", "--supernet-epochs", "2", "--retrain-epochs", "1", "--json"]  # fmt: skip

@@ -74,10 +74,22 @@ class ChainCost:
 
     def _multi_branch(self, codes: Codes, joins: tuple[Array, ...]) -> Array:
         total = np.full(len(codes), self.offset)
-        for layer, (values, join) in enumerate(zip(self.unary, joins, strict=True)):
-            bits = _bits(codes[:, layer], len(values))
-            total += bits @ values + join[bits.sum(axis=1).astype(np.intp)]
+        for layer, (tables, join) in enumerate(zip(self._bytewise, joins, strict=True)):
+            column = np.ascontiguousarray(codes[:, layer])
+            total += join[np.bitwise_count(column)]
+            for chunk, table in enumerate(tables):
+                total += table[(column >> (8 * chunk)) & 255]
         return total
+
+    @cached_property
+    def _bytewise(self) -> list[list[Array]]:
+        """Per layer and byte of its bit set, the cost of each of the byte's 256 values."""
+        patterns = (np.arange(256)[:, None] >> np.arange(8)) & 1
+        tables = []
+        for values in self.unary:
+            padded = np.concatenate([values, np.zeros(-len(values) % 8)])
+            tables.append([patterns @ padded[start : start + 8] for start in range(0, len(padded), 8)])
+        return tables
 
     @property
     def least(self) -> float:
@@ -119,10 +131,6 @@ class ChainCost:
     def format(self, value: float) -> str:
         """Print a value of this cost in its unit."""
         return format_cost(value, self.dimension)
-
-
-def _bits(codes: npt.NDArray[Any], width: int) -> Array:
-    return ((codes[:, None] >> np.arange(width)) & 1).astype(np.float64)
 
 
 def format_cost(value: float, dimension: Dimension) -> str:

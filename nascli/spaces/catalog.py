@@ -12,26 +12,36 @@ from pathlib import Path
 
 from nascli.errors import SpaceError, UnknownNameError
 from nascli.spaces.space import Parameter, Space
+from nascli.spaces.staged import StagedSpace
 
-Factory = Callable[..., Space]
+Factory = Callable[..., Space | StagedSpace]
 _FACTORIES: dict[str, Factory] = {}
+
+
+def _register(name: str, factory: Factory) -> None:
+    known = _FACTORIES.get(name)
+    if known is not None and known.__module__ != factory.__module__:
+        raise SpaceError(f"a space named {name!r} is already defined in {known.__module__}")
+    _FACTORIES[name] = factory
 
 
 def space_factory(name: str) -> Callable[[Factory], Factory]:
     """Register a function that makes a space; its keyword parameters become the space's parameters."""
 
     def register(factory: Factory) -> Factory:
-        known = _FACTORIES.get(name)
-        if known is not None and known.__module__ != factory.__module__:
-            raise SpaceError(f"a space named {name!r} is already defined in {known.__module__}")
-        _FACTORIES[name] = factory
+        _register(name, factory)
         return factory
 
     return register
 
 
+def staged_factory(name: str) -> Callable[[Factory], Factory]:
+    """Register a function that makes a `StagedSpace`."""
+    return space_factory(name)
+
+
 def _builtin() -> dict[str, Factory]:
-    import nascli.spaces.mobile_spaces  # noqa: F401  registers its factories
+    import nascli.spaces.definitions  # noqa: F401  registers its factories
 
     return _FACTORIES
 
@@ -67,8 +77,30 @@ def _convert(space: str, key: str, text: str, default: object) -> Parameter:
     return text
 
 
+def takes_parameter(name: str, parameter: str) -> bool:
+    """Whether a space has a parameter of that name."""
+    return parameter in inspect.signature(_factory(name)).parameters
+
+
 def make_space(name: str, **parameters: Parameter) -> Space:
     """Make a space by name and parameters.
+
+    Raises:
+        UnknownNameError: no such space.
+        SpaceError: an unknown parameter, values that a rule of the space refuses, or a staged space.
+    """
+    made = make_any(name, **parameters)
+    if isinstance(made, StagedSpace):
+        raise SpaceError(
+            f"{name} is a space of spaces, whose stages have free depths and widths; it cannot be profiled "
+            "or searched layer by layer.",
+            f"See it with: nascli spaces {name}",
+        )
+    return made
+
+
+def make_any(name: str, **parameters: Parameter) -> Space | StagedSpace:
+    """Make a space of any kind by name and parameters.
 
     Raises:
         UnknownNameError: no such space.
@@ -85,7 +117,7 @@ def make_space(name: str, **parameters: Parameter) -> Space:
 
 
 @lru_cache(maxsize=64)
-def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space:
+def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | StagedSpace:
     try:
         made = _factory(name)(**dict(given))
     except SpaceError as error:
@@ -94,18 +126,62 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space:
 
 
 def load_space(spec: str) -> Space:
-    """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or ``FILE.py:NAME[:...]``.
+    """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or with ``FILE:`` before it.
 
-    A Python file is the user's own and is executed; its `space_factory` functions become known.
+    A FILE is the user's own. One ending in .py is executed, and its `space_factory` functions become
+    known; one ending in .toml describes a space (`nascli.spaces.declarative`) and may stand alone.
 
     Raises:
         SpaceError: an unreadable text, file or parameter.
         UnknownNameError: no such space.
     """
+    name, parameters = _parse(spec)
+    return make_space(name, **parameters)
+
+
+def load_any(spec: str) -> Space | StagedSpace:
+    """`load_space` for spaces of any kind."""
+    name, parameters = _parse(spec)
+    return make_any(name, **parameters)
+
+
+def use_file(path: Path) -> list[str]:
+    """Make the spaces of a user's file known; returns their names.
+
+    Raises:
+        SpaceError: missing, of another kind, or wrong inside.
+    """
+    if not path.is_file():
+        raise SpaceError(f"space file {path} does not exist")
+    before = set(_builtin())
+    if path.suffix == ".py":
+        _execute(path)
+        return sorted(set(_FACTORIES) - before)
+    if path.suffix == ".toml":
+        from nascli.spaces.declarative import read_space_file
+
+        name, factory = read_space_file(path)
+        if name in before and _FACTORIES[name].__module__ != factory.__module__:
+            raise SpaceError(f"{path}: a space named {name!r} comes with nascli; choose another name")
+        _FACTORIES[name] = factory
+        _make.cache_clear()
+        return [name]
+    raise SpaceError(f"a space file ends in .py or .toml, got {path}")
+
+
+def _parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     name, _, rest = spec.partition(":")
-    if name.endswith(".py"):
-        _execute(Path(name))
-        name, _, rest = rest.partition(":")
+    if name.endswith((".py", ".toml")):
+        made = use_file(Path(name))
+        if name.endswith(".toml"):
+            name = made[0]
+            if rest.partition(":")[0] == name:
+                rest = rest.partition(":")[2]
+        else:
+            name, _, rest = rest.partition(":")
+            if not name:
+                listing = ", ".join(made) or "none"
+                raise SpaceError(f"name a space of the file: {spec}:NAME; it has {listing}")
     takes = inspect.signature(_factory(name)).parameters
     parameters: dict[str, Parameter] = {}
     for item in filter(None, (part.strip() for part in rest.split(","))):
@@ -114,12 +190,10 @@ def load_space(spec: str) -> Space:
             raise SpaceError(f"space {name}: parameters are written key=value, got {item!r}")
         default = takes[key].default if key in takes else ""
         parameters[key] = _convert(name, key, text, default)
-    return make_space(name, **parameters)
+    return name, parameters
 
 
 def _execute(path: Path) -> None:
-    if not path.is_file():
-        raise SpaceError(f"space file {path} does not exist")
     module_name = f"nascli_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:

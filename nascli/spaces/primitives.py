@@ -264,6 +264,15 @@ class Program:
         return self.shape_of(self.output)
 
     @cached_property
+    def flat(self) -> frozenset[int]:
+        """Values that are the result of a linear layer, or of activations after one."""
+        found: set[int] = set()
+        for index, node in enumerate(self.nodes, 1):
+            if isinstance(node.primitive, Linear) or any(i in found for i in node.inputs):
+                found.add(index)
+        return frozenset(found)
+
+    @cached_property
     def canonical(self) -> str:
         """A text that is equal for equal programs and only for them; the table key is its digest."""
         body = [[n.primitive.kind, list(n.inputs), _non_defaults(n.primitive)] for n in self.nodes]
@@ -325,10 +334,16 @@ class Builder:
         """Append all nodes of a program, fed by `value`; returns the index of its output value."""
         if program.input != self.shape_of(value):
             raise SpaceError(f"a block for {program.input} cannot follow {self.shape_of(value)}")
+        if value in self._flat:
+            for node in program.nodes:
+                if 0 in node.inputs and not isinstance(node.primitive, (Linear, Act)):
+                    raise SpaceError(f"{node.primitive.kind} cannot follow a linear layer")
+        # The program was checked when it was built, so its nodes are only renumbered.
         offset = len(self.nodes)
         for node in program.nodes:
-            inputs = tuple(value if i == 0 else i + offset for i in node.inputs)
-            self.append(node.primitive, inputs)
+            inputs = tuple([value if i == 0 else i + offset for i in node.inputs])
+            self.nodes.append(Node(node.primitive, inputs, node.shape))
+        self._flat.update(i + offset for i in program.flat)
         return value if program.output == 0 else program.output + offset
 
     def build(self, output: int) -> Program:

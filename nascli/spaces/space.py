@@ -110,10 +110,11 @@ class Layer:
         indices = self.chosen(code)
         if self.join == "single":
             return self.candidates[indices[0]]
-        return _joined(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
+        return joined(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
 
 
-def _joined(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:
+def joined(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:
+    """Parallel branches as one operator: their mean, the input among them if so wished (NSE, Eq. 1)."""
     builder = Builder(shape)
     x = Value(builder, 0)
     values = [Value(builder, builder.embed(branch.program, 0)) for branch in branches]
@@ -222,7 +223,8 @@ class Space:
                 f"got shape {tuple(array.shape)}"
             )
         for index, layer in enumerate(self.layers):
-            for value in np.unique(array[:, index]):
+            column = array[:, index]
+            for value in np.unique(column) if len(column) > 1 else column:
                 problem = layer.problem(int(value))
                 if problem is not None:
                     raise ArchitectureError(f"space {self.name}, layer {layer.name} ({index}): {problem}")

@@ -13,7 +13,7 @@ SETUP = Setup("d", "r", "1", "fp32", 16, 1)
 
 
 def test_counts_of_populations_equal_counts_of_networks(rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     codes = space.sample(20, rng)
     for name in ("macs", "params", "weight_bytes"):
         cost = counted(space, name)
@@ -33,7 +33,7 @@ def test_counts_of_multi_branch_populations(rng):
 
 
 def test_latency_is_the_sum_over_the_table(rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     operators = [o for o in space.operators() if o.program.output]
     figures = {program_key(o.program): Estimate(i * 1e-4 + 1e-5, 0, 1, 6) for i, o in enumerate(operators)}
     table = LatencyTable(SETUP, figures, {})

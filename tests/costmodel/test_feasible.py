@@ -142,7 +142,7 @@ def test_budgets_that_exclude_each_other_are_told_so():
 
 
 def test_a_budget_above_everything_leaves_the_whole_space(rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     feasible = FeasibleSet(space, [at_most(counted(space, "macs"), 1e12)])
     assert feasible.count() == space.size
     assert len(np.unique(feasible.sample(500, rng), axis=0)) > 490

@@ -12,7 +12,7 @@ from nascli.spaces.operators import conv, operator
 
 
 def test_every_operator_of_the_space_is_a_valid_model():
-    for op in make_space("proxyless-small").operators():
+    for op in make_space("proxyless-mini").operators():
         if op.program.output:
             model = onnx_model(op.program, 16)
             onnx.checker.check_model(model, full_check=True)
@@ -27,7 +27,7 @@ def test_versions_are_explicit():
 
 
 def test_writing_a_graph_takes_under_two_milliseconds():
-    programs = [o.program for o in make_space("proxyless-small").operators() if o.program.output]
+    programs = [o.program for o in make_space("proxyless-mini").operators() if o.program.output]
     onnx_bytes(programs[0], 16)
     times = []
     for _ in range(3):

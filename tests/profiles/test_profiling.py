@@ -24,8 +24,8 @@ def measured(operators, store, where):
 
 
 def test_a_second_space_measures_only_what_is_missing(tmp_path):
-    small = make_space("proxyless-small", resolution=8, width=0.25, depth=1)
-    large = make_space("proxyless-small", resolution=8, width=0.25, depth=2)
+    small = make_space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    large = make_space("proxyless-mini", resolution=8, width=0.25, depth=2)
     with Store(tmp_path / "s") as store:
         measured(small.operators(), store, target())
         plan = make_plan(large.operators(), store, target(), Protocol())

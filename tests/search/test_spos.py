@@ -13,7 +13,7 @@ from nascli.spaces import make_space
 
 @pytest.fixture
 def feasible():
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     return FeasibleSet(space, [Budget(parse_constraint("macs<=30M"), counted(space, "macs"))])
 
 
@@ -61,7 +61,7 @@ def test_the_same_seed_asks_the_same(feasible, tmp_path):
 
 
 def test_a_small_feasible_set_ends_the_search_early(tmp_path):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     cost = counted(space, "macs")
     budget = Budget(parse_constraint(f"macs<={cost.least * 1.02:.0f}"), cost)
     few = FeasibleSet(space, [budget])

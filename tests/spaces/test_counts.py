@@ -39,7 +39,7 @@ def test_peak_of_a_residual_keeps_its_input_alive():
 
 
 def test_network_counts_are_the_sum_of_its_blocks(rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     network = space.network(space.sample(1, rng)[0])
     assert network.counts.macs == count(network.program).macs
     assert network.counts.params == count(network.program).params

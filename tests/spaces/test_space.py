@@ -12,28 +12,28 @@ from nascli.spaces.library import conv_block, identity, mbconv
 
 
 def test_size_is_exact():
-    assert make_space("proxyless-small").size == 7**7 * 6**3
+    assert make_space("proxyless-mini").size == 7**7 * 6**3
 
 
 def test_specs_round_trip():
-    space = load_space("proxyless-small:resolution=16, width=0.5")
+    space = load_space("proxyless-mini:resolution=16, width=0.5")
     assert load_space(space.spec) == space
     assert dict(space.parameters) == {"resolution": 16, "width": 0.5}
-    assert summary("proxyless-small").startswith("Ten MBConv layers")
+    assert summary("proxyless-mini").startswith("Ten MBConv layers")
 
 
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ("proxyles-small", "Did you mean proxyless-small"),
-        ("proxyless-small:resolution=big", "resolution must be of type int, got 'big'"),
-        ("proxyless-small:size=3", "has no parameter 'size'; it takes resolution=28"),
-        ("proxyless-small:3", "written key=value"),
-        ("proxyless-small:resolution=4", "resolution must be at least 8, got 4"),
-        ("proxyless-small:width=0", "width must be in"),
-        ("proxyless-small:depth=0", "depth must be in"),
-        ("proxyless-small:classes=1", "classes must be at least 2"),
-        ("proxyless-small:channels=0", "channels must be at least 1"),
+        ("proxyles-small", "Did you mean proxyless-mini"),
+        ("proxyless-mini:resolution=big", "resolution must be of type int, got 'big'"),
+        ("proxyless-mini:size=3", "has no parameter 'size'; it takes resolution=28"),
+        ("proxyless-mini:3", "written key=value"),
+        ("proxyless-mini:resolution=4", "resolution must be at least 8, got 4"),
+        ("proxyless-mini:width=0", "width must be in"),
+        ("proxyless-mini:depth=0", "depth must be in"),
+        ("proxyless-mini:classes=1", "classes must be at least 2"),
+        ("proxyless-mini:channels=0", "channels must be at least 1"),
         ("nowhere.py:x", "does not exist"),
     ],
 )
@@ -54,11 +54,11 @@ def test_wrong_specs_are_told_why(spec, text):
 )
 def test_wrong_codes_are_told_why(codes, text):
     with pytest.raises(ArchitectureError, match=text):
-        make_space("proxyless-small").check(codes)
+        make_space("proxyless-mini").check(codes)
 
 
 def test_samples_are_valid_and_cover_the_space(rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     codes = space.check(space.sample(2000, rng))
     for index, layer in enumerate(space.layers):
         assert len(np.unique(codes[:, index])) == len(layer.candidates)
@@ -118,7 +118,7 @@ def test_restricted_keeps_the_named_candidates():
 
 
 def test_architectures_survive_their_file(tmp_path, rng):
-    space = make_space("proxyless-small", width=0.5)
+    space = make_space("proxyless-mini", width=0.5)
     one = Architecture.of(space, space.sample(1, rng)[0], "mine")
     one.save(tmp_path / "a.json")
     assert Architecture.load(tmp_path / "a.json") == one
@@ -126,7 +126,7 @@ def test_architectures_survive_their_file(tmp_path, rng):
 
 
 def test_damaged_architecture_files_are_told_why(tmp_path, rng):
-    space = make_space("proxyless-small")
+    space = make_space("proxyless-mini")
     good = Architecture.of(space, space.sample(1, rng)[0]).to_json()
     for change, text in [
         ({"format": "other"}, "not an architecture file"),
@@ -160,7 +160,7 @@ json_values = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["space", "codes", "name", "version"]), json_values)
 def test_any_document_is_an_architecture_or_an_error(key, value):
-    good = Architecture.of(make_space("proxyless-small"), np.zeros(10, dtype=int)).to_json()
+    good = Architecture.of(make_space("proxyless-mini"), np.zeros(10, dtype=int)).to_json()
     document = json.loads(json.dumps({**good, key: value}))
     try:
         Architecture.from_json(document)

@@ -38,7 +38,7 @@ def everything(x):
 
 
 OPERATORS = [
-    *(o for o in make_space("proxyless-small").operators() if o.program.output),
+    *(o for o in make_space("proxyless-mini").operators() if o.program.output),
     mbconv((16, 9, 7), 16, se=True, act="hswish"),
     mbconv((16, 9, 7), 24, kernel=5, expand=3, groups=2, stride=2, act="relu"),
     mbconv((12, 6, 6), 12, expand=1),
@@ -83,7 +83,7 @@ def test_parameters_equal_torchs():
 
 
 def test_whole_networks_agree_too(rng):
-    space = make_space("proxyless-small", width=0.5)
+    space = make_space("proxyless-mini", width=0.5)
     network = space.network(space.sample(1, rng)[0])
     module = network_module([o.program for o in network.operators]).eval()
     x = torch.randn(3, *network.input)

@@ -77,7 +77,7 @@ def test_only_the_active_path_is_stepped(tiny, images, tmp_path):
 
 def test_a_supernet_learns(tmp_path):
     images = load("digits", 16)
-    space = make_space("proxyless-small", resolution=16, width=0.5, depth=1)
+    space = make_space("proxyless-mini", resolution=16, width=0.5, depth=1)
     run = trainer(space, images, Recipe(epochs=10, batch=32))
     evaluator = SupernetEvaluator(run.module, images)
     code = [1, 1, 1, 1]

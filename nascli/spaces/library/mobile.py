@@ -21,18 +21,18 @@ def mbconv(
 ) -> Value:
     """1x1 expansion, depthwise kxk, linear 1x1; a residual where input and output agree.
 
-    An expansion of 1 has no first 1x1 unless its convolutions are grouped (FBNet's e1_g2), in which case
-    channels are shuffled between the groups. SE takes a quarter of the expanded channels.
+    An expansion of 1 has no first 1x1. With `groups` the 1x1 convolutions are grouped (FBNet's e1_g2) and
+    channels shuffled before the last. SE takes a quarter of the expanded channels.
     """
     if expand < 1:
         raise SpaceError(f"expand must be at least 1, got {expand}")
     h = x
-    if expand > 1 or groups > 1:
+    if expand > 1:
         h = conv(x, x.channels * expand, 1, groups=groups, act=act)
-        h = shuffle(h, groups) if groups > 1 else h
     h = conv(h, h.channels, kernel, stride=stride, groups=h.channels)
     if se:
         h = squeeze_excite(h, max(1, h.channels // 4))
     h = activation(h, act)
+    h = shuffle(h, groups) if groups > 1 else h
     h = conv(h, out, 1, groups=groups)
     return add(x, h) if h.shape == x.shape else h

@@ -1,0 +1,5 @@
+"""The spaces of the literature, one file per line of networks; importing this makes them known."""
+
+from nascli.spaces.definitions import branches, mobile, residual, shuffle, staged
+
+__all__ = ["branches", "mobile", "residual", "shuffle", "staged"]

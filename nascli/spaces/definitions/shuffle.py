@@ -1,0 +1,110 @@
+"""SPOS's spaces of ShuffleNetV2 blocks, with and without channel search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nascli.errors import SpaceError
+from nascli.spaces.catalog import space_factory
+from nascli.spaces.definitions.macro import Stage, check_macro, layers_of
+from nascli.spaces.library import choice, choice_x, conv_block, head
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.space import Layer, Space
+
+STAGES = (Stage(64, 4, 2), Stage(160, 4, 2), Stage(320, 8, 2), Stage(640, 4, 2))
+SMALL_STAGES = (Stage(32, 3, 2), Stage(64, 4, 2))
+SCALES = tuple(round(0.2 * index, 1) for index in range(1, 9))
+
+
+def _block(kind: int, shape: Shape, width: int, stride: int, scale: float) -> Operator:
+    if kind == 3:
+        return choice_x(shape, width, scale=scale, stride=stride)
+    return choice(shape, width, kernel=3 + 2 * kind, scale=scale, stride=stride)
+
+
+def rounded(stages: Sequence[Stage], width: float) -> list[Stage]:
+    """Widths multiplied and rounded to 4, as SPOS rescales its baselines."""
+    return [Stage(max(4, int(s.width * width / 4 + 0.5) * 4), s.layers, s.stride) for s in stages]
+
+
+def _space(
+    name: str,
+    stages: Sequence[Stage],
+    scales: Sequence[float],
+    *,
+    resolution: int,
+    width: float,
+    classes: int,
+    channels: int,
+    features: int = 1024,
+) -> Space:
+    check_macro(resolution, width, classes, channels)
+    stem = conv_block((channels, resolution, resolution), 16, stride=2, act="relu")
+    wide = rounded(stages, width)
+    if wide[0].width <= 16:
+        raise SpaceError(f"the first stage must be wider than the stem's 16, got {wide[0].width}")
+
+    def place(at: str, shape: Shape, out: int, stride: int) -> Layer:
+        blocks = [_block(kind, shape, out, stride, scale) for kind in range(4) for scale in scales]
+        return Layer(at, tuple(blocks))
+
+    layers = layers_of(stem.output, wide, place)
+    tail = head(layers[-1].output, classes, features=features, act="relu", bias=False)
+    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+
+
+@space_factory("spos")
+def spos(*, resolution: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3) -> Space:
+    """SPOS's block search: 20 layers of choice_3, choice_5, choice_7, choice_x (Guo et al., Table 2)."""
+    return _space(
+        "spos", STAGES, (1.0,), resolution=resolution, width=width, classes=classes, channels=channels
+    )
+
+
+@space_factory("spos-channels")
+def spos_channels(
+    *, resolution: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3
+) -> Space:
+    """SPOS's joint search of blocks and middle channels (0.2 to 1.6): a code is 8 * block + scale."""
+    return _space(
+        "spos-channels",
+        STAGES,
+        SCALES,
+        resolution=resolution,
+        width=width,
+        classes=classes,
+        channels=channels,
+    )
+
+
+@space_factory("spos-mini")
+def spos_mini(*, resolution: int = 28, width: float = 1.0, classes: int = 10, channels: int = 1) -> Space:
+    """SPOS's blocks in 7 thin layers for small images."""
+    return _space(
+        "spos-mini",
+        SMALL_STAGES,
+        (1.0,),
+        resolution=resolution,
+        width=width,
+        classes=classes,
+        channels=channels,
+        features=128,
+    )
+
+
+@space_factory("spos-channels-mini")
+def spos_channels_mini(
+    *, resolution: int = 28, width: float = 1.0, classes: int = 10, channels: int = 1
+) -> Space:
+    """SPOS's blocks and middle channels in 7 thin layers for small images."""
+    return _space(
+        "spos-channels-mini",
+        SMALL_STAGES,
+        SCALES,
+        resolution=resolution,
+        width=width,
+        classes=classes,
+        channels=channels,
+        features=128,
+    )

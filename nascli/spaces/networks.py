@@ -1,0 +1,249 @@
+"""Reference networks by name, as published; those that lie in one of the spaces are architectures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from nascli.errors import UnknownNameError
+from nascli.spaces.architecture import Architecture
+from nascli.spaces.catalog import make_space
+from nascli.spaces.definitions.branches import MACS_STAGES, NSE_27, NSE_SECOND
+from nascli.spaces.definitions.macro import Stage, make_divisible, scaled, stage_places
+from nascli.spaces.definitions.mobile import FBNET_CHOICES
+from nascli.spaces.definitions.residual import RESNET_18, RESNET_34, stages_of
+from nascli.spaces.library import (
+    basic_block,
+    bottleneck_block,
+    conv_block,
+    head,
+    max_pool,
+    mbconv,
+    resnet_stem,
+    shufflenet_block,
+)
+from nascli.spaces.network import Network
+from nascli.spaces.operators import Operator
+from nascli.spaces.space import joined
+
+_IMAGE = (3, 224, 224)
+
+
+def mobilenetv2(width: float = 1.0) -> Network:
+    """MobileNetV2 (Sandler et al. 2018)."""
+    settings = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    operators = [conv_block(_IMAGE, make_divisible(32 * width), stride=2)]
+    for expand, channels, repeats, stride in settings:
+        for index in range(repeats):
+            shape = operators[-1].output
+            out = make_divisible(channels * width)
+            operators.append(mbconv(shape, out, expand=expand, stride=stride if index == 0 else 1))
+    features = make_divisible(1280 * max(1.0, width))
+    operators.append(head(operators[-1].output, 1000, features=features))
+    return _chain(f"mobilenetv2-{width:g}", operators)
+
+
+def shufflenetv2(width: str) -> Network:
+    """ShuffleNetV2 (Ma et al. 2018)."""
+    widths = {"0.5": (48, 96, 192), "1.0": (116, 232, 464), "1.5": (176, 352, 704), "2.0": (244, 488, 976)}[
+        width
+    ]
+    stem = conv_block(_IMAGE, 24, stride=2, act="relu")
+    operators = [stem, max_pool(stem.output, kernel=3, stride=2)]
+    stages = [Stage(w, n, 2) for w, n in zip(widths, (4, 8, 4), strict=True)]
+    for _, shape, out, stride in stage_places(operators[-1].output, stages):
+        operators.append(shufflenet_block(shape, out, stride=stride))
+    features = 2048 if width == "2.0" else 1024
+    operators.append(head(operators[-1].output, 1000, features=features, act="relu"))
+    return _chain(f"shufflenetv2-{width}", operators)
+
+
+def resnet(
+    layers: Sequence[int], name: str, *, bottleneck: bool = False, bits: tuple[int, int] = (32, 32)
+) -> Network:
+    """ResNet (He et al. 2016); `bits` are the (weight, activation) bit widths of its blocks."""
+    stem = resnet_stem(_IMAGE, 64)
+    operators = [stem]
+    for _, shape, out, stride in stage_places(stem.output, stages_of(layers)):
+        if bottleneck:
+            operators.append(bottleneck_block(operators[-1].output, out * 4, stride=stride))
+        else:
+            operators.append(
+                basic_block(shape, out, stride=stride, weight_bits=bits[0], activation_bits=bits[1])
+            )
+    operators.append(head(operators[-1].output, 1000))
+    return _chain(name, operators)
+
+
+def _chain(name: str, operators: Sequence[Operator]) -> Network:
+    return Network(name, tuple((f"block{i}", operator) for i, operator in enumerate(operators)))
+
+
+# (kernel, expansion) per layer, None where the layer is skipped.
+_PROXYLESS: dict[str, str] = {
+    "mobile": "53 33 - - 73 33 53 53 76 53 53 53 56 53 53 53 76 76 73 73 76",
+    "gpu": "53 - - - 73 - - 33 76 - - 53 56 - 33 53 76 76 76 56 76",
+    "cpu": "36 33 33 33 36 33 33 53 36 - - 33 56 33 33 33 56 53 53 33 56",
+}
+
+
+def _proxyless(macro: str) -> Architecture:
+    space = make_space("proxyless", macro=macro)
+    codes = [
+        6 if word == "-" else 3 * (word[1] == "6") + (3, 5, 7).index(int(word[0]))
+        for word in _PROXYLESS[macro].split()
+    ]
+    return Architecture(space, tuple(codes), f"proxyless-{macro}")
+
+
+# Kernel, expansion, and g for two groups; features at the end.
+_FBNET: dict[str, tuple[str, int]] = {
+    "a": ("- 33 31 - - 56 33 51 33 56 53 51g 56 36 51g 53 31g 56 56 53 56 56", 1504),
+    "b": ("31 36 51 31 31 56 53 36 56 56 56 - 53 56 31 51 53 56 51 56 56 36", 1984),
+    "c": ("31 36 - 31 31 56 53 56 36 56 53 56 56 56 56 56 53 56 56 56 56 36", 1984),
+}
+
+
+def _fbnet(letter: str) -> Architecture:
+    text, features = _FBNET[letter]
+    space = make_space("fbnet", features=features)
+    codes = [
+        8
+        if word == "-"
+        else FBNET_CHOICES.index((int(word[0]), int(word[1]), 2 if word.endswith("g") else 1))
+        for word in text.split()
+    ]
+    return Architecture(space, tuple(codes), f"fbnet-{letter}")
+
+
+_SPOS_BLOCKS = (2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)
+_SPOS_JOINT = (0, 0, 3, 1, 1, 1, 0, 0, 2, 0, 2, 1, 1, 0, 2, 0, 2, 1, 3, 2)
+_SPOS_SCALES = (6, 5, 3, 5, 2, 6, 3, 4, 2, 5, 7, 5, 4, 6, 7, 4, 4, 5, 4, 3)
+
+
+def _spos_searched() -> Architecture:
+    return Architecture(make_space("spos"), _SPOS_BLOCKS, "spos-searched")
+
+
+def _spos_searched_channels() -> Architecture:
+    codes = tuple(8 * block + scale for block, scale in zip(_SPOS_JOINT, _SPOS_SCALES, strict=True))
+    return Architecture(make_space("spos-channels"), codes, "spos-searched-channels")
+
+
+# Per kept layer the indices of its branches, and how many normal layers each stage keeps.
+_NSE_27 = "0 6 3 0 16 3 9 11,17 9,2 12 1,6 9,12 9 17,14 21 3 13 19,3,14"
+_NSE_FULL = "0 34 3 52 35 38 17,11,49 41 35 12 1,10,6 9 0,9 35,52,61 10,32 3,57 13 3,19,44"
+_NSE_GPU = "15 11 1,17 16,1 11 11 2,7 3 1,6 11 11,6 8,2 0,1,8,11 2,6,8,12,14"
+
+
+def _branches(
+    name: str, space_name: str, text: str, kept: Sequence[int], **parameters: float
+) -> Architecture:
+    space = make_space(space_name, **parameters)
+    chosen = iter(sum(1 << int(index) for index in word.split(",")) for word in text.split())
+    codes, stage, left = [], -1, 0
+    for layer in space.layers:
+        number = int(layer.name.split(".")[0].removeprefix("stage")) - 1
+        if number != stage:
+            stage, left = number, kept[number]
+        if layer.join == "reduction":
+            codes.append(next(chosen))
+        elif left:
+            codes.append(next(chosen))
+            left -= 1
+        else:
+            codes.append(0)
+    return Architecture(space, tuple(codes), name)
+
+
+def _nsenet_27() -> Architecture:
+    return _branches("nsenet-27", "nse-27", _NSE_27, (1, 2, 2, 2, 2, 3, 0), width=1.04)
+
+
+def _nsenet(se: bool) -> Network:
+    """NSENet's operations come from both of NSE's spaces, so it is an architecture of neither."""
+    operations = (*NSE_27, *NSE_SECOND)
+    kept = (1, 1, 2, 3, 2, 3, 0)
+    chosen = iter(tuple(int(index) for index in word.split(",")) for word in _NSE_FULL.split())
+    shape = conv_block(_IMAGE, 16, stride=2, act="relu")
+    blocks: list[tuple[str, Operator]] = [("stem", shape)]
+    left = list(kept)
+    for name, place, out, stride in stage_places(shape.output, scaled(MACS_STAGES, 1.045)):
+        number = int(name.split(".")[0].removeprefix("stage")) - 1
+        reduction = place.channels != out or stride != 1
+        if not reduction:
+            if left[number] == 0:
+                continue
+            left[number] -= 1
+        branches = tuple(operations[index](place, out, stride, se) for index in next(chosen))
+        blocks.append((name, joined(branches, place, not reduction)))
+    blocks.append(("head", head(blocks[-1][1].output, 1000, features=1024, act="relu", norm=False)))
+    return Network("nsenet-se" if se else "nsenet", tuple(blocks))
+
+
+def _nsenet_gpu() -> Architecture:
+    return _branches("nsenet-gpu", "nse-19", _NSE_GPU, (0, 1, 3, 4, 2))
+
+
+_ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
+    "proxyless-mobile": lambda: _proxyless("mobile"),
+    "proxyless-gpu": lambda: _proxyless("gpu"),
+    "proxyless-cpu": lambda: _proxyless("cpu"),
+    "fbnet-a": lambda: _fbnet("a"),
+    "fbnet-b": lambda: _fbnet("b"),
+    "fbnet-c": lambda: _fbnet("c"),
+    "spos-searched": _spos_searched,
+    "spos-searched-channels": _spos_searched_channels,
+    "nsenet-27": _nsenet_27,
+    "nsenet-gpu": _nsenet_gpu,
+}
+_NETWORKS: dict[str, Callable[[], Network]] = {
+    "mobilenetv2": lambda: mobilenetv2(),
+    "mobilenetv2-1.4": lambda: mobilenetv2(1.4),
+    "shufflenetv2-0.5": lambda: shufflenetv2("0.5"),
+    "shufflenetv2-1.0": lambda: shufflenetv2("1.0"),
+    "shufflenetv2-1.5": lambda: shufflenetv2("1.5"),
+    "shufflenetv2-2.0": lambda: shufflenetv2("2.0"),
+    "resnet18": lambda: resnet(RESNET_18, "resnet18"),
+    "resnet34": lambda: resnet(RESNET_34, "resnet34"),
+    "resnet50": lambda: resnet(RESNET_34, "resnet50", bottleneck=True),
+    "nsenet": lambda: _nsenet(False),
+    "nsenet-se": lambda: _nsenet(True),
+}
+
+
+def network_names() -> list[str]:
+    """Names of all reference networks."""
+    return sorted([*_ARCHITECTURES, *_NETWORKS])
+
+
+def reference_architecture(name: str) -> Architecture | None:
+    """A reference network as an architecture of a space; None if it lies in none.
+
+    Raises:
+        UnknownNameError: no such network.
+    """
+    if name in _ARCHITECTURES:
+        return _ARCHITECTURES[name]()
+    reference_network(name)
+    return None
+
+
+def reference_network(name: str) -> Network:
+    """A reference network by name.
+
+    Raises:
+        UnknownNameError: no such network.
+    """
+    if name in _ARCHITECTURES:
+        return _ARCHITECTURES[name]().network
+    if name not in _NETWORKS:
+        raise UnknownNameError("network", name, network_names())
+    return _NETWORKS[name]()

@@ -72,7 +72,10 @@ def _table(columns: list[str], rows: list[list[str]], title: str | None = None) 
     # Piped output must not be cut to 80 columns.
     if not console.is_terminal:
         console = Console(width=200)
-    table = Table(title=title, title_justify="left")
+    if title is not None:
+        # Not the table's own title, which would be folded to the table's width.
+        console.print(Text(_printable(title)), soft_wrap=True)
+    table = Table()
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(row[index][:1].isdigit() for row in rows)
         table.add_column(column, justify="right" if numeric else "left")
@@ -110,13 +113,25 @@ def _where(device: str, runtime: str, batch: int, threads: int, precision: str, 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nascli")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
-def main(debug: bool) -> None:
+@click.option(
+    "--use",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own spaces and operators: a .py file (executed) or a .toml file.",
+)
+def main(debug: bool, files: tuple[Path, ...]) -> None:
     """Networks that fit a device: measure operators once, search under hard budgets, verify the winner.
 
     \b
     Example:
       nascli search --constraint latency=8ms
     """
+    if files:
+        from nascli.spaces.catalog import use_file
+
+        for file in files:
+            use_file(file)
 
 
 @main.command()
@@ -200,21 +215,30 @@ def spaces(name: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("what")
+@click.option("--layers", is_flag=True, help="Show each block.")
+@click.option("--check", is_flag=True, help="Count with fvcore too, and explain the difference.")
 @json_option
-def count(what: str, as_json: bool) -> None:
-    """Count MACs, parameters and bytes of an architecture's file, or their range over a space.
+def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
+    """Count MACs, parameters and bytes of a network, or their range over a space.
+
+    WHAT is a reference network's name, an architecture's file, an ONNX file, or a space.
 
     \b
     Example:
+      nascli count mobilenetv2 --check
       nascli count runs/first/architecture.json
     """
-    from nascli.pipeline.listing import count_target
+    from nascli.pipeline.counting import count_target
 
-    document = count_target(what)
+    document = count_target(what, check=check)
     if as_json:
-        _show_json(document["counts"])
-    else:
-        _table(["count", "value"], [[k, v] for k, v in document["shown"].items()], title=document["title"])
+        _show_json(document["document"])
+        return
+    _table(["count", "value"], [[k, v] for k, v in document["shown"].items()], title=document["title"])
+    if layers and document["layers"]:
+        _table(["block", "operator", "output", "MACs", "params"], document["layers"])
+    for line in document["remarks"]:
+        click.echo(line)
 
 
 @main.command()

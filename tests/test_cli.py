@@ -71,7 +71,7 @@ def test_a_card_that_is_not_here():
         (["profile", "--runtime", "magic"], 1, "unknown runtime"),
         (["profile", "--precision", "fp7", "--space", TINY], 1, "measures fp32, not"),
         (["count", "nothing.json"], 1, "cannot read"),
-        (["count", "nothing"], 1, "unknown space"),
+        (["count", "nothing"], 1, "unknown network or space"),
         (["predict", "nothing.json"], 1, "cannot read"),
         (["report", "nowhere"], 1, "not a finished run"),
         (["lut", "list"], 1, "no store"),
@@ -188,3 +188,37 @@ def test_the_whole_chain(tmp_path):
     impossible = run("search", "--constraint", "latency=1us", "--space", TINY, "--batch", "4", "--out",
                      tmp_path / "three", expect=1)  # fmt: skip
     assert "the cheapest has latency" in impossible.stderr
+
+
+def test_counting_by_name_file_and_space(tmp_path):
+    assert json.loads(run("count", "mobilenetv2", "--json").stdout)["macs"] == 300_774_272
+    assert "300,774,272" in run("count", "mobilenetv2", "--layers").stdout
+    checked = run("count", "shufflenetv2-0.5", "--check")
+    assert "equal to ours" in checked.stdout
+    opinion = json.loads(run("count", "spos-searched", "--check", "--json").stdout)["fvcore"]
+    assert opinion["products"] == 322_918_720
+    assert json.loads(run("spaces", "nss-expanded", "--json").stdout)["size"] == str(8192**3)
+    assert "nse-27" in run("spaces").stdout
+    assert json.loads(run("spaces", "nse-27", "--json").stdout)["macs"][0] < 50e6
+    assert json.loads(run("count", "nss-expanded", "--json").stdout)["macs"][1] == 99_220_902_912
+    assert "cannot be profiled or" in run("profile", "--space", "nss-expanded", expect=1).stderr
+
+
+def test_a_space_of_ones_own_profiles_and_searches(tmp_path):
+    spec = "examples/my_space.py:ghosts:resolution=8"
+    done = run(
+        "search",
+        "--space",
+        spec,
+        "--constraint",
+        "latency=50ms",
+        "--batch",
+        "2",
+        "--out",
+        tmp_path / "r",
+        *QUICK,
+    )
+    assert "winner" in done.stdout
+    toml = run("--use", "examples/my_space.toml", "spaces", "toml-mbconv", "--json")
+    assert json.loads(toml.stdout)["layers"] == 5
+    assert run("--use", "examples/my_space.py", "count", tmp_path / "r" / "architecture.json").exit_code == 0

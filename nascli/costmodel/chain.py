@@ -93,13 +93,23 @@ class ChainCost:
 
     @property
     def least(self) -> float:
-        """The lowest cost of any single-path architecture."""
-        return self.offset + sum(float(values.min()) for values in self.unary)
+        """The lowest cost of any architecture."""
+        return self.offset + sum(min(self._choices(layer)) for layer in range(len(self.unary)))
 
     @property
     def most(self) -> float:
-        """The highest cost of any single-path architecture."""
-        return self.offset + sum(float(values.max()) for values in self.unary)
+        """The highest cost of any architecture."""
+        return self.offset + sum(max(self._choices(layer)) for layer in range(len(self.unary)))
+
+    def _choices(self, layer: int) -> list[float]:
+        """The extreme costs of a layer: of each candidate, or of the k cheapest and dearest branches."""
+        values = self.unary[layer]
+        if self.joins is None:
+            return [float(values.min()), float(values.max())]
+        join, ordered = self.joins[layer], np.sort(values)
+        counts = [k for k in range(min(len(join), len(values) + 1)) if np.isfinite(join[k])]
+        cheap = [float(ordered[:k].sum() + join[k]) for k in counts]
+        return cheap + [float(ordered[len(ordered) - k :].sum() + join[k]) for k in counts]
 
     def to_json(self) -> dict[str, Any]:
         """The whole cost as a document, exact to the last bit."""

@@ -30,7 +30,13 @@ def counted_names() -> list[str]:
 def _joins(space: Space) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...] | None:
     if not space.multi_branch:
         return None
-    return tuple(np.zeros(layer.most + 1) for layer in space.layers)
+    joins = []
+    for layer in space.layers:
+        join = np.zeros(layer.most + 1)
+        # No branch at all is no choice of a reduction layer.
+        join[0] = np.inf if layer.join == "reduction" else 0.0
+        joins.append(join)
+    return tuple(joins)
 
 
 def counted(space: Space, name: str) -> ChainCost:

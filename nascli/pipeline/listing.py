@@ -11,10 +11,11 @@ from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measuring import Where
 from nascli.profiles.devices import find_device, profiles, this_cpu
-from nascli.spaces import Architecture, load_space, space_names
-from nascli.spaces.catalog import summary
+from nascli.spaces import space_names
+from nascli.spaces.catalog import load_any, summary
 from nascli.spaces.space import Layer
-from nascli.units import format_big_integer, format_bytes, format_count, format_seconds
+from nascli.spaces.staged import StagedSpace
+from nascli.units import format_big_integer, format_count, format_seconds
 
 
 def list_devices() -> list[dict[str, Any]]:
@@ -50,12 +51,16 @@ def _range(cost: ChainCost) -> str:
 
 def describe_space(spec: str) -> dict[str, Any]:
     """Macro-architecture, candidates, exact size, and range of counts of a space."""
-    space = load_space(spec)
+    space = load_any(spec)
+    if isinstance(space, StagedSpace):
+        return _describe_staged(space)
     macs, params = counted(space, "macs"), counted(space, "params")
     blocks = []
     for block in space.blocks:
         if isinstance(block, Layer):
             names = [candidate.short for candidate in block.candidates]
+            if block.join != "single":
+                names.insert(0, f"{block.join}, up to {block.most} of")
             blocks.append(_block(block.name, str(block.input), str(block.output), names))
         else:
             name, operator = block
@@ -66,6 +71,7 @@ def describe_space(spec: str) -> dict[str, Any]:
         "size": str(space.size),
         "size_text": format_big_integer(space.size),
         "layers": len(space.layers),
+        "multi_branch": space.multi_branch,
         "distinct_operators": len(space.operators()),
         "macs": [round(macs.least), round(macs.most)],
         "macs_text": _range(macs),
@@ -75,30 +81,31 @@ def describe_space(spec: str) -> dict[str, Any]:
     }
 
 
+def _describe_staged(space: StagedSpace) -> dict[str, Any]:
+    stages = len(space.strides)
+    extremes = [[0, 0] * stages, [space.depths - 1, space.widths - 1] * stages]
+    macs = [int(value) for value in space.macs(extremes)]
+    params = [space.network(code).counts.params for code in extremes]
+    choice = f"depth 1..{space.depths}, width 1..{space.widths} of basic_block"
+    return {
+        "spec": space.spec,
+        "parameters": dict(space.parameters),
+        "size": str(space.size),
+        "size_text": format_big_integer(space.size),
+        "layers": stages,
+        "multi_branch": False,
+        "macs": macs,
+        "macs_text": " to ".join(format_count(value) for value in macs),
+        "params": params,
+        "params_text": " to ".join(format_count(value) for value in params),
+        "blocks": [
+            _block(f"stage{i + 1}", "-", f"stride {s}", [choice]) for i, s in enumerate(space.strides)
+        ],
+    }
+
+
 def _block(name: str, taken: str, given: str, candidates: list[str]) -> dict[str, Any]:
     return {"name": name, "input": taken, "output": given, "candidates": candidates}
-
-
-def count_target(what: str) -> dict[str, Any]:
-    """Counts of an architecture's file, or the ranges of a space."""
-    if what.endswith(".json"):
-        architecture = Architecture.load(Path(what))
-        counts = architecture.network.counts
-        shown = {
-            "MACs": format_count(counts.macs),
-            "params": format_count(counts.params),
-            "weights": format_bytes(counts.weight_bytes),
-            "peak activations (batch 1)": format_bytes(counts.peak_bytes),
-        }
-        title = f"{architecture.name} of {architecture.space.spec}"
-        return {"title": title, "counts": asdict(counts), "shown": shown}
-    space = load_space(what)
-    costs = {name: counted(space, name) for name in ("macs", "params", "weight_bytes")}
-    return {
-        "title": f"range over {space.spec}",
-        "counts": {name: [round(cost.least), round(cost.most)] for name, cost in costs.items()},
-        "shown": {name: f"{c.format(c.least)} to {c.format(c.most)}" for name, c in costs.items()},
-    }
 
 
 def list_tables(path: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ from nascli.search.journal import Entry, Journal
 from nascli.search.spos import SposSearcher
 from nascli.search.verify import Finalist, Measured, verify
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.catalog import make_space
+from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.operators import Operator
 from nascli.spaces.space import Codes, Space
 from nascli.units import format_big_integer, format_seconds
@@ -54,8 +54,9 @@ def adapted_space(spec_space: Space, data: str) -> Space:
     from nascli.supernet.data import properties
 
     classes, channels = properties(data)
-    given = dict(spec_space.parameters)
-    return make_space(spec_space.name, **{"classes": classes, "channels": channels, **given})
+    wanted = {"classes": classes, "channels": channels}
+    fitting = {k: v for k, v in wanted.items() if takes_parameter(spec_space.name, k)}
+    return make_space(spec_space.name, **{**fitting, **dict(spec_space.parameters)})
 
 
 def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[str, Any]:

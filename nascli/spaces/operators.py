@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from nascli.errors import SpaceError, UnknownNameError
 from nascli.spaces import primitives as p
@@ -153,7 +153,7 @@ class Operator:
         """Shape of the output."""
         return self.program.output_shape
 
-    @property
+    @cached_property
     def short(self) -> str:
         """The operator without its shapes: ``mbconv kernel=5 expand=6``."""
         shown = [f"{k}={_compact(v)}" for k, v in self.arguments if k not in ("out", "stride")]

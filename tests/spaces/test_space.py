@@ -25,7 +25,7 @@ def test_specs_round_trip():
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ("proxyles-small", "Did you mean proxyless-mini"),
+        ("proxyles-mini", "Did you mean proxyless-mini"),
         ("proxyless-mini:resolution=big", "resolution must be of type int, got 'big'"),
         ("proxyless-mini:size=3", "has no parameter 'size'; it takes resolution=28"),
         ("proxyless-mini:3", "written key=value"),

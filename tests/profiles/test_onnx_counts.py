@@ -1,0 +1,42 @@
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from nascli.errors import ArchitectureError
+from nascli.profiles.graphs import onnx_model
+from nascli.profiles.onnx_counts import count_onnx
+from nascli.spaces import count
+from nascli.spaces.library import head, mbconv
+from nascli.spaces.networks import reference_network
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_our_own_graphs_count_as_their_programs_do(tmp_path, batch):
+    for op in (mbconv((8, 6, 6), 12, kernel=5, stride=2), head((8, 4, 4), 10, features=16)):
+        path = tmp_path / "m.onnx"
+        onnx.save(onnx_model(op.program, batch), path)
+        macs, params, _ = count_onnx(path)
+        assert macs == count(op.program).macs
+        assert params == count(op.program).weight_bytes // 4
+
+
+def test_a_whole_network(tmp_path):
+    onnx.save(onnx_model(reference_network("shufflenetv2-0.5").program, 1), tmp_path / "m.onnx")
+    macs, _, unknown = count_onnx(tmp_path / "m.onnx")
+    assert macs == 40_476_448 and "MaxPool" in unknown
+
+
+def test_what_cannot_be_counted_says_so(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ArchitectureError, match="cannot read"):
+        count_onnx(path)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "y"], ["z"])],
+        "g",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["a", "b"]) for n in "xy"],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["a", "c"])],
+    )
+    onnx.save(helper.make_model(graph), path)
+    with pytest.raises(ArchitectureError, match="cannot be inferred"):
+        count_onnx(path)

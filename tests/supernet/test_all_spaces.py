@@ -1,0 +1,66 @@
+"""Every operator of every space, in every shape: ONNX, torch and MACs agree."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.runtimes import RuntimeOptions
+from nascli.profiles.runtimes.ort_cpu import OrtCpu
+from nascli.spaces import count, make_space, space_names
+from nascli.spaces.library import basic_block
+from nascli.spaces.primitives import Conv
+from nascli.spaces.staged import StagedSpace
+from nascli.supernet.modules import ProgramModule, exported_weights
+
+
+def chain_spaces():
+    from nascli.spaces.catalog import make_any
+
+    return [
+        name for name in space_names() if not isinstance(make_any(name), StagedSpace) and name not in USERS
+    ]
+
+
+# Spaces that other tests of this process have made known.
+USERS = {"ghosts", "toml-mbconv", "t", "tb"}
+
+
+def quantised(operator):
+    return any(
+        isinstance(n.primitive, Conv) and n.primitive.weight_bits != 32 for n in operator.program.nodes
+    )
+
+
+def floating(operator):
+    """The same block without bit widths: a quantised convolution computes as many MACs."""
+    arguments = {k: v for k, v in operator.arguments if not k.endswith("_bits")}
+    return basic_block(operator.input, **arguments)
+
+
+@pytest.mark.parametrize("name", chain_spaces())
+def test_every_operator_in_every_shape(name):
+    seen = set()
+    for operator in make_space(name).operators():
+        if operator.program.output == 0:
+            continue
+        if quantised(operator):
+            assert count(floating(operator).program).macs == count(operator.program).macs
+            operator = floating(operator)
+        if operator.program.canonical in seen:
+            continue
+        seen.add(operator.program.canonical)
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            ProgramModule(operator.program)(torch.empty(1, *operator.input))
+        assert counter.get_total_flops() == 2 * count(operator.program).macs, operator.label
+        module = ProgramModule(operator.program).eval()
+        x = torch.randn(1, *operator.input)
+        with torch.inference_mode():
+            expected = module(x).numpy()
+        session = OrtCpu().load(
+            onnx_bytes(operator.program, 1, exported_weights([module])), RuntimeOptions(threads=2)
+        )
+        scale = max(1.0, float(np.abs(expected).max()))
+        assert np.abs(session.run(x.numpy()) - expected).max() <= 1e-4 * scale, operator.label
+        session.close()

@@ -2,15 +2,19 @@
 
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint, parse_constraint, parse_constraints
-from nascli.costmodel.feasible import Budget, FeasibleSet
+from nascli.costmodel.feasible import BinnedSampler, Budget, FeasibleSet, best, k_best, pareto
 from nascli.costmodel.models import counted, table_latency
 
 __all__ = [
+    "BinnedSampler",
     "Budget",
     "ChainCost",
     "Constraint",
     "FeasibleSet",
+    "best",
     "counted",
+    "k_best",
+    "pareto",
     "parse_constraint",
     "parse_constraints",
     "table_latency",

@@ -1,4 +1,6 @@
-"""Costs as chains: cost(a) = offset + sum_l u[l, a_l] (+ join terms of multi-branch layers).
+"""Costs as chains: cost(a) = offset + sum_l u[l, a_l] + sum_l b[l, a_l, a_{l+1}].
+
+Multi-branch layers add up their branches and a term for joining so many of them.
 
 Whole populations are scored at once, and because the cost is a chain the set of architectures within a
 budget can be computed with exactly (`nascli.costmodel.feasible`).
@@ -6,6 +8,7 @@ budget can be computed with exactly (`nascli.costmodel.feasible`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from nascli.costmodel.scoring import GroupedTables
 from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes, Space
 from nascli.units import Dimension, format_bytes, format_count, format_seconds
@@ -30,7 +34,9 @@ class ChainCost:
         dimension: decides how figures are parsed and printed.
         offset: what every architecture costs, in SI units.
         unary: per layer, `(candidates,)` the cost of each candidate.
-        joins: per layer of a multi-branch space, `(most + 1,)` the cost of joining that many branches.
+        joins: per layer of a multi-branch space, `(most + 1,)` the cost of joining that many branches;
+            infinite where so many are not allowed.
+        pairwise: per pair of neighbouring layers of a single-path space, `(before, after)` boundary terms.
         kind: where the figures come from.
         device: the device's key, for a latency.
     """
@@ -42,19 +48,21 @@ class ChainCost:
     joins: tuple[Array, ...] | None = None
     kind: Kind = "counted"
     device: str | None = None
+    pairwise: tuple[Array, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.joins is not None and self.pairwise is not None:
+            raise ConstraintError(f"{self.name}: boundary terms need a single-path space")
+        for index, values in enumerate(self.pairwise or ()):
+            if not np.all(np.isfinite(values)):
+                raise ConstraintError(f"{self.name} between layers {index} and {index + 1} is not finite")
         for index, values in enumerate(self.unary):
             if not np.all(np.isfinite(values)):
                 raise ConstraintError(f"{self.name} of layer {index} is not finite: {values}")
 
     @cached_property
-    def _padded(self) -> Array:
-        width = max(len(values) for values in self.unary)
-        padded = np.zeros((len(self.unary), width))
-        for row, values in zip(padded, self.unary, strict=True):
-            row[: len(values)] = values
-        return padded
+    def _grouped(self) -> GroupedTables:
+        return GroupedTables(self.offset, self.unary, self.pairwise)
 
     def __call__(self, codes: Codes) -> Array:
         """Cost of each architecture.
@@ -67,10 +75,7 @@ class ChainCost:
         """
         if self.joins is not None:
             return self._multi_branch(codes, self.joins)
-        total = np.full(len(codes), self.offset)
-        for layer, row in enumerate(self._padded):
-            total += row[codes[:, layer]]
-        return total
+        return self._grouped(codes)
 
     def _multi_branch(self, codes: Codes, joins: tuple[Array, ...]) -> Array:
         total = np.full(len(codes), self.offset)
@@ -94,12 +99,20 @@ class ChainCost:
     @property
     def least(self) -> float:
         """The lowest cost of any architecture."""
-        return self.offset + sum(min(self._choices(layer)) for layer in range(len(self.unary)))
+        return self._extreme(np.min)
 
     @property
     def most(self) -> float:
         """The highest cost of any architecture."""
-        return self.offset + sum(max(self._choices(layer)) for layer in range(len(self.unary)))
+        return self._extreme(np.max)
+
+    def _extreme(self, pick: Callable[..., Any]) -> float:
+        if self.pairwise is None:
+            return self.offset + sum(float(pick(self._choices(layer))) for layer in range(len(self.unary)))
+        reached = self.unary[0]
+        for values, boundary in zip(self.unary[1:], self.pairwise, strict=True):
+            reached = pick(reached[:, None] + boundary, axis=0) + values
+        return self.offset + float(pick(reached))
 
     def _choices(self, layer: int) -> list[float]:
         """The extreme costs of a layer: of each candidate, or of the k cheapest and dearest branches."""
@@ -122,12 +135,13 @@ class ChainCost:
             "joins": joins,
             "kind": self.kind,
             "device": self.device,
+            "pairwise": None if self.pairwise is None else [values.tolist() for values in self.pairwise],
         }
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> ChainCost:
         """Read a document back."""
-        joins = document["joins"]
+        joins, pairs = document["joins"], document["pairwise"]
         return ChainCost(
             name=document["name"],
             dimension=document["dimension"],
@@ -136,6 +150,7 @@ class ChainCost:
             joins=None if joins is None else tuple(np.asarray(values, dtype=float) for values in joins),
             kind=document["kind"],
             device=document["device"],
+            pairwise=None if pairs is None else tuple(np.asarray(values, dtype=float) for values in pairs),
         )
 
     def format(self, value: float) -> str:

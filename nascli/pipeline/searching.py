@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nascli import __version__
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted, table_latency
+from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, best, counted, table_latency
 from nascli.lut import LatencyTable
 from nascli.pipeline.measuring import measure_networks, plan_space, profile_space
 from nascli.pipeline.run_folder import RunFolder, read_json, write_json
@@ -78,7 +78,7 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
         model = _frozen_model(settings, space, folder, progress)
         feasible = FeasibleSet(space, model.budgets(constraints))
         progress.message(
-            f"{format_big_integer(round(feasible.count()))} of {format_big_integer(space.size)} "
+            f"{format_big_integer(feasible.count())} of {format_big_integer(space.size)} "
             f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
         )
         return _Run(settings, space, constraints, model, feasible, folder, progress).result()
@@ -211,7 +211,7 @@ class _Run:
     def _contenders(self, winner: Finalist) -> dict[str, tuple[int, ...]]:
         rng = np.random.default_rng([self.settings.seed, 12])
         random = self.feasible.sample(1, rng)[0]
-        largest = self.feasible.best(self.model.costs["macs"].unary)
+        largest = best(self.feasible, self.model.costs["macs"].unary)
         rows = {"winner": winner.entry.codes, "random": random.tolist(), "largest": largest.tolist()}
         return {name: tuple(int(code) for code in row) for name, row in rows.items()}
 

@@ -1,4 +1,4 @@
-"""Feasible sets against enumeration."""
+"""Feasible sets against enumeration, on small chains of every kind."""
 
 import itertools
 
@@ -7,165 +7,375 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted, parse_constraint
+from nascli.costmodel import (
+    BinnedSampler,
+    Budget,
+    ChainCost,
+    Constraint,
+    FeasibleSet,
+    best,
+    counted,
+    k_best,
+    pareto,
+    parse_constraint,
+)
+from nascli.costmodel.feasible import additive
+from nascli.costmodel.feasible.diagnosis import find_feasible
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces import Layer, Space, make_space
 from nascli.spaces.library import mbconv
 
-
-def space_of(sizes):
-    ops = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
-    return Space("chain", (), tuple(Layer(f"l{i}", tuple(ops[:n])) for i, n in enumerate(sizes)))
+KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
+DOWN = [mbconv((4, 2, 2), 4, expand=e, stride=2) for e in range(1, 4)]
 
 
-def every(sizes):
-    return np.array(list(itertools.product(*(range(n) for n in sizes))), dtype=np.int16)
+def chain_space(sizes):
+    return Space("chain", (), tuple(Layer(f"l{i}", tuple(KEEP[:n])) for i, n in enumerate(sizes)))
 
 
-def cost_of(values, name="macs", offset=0.0):
-    return ChainCost(name, "count", offset, tuple(np.asarray(v, dtype=float) for v in values))
+def branch_space(sizes, most=2):
+    layers = [Layer(f"l{i}", tuple(KEEP[:n]), "normal", min(most, n)) for i, n in enumerate(sizes)]
+    return Space("branches", (), (*layers, Layer("r", tuple(DOWN), "reduction", 2)))
 
 
-def at_most(cost, high):
-    return Budget(Constraint(cost.name, -np.inf, float(high)), cost)
+def every(space):
+    columns = []
+    for layer in space.layers:
+        codes = range(len(layer.candidates) if layer.join == "single" else 1 << len(layer.candidates))
+        columns.append([code for code in codes if layer.problem(code) is None])
+    return np.array(list(itertools.product(*columns)), dtype=space.dtype)
 
 
-chains = st.lists(st.integers(1, 4), min_size=1, max_size=4).flatmap(
-    lambda sizes: st.tuples(
-        st.just(sizes), st.tuples(*(st.lists(st.integers(0, 20), min_size=n, max_size=n) for n in sizes))
-    )
-)
+def random_cost(space, rng, *, name="macs", integer=True, pairwise=False, scale=20):
+    def draw(*shape):
+        return rng.integers(0, scale, shape).astype(float) if integer else rng.random(shape)
+
+    unary = tuple(draw(len(layer.candidates)) for layer in space.layers)
+    joins = pairs = None
+    if space.multi_branch:
+        joins = []
+        for layer in space.layers:
+            join = draw(layer.most + 1)
+            join[0] = np.inf if layer.join == "reduction" else 0.0
+            joins.append(join)
+        joins = tuple(joins)
+    if pairwise:
+        sizes = [len(layer.candidates) for layer in space.layers]
+        pairs = tuple(draw(a, b) for a, b in itertools.pairwise(sizes))
+    return ChainCost(name, "count", float(rng.integers(0, 5)), unary, joins, pairwise=pairs)
+
+
+def window(cost, low, high):
+    return Budget(Constraint(cost.name, float(low), float(high)), cost)
+
+
+def chi_square(drawn, expected, mass):
+    keys = {tuple(row): i for i, row in enumerate(expected.tolist())}
+    counts = np.zeros(len(keys))
+    for row in drawn.tolist():
+        counts[keys[tuple(row)]] += 1
+    mean = mass / mass.sum() * len(drawn)
+    statistic = float(((counts - mean) ** 2 / mean).sum())
+    return statistic < len(keys) + 4.5 * np.sqrt(2 * len(keys))
+
+
+KINDS = st.sampled_from(["single", "paired", "branches"])
+SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+
+
+def case(kind, sizes, seed, integer=True):
+    rng = np.random.default_rng(seed)
+    space = branch_space(sizes) if kind == "branches" else chain_space(sizes)
+    return space, random_cost(space, rng, integer=integer, pairwise=kind == "paired" and len(sizes) > 1), rng
+
+
+def random_scores(space, rng):
+    return [rng.standard_normal(len(layer.candidates)) for layer in space.layers]
+
+
+@settings(max_examples=150, deadline=None)
+@given(KINDS, SIZES, st.integers(0, 2**31), st.floats(0, 1), st.floats(0, 1))
+def test_integer_costs_are_exact(kind, sizes, seed, a, b):
+    space, cost, rng = case(kind, sizes, seed)
+    codes = every(space)
+    costs = cost(codes)
+    assert cost.least == costs.min() and cost.most == costs.max()
+    low, high = sorted(np.quantile(costs, [a, b]))
+    low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
+    inside = codes[(costs >= low) & (costs <= high)]
+    if len(inside) == 0:
+        with pytest.raises(InfeasibleError):
+            FeasibleSet(space, [window(cost, low, high)])
+        return
+    feasible = FeasibleSet(space, [window(cost, low, high)])
+    assert feasible.count() == len(inside)
+    assert 10 ** feasible.log10_count() == pytest.approx(len(inside))
+    assert set(feasible.slack.values()) == {0.0}
+    assert np.array_equal(feasible.enumerate(), inside[np.lexsort(inside.T[::-1])])
+    assert feasible.contains(feasible.sample(50, rng)).all()
+    scores = random_scores(space, rng)
+    values = np.sort(additive(feasible, scores, inside))[::-1]
+    found = k_best(feasible, scores, 5)
+    assert additive(feasible, scores, found) == pytest.approx(values[:5])
+    assert len(np.unique(found, axis=0)) == min(5, len(inside))
+    assert additive(feasible, scores, best(feasible, scores)[None])[0] == pytest.approx(values[0])
 
 
 @settings(max_examples=80, deadline=None)
-@given(chains, st.integers(0, 60), st.integers(0, 2**31))
-def test_integer_costs_are_exact(chain, budget, seed):
-    sizes, values = chain
-    space, cost = space_of(sizes), cost_of(values)
-    codes = every(sizes)
-    inside = codes[cost(codes) <= budget]
-    if len(inside) == 0:
-        with pytest.raises(InfeasibleError):
-            FeasibleSet(space, [at_most(cost, budget)])
+@given(KINDS, SIZES, st.integers(0, 2**31), st.floats(0.1, 1), st.floats(0.3, 1), st.booleans())
+def test_real_costs_are_rounded_to_the_safe_side(kind, sizes, seed, share, other_share, windowed):
+    space, cost, rng = case(kind, sizes, seed, integer=False)
+    second = random_cost(space, rng, name="params", integer=False)
+    codes = every(space)
+    high, limit = np.quantile(cost(codes), share), np.quantile(second(codes), other_share)
+    low = np.quantile(cost(codes), share / 2) if windowed else -np.inf
+    budgets = [window(cost, low, high), window(second, -np.inf, limit)]
+    inside = np.all([b.holds(b.cost(codes)) for b in budgets], axis=0)
+    try:
+        feasible = FeasibleSet(space, budgets)
+    except InfeasibleError:
+        assert not inside.any()
         return
-    feasible = FeasibleSet(space, [at_most(cost, budget)])
-    assert feasible.count() == len(inside)
-    assert all(v == 0 for v in feasible.slack.values())
-    drawn = feasible.sample(64, np.random.default_rng(seed))
-    assert np.all(cost(drawn) <= budget)
-    scores = [np.random.default_rng(seed + i).standard_normal(n) for i, n in enumerate(sizes)]
-    best = feasible.best(scores)
-    values_of = sum(s[inside[:, i]] for i, s in enumerate(scores))
-    assert sum(s[best[i]] for i, s in enumerate(scores)) == pytest.approx(values_of.max())
+    except ConstraintError:
+        assert inside.any()
+        return
+    slack = feasible.slack
+    tight = np.all(
+        [
+            (b.cost(codes) <= b.constraint.high - slack[b.cost.name])
+            & (b.cost(codes) >= b.constraint.low + slack[b.cost.name])
+            for b in budgets
+        ],
+        axis=0,
+    )
+    found = feasible.enumerate()
+    assert feasible.contains(found).all()
+    kept = {tuple(row) for row in found.tolist()}
+    assert (
+        {tuple(row) for row in codes[tight].tolist()}
+        <= kept
+        <= {tuple(row) for row in codes[inside].tolist()}
+    )
+    assert feasible.contains(feasible.sample(50, rng)).all()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.floats(0.05, 1.0))
-def test_real_costs_are_rounded_to_the_safe_side(seed, share):
-    rng = np.random.default_rng(seed)
-    sizes = [4, 3, 4, 2]
-    cost = cost_of([rng.random(n) for n in sizes], offset=0.3)
-    second = cost_of([rng.random(n) for n in sizes], name="params")
-    codes = every(sizes)
-    high, other = np.quantile(cost(codes), share), np.quantile(second(codes), 0.7)
-    for budgets in ([at_most(cost, high)], [at_most(cost, high), at_most(second, other)]):
-        inside = np.all([b.cost(codes) <= b.constraint.high for b in budgets], axis=0)
-        tight = np.all(
-            [
-                b.cost(codes) <= b.constraint.high - 4 * (b.constraint.high - b.cost.least) / 500
-                for b in budgets
-            ],
-            axis=0,
-        )
-        if not tight.any():
-            continue
-        feasible = FeasibleSet(space_of(sizes), budgets)
-        assert tight.sum() <= feasible.count() <= inside.sum()
-        assert feasible.contains(feasible.sample(100, rng)).all()
+@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
+def test_draws_have_the_distribution_that_they_should(kind):
+    space, cost, rng = case(kind, [3, 4, 3], 7)
+    codes = every(space)
+    high = np.quantile(cost(codes), 0.5)
+    inside = codes[cost(codes) <= high]
+    feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
+    assert chi_square(feasible.sample(20_000, rng), inside, np.ones(len(inside)))
+    parent, other = inside[len(inside) // 3], inside[-1]
+    mutated = np.ones(len(inside))
+    crossed = np.ones(len(inside))
+    for i, layer in enumerate(space.layers):
+        same = inside[:, i] == parent[i]
+        mutated *= 0.3 / layer.size + np.where(same, 0.7, 0.0)
+        crossed *= 0.5 * same + 0.5 * (inside[:, i] == other[i])
+    assert chi_square(feasible.mutate(parent, 0.3, 20_000, rng), inside, mutated)
+    reachable = crossed > 0
+    drawn = feasible.cross(parent, other, 5000, rng)
+    assert chi_square(drawn, inside[reachable], crossed[reachable])
+    prefix = parent[:2].tolist()
+    begins = np.all(inside[:, :2] == prefix, axis=1)
+    assert feasible.count(prefix) == begins.sum()
+    assert chi_square(feasible.sample(4000, rng, prefix), inside[begins], np.ones(begins.sum()))
 
 
-def chi_square(drawn, expected):
-    keys = {tuple(row): i for i, row in enumerate(expected[0])}
-    counts = np.zeros(len(keys))
-    for row in drawn:
-        counts[keys[tuple(row)]] += 1
-    mean = expected[1] * len(drawn)
-    return float(((counts - mean) ** 2 / mean).sum()), len(keys) - 1
-
-
-def test_samples_are_uniform():
-    sizes = [4, 3, 4]
-    cost = cost_of([[0, 3, 5, 9], [1, 2, 8], [0, 1, 6, 7]])
-    codes = every(sizes)
-    inside = codes[cost(codes) <= 12]
-    drawn = FeasibleSet(space_of(sizes), [at_most(cost, 12)]).sample(20_000, np.random.default_rng(1))
-    statistic, freedom = chi_square(drawn, (inside, np.full(len(inside), 1 / len(inside))))
-    assert statistic < freedom + 4 * np.sqrt(2 * freedom)
-
-
-def test_mutation_is_the_plain_operator_given_feasibility():
-    sizes = [4, 3, 4]
-    cost = cost_of([[0, 3, 5, 9], [1, 2, 8], [0, 1, 6, 7]])
-    codes = every(sizes)
-    inside = codes[cost(codes) <= 12]
-    parent = inside[len(inside) // 2]
+def test_branches_drawn_by_their_probabilities():
+    space, cost, rng = case("branches", [3, 4], 3)
+    codes = every(space)
+    high = np.quantile(cost(codes), 0.6)
+    inside = codes[cost(codes) <= high]
+    probabilities = [rng.uniform(0.1, 0.9, len(layer.candidates)) for layer in space.layers]
     mass = np.ones(len(inside))
-    for i, n in enumerate(sizes):
-        mass *= np.where(inside[:, i] == parent[i], 0.7 + 0.3 / n, 0.3 / n)
-    feasible = FeasibleSet(space_of(sizes), [at_most(cost, 12)])
-    drawn = feasible.mutate(parent, 0.3, 20_000, np.random.default_rng(2))
-    statistic, freedom = chi_square(drawn, (inside, mass / mass.sum()))
-    assert statistic < freedom + 4 * np.sqrt(2 * freedom)
+    for i, p in enumerate(probabilities):
+        bits = (inside[:, i, None] >> np.arange(len(p))) & 1
+        mass *= np.prod(np.where(bits, p, 1 - p), axis=1)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
+    assert chi_square(feasible.bernoulli(probabilities, 30_000, rng), inside, mass)
 
 
-def test_crossover_takes_genes_from_its_parents():
-    sizes = [4, 4, 4]
-    cost = cost_of([[0, 3, 5, 9]] * 3)
-    feasible = FeasibleSet(space_of(sizes), [at_most(cost, 12)])
-    first, second = np.array([0, 3, 0]), np.array([1, 0, 2])
-    drawn = feasible.cross(first, second, 500, np.random.default_rng(3))
-    assert np.all((drawn == first) | (drawn == second)) and np.all(cost(drawn) <= 12)
-    assert len(np.unique(drawn, axis=0)) > 3
+def test_distinct_architectures():
+    space, cost, rng = case("single", [4, 4, 4, 4], 5)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, np.quantile(cost(every(space)), 0.7))])
+    for n in (10, 100, 10_000):
+        drawn = feasible.distinct(n, rng)
+        assert len(drawn) == len(np.unique(drawn, axis=0)) == min(n, feasible.count())
+        assert feasible.contains(drawn).all()
 
 
-def test_an_infeasible_budget_names_the_cheapest():
-    cost = cost_of([[5, 2], [7, 9]], offset=1)
-    with pytest.raises(InfeasibleError, match=r"the cheapest has macs 10 \(codes \[1, 0\]\)"):
-        FeasibleSet(space_of([2, 2]), [at_most(cost, 9)])
-    assert FeasibleSet(space_of([2, 2]), [at_most(cost, 10)]).count() == 1
+@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
+def test_the_front_of_score_against_cost(kind):
+    space, cost, rng = case(kind, [3, 4, 3], 11)
+    codes = every(space)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, cost.most - 1)])
+    scores = random_scores(space, rng)
+    front = pareto(feasible, scores)
+    inside = codes[cost(codes) <= cost.most - 1]
+    points = sorted(
+        zip(cost(inside), additive(feasible, scores, inside), strict=True), key=lambda p: (p[0], -p[1])
+    )
+    expected, top = [], -np.inf
+    for point in points:
+        if point[1] > top:
+            expected.append(point)
+            top = point[1]
+    got = list(zip(cost(front), additive(feasible, scores, front), strict=True))
+    assert np.array(got) == pytest.approx(np.array(expected))
 
 
-def test_budgets_that_exclude_each_other_are_told_so():
-    a, b = cost_of([[0, 10]]), cost_of([[10, 0]], name="params")
-    with pytest.raises(InfeasibleError, match="together"):
-        FeasibleSet(space_of([2]), [at_most(a, 5), at_most(b, 5)])
+@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
+def test_optimum_equals_the_integer_programme(kind):
+    space, cost, rng = case(kind, [4, 3, 4], 13)
+    high = np.quantile(cost(every(space)), 0.4)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
+    scores = random_scores(space, rng)
+    joins = cost.joins and tuple(np.where(np.isfinite(j), 0.0, j) for j in cost.joins)
+    negative = ChainCost("score", "count", 0.0, tuple(-s for s in scores), joins)
+    codes = find_feasible(space, [window(cost, -np.inf, high)], minimise=negative)
+    found = best(feasible, scores)
+    assert additive(feasible, scores, found[None])[0] == pytest.approx(
+        additive(feasible, scores, np.array([codes]))[0]
+    )
 
 
-def test_a_budget_above_everything_leaves_the_whole_space(rng):
+def test_counts_beyond_64_bits_are_exact():
+    space = make_space("nse-27")
+    free = FeasibleSet(space, [])
+    assert free.count() == space.size == 101_584**16 * 101_583**6
+    assert free.log10_count() == pytest.approx(110.15, abs=0.01)
+    single = make_space("pcnas-large")
+    cost = counted(single, "macs")
+    budget = window(cost, -np.inf, (cost.least + cost.most) / 2)
+    feasible = FeasibleSet(single, [budget])
+    assert np.log10(float(feasible.count())) == pytest.approx(feasible.log10_count(), abs=1e-9)
+    # Splitting by the first layer adds up to the whole, to the last digit.
+    assert sum(feasible.count([code]) for code in range(single.layers[0].size)) == feasible.count()
+
+
+def test_windows_of_the_papers(rng):
+    space = make_space("nse-27")
+    cost = counted(space, "macs")
+    feasible = FeasibleSet(space, [Budget(parse_constraint("300M<=macs<=350M"), cost)])
+    drawn = cost(feasible.sample(300, rng))
+    assert drawn.min() >= 300e6 and drawn.max() <= 350e6
+    spos = make_space("spos")
+    macs = counted(spos, "macs")
+    bins = BinnedSampler(spos, macs, np.arange(290e6, 361e6, 10e6))
+    drawn = macs(bins.sample(7000, rng))
+    counts, _ = np.histogram(drawn, np.arange(290e6, 361e6, 10e6))
+    assert len(bins.bins) == 7 and counts.min() > 880 and counts.sum() == 7000
+    with pytest.raises(ConstraintError, match="ascending"):
+        BinnedSampler(spos, macs, [3.0, 2.0])
+    with pytest.raises(InfeasibleError, match="no architecture"):
+        BinnedSampler(spos, macs, [1.0, 2.0])
+    partly = BinnedSampler(spos, macs, [1e6, 2e6, 300e6])
+    assert partly.empty == [(1e6, 2e6)]
+
+
+def test_nasbench_macro_budgets(data_folder):
+    import pandas as pd
+
+    table = pd.read_csv(data_folder / "nasbench_macro" / "nasbench_macro.csv", dtype={"arch": str})
+    space = make_space("nasbench-macro")
+    codes = np.array([[int(digit) for digit in arch] for arch in table["arch"]], dtype=np.int16)
+    for name, column in (("macs", "flops"), ("params", "params")):
+        cost = counted(space, name)
+        for share in (0.001, 0.1, 0.5, 0.9):
+            high = table[column].quantile(share)
+            feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
+            inside = codes[table[column] <= high]
+            if set(feasible.slack.values()) == {0.0}:
+                assert feasible.count() == len(inside)
+                assert np.array_equal(feasible.enumerate(), inside[np.lexsort(inside.T[::-1])])
+            else:
+                assert feasible.count() <= len(inside)
+
+
+def test_several_devices_and_costs_at_once(rng):
     space = make_space("proxyless-mini")
-    feasible = FeasibleSet(space, [at_most(counted(space, "macs"), 1e12)])
-    assert feasible.count() == space.size
-    assert len(np.unique(feasible.sample(500, rng), axis=0)) > 490
+    macs, params = counted(space, "macs"), counted(space, "params")
+    noise = np.random.default_rng(1)
+    slow = ChainCost("latency", "time", 0.0, tuple(u * 1e-9 * (1 + noise.random(len(u))) for u in macs.unary))
+    codes = space.sample(3000, rng)
+    budgets = [
+        window(macs, -np.inf, np.quantile(macs(codes), 0.5)),
+        window(params, np.quantile(params(codes), 0.2), np.quantile(params(codes), 0.9)),
+        window(slow, -np.inf, np.quantile(slow(codes), 0.5)),
+    ]
+    feasible = FeasibleSet(space, budgets)
+    assert feasible.contains(feasible.sample(500, rng)).all()
+    share = np.all([b.holds(b.cost(codes)) for b in budgets], axis=0).mean()
+    coarse = feasible.count() / space.size
+    fine = FeasibleSet(space, budgets, resolution=8).count() / space.size
+    assert coarse <= fine <= share * 1.15 and fine > 0.5 * share
 
 
-def test_impossible_weights_are_refused(rng):
-    cost = cost_of([[0, 1]])
-    feasible = FeasibleSet(space_of([2]), [at_most(cost, 0)])
-    with pytest.raises(InfeasibleError, match="positive weight"):
-        feasible.weighted([np.array([0.0, 1.0])], 1, rng)
+def test_infeasible_budgets_say_which_and_by_how_much():
+    space = chain_space([2, 2])
+    cheap = ChainCost("macs", "count", 1.0, (np.array([5.0, 2.0]), np.array([7.0, 9.0])))
+    with pytest.raises(InfeasibleError, match=r"the cheapest has macs 10 \(codes \[1, 0\]\)"):
+        FeasibleSet(space, [window(cheap, -np.inf, 9)])
+    assert FeasibleSet(space, [window(cheap, -np.inf, 10)]).count() == 1
+    with pytest.raises(InfeasibleError, match="the dearest has macs 15"):
+        FeasibleSet(space, [window(cheap, 16, np.inf)])
+    other = ChainCost("params", "count", 0.0, (np.array([2.0, 5.0]), np.array([0.0, 0.0])))
+    with pytest.raises(InfeasibleError) as caught:
+        FeasibleSet(space, [window(cheap, -np.inf, 11), window(other, -np.inf, 3)])
+    assert "macs at least 13" in str(caught.value) and "params at least 5" in str(caught.value)
+    with pytest.raises(InfeasibleError):
+        # Between two neighbouring costs there is nothing.
+        FeasibleSet(space, [window(cheap, 10.5, 11.5)])
 
 
-def test_lower_bounds_are_refused_until_they_are_exact():
-    with pytest.raises(ConstraintError, match="only upper bounds"):
-        FeasibleSet(space_of([2]), [Budget(parse_constraint("1<=macs<=5"), cost_of([[0, 1]]))])
+def test_a_coarse_grid_never_says_infeasible_wrongly():
+    rng = np.random.default_rng(0)
+    space = chain_space([4] * 6)
+    cost = random_cost(space, rng, integer=False)
+    second = random_cost(space, rng, name="params", integer=False)
+    codes = every(space)
+    one = codes[1234]
+    budgets = [
+        window(cost, -np.inf, cost(one[None])[0] * (1 + 1e-7)),
+        window(second, -np.inf, second(one[None])[0] * (1 + 1e-7)),
+    ]
+    try:
+        feasible = FeasibleSet(space, budgets, resolution=1e-3)
+        assert feasible.contains(feasible.sample(10, rng)).all()
+    except ConstraintError as error:
+        assert not isinstance(error, InfeasibleError) and "satisfy the constraints" in str(error)
+
+
+def test_impossible_weights_and_prefixes_are_refused(rng):
+    space = chain_space([2, 2])
+    cost = ChainCost("macs", "count", 0.0, (np.array([0.0, 1.0]),) * 2)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, 1)])
+    with pytest.raises(InfeasibleError, match=r"begins with \[1, 1\]"):
+        feasible.sample(1, rng, [1, 1])
+    with pytest.raises(InfeasibleError):
+        feasible.weighted([np.array([0.0, 1.0])] * 2, 1, rng)
+    with pytest.raises(ConstraintError, match="more than 2"):
+        feasible.enumerate(most=2)
 
 
 def test_every_draw_is_accepted(rng):
-    """There is no rejection: a thousand draws at a share of one in a million give a thousand."""
-    sizes = [4] * 10
-    values = [np.array([0.0, 1, 2, 3])] * 10
-    cost = cost_of(values)
-    feasible = FeasibleSet(space_of(sizes), [at_most(cost, 2)])
-    assert feasible.count() / 4**10 < 1e-4
-    drawn = feasible.sample(1000, rng)
-    assert len(drawn) == 1000 and np.all(cost(drawn) <= 2)
+    """There is no rejection: what is drawn is what is returned, at a share of one in a hundred thousand."""
+    space = chain_space([4] * 10)
+    cost = ChainCost("macs", "count", 0.0, (np.array([0.0, 1.0, 2.0, 3.0]),) * 10)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, 2)])
+    assert feasible.count() == 1 + 10 + 10 + 45 and feasible.count() / 4**10 < 1e-4
+
+    class Counting(np.random.Generator):
+        draws = 0
+
+        def random(self, *args, **kwargs):
+            Counting.draws += 1
+            return super().random(*args, **kwargs)
+
+    counting = Counting(np.random.PCG64(0))
+    drawn = feasible.sample(1000, counting)
+    assert len(drawn) == 1000 and feasible.contains(drawn).all()
+    assert Counting.draws == len(space.layers)

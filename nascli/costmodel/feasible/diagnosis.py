@@ -1,0 +1,147 @@
+"""When a feasible set seems empty: is it, which constraints bind, and by how much?
+
+An integer programme on the real costs decides, so that a coarse grid is never mistaken for infeasibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import lil_matrix
+
+from nascli.costmodel.chain import ChainCost
+from nascli.costmodel.feasible.grid import Budget
+from nascli.spaces.space import Space
+
+
+class Programme:
+    """Binary variables of a space: candidates, pairs of neighbours, and numbers of branches."""
+
+    def __init__(self, space: Space, costs: Sequence[ChainCost]) -> None:
+        self.space = space
+        self._starts: list[int] = []
+        size = 0
+        for layer in space.layers:
+            self._starts.append(size)
+            size += len(layer.candidates)
+        self._joins: list[int] = []
+        if space.multi_branch:
+            for layer in space.layers:
+                self._joins.append(size)
+                size += layer.most + 1
+        self._pairs: list[int] = []
+        if any(cost.pairwise is not None for cost in costs):
+            for a, b in zip(space.layers, space.layers[1:], strict=False):
+                self._pairs.append(size)
+                size += len(a.candidates) * len(b.candidates)
+        self.size = size
+        self.rules = self._rules()
+
+    def coefficients(self, cost: ChainCost) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """A cost as a linear form, without its offset."""
+        row = np.zeros(self.size)
+        for start, values in zip(self._starts, cost.unary, strict=True):
+            row[start : start + len(values)] = values
+        for start, values in zip(self._joins, cost.joins or (), strict=False):
+            row[start : start + len(values)] = np.where(np.isfinite(values), values, 0)
+        for start, values in zip(self._pairs, cost.pairwise or (), strict=False):
+            row[start : start + values.size] = values.ravel()
+        return row
+
+    def _rules(self) -> list[LinearConstraint]:
+        matrix_rows: list[tuple[dict[int, float], float, float]] = []
+        for number, layer in enumerate(self.space.layers):
+            own = range(self._starts[number], self._starts[number] + len(layer.candidates))
+            if layer.join == "single":
+                matrix_rows.append((dict.fromkeys(own, 1.0), 1, 1))
+                continue
+            join = self._joins[number]
+            counts = range(join, join + layer.most + 1)
+            matrix_rows.append((dict.fromkeys(counts, 1.0), 1, 1))
+            total = dict.fromkeys(own, 1.0) | {at: -float(k) for k, at in enumerate(counts)}
+            matrix_rows.append((total, 0, 0))
+            if layer.join == "reduction":
+                matrix_rows.append(({join: 1.0}, 0, 0))
+        matrix_rows += self._pair_rules()
+        matrix = lil_matrix((len(matrix_rows), self.size))
+        for index, (row, _, _) in enumerate(matrix_rows):
+            for column, value in row.items():
+                matrix[index, column] = value
+        low, high = [row[1] for row in matrix_rows], [row[2] for row in matrix_rows]
+        return [LinearConstraint(matrix.tocsr(), low, high)]
+
+    def _pair_rules(self) -> list[tuple[dict[int, float], float, float]]:
+        rules = []
+        for number, start in enumerate(self._pairs):
+            a, b = (len(self.space.layers[number + i].candidates) for i in (0, 1))
+            # The pairs of a candidate add up to the candidate itself, on either side.
+            for i in range(a):
+                row = {start + i * b + j: 1.0 for j in range(b)} | {self._starts[number] + i: -1.0}
+                rules.append((row, 0.0, 0.0))
+            for j in range(b):
+                row = {start + i * b + j: 1.0 for i in range(a)} | {self._starts[number + 1] + j: -1.0}
+                rules.append((row, 0.0, 0.0))
+        return rules
+
+    def solve(
+        self, objective: np.ndarray[tuple[int], np.dtype[np.float64]], budgets: Sequence[Budget]
+    ) -> tuple[list[int], float] | None:
+        """The codes that minimise a linear form under the budgets, and its value; None if there are none."""
+        limits = [
+            LinearConstraint(
+                self.coefficients(b.cost)[None],
+                b.constraint.low - b.cost.offset,
+                b.constraint.high - b.cost.offset,
+            )
+            for b in budgets
+        ]
+        answer = milp(
+            objective,
+            constraints=[*self.rules, *limits],
+            integrality=np.ones(self.size, dtype=np.int64),
+            bounds=Bounds(0, 1),
+        )
+        if answer.x is None:
+            return None
+        codes = []
+        for start, layer in zip(self._starts, self.space.layers, strict=True):
+            chosen = np.flatnonzero(answer.x[start : start + len(layer.candidates)] > 0.5)
+            codes.append(int(chosen[0]) if layer.join == "single" else sum(1 << int(i) for i in chosen))
+        return codes, float(answer.fun)
+
+
+def find_feasible(
+    space: Space, budgets: Sequence[Budget], *, minimise: ChainCost | None = None
+) -> list[int] | None:
+    """Codes of an architecture within the budgets, the cheapest by `minimise`; None if there is none."""
+    costs = [b.cost for b in budgets] + ([minimise] if minimise else [])
+    programme = Programme(space, costs)
+    objective = np.zeros(programme.size) if minimise is None else programme.coefficients(minimise)
+    answer = programme.solve(objective, budgets)
+    return None if answer is None else answer[0]
+
+
+def explain_infeasible(space: Space, budgets: Sequence[Budget]) -> tuple[str, str]:
+    """What is wrong with budgets that nothing satisfies together, and how far each must give way."""
+    programme = Programme(space, [b.cost for b in budgets])
+    ways = []
+    for budget in budgets:
+        others = [b for b in budgets if b is not budget]
+        cost = budget.cost
+        for sign, bound in ((1.0, budget.constraint.high), (-1.0, budget.constraint.low)):
+            if not np.isfinite(bound):
+                continue
+            answer = programme.solve(sign * programme.coefficients(cost), others)
+            if answer is None:
+                continue
+            reached = sign * answer[1] + cost.offset
+            if sign * (reached - bound) > 0:
+                word = "at least" if sign > 0 else "at most"
+                ways.append(f"{cost.name} {word} {cost.format(reached)}")
+    names = " and ".join(str(b.constraint) for b in budgets)
+    hint = (
+        f"With the others kept, one of these is possible: {'; '.join(ways)}." if ways else "Drop one of them."
+    )
+    return f"no architecture of {space.name} satisfies {names} together.", hint

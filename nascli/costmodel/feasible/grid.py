@@ -1,0 +1,152 @@
+"""Putting costs on a grid: integer steps per choice, rounded so that the real constraint always holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.costmodel.chain import ChainCost
+from nascli.costmodel.constraints import Constraint
+
+Array = npt.NDArray[np.float64]
+Steps = npt.NDArray[np.int64]
+# Forgives the rounding of a division, far below a cell.
+_EPSILON = 1e-9
+# Sums of a few dozen floats in another order differ by less than this, relatively.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One bounded cost."""
+
+    constraint: Constraint
+    cost: ChainCost
+
+    @property
+    def high(self) -> float:
+        """The upper bound; the dearest architecture where there is none."""
+        return min(self.constraint.high, self.cost.most)
+
+    @property
+    def binds(self) -> bool:
+        """Whether any architecture can break it."""
+        return self.constraint.high < self.cost.most or self.constraint.low > self.cost.least
+
+    def holds(self, costs: Array) -> npt.NDArray[np.bool_]:
+        """Which real costs are inside the window, but for the rounding of the sum itself."""
+        room = ROUNDING * np.abs(costs)
+        return (costs <= self.constraint.high + room) & (costs >= self.constraint.low - room)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One budget on its grid.
+
+    Attributes:
+        budget: the real thing.
+        size: number of states, which count the cells that are left to spend.
+        leftover: states above this at the end would break the lower bound.
+        unit: what a cell stands for.
+        exact: whether the grid loses nothing.
+        choices: per layer, the steps of its candidates; with boundary terms `(before, after)`.
+        joins: per multi-branch layer, the steps of joining k branches; -1 where k is not allowed.
+        slack: by how much at most a bound is tightened.
+    """
+
+    budget: Budget
+    size: int
+    leftover: int
+    unit: float
+    exact: bool
+    choices: tuple[Steps, ...]
+    joins: tuple[Steps, ...] | None
+    slack: float
+
+
+def _transitions(cost: ChainCost) -> list[Array]:
+    """Per layer the cost of each choice, with boundary terms of each pair `(before, after)`."""
+    if cost.pairwise is None:
+        return list(cost.unary)
+    after = [u[None, :] + b for u, b in zip(cost.unary[1:], cost.pairwise, strict=True)]
+    return [cost.unary[0], *after]
+
+
+def _divisor(values: Array) -> float | None:
+    """The greatest common divisor of integer costs; None if they are not integers."""
+    if not np.all(values == np.round(values)) or np.any(np.abs(values) > 2**53):
+        return None
+    return float(math.gcd(*(int(value) for value in values)) or 1)
+
+
+def exact_size(budget: Budget) -> int | None:
+    """How many states a lossless grid of this budget has; None where there is none."""
+    extras, joins, base = _reduced(budget.cost)
+    finite = [values[np.isfinite(values)] for values in joins or []]
+    divisor = _divisor(np.concatenate([*(values.ravel() for values in extras), *finite]))
+    if divisor is None:
+        return None
+    return math.floor(max(0.0, budget.high - base) / divisor + _EPSILON) + 1
+
+
+def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
+    """Costs above the cheapest of each layer, which every architecture pays anyway."""
+    transitions = _transitions(cost)
+    if cost.joins is not None:
+        return transitions, list(cost.joins), cost.offset
+    extras = [values - values.min() for values in transitions]
+    return extras, None, cost.offset + sum(float(values.min()) for values in transitions)
+
+
+def make_axis(budget: Budget, states: int) -> Axis:
+    """Put a budget on a grid of at most about `states` states, exactly if they suffice."""
+    cost, constraint = budget.cost, budget.constraint
+    extras, joins, base = _reduced(cost)
+    room = max(0.0, budget.high - base)
+    lossless = exact_size(budget)
+    exact = lossless is not None and lossless <= states
+    if exact:
+        finite = [values[np.isfinite(values)] for values in joins or []]
+        unit = _divisor(np.concatenate([*(v.ravel() for v in extras), *finite])) or 1.0
+    else:
+        unit = max(room / (states - 1), np.finfo(float).tiny)
+    # Half of the forgiveness of `holds` goes to the bound, so that a budget of exactly one network has it.
+    left = math.floor((room + ROUNDING / 2 * abs(budget.high)) / unit + _EPSILON) if room else 0
+    left = left if exact else min(left, states - 1)
+    never = left + 1
+    choices = tuple(np.minimum(np.ceil(v / unit - _EPSILON), never).astype(np.int64) for v in extras)
+    join_steps = None
+    if joins is not None:
+        join_steps = tuple(
+            np.where(
+                np.isfinite(v),
+                np.minimum(np.ceil(np.where(np.isfinite(v), v, 0) / unit - _EPSILON), never),
+                -1,
+            ).astype(np.int64)
+            for v in joins
+        )
+    lost = 0.0 if exact else _rounding(extras, joins, unit)
+    leftover = left
+    if constraint.low > -math.inf:
+        least_cells = (constraint.low - base) / unit + lost
+        leftover = min(left, left - math.ceil(least_cells - _EPSILON))
+    return Axis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
+
+
+def _rounding(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> float:
+    """The most cells that rounding up can add to an architecture."""
+    total = 0.0
+    for layer, values in enumerate(extras):
+        errors = np.ceil(values / unit - _EPSILON) - values / unit
+        if joins is None:
+            total += float(errors.max())
+            continue
+        join = joins[layer][np.isfinite(joins[layer])]
+        most = len(joins[layer]) - 1
+        total += float(np.sort(errors)[::-1][:most].sum())
+        total += float((np.ceil(join / unit - _EPSILON) - join / unit).max())
+    return total

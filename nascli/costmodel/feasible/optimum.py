@@ -1,0 +1,170 @@
+"""The best architectures of a feasible set by an additive score, exactly."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.costmodel.feasible.layers import Branches, BranchLaw, Scores, Single, Table
+from nascli.costmodel.feasible.paired import Paired
+from nascli.costmodel.feasible.sets import FeasibleSet, Law
+from nascli.errors import ConstraintError
+from nascli.spaces.space import Codes
+
+Array = npt.NDArray[np.float64]
+
+
+def best(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
+    """The `(layers,)` architecture with the highest score."""
+    row: Codes = k_best(feasible, scores, 1)[0]
+    return row
+
+
+def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Codes:
+    """The `(k, layers)` architectures with the highest scores, best first; fewer if there are fewer.
+
+    Args:
+        feasible: where to look.
+        scores: per layer `(candidates,)`; branches of a multi-branch layer add up.
+        k: how many.
+
+    A best-first search whose bound, the dynamic programme's own table, is exact: nothing is expanded that
+    is not a prefix of one of the answers or ties with it.
+    """
+    return _Search(feasible, scores).run(k)
+
+
+def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
+    """Architectures that no other beats in both score and the one bounded cost, cheapest first.
+
+    Raises:
+        ConstraintError: not exactly one binding budget.
+    """
+    if len(feasible.axes) != 1:
+        raise ConstraintError(f"a front needs one binding budget, got {len(feasible.axes)}")
+    tables = _tables(feasible, scores)
+    first = tables[0][0] if isinstance(feasible._layers[0], Paired) else tables[0]
+    rows: list[Codes] = []
+    best_so_far = -np.inf
+    for state, value in enumerate(first):
+        if value > best_so_far + 1e-12 * max(1.0, abs(float(value))):
+            best_so_far = float(value)
+            rows.append(_Search(feasible, scores, (state,)).run(1)[0])
+    codes = np.array(rows)
+    # Rounding may order neighbours wrongly; the real costs decide.
+    costs = feasible.axes[0].budget.cost(codes)
+    values = additive(feasible, scores, codes)
+    kept, top = [], -np.inf
+    for index in np.lexsort((-values, costs)):
+        if values[index] > top:
+            kept.append(index)
+            top = values[index]
+    return codes[kept]
+
+
+def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Codes) -> Array:
+    """`(n,)` scores of `(n, layers)` architectures."""
+    total = np.zeros(len(codes))
+    for number, (layer, values) in enumerate(zip(feasible.space.layers, scores, strict=True)):
+        column = codes[:, number].astype(np.int64)
+        if layer.join == "single":
+            total += values[column]
+        else:
+            total += ((column[:, None] >> np.arange(len(values))) & 1) @ values
+    return total
+
+
+def _tables(feasible: FeasibleSet, scores: Sequence[Array]) -> list[Table]:
+    laws: list[Law] = [
+        np.asarray(values, dtype=float)
+        if layer.join == "single"
+        else BranchLaw(np.asarray(values, dtype=float), np.zeros(len(values)))
+        for layer, values in zip(feasible.space.layers, scores, strict=True)
+    ]
+    return feasible.backward(Scores(), laws)
+
+
+class _Search:
+    """Best-first search over prefixes; inside a multi-branch layer also over its branches."""
+
+    def __init__(
+        self, feasible: FeasibleSet, scores: Sequence[Array], start: tuple[int, ...] | None = None
+    ) -> None:
+        self.feasible = feasible
+        self.scores = [np.asarray(values, dtype=float) for values in scores]
+        self.tables = _tables(feasible, scores)
+        self.start = np.array(feasible._start if start is None else start, dtype=np.int64)
+        self.ticket = itertools.count()
+        self.heap: list[tuple[float, int, Any]] = []
+        self._stages: dict[int, list[Table]] = {}
+
+    def run(self, k: int) -> Codes:
+        space = self.feasible.space
+        first = self.tables[0][0] if isinstance(self.feasible._layers[0], Paired) else self.tables[0]
+        self._push(float(first[tuple(self.start)]), ((), 0.0, self.start, None))
+        found: list[tuple[int, ...]] = []
+        while self.heap and len(found) < k:
+            _, _, (codes, score, left, inside) = heapq.heappop(self.heap)
+            if len(codes) == len(space.layers):
+                found.append(codes)
+            elif inside is not None:
+                self._branch(codes, score, left, inside)
+            else:
+                self._expand(codes, score, left)
+        return np.array(found, dtype=space.dtype).reshape(len(found), len(space.layers))
+
+    def _push(self, bound: float, node: Any) -> None:
+        if bound > -np.inf:
+            heapq.heappush(self.heap, (-bound, next(self.ticket), node))
+
+    def _expand(self, codes: tuple[int, ...], score: float, left: npt.NDArray[np.int64]) -> None:
+        number = len(codes)
+        layer, after = self.feasible._layers[number], self.tables[number + 1]
+        if isinstance(layer, Branches):
+            last = self._layer_stages(number)[-1]
+            for k in layer.allowed:
+                rest = left - layer.joins[k]
+                if np.all(rest >= 0):
+                    bound = score + float(last[(k, *rest)])
+                    self._push(bound, (codes, score, rest, (len(layer.steps), k, 0)))
+            return
+        if isinstance(layer, Single):
+            choices = layer.choices(after, self.scores[number], left)
+        else:
+            choices = layer.choices(after, self.scores[number], left, codes[-1] if codes else 0)
+        for code, gained, following, rest in choices:
+            self._push(score + gained + following, ((*codes, code), score + gained, rest, None))
+
+    def _layer_stages(self, number: int) -> list[Table]:
+        if number not in self._stages:
+            layer = self.feasible._layers[number]
+            assert isinstance(layer, Branches)
+            leave = np.zeros(len(layer.steps))
+            self._stages[number] = layer.stages(self.tables[number + 1], Scores(), self.scores[number], leave)
+        return self._stages[number]
+
+    def _branch(
+        self, codes: tuple[int, ...], score: float, left: npt.NDArray[np.int64], inside: tuple[int, int, int]
+    ) -> None:
+        """Decide the next branch of a layer: `inside` is (branches undecided, still to take, bits)."""
+        undecided, to_take, bits = inside
+        if undecided == 0:
+            following = float(self.tables[len(codes) + 1][tuple(left)])
+            self._push(score + following, ((*codes, bits), score, left, None))
+            return
+        number = len(codes)
+        layer = self.feasible._layers[number]
+        assert isinstance(layer, Branches)
+        branch = undecided - 1
+        before = self._layer_stages(number)[branch]
+        self._push(score + float(before[(to_take, *left)]), (codes, score, left, (branch, to_take, bits)))
+        rest = left - layer.steps[branch]
+        if to_take and np.all(rest >= 0):
+            gained = score + float(self.scores[number][branch])
+            bound = gained + float(before[(to_take - 1, *rest)])
+            self._push(bound, (codes, gained, rest, (branch, to_take - 1, bits | 1 << branch)))

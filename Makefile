@@ -16,8 +16,8 @@ test: $(STAMP) lint types
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
-	$(BIN)/ruff check nascli tests
-	$(BIN)/ruff format --check nascli tests
+	$(BIN)/ruff check nascli tests benchmarks examples
+	$(BIN)/ruff format --check nascli tests benchmarks examples
 
 types: $(STAMP)
 	$(BIN)/mypy

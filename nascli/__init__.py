@@ -1,3 +1,27 @@
-"""nascli."""
+"""Hardware-aware latency tables, cost models and neural architecture search under hard budgets.
+
+import nascli, numpy as np
+
+space = nascli.space("proxyless-mini")
+table = nascli.profile(space, device="cpu", batch=16)        # measures only what is missing
+budget = nascli.constrain(space, "latency=8ms", latency=nascli.latency(space, table))
+budget.count()                                               # how many networks fit, exactly
+codes = budget.sample(1000, np.random.default_rng(0))        # (1000, layers) integers, all fit
+result = nascli.search("latency=8ms", data="digits")
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "constrain", "latency", "profile", "search", "space"]
+
+
+def __getattr__(name: str) -> Any:
+    # Nothing is imported before it is used: `nascli --help` must not wait for numpy.
+    if name in __all__:
+        from nascli.pipeline import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'nascli' has no attribute {name!r}")

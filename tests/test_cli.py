@@ -64,7 +64,7 @@ def test_a_card_that_is_not_here():
             1,
             "unknown data set",
         ),
-        (["search", "--constraint", "latency@h100=8ms"], 1, "measures on cpu"),
+        (["search", "--constraint", "macs@h100<=8M"], 1, "the same on every device"),
         (["search", "--constraint", "latency=8ms", "--seed", "-1"], 2, "Invalid value"),
         (["profile", "--device", "toaster"], 1, "unknown device"),
         (["profile", "--batch", "0"], 2, "Invalid value"),

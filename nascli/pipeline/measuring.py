@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import RuntimeUnavailableError
+from nascli.errors import RuntimeUnavailableError, StoreError
 from nascli.lut import Estimate, LatencyTable, Store
 from nascli.profiles.devices import find_device
 from nascli.profiles.profiling import Plan, Target, make_plan, network_operator, profile
@@ -92,6 +92,30 @@ def read_table(where: Where) -> LatencyTable:
     """The table of a place as the store has it, without measuring."""
     with Store(where.store) as store:
         return LatencyTable.read(store, where.target().setup())
+
+
+def other_table(where: Where, device: str) -> LatencyTable:
+    """The stored table of a device that is not here, at the same batch and precision.
+
+    Raises:
+        StoreError: no such table, or more than one.
+    """
+    with Store(where.store) as store:
+        fitting = [
+            setup
+            for setup, _, count in store.setups()
+            if count
+            and setup.device == device
+            and (setup.batch, setup.precision) == (where.batch, where.precision)
+        ]
+        if len(fitting) != 1:
+            found = "; ".join(setup.label for setup in fitting) or "none"
+            raise StoreError(
+                f"a constraint on {device} needs one table of it at batch {where.batch}, {where.precision}, "
+                f"found: {found}.",
+                "See what there is with: nascli lut list",
+            )
+        return LatencyTable.read(store, fitting[0])
 
 
 def measure_networks(

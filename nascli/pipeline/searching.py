@@ -14,7 +14,7 @@ import numpy as np
 from nascli import __version__
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, best, counted, table_latency
 from nascli.lut import LatencyTable
-from nascli.pipeline.measuring import measure_networks, plan_space, profile_space
+from nascli.pipeline.measuring import measure_networks, other_table, plan_space, profile_space
 from nascli.pipeline.run_folder import RunFolder, read_json, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
@@ -40,13 +40,19 @@ class Model:
     """The costs of a space that a run works with; frozen at its start."""
 
     latency: ChainCost
+    elsewhere: dict[str, ChainCost]
     costs: dict[str, ChainCost]
     setup: dict[str, Any]
     table_digest: str
 
     def budgets(self, constraints: Sequence[Constraint]) -> list[Budget]:
         """Each constraint with the cost that it bounds."""
-        return [Budget(c, self.latency if c.name == "latency" else self.costs[c.name]) for c in constraints]
+        return [Budget(c, self._cost(c)) for c in constraints]
+
+    def _cost(self, constraint: Constraint) -> ChainCost:
+        if constraint.name != "latency":
+            return self.costs[constraint.name]
+        return self.latency if constraint.device is None else self.elsewhere[constraint.device]
 
 
 def adapted_space(spec_space: Space, data: str) -> Space:
@@ -102,12 +108,21 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
         kept = {
             "latency": latency.to_json(),
             "fixed": {name: _seconds(table, operator) for name, operator in space.fixed},
+            "elsewhere": {
+                device: table_latency(
+                    space,
+                    other_table(where, device),
+                    f"nascli profile --space {space.spec}, on {device}",
+                ).to_json()
+                for device in sorted({c.device for c in settings.parsed_constraints() if c.device})
+            },
             "setup": table.setup.to_json(),
             "table_digest": table.digest,
         }
         write_json(file, kept)
     return Model(
         latency=ChainCost.from_json(kept["latency"]),
+        elsewhere={device: ChainCost.from_json(cost) for device, cost in kept["elsewhere"].items()},
         costs={name: counted(space, name) for name in ("macs", "params", "weight_bytes", "bitops")},
         setup=kept["setup"],
         table_digest=kept["table_digest"],
@@ -183,7 +198,7 @@ class _Run:
         return outcome.ranked, identity
 
     def _verified(self, ranked: list[Entry]) -> list[Finalist]:
-        bounds = [c.high for c in self.constraints if c.name == "latency"]
+        bounds = [c.high for c in self.constraints if c.name == "latency" and c.device is None]
         budget = min(bounds, default=float("inf"))
 
         def predict(entry: Entry) -> float:
@@ -242,6 +257,7 @@ class _Run:
             "budget": [
                 {
                     "cost": c.name,
+                    "device": c.device or (self.settings.where.device if c.name == "latency" else None),
                     "low": None if c.low == -float("inf") else c.low,
                     "high": None if c.high == float("inf") else c.high,
                 }

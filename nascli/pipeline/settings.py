@@ -57,19 +57,16 @@ class SearchSettings:
         return load_space(self.space)
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:
-        """The constraints.
+        """The constraints; a latency without a device is about the one that is measured on.
 
         Raises:
-            ConstraintError: a latency for a device other than the one measured on.
+            ConstraintError: a device on a cost that depends on none, or contradictory bounds.
         """
-        parsed = parse_constraints(self.constraints)
+        texts = [text.replace(f"@{self.where.device}", "", 1) for text in self.constraints]
+        parsed = parse_constraints(texts)
         for constraint in parsed:
-            if constraint.device not in (None, self.where.device):
-                raise ConstraintError(
-                    f"{constraint} is about {constraint.device}, but the search measures on "
-                    f"{self.where.device}.",
-                    f"Search there: --device {constraint.device}",
-                )
+            if constraint.device is not None and constraint.name != "latency":
+                raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
         return parsed
 
     def to_json(self) -> dict[str, Any]:

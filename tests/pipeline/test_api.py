@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+import nascli
+from nascli.errors import ConstraintError, StoreError
+from nascli.lut import Sample, Setup, Store, program_key
+from nascli.paths import default_store
+from nascli.pipeline.measuring import Where, other_table
+from nascli.pipeline.searching import Model
+from nascli.pipeline.settings import SearchSettings
+
+
+def test_a_study_in_a_few_lines():
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    table = nascli.profile(space, batch=2)
+    cost = nascli.latency(space, table)
+    middle = (cost.least + cost.most) / 2
+    budget = nascli.constrain(space, f"latency<={middle * 1e6}us", "macs<=1G", latency=cost)
+    assert 0 < budget.count() < space.size
+    codes = budget.sample(100, np.random.default_rng(0))
+    assert cost(codes).max() <= middle
+    assert nascli.space("nse-27-mini").multi_branch
+    with pytest.raises(ConstraintError, match=r"needs latency=\.\.\."):
+        nascli.constrain(space, "latency=8ms")
+    with pytest.raises(AttributeError):
+        nascli.nothing  # noqa: B018
+
+
+def where(batch=2):
+    return Where("cpu", "auto", batch, 1, "fp32", default_store())
+
+
+def test_a_second_device_bounds_the_same_search():
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    table = nascli.profile(space, batch=2)
+    with pytest.raises(StoreError, match=r"a constraint on titanxp needs one table.*found: none"):
+        other_table(where(), "titanxp")
+    with Store(default_store()) as store:
+        setup = Setup("titanxp", "tensorrt", "10", "fp32", 2, 1)
+        store.add_setup(setup, {})
+        for operator in space.operators():
+            if operator.program.output:
+                for number in range(6):
+                    seconds = np.full(3, 1e-5 * len(operator.program.nodes))
+                    store.add_sample(setup, program_key(operator.program), Sample(number, seconds, 1e-3, 0.0))
+    here, there = nascli.latency(space, table), nascli.latency(space, other_table(where(), "titanxp"))
+    texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
+    constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
+    assert [c.device for c in constraints] == [None, "titanxp"]
+    model = Model(here, {"titanxp": there}, {}, {}, "")
+    budgets = model.budgets(constraints)
+    assert [b.cost for b in budgets] == [here, there]

@@ -264,7 +264,7 @@ def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
     plan = plan_space(space, where, protocol)
     progress = _progress()
     progress.message(
-        f"{space.spec} on {plan.setup.label}: {len(plan.operators)} distinct operators, "
+        f"{space.spec} on {plan.setup.label}: {len(plan.operators)} models (operators alone and in context), "
         f"{len(plan.operators) - len(plan.todo)} known, {len(plan.todo)} to measure "
         f"({plan.partial} begun); about {format_seconds(plan.expected_seconds)}"
     )
@@ -286,7 +286,7 @@ def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
         return
     unstable = len(document["unstable"])
     click.echo(
-        f"{len(plan.operators)} operators in {where.store}; {unstable} did not settle within "
+        f"{len(plan.operators)} models in {where.store}; {unstable} did not settle within "
         f"{protocol.target:.0%} (nascli lut show lists their intervals)"
     )
 
@@ -334,7 +334,7 @@ def lut_show(networks: bool, as_json: bool, **place: Any) -> None:
     if as_json:
         _show_json(rows)
         return
-    keys = ["operator", "latency", "interval", "rounds", "macs"]
+    keys = ["operator", "alone", "interval", "in context", "rounds", "macs"]
     _table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
 
 

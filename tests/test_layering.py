@@ -19,7 +19,7 @@ ALLOWED = {
     "paths": set(),
     "files": set(),
     "spaces": {"errors", "units"},
-    "lut": {"errors", "units", "spaces"},
+    "lut": {"errors", "units", "spaces", "files"},
     "profiles": {"errors", "units", "spaces", "lut", "progress", "paths"},
     "costmodel": {"errors", "units", "spaces", "lut"},
     "supernet": {"errors", "units", "spaces", "costmodel", "progress", "files"},

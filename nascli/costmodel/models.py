@@ -9,9 +9,10 @@ import numpy as np
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
+from nascli.lut.context import require_context
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.operators import Operator
-from nascli.spaces.space import Space
+from nascli.spaces.space import Layer, Space
 from nascli.units import Dimension
 
 _COUNTED: dict[str, tuple[Dimension, Callable[[Counts], int]]] = {
@@ -62,7 +63,7 @@ def counted(space: Space, name: str) -> ChainCost:
 
 
 def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
-    """Latency as the sum of a table's stand-alone operator times, in seconds per batch.
+    """Latency as the sum of a table's operator times in context, in seconds per batch.
 
     Raises:
         MissingMeasurementsError: naming the operators that the table lacks, and `command`.
@@ -72,18 +73,27 @@ def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
         raise ConstraintError(
             f"{space.name} is multi-branch: a sum of single operators leaves out what joining them costs."
         )
-    table.require(space.operators(), command)
-
-    def cost(operator: Operator) -> float:
-        figure = table.lookup(operator.program)
-        assert figure is not None
-        return figure.seconds
-
+    placed = space.placed()
+    seconds = {
+        (operator.program.canonical, first, last): figure.seconds
+        for (operator, first, last), figure in zip(
+            placed, require_context(table, placed, command), strict=True
+        )
+    }
+    end = len(space.blocks) - 1
+    offset, unary = 0.0, []
+    for position, block in enumerate(space.blocks):
+        first, last = position == 0, position == end
+        if isinstance(block, Layer):
+            candidates = block.candidates
+            unary.append(np.array([seconds[(c.program.canonical, first, last)] for c in candidates]))
+        else:
+            offset += seconds[(block[1].program.canonical, first, last)]
     return ChainCost(
         name="latency",
         dimension="time",
-        offset=sum(cost(operator) for _, operator in space.fixed),
-        unary=tuple(np.array([cost(c) for c in layer.candidates]) for layer in space.layers),
+        offset=offset,
+        unary=tuple(unary),
         kind="measured",
         device=table.setup.device,
     )

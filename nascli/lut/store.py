@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -166,6 +166,43 @@ class Store:
                 (identity, key, sample.round, sample.anchor, seconds.tobytes(), sample.taken_at),
             )
             return cursor.rowcount == 1
+
+    def add_samples(self, setup: Setup, samples: Mapping[str, Sequence[Sample]]) -> int:
+        """Keep many bursts in one transaction; returns how many were new.
+
+        Raises:
+            StoreError: a setup or operator that was never made known.
+        """
+        with self._transaction():
+            identity = self._setup_id(setup)
+            if identity is None:
+                raise StoreError(f"the store does not know the setup {setup.label}")
+            before = self._db.total_changes
+            self._db.executemany(
+                "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (identity, key, s.round, s.anchor, np.asarray(s.seconds, "<f8").tobytes(), s.taken_at)
+                    for key, rows in samples.items()
+                    for s in rows
+                ],
+            )
+            return self._db.total_changes - before
+
+    def remove_setup(self, setup: Setup) -> int:
+        """Delete a setup and its samples; returns how many samples there were."""
+        with self._transaction():
+            identity = self._setup_id(setup)
+            cursor = self._db.execute("DELETE FROM samples WHERE setup = ?", (identity,))
+            self._db.execute("DELETE FROM setups WHERE id = ?", (identity,))
+            return cursor.rowcount
+
+    def integrity(self) -> list[str]:
+        """What SQLite itself finds wrong with the file."""
+        with self._translated():
+            rows = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check").fetchall()]
+            loose = self._db.execute("PRAGMA foreign_key_check").fetchall()
+        problems = [row for row in rows if row != "ok"]
+        return problems + ([f"{len(loose)} rows refer to nothing"] if loose else [])
 
     def setups(self) -> list[tuple[Setup, dict[str, str], int]]:
         """Every setup with its facts and the number of operators measured in it."""

@@ -9,10 +9,12 @@ from typing import Any
 from nascli.costmodel import ChainCost, counted
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
+from nascli.lut.context import in_context, is_scaffold
 from nascli.pipeline.measuring import Where
 from nascli.profiles.devices import find_device, profiles, this_cpu
 from nascli.spaces import space_names
 from nascli.spaces.catalog import load_any, summary
+from nascli.spaces.operators import Operator
 from nascli.spaces.space import Layer
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_big_integer, format_count, format_seconds
@@ -121,7 +123,7 @@ def list_tables(path: Path) -> list[dict[str, Any]]:
 
 
 def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
-    """The figures of one table, slowest first.
+    """The figures of one table, slowest first: alone, and inside a network where that is known.
 
     Raises:
         StoreError: nothing was measured there.
@@ -129,23 +131,37 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
     setup = where.target().setup()
     with Store(where.store) as store:
         table = LatencyTable.read(store, setup)
-    frame = table.to_pandas()
-    if not networks:
-        frame = frame[~frame["operator"].str.startswith("network ")]
-    if frame.empty:
+        programs = store.operators()
+    rows = []
+    for key, figure in table.estimates.items():
+        label, program = programs[key]
+        if is_scaffold(label) or (label.startswith("network ") and not networks):
+            continue
+        # Nothing follows a classifier.
+        inside = in_context(table, Operator(label, (), program), last=program.output in program.flat)
+        rows.append(
+            {
+                "key": key,
+                "operator": label,
+                "seconds": figure.seconds,
+                "low": figure.low,
+                "high": figure.high,
+                "rounds": figure.rounds,
+                "kind": figure.kind,
+                "in_context_seconds": None if inside is None else inside.seconds,
+                "macs": table.labels[key][1],
+                "shown": {
+                    "operator": label,
+                    "alone": format_seconds(figure.seconds),
+                    "interval": f"±{figure.relative_width:.1%}",
+                    "in context": "-" if inside is None else format_seconds(inside.seconds),
+                    "rounds": str(figure.rounds),
+                    "macs": format_count(table.labels[key][1]),
+                },
+            }
+        )
+    if not rows:
         raise StoreError(
             f"nothing was measured for {setup.label}.", f"Measure: nascli profile {where.command}"
         )
-    rows = frame.sort_values("seconds", ascending=False).to_dict("records")
-    return [{**{str(k): v for k, v in row.items()}, "shown": _shown(row)} for row in rows]
-
-
-def _shown(row: Any) -> dict[str, str]:
-    half = (row["high"] - row["low"]) / 2 / row["seconds"]
-    return {
-        "operator": row["operator"],
-        "latency": format_seconds(row["seconds"]),
-        "interval": f"±{half:.1%}",
-        "rounds": str(row["rounds"]),
-        "macs": format_count(row["macs"]),
-    }
+    return sorted(rows, key=lambda row: -float(str(row["seconds"])))

@@ -10,6 +10,7 @@ import numpy as np
 
 from nascli.errors import RuntimeUnavailableError, StoreError
 from nascli.lut import Estimate, LatencyTable, Store
+from nascli.lut.context import with_context
 from nascli.profiles.devices import find_device
 from nascli.profiles.profiling import Plan, Target, make_plan, network_operator, profile
 from nascli.profiles.protocol import Protocol
@@ -69,17 +70,17 @@ class Where:
 def plan_space(space: Space, where: Where, protocol: Protocol) -> Plan:
     """What profiling a space would measure."""
     with Store(where.store) as store:
-        return make_plan(space.operators(), store, where.target(), protocol)
+        return make_plan(with_context(space.placed()), store, where.target(), protocol)
 
 
 def profile_space(
     space: Space, where: Where, *, protocol: Protocol, seed: int, progress: Progress
 ) -> LatencyTable:
-    """Measure what the store lacks of a space; returns the setup's table."""
+    """Measure what the store lacks of a space, alone and in context; returns the setup's table."""
     target = where.target()
     with Store(where.store) as store:
         return profile(
-            space.operators(),
+            with_context(space.placed()),
             store,
             target,
             protocol=protocol,

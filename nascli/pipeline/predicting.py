@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nascli.lut.context import require_context
 from nascli.pipeline.measuring import Where, read_table
 from nascli.spaces import Architecture
 
+MODEL = "sum of operator latencies in context"
+
 
 def predict_architecture(path: Path, where: Where) -> dict[str, Any]:
-    """Latency of an architecture as the sum of its operators' stand-alone figures.
+    """Latency of an architecture as the sum of its operators' figures in context.
 
     Raises:
         MissingMeasurementsError: naming the operators that the table lacks.
@@ -18,20 +21,24 @@ def predict_architecture(path: Path, where: Where) -> dict[str, Any]:
     architecture = Architecture.load(path)
     table = read_table(where)
     network = architecture.network
-    table.require(network.operators, f"nascli profile --space {architecture.space.spec} {where.command}")
-    parts: list[dict[str, Any]] = []
-    for name, operator in network.blocks:
-        figure = table.lookup(operator.program)
-        assert figure is not None
-        parts.append(
-            {"block": name, "operator": operator.short, "seconds": figure.seconds, "kind": figure.kind}
-        )
-    total = sum(part["seconds"] for part in parts)
+    command = f"nascli profile --space {architecture.space.spec} {where.command}"
+    figures = require_context(table, network.placed, command)
+    total = sum(figure.seconds for figure in figures)
+    parts = [
+        {
+            "block": name,
+            "operator": operator.short,
+            "seconds": figure.seconds,
+            "kind": figure.kind,
+            "share": figure.seconds / total,
+        }
+        for (name, operator), figure in zip(network.blocks, figures, strict=True)
+    ]
     return {
         "latency_s": total,
         "kind": "measured",
-        "model": "sum of stand-alone operator latencies",
+        "model": MODEL,
         "setup": table.setup.to_json(),
         "table_digest": table.digest,
-        "parts": [{**part, "share": part["seconds"] / total} for part in parts],
+        "parts": parts,
     }

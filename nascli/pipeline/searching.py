@@ -14,7 +14,9 @@ import numpy as np
 from nascli import __version__
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, best, counted, table_latency
 from nascli.lut import LatencyTable
+from nascli.lut.context import in_context
 from nascli.pipeline.measuring import measure_networks, other_table, plan_space, profile_space
+from nascli.pipeline.predicting import MODEL
 from nascli.pipeline.run_folder import RunFolder, read_json, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
@@ -26,8 +28,7 @@ from nascli.search.spos import SposSearcher
 from nascli.search.verify import Finalist, Measured, verify
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import make_space, takes_parameter
-from nascli.spaces.operators import Operator
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Codes, Layer, Space
 from nascli.units import format_big_integer, format_seconds
 
 RESULT = "result.json"
@@ -100,14 +101,14 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
         plan = plan_space(space, where, protocol)
         if plan.todo:
             progress.message(
-                f"{len(plan.todo)} of {len(plan.operators)} operators are not in the store for "
-                f"{plan.setup.label}; measuring them takes about {format_seconds(plan.expected_seconds)}"
+                f"{len(plan.todo)} of {len(plan.operators)} operators, alone and in context, are not in the "
+                f"store for {plan.setup.label}; measuring them takes about {format_seconds(plan.expected_seconds)}"
             )
         table = profile_space(space, where, protocol=protocol, seed=settings.seed, progress=progress)
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
         kept = {
             "latency": latency.to_json(),
-            "fixed": {name: _seconds(table, operator) for name, operator in space.fixed},
+            "fixed": _fixed(table, space),
             "elsewhere": {
                 device: table_latency(
                     space,
@@ -129,10 +130,16 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
     )
 
 
-def _seconds(table: LatencyTable, operator: Operator) -> float:
-    figure = table.lookup(operator.program)
-    assert figure is not None
-    return figure.seconds
+def _fixed(table: LatencyTable, space: Space) -> dict[str, float]:
+    """Seconds of the blocks without a choice, by name."""
+    found = {}
+    for position, block in enumerate(space.blocks):
+        if not isinstance(block, Layer):
+            first, last = position == 0, position == len(space.blocks) - 1
+            figure = in_context(table, block[1], first=first, last=last)
+            assert figure is not None
+            found[block[0]] = figure.seconds
+    return found
 
 
 class _Run:
@@ -268,7 +275,7 @@ class _Run:
             "predicted_latency_s": {
                 "value": winner.predicted,
                 "kind": self.model.latency.kind,
-                "model": "sum of stand-alone operator latencies",
+                "model": MODEL,
                 "setup": self.model.setup,
                 "table_digest": self.model.table_digest,
             },

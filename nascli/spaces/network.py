@@ -38,6 +38,12 @@ class Network:
         return tuple(operator for _, operator in self.blocks)
 
     @property
+    def placed(self) -> list[tuple[Operator, bool, bool]]:
+        """The operators in evaluation order, with whether each begins and whether it ends the network."""
+        end = len(self.blocks) - 1
+        return [(operator, i == 0, i == end) for i, operator in enumerate(self.operators)]
+
+    @property
     def input(self) -> Shape:
         """Shape of one input sample."""
         return self.blocks[0][1].input

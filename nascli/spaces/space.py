@@ -208,6 +208,15 @@ class Space:
                 found.setdefault(candidate.program.canonical, candidate)
         return list(found.values())
 
+    def placed(self) -> list[tuple[Operator, bool, bool]]:
+        """Every distinct operator, with whether it begins and whether it ends a network."""
+        found: dict[tuple[str, bool, bool], tuple[Operator, bool, bool]] = {}
+        for position, block in enumerate(self.blocks):
+            first, last = position == 0, position == len(self.blocks) - 1
+            for operator in block.candidates if isinstance(block, Layer) else (block[1],):
+                found.setdefault((operator.program.canonical, first, last), (operator, first, last))
+        return list(found.values())
+
     def check(self, codes: npt.ArrayLike) -> Codes:
         """Codes as a `(n, layers)` array of the space's integer type.
 

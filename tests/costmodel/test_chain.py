@@ -4,6 +4,7 @@ import pytest
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Setup
+from nascli.lut.context import carrier, in_context, with_context
 from nascli.lut.keys import program_key
 from nascli.lut.statistics import Estimate
 from nascli.spaces import Layer, Space, make_space
@@ -32,16 +33,21 @@ def test_counts_of_multi_branch_populations(rng):
     assert counted(space, "macs")(codes).tolist() == expected
 
 
-def test_latency_is_the_sum_over_the_table(rng):
+def test_latency_is_the_sum_over_the_table_in_context(rng):
     space = make_space("proxyless-mini")
-    operators = [o for o in space.operators() if o.program.output]
-    figures = {program_key(o.program): Estimate(i * 1e-4 + 1e-5, 0, 1, 6) for i, o in enumerate(operators)}
+    parts = with_context(space.placed())
+    figures = {
+        program_key(o.program): Estimate(1e-2 + i * 1e-4 if o.family.startswith("carrier") else 1e-3, 0, 1, 6)
+        for i, o in enumerate(parts)
+    }
     table = LatencyTable(SETUP, figures, {})
     cost = table_latency(space, table, "cmd")
     for row in space.sample(10, rng):
-        by_hand = sum(table.lookup(o.program).seconds for o in space.network(row).operators)
+        placed = space.network(row).placed
+        by_hand = sum(in_context(table, o, first=f, last=la).seconds for o, f, la in placed)
         assert cost(row[None])[0] == pytest.approx(by_hand)
-    figures.pop(program_key(operators[3].program))
+    lost = carrier(space.layers[2].candidates[3])
+    figures.pop(program_key(lost.operator.program))
     with pytest.raises(MissingMeasurementsError, match="1 of 41 operators"):
         table_latency(space, table, "cmd")
 

@@ -4,6 +4,7 @@ import pytest
 import nascli
 from nascli.errors import ConstraintError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
+from nascli.lut.context import with_context
 from nascli.paths import default_store
 from nascli.pipeline.measuring import Where, other_table
 from nascli.pipeline.searching import Model
@@ -38,7 +39,7 @@ def test_a_second_device_bounds_the_same_search():
     with Store(default_store()) as store:
         setup = Setup("titanxp", "tensorrt", "10", "fp32", 2, 1)
         store.add_setup(setup, {})
-        for operator in space.operators():
+        for operator in with_context(space.placed()):
             if operator.program.output:
                 for number in range(6):
                     seconds = np.full(3, 1e-5 * len(operator.program.nodes))

@@ -1,0 +1,230 @@
+"""Packs: a table's raw samples in one Parquet file, to hand to a colleague or commit to a project.
+
+One row per sample; the file's metadata says what it is and carries a digest of all rows, so that damage is
+found. Nothing in a pack is executed. Format version 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nascli.errors import NascliError, StoreError
+from nascli.files import write_atomically
+from nascli.lut.keys import Setup, program_key
+from nascli.lut.statistics import Sample
+from nascli.lut.store import Store
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Program
+
+FORMAT = "nascli-pack"
+VERSION = 1
+_LARGEST_FILE = 1 << 31
+_SCHEMA = pa.schema(
+    [
+        ("operator", pa.string()),
+        ("label", pa.string()),
+        ("program", pa.string()),
+        ("round", pa.int64()),
+        ("anchor", pa.float64()),
+        ("seconds", pa.list_(pa.float64())),
+        ("taken_at", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The samples of one setup.
+
+    Attributes:
+        setup: where they were taken.
+        facts: what was recorded of the device.
+        operators: label and program by key.
+        samples: bursts by operator key.
+    """
+
+    setup: Setup
+    facts: dict[str, str]
+    operators: dict[str, tuple[str, Program]]
+    samples: dict[str, list[Sample]]
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return sum(len(rows) for rows in self.samples.values())
+
+
+def read_store(store: Store, setup: Setup) -> Pack:
+    """The pack of a setup as the store has it.
+
+    Raises:
+        StoreError: nothing was measured there.
+    """
+    facts = next((facts for known, facts, _ in store.setups() if known == setup), None)
+    samples = store.samples(setup)
+    if facts is None or not samples:
+        raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
+    operators = store.operators()
+    return Pack(setup, facts, {key: operators[key] for key in samples}, samples)
+
+
+def _table(pack: Pack) -> pa.Table:
+    rows: list[dict[str, Any]] = []
+    for key in sorted(pack.samples):
+        label, program = pack.operators[key]
+        for sample in sorted(pack.samples[key], key=lambda s: s.round):
+            rows.append(
+                {
+                    "operator": key,
+                    "label": label,
+                    "program": program.canonical,
+                    "round": sample.round,
+                    "anchor": sample.anchor,
+                    "seconds": sample.seconds.tolist(),
+                    "taken_at": sample.taken_at,
+                }
+            )
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def _digest(pack: Pack) -> str:
+    state = hashlib.sha256()
+    state.update(json.dumps([pack.setup.to_json(), pack.facts], sort_keys=True).encode())
+    for key in sorted(pack.samples):
+        label, program = pack.operators[key]
+        state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
+        for sample in sorted(pack.samples[key], key=lambda s: s.round):
+            numbers = np.array([sample.round, sample.anchor, sample.taken_at, *sample.seconds], dtype="<f8")
+            state.update(len(numbers).to_bytes(8, "little") + numbers.tobytes())
+    return state.hexdigest()
+
+
+def write_pack(pack: Pack, path: Path) -> None:
+    """Write a pack as one step.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "setup": pack.setup.to_json(),
+        "facts": pack.facts,
+        "digest": _digest(pack),
+    }
+    table = _table(pack).replace_schema_metadata({"nascli": json.dumps(about, sort_keys=True)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    try:
+        write_atomically(path, sink.getvalue().to_pybytes())
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_pack(path: Path) -> Pack:
+    """Read a pack and check it through and through.
+
+    Raises:
+        StoreError: missing, damaged, impossible values, or written by a newer nascli.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise StoreError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        about = json.loads((table.schema.metadata or {})[b"nascli"])
+        if about["format"] != FORMAT:
+            raise StoreError(f"{path} is not a pack")
+        if about["version"] != VERSION:
+            raise StoreError(
+                f"{path} is a pack of version {about['version']}; this nascli reads version {VERSION}.",
+                "Upgrade nascli: pip install --upgrade nascli",
+            )
+        pack = _parse(table, about)
+        if _digest(pack) != about["digest"]:
+            raise StoreError(f"{path} is damaged: its rows do not match its digest.", "Get the file again.")
+    except NascliError:
+        raise
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    # A damaged file may fail anywhere inside Parquet's or JSON's readers.
+    except Exception as error:
+        raise StoreError(f"{path} is damaged or not a pack: {type(error).__name__}: {error}") from error
+    return pack
+
+
+def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
+    if table.schema.remove_metadata() != _SCHEMA:
+        raise StoreError("its columns are not those of a pack")
+    kinds = {field.name: field.type for field in fields(Setup)}
+    given = about["setup"]
+    if set(given) != set(kinds):
+        raise StoreError(f"its setup has the fields {sorted(given)}, expected {sorted(kinds)}")
+    setup = Setup(**{k: int(v) if kinds[k] in ("int", int) else str(v) for k, v in given.items()})
+    operators: dict[str, tuple[str, Program]] = {}
+    samples: dict[str, list[Sample]] = {}
+    for row in table.to_pylist():
+        key = row["operator"]
+        if key not in operators:
+            program = Program.from_canonical(row["program"])
+            if program_key(program) != key:
+                raise StoreError(f"operator {key} does not match its program")
+            operators[key] = (str(row["label"]), program)
+        seconds = np.asarray(row["seconds"], dtype=float)
+        if len(seconds) == 0 or not np.all(np.isfinite(seconds) & (seconds > 0)) or not row["anchor"] > 0:
+            raise StoreError(f"impossible times of {row['label']}: {seconds}, anchor {row['anchor']}")
+        samples.setdefault(key, []).append(Sample(row["round"], seconds, row["anchor"], row["taken_at"]))
+    facts = {str(k): str(v) for k, v in about["facts"].items()}
+    return Pack(setup, facts, operators, samples)
+
+
+def import_pack(pack: Pack, store: Store) -> int:
+    """Add a pack's samples to a store; returns how many were new. Run again, it adds nothing."""
+    store.add_setup(pack.setup, pack.facts)
+    store.add_operators(Operator(label, (), program) for label, program in pack.operators.values())
+    return store.add_samples(pack.setup, pack.samples)
+
+
+def merge(packs: list[Pack]) -> Pack:
+    """Several packs of one setup as one.
+
+    Raises:
+        StoreError: setups that differ, naming the field and both values.
+    """
+    if not packs:
+        raise StoreError("nothing to merge")
+    first = packs[0]
+    operators: dict[str, tuple[str, Program]] = {}
+    samples: dict[str, dict[int, Sample]] = {}
+    for pack in packs:
+        differences = first.setup.differences(pack.setup)
+        if differences:
+            raise StoreError(
+                f"packs of different setups do not mix: {'; '.join(differences)}.",
+                "Import them into a store instead, where each setup keeps its own table.",
+            )
+        operators |= pack.operators
+        for key, rows in pack.samples.items():
+            taken = samples.setdefault(key, {})
+            for sample in rows:
+                taken.setdefault(sample.round, sample)
+    return Pack(
+        first.setup, first.facts, operators, {key: list(rows.values()) for key, rows in samples.items()}
+    )
+
+
+def describe(pack: Pack) -> dict[str, Any]:
+    """What a pack is, as a document."""
+    return {
+        "setup": asdict(pack.setup),
+        "facts": pack.facts,
+        "operators": len(pack.operators),
+        "samples": pack.count,
+    }

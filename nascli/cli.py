@@ -338,6 +338,149 @@ def lut_show(networks: bool, as_json: bool, **place: Any) -> None:
     _table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
 
 
+@lut.command("export")
+@place_options
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write, .parquet.")
+@json_option
+def lut_export(out: Path, as_json: bool, **place: Any) -> None:
+    """Write a table with all its raw samples into one Parquet file.
+
+    \b
+    Example:
+      nascli lut export --device cpu --batch 16 --out my-cpu.parquet
+    """
+    from nascli.pipeline.tables import export_table
+
+    document = export_table(_where(**place), out)
+    if as_json:
+        _show_json(document)
+    else:
+        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+
+
+@lut.command("import")
+@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_import(packs: tuple[Path, ...], store: Path | None, as_json: bool) -> None:
+    """Add packs to the store; what is there already is not added twice.
+
+    \b
+    Example:
+      nascli lut import titanxp.parquet
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.tables import import_packs
+
+    documents = import_packs(packs, store or default_store())
+    if as_json:
+        _show_json(documents)
+        return
+    for document in documents:
+        click.echo(f"{document['file']}: {document['new']} of {document['samples']} samples were new")
+
+
+@lut.command("merge")
+@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write.")
+@json_option
+def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Merge packs of one setup; refuses to mix what differs.
+
+    \b
+    Example:
+      nascli lut merge monday.parquet tuesday.parquet --out both.parquet
+    """
+    from nascli.pipeline.tables import merge_packs
+
+    document = merge_packs(packs, out)
+    if as_json:
+        _show_json(document)
+    else:
+        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+
+
+@lut.command("diff")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Rows to show.")
+@json_option
+def lut_diff(first: Path, second: Path, most: int, as_json: bool) -> None:
+    """Show how two packs differ: a new driver, another machine, another batch.
+
+    \b
+    Example:
+      nascli lut diff old-driver.parquet new-driver.parquet
+    """
+    from nascli.pipeline.tables import diff_packs
+
+    document = diff_packs(first, second)
+    if as_json:
+        _show_json(document)
+        return
+    for line in document["setup"]:
+        click.echo(f"differs in {line}")
+    keys = ["operator", "first", "second", "ratio", "apart"]
+    _table(keys, [[row["shown"][key] for key in keys] for row in document["rows"][:most]])
+    click.echo(
+        f"{len(document['rows'])} operators in both, median ratio {document['median_ratio']:.3f}, "
+        f"{sum(row['apart'] for row in document['rows'])} with intervals apart; "
+        f"{len(document['only_first'])} only in the first, {len(document['only_second'])} only in the second"
+    )
+
+
+@lut.command("check")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_check(store: Path | None, as_json: bool) -> None:
+    """Audit the store: damage, impossible values, operators that disagree with themselves, stale versions.
+
+    Exits with 1 where something is damaged; warnings leave it at 0.
+
+    \b
+    Example:
+      nascli lut check
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.tables import check_store
+
+    findings = check_store(store or default_store())
+    if as_json:
+        _show_json(findings)
+    elif findings:
+        keys = ["severity", "what", "setup"]
+        _table(keys, [[finding[key] for key in keys] for finding in findings])
+    else:
+        click.echo("nothing is wrong")
+    if any(finding["severity"] == "damage" for finding in findings):
+        sys.exit(1)
+
+
+@lut.command("remove")
+@place_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
+    """Delete a table and its samples from the store.
+
+    \b
+    Example:
+      nascli lut remove --device cpu --batch 16
+    """
+    from nascli.pipeline.tables import remove_table
+
+    where = _where(**place)
+    if not yes:
+        click.confirm(
+            f"delete the table of {where.device}, batch {where.batch}, from {where.store}?", abort=True
+        )
+    removed = remove_table(where)
+    if as_json:
+        _show_json({"samples_removed": removed})
+    else:
+        click.echo(f"{removed} samples removed")
+
+
 @main.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
 @place_options

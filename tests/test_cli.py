@@ -222,3 +222,28 @@ def test_a_space_of_ones_own_profiles_and_searches(tmp_path):
     toml = run("--use", "examples/my_space.toml", "spaces", "toml-mbconv", "--json")
     assert json.loads(toml.stdout)["layers"] == 5
     assert run("--use", "examples/my_space.py", "count", tmp_path / "r" / "architecture.json").exit_code == 0
+
+
+def test_tables_travel_in_packs(tmp_path):
+    run("profile", "--space", TINY, "--batch", "3")
+    pack = tmp_path / "mine.parquet"
+    exported = json.loads(run("lut", "export", "--batch", "3", "--out", pack, "--json").stdout)
+    assert exported["operators"] > 10
+    other = tmp_path / "elsewhere.sqlite"
+    (imported,) = json.loads(run("lut", "import", pack, "--store", other, "--json").stdout)
+    assert imported["new"] == exported["samples"]
+    assert "0 of" in run("lut", "import", pack, "--store", other).stdout
+    assert "no store" in run("lut", "check", "--store", tmp_path / "none", expect=1).stderr
+    assert json.loads(run("lut", "show", "--batch", "3", "--store", other, "--json").stdout)
+    difference = json.loads(run("lut", "diff", pack, pack, "--json").stdout)
+    assert difference["median_ratio"] == 1 and not difference["setup"]
+    assert "median ratio 1.000" in run("lut", "diff", pack, pack).stdout
+    assert "operators" in run("lut", "merge", pack, pack, "--out", tmp_path / "both.parquet").stdout
+    assert run("lut", "check", "--json").exit_code == 0
+    pack.write_bytes(pack.read_bytes()[:-100])
+    assert "damaged" in run("lut", "import", pack, expect=1).stderr
+    assert "samples removed" in run("lut", "remove", "--batch", "3", "--yes", "--store", other).stdout
+    assert (
+        "nothing was measured"
+        in run("lut", "remove", "--batch", "3", "--yes", "--store", other, expect=1).stderr
+    )

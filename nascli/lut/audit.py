@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from nascli.errors import NascliError
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import estimate, low_quantile, reference_anchor
 from nascli.lut.store import Store
+from nascli.spaces.primitives import Program
 
 # Two halves of an operator's rounds that differ by more than this disagree.
 _DISAGREEMENT = 0.05
@@ -24,7 +26,7 @@ class Finding:
     what: str
 
 
-def audit(store: Store, current_versions: dict[str, str]) -> list[Finding]:
+def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
     """Look through a store.
 
     Args:
@@ -32,7 +34,7 @@ def audit(store: Store, current_versions: dict[str, str]) -> list[Finding]:
         current_versions: version installed now, by runtime.
     """
     findings = [Finding("damage", "", problem) for problem in store.integrity()]
-    operators = {}
+    operators: dict[str, tuple[str, Program]] = {}
     try:
         operators = store.operators()
     except NascliError as error:
@@ -46,7 +48,7 @@ def audit(store: Store, current_versions: dict[str, str]) -> list[Finding]:
 
 
 def _audit_setup(
-    store: Store, setup: Setup, operators: dict[str, object], versions: dict[str, str]
+    store: Store, setup: Setup, operators: Mapping[str, tuple[str, Program]], versions: Mapping[str, str]
 ) -> list[Finding]:
     findings = []
     now = versions.get(setup.runtime)
@@ -61,7 +63,7 @@ def _audit_setup(
         return findings
     reference = reference_anchor([s.anchor for rows in samples.values() for s in rows])
     for key, rows in samples.items():
-        name = str(operators[key][0]) if key in operators else key  # type: ignore[index]
+        name = operators[key][0] if key in operators else key
         for sample in rows:
             if not np.all(np.isfinite(sample.seconds) & (sample.seconds > 0)) or not sample.anchor > 0:
                 findings.append(

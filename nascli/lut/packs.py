@@ -16,12 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nascli.errors import NascliError, StoreError
+from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
 from nascli.lut.store import Store
-from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
 
 FORMAT = "nascli-pack"
@@ -150,7 +149,7 @@ def read_pack(path: Path) -> Pack:
         pack = _parse(table, about)
         if _digest(pack) != about["digest"]:
             raise StoreError(f"{path} is damaged: its rows do not match its digest.", "Get the file again.")
-    except NascliError:
+    except StoreError:
         raise
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
@@ -163,11 +162,18 @@ def read_pack(path: Path) -> Pack:
 def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
     if table.schema.remove_metadata() != _SCHEMA:
         raise StoreError("its columns are not those of a pack")
-    kinds = {field.name: field.type for field in fields(Setup)}
+    known = {field.name for field in fields(Setup)}
     given = about["setup"]
-    if set(given) != set(kinds):
-        raise StoreError(f"its setup has the fields {sorted(given)}, expected {sorted(kinds)}")
-    setup = Setup(**{k: int(v) if kinds[k] in ("int", int) else str(v) for k, v in given.items()})
+    if set(given) != known:
+        raise StoreError(f"its setup has the fields {sorted(given)}, expected {sorted(known)}")
+    setup = Setup(
+        device=str(given["device"]),
+        runtime=str(given["runtime"]),
+        runtime_version=str(given["runtime_version"]),
+        precision=str(given["precision"]),
+        batch=int(given["batch"]),
+        threads=int(given["threads"]),
+    )
     operators: dict[str, tuple[str, Program]] = {}
     samples: dict[str, list[Sample]] = {}
     for row in table.to_pylist():
@@ -188,7 +194,7 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
 def import_pack(pack: Pack, store: Store) -> int:
     """Add a pack's samples to a store; returns how many were new. Run again, it adds nothing."""
     store.add_setup(pack.setup, pack.facts)
-    store.add_operators(Operator(label, (), program) for label, program in pack.operators.values())
+    store.add_programs(pack.operators.values())
     return store.add_samples(pack.setup, pack.samples)
 
 

@@ -138,12 +138,14 @@ class Store:
 
     def add_operators(self, operators: Iterable[Operator]) -> None:
         """Make operators known, so that rows can be read by people."""
+        self.add_programs([(operator.label, operator.program) for operator in operators])
+
+    def add_programs(self, labelled: Iterable[tuple[str, Program]]) -> None:
+        """Make programs known by their labels."""
         rows = []
-        for operator in operators:
-            counts = count(operator.program)
-            canonical = operator.program.canonical
-            key = program_key(operator.program)
-            rows.append((key, operator.label, canonical, counts.macs, counts.params))
+        for label, program in labelled:
+            counts = count(program)
+            rows.append((program_key(program), label, program.canonical, counts.macs, counts.params))
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO operators VALUES (?, ?, ?, ?, ?)", rows)
 

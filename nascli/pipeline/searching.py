@@ -101,8 +101,9 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
         plan = plan_space(space, where, protocol)
         if plan.todo:
             progress.message(
-                f"{len(plan.todo)} of {len(plan.operators)} operators, alone and in context, are not in the "
-                f"store for {plan.setup.label}; measuring them takes about {format_seconds(plan.expected_seconds)}"
+                f"{len(plan.todo)} of {len(plan.operators)} models (operators alone and in context) are not "
+                f"in the store for {plan.setup.label}; measuring them takes about "
+                f"{format_seconds(plan.expected_seconds)}"
             )
         table = profile_space(space, where, protocol=protocol, seed=settings.seed, progress=progress)
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")

@@ -1,0 +1,92 @@
+"""Jobs on whole tables: packs in and out, comparisons, audits, removal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nascli.errors import StoreError
+from nascli.lut import Store
+from nascli.lut.audit import audit
+from nascli.lut.comparison import compare
+from nascli.lut.packs import describe, import_pack, merge, read_pack, read_store, write_pack
+from nascli.pipeline.measuring import Where
+from nascli.profiles.runtimes import all_runtimes
+from nascli.units import format_seconds
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise StoreError(f"there is no store at {path} yet.", "Make one: nascli profile --device cpu")
+    return path
+
+
+def export_table(where: Where, out: Path) -> dict[str, Any]:
+    """Write the pack of a place's table."""
+    with Store(_existing(where.store)) as store:
+        pack = read_store(store, where.target().setup())
+    write_pack(pack, out)
+    return describe(pack)
+
+
+def import_packs(paths: Sequence[Path], store_path: Path) -> list[dict[str, Any]]:
+    """Add packs to a store; all are read and checked before the first is added."""
+    packs = [(path, read_pack(path)) for path in paths]
+    with Store(store_path) as store:
+        return [
+            {"file": str(path), "new": import_pack(pack, store), **describe(pack)} for path, pack in packs
+        ]
+
+
+def merge_packs(paths: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Write several packs of one setup as one."""
+    merged = merge([read_pack(path) for path in paths])
+    write_pack(merged, out)
+    return describe(merged)
+
+
+def diff_packs(first: Path, second: Path) -> dict[str, Any]:
+    """How two packs differ, as a document."""
+    comparison = compare(read_pack(first), read_pack(second))
+    rows = [
+        {
+            "operator": row.label,
+            "first_s": row.first.seconds,
+            "second_s": row.second.seconds,
+            "ratio": row.ratio,
+            "apart": row.differs,
+            "shown": {
+                "operator": row.label,
+                "first": format_seconds(row.first.seconds),
+                "second": format_seconds(row.second.seconds),
+                "ratio": f"{row.ratio:.3f}",
+                "apart": "yes" if row.differs else "",
+            },
+        }
+        for row in comparison.rows
+    ]
+    return {
+        "setup": comparison.setup,
+        "median_ratio": comparison.median_ratio,
+        "rows": rows,
+        "only_first": comparison.only_first,
+        "only_second": comparison.only_second,
+    }
+
+
+def check_store(path: Path) -> list[dict[str, str]]:
+    """Audit a store."""
+    versions = {name: r.version() for name, r in all_runtimes().items() if r.missing() is None}
+    with Store(_existing(path)) as store:
+        return [asdict(finding) for finding in audit(store, versions)]
+
+
+def remove_table(where: Where) -> int:
+    """Delete a place's table; returns how many samples it had."""
+    with Store(_existing(where.store)) as store:
+        setup = where.target().setup()
+        if setup not in [known for known, _, _ in store.setups()]:
+            raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
+        return store.remove_setup(setup)

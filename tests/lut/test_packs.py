@@ -1,0 +1,152 @@
+import sqlite3
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nascli.errors import NascliError, StoreError
+from nascli.lut import Sample, Setup, Store, program_key
+from nascli.lut.audit import audit
+from nascli.lut.comparison import compare
+from nascli.lut.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
+from nascli.spaces.library import mbconv
+
+SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)
+OPERATORS = [mbconv((8, 4, 4), 8 * i) for i in (1, 2, 3)]
+
+
+def pack_of(setup=SETUP, rounds=range(6), factor=1.0, operators=OPERATORS, noise=0.0):
+    rng = np.random.default_rng(0)
+    samples = {
+        program_key(op.program): [
+            Sample(r, np.full(4, factor * i * 1e-3 * (1 + noise * rng.standard_normal())), 1e-3, 5.0)
+            for r in rounds
+        ]
+        for i, op in enumerate(operators, 1)
+    }
+    known = {program_key(op.program): (op.label, op.program) for op in operators}
+    return Pack(setup, {"model": "m"}, known, samples)
+
+
+def same(a, b):
+    assert (a.setup, a.facts, a.operators) == (b.setup, b.facts, b.operators)
+    assert set(a.samples) == set(b.samples)
+    for key in a.samples:
+        for x, y in zip(a.samples[key], b.samples[key], strict=True):
+            assert (x.round, x.anchor, x.taken_at) == (y.round, y.anchor, y.taken_at)
+            assert np.array_equal(x.seconds, y.seconds)
+
+
+def test_a_pack_comes_back_as_it_was(tmp_path):
+    write_pack(pack_of(noise=0.1), tmp_path / "p.parquet")
+    same(read_pack(tmp_path / "p.parquet"), pack_of(noise=0.1))
+    assert pq.read_table(tmp_path / "p.parquet").num_rows == 18
+
+
+def test_from_store_to_store_and_nothing_twice(tmp_path):
+    with Store(tmp_path / "a") as store:
+        assert import_pack(pack_of(), store) == 18
+        assert import_pack(pack_of(), store) == 0
+        assert import_pack(pack_of(rounds=range(4, 9)), store) == 9
+        full = read_store(store, SETUP)
+    write_pack(full, tmp_path / "p.parquet")
+    with Store(tmp_path / "b") as store:
+        import_pack(read_pack(tmp_path / "p.parquet"), store)
+        same(read_store(store, SETUP), full)
+        with pytest.raises(StoreError, match="nothing was measured"):
+            read_store(store, Setup("other", "rt", "1", "fp32", 16, 1))
+
+
+def test_every_flipped_byte_is_found_or_harmless(tmp_path):
+    path = tmp_path / "p.parquet"
+    original = pack_of(rounds=range(3), operators=OPERATORS[:1])
+    write_pack(original, path)
+    data = path.read_bytes()
+    found = 0
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x5A
+        path.write_bytes(bytes(damaged))
+        try:
+            same(read_pack(path), original)
+        except StoreError:
+            found += 1
+    assert found > len(data) / 3
+
+
+def test_other_files_and_newer_packs_are_refused(tmp_path):
+    path = tmp_path / "p.parquet"
+    for content in (b"", b"PAR1", b"nothing" * 100):
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match="damaged or not a pack"):
+            read_pack(path)
+    with pytest.raises(StoreError, match="cannot read"):
+        read_pack(tmp_path / "none")
+    write_pack(pack_of(), path)
+    table = pq.read_table(path)
+    about = table.schema.metadata[b"nascli"].decode()
+    pq.write_table(
+        table.replace_schema_metadata({"nascli": about.replace('"version": 1', '"version": 9')}), path
+    )
+    with pytest.raises(StoreError, match="version 9; this nascli reads version 1"):
+        read_pack(path)
+    pq.write_table(
+        table.replace_schema_metadata({"nascli": about.replace('"batch": 16', '"batch": 1')}), path
+    )
+    with pytest.raises(StoreError, match="do not match its digest"):
+        read_pack(path)
+
+
+def test_merging_refuses_what_differs():
+    merged = merge([pack_of(rounds=range(3)), pack_of(rounds=range(2, 6))])
+    assert merged.count == 18
+    other = pack_of(Setup("dev", "rt", "2", "fp32", 1, 1))
+    with pytest.raises(StoreError, match=r"runtime_version: 1 against 2; batch: 16 against 1"):
+        merge([pack_of(), other])
+    with pytest.raises(StoreError, match="nothing to merge"):
+        merge([])
+
+
+def test_comparison_by_hand():
+    second = pack_of(Setup("dev", "rt", "2", "fp32", 16, 1), factor=1.5, operators=OPERATORS[:2])
+    comparison = compare(pack_of(), second)
+    assert comparison.setup == ["runtime_version: 1 against 2"]
+    assert comparison.median_ratio == pytest.approx(1.5) and all(row.differs for row in comparison.rows)
+    assert comparison.only_first == [OPERATORS[2].label] and comparison.only_second == []
+    unchanged = compare(pack_of(noise=0.01), pack_of(noise=0.01))
+    assert not any(row.differs for row in unchanged.rows)
+    with pytest.raises(StoreError, match="no operator in common"):
+        compare(pack_of(operators=OPERATORS[:1]), pack_of(operators=[mbconv((8, 4, 4), 8, kernel=7)]))
+
+
+def test_an_audit_finds_what_is_wrong(tmp_path):
+    path = tmp_path / "s"
+    with Store(path) as store:
+        import_pack(pack_of(rounds=range(8)), store)
+        assert audit(store, {"rt": "1"}) == []
+        (stale,) = audit(store, {"rt": "2"})
+        assert stale.severity == "warning" and "rt is 2 now" in stale.what
+        odd = pack_of()
+        for r in range(20, 28):
+            odd.samples[program_key(OPERATORS[0].program)].append(
+                Sample(r, np.full(4, 1e-3 * (1 + r % 2)), 1e-3, 0.0)
+            )
+        import_pack(odd, store)
+        assert any("two halves differ" in f.what for f in audit(store, {}))
+    db = sqlite3.connect(path)
+    db.execute("UPDATE operators SET program = replace(program, '8', '16')")
+    db.commit()
+    db.close()
+    with Store(path) as store:
+        try:
+            findings = audit(store, {})
+        except NascliError:
+            return
+        assert any(f.severity == "damage" for f in findings)
+
+
+def test_removal(tmp_path):
+    with Store(tmp_path / "s") as store:
+        import_pack(pack_of(), store)
+        assert store.remove_setup(SETUP) == 18
+        assert store.setups() == [] and store.integrity() == []

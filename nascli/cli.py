@@ -60,7 +60,7 @@ def _progress() -> TerminalProgress:
 
 
 def _show_json(document: Any) -> None:
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 
 def _table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
@@ -243,7 +243,9 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
 
 @main.command()
 @click.option("--space", "spec", default="proxyless-mini", show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Order of the measurements.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Order of the measurements."
+)
 @place_options
 @json_option
 def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:

@@ -100,14 +100,24 @@ def parse_constraints(texts: Sequence[str]) -> tuple[Constraint, ...]:
     Raises:
         ConstraintError: two that contradict each other.
     """
+    return intersect([parse_constraint(text) for text in texts])
+
+
+def intersect(constraints: Sequence[Constraint]) -> tuple[Constraint, ...]:
+    """One window per cost and device.
+
+    Raises:
+        ConstraintError: two that contradict each other.
+    """
     merged: dict[tuple[str, str | None], Constraint] = {}
-    for text in texts:
-        new = parse_constraint(text)
+    for new in constraints:
         key = (new.name, new.device)
         old = merged.get(key)
         if old is not None:
-            new = Constraint(new.name, max(old.low, new.low), min(old.high, new.high), new.device)
-            if new.low > new.high:
-                raise ConstraintError(f"contradictory constraints: {old} and {text.strip()}.")
-        merged[key] = new
+            both = Constraint(new.name, max(old.low, new.low), min(old.high, new.high), new.device)
+            if both.low > both.high:
+                raise ConstraintError(f"contradictory constraints: {old} and {new}.")
+            merged[key] = both
+        else:
+            merged[key] = new
     return tuple(merged.values())

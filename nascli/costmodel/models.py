@@ -49,6 +49,8 @@ def counted(space: Space, name: str) -> ChainCost:
     if name not in _COUNTED:
         raise ConstraintError(f"{name!r} is not counted; known are {', '.join(_COUNTED)}")
     dimension, read = _COUNTED[name]
+    if name == "bitops" and not any(count(o.program).bitops for o in space.operators()):
+        raise ConstraintError(f"{space.name} has no bit widths, so its BitOps cannot be bounded.")
 
     def cost(operator: Operator) -> float:
         return float(read(count(operator.program)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from nascli.errors import NascliError
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import estimate, low_quantile, reference_anchor
+from nascli.lut.statistics import LEAST_ROUNDS, estimate, low_quantile, reference_anchor
 from nascli.lut.store import Store
 from nascli.spaces.primitives import Program
 
@@ -70,7 +70,7 @@ def _audit_setup(
                     Finding("damage", setup.label, f"{name}: impossible time in round {sample.round}")
                 )
         halves = [rows[0::2], rows[1::2]]
-        if all(len(half) >= 3 for half in halves):
+        if all(len(half) >= LEAST_ROUNDS for half in halves):
             first, second = (estimate(half, reference).seconds for half in halves)
             if abs(first / second - 1) > _DISAGREEMENT:
                 findings.append(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 LOW_QUANTILE = 0.2
+LEAST_ROUNDS = 3
 Array = npt.NDArray[np.float64]
 
 
@@ -84,7 +85,7 @@ def estimate(samples: Sequence[Sample], reference: float) -> Estimate:
     """
     ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
     centre = float(np.median(ratios))
-    if len(ratios) < 3:
+    if len(ratios) < LEAST_ROUNDS:
         return Estimate(centre * reference, 0.0, float("inf"), len(ratios))
     spread = 1.4826 * float(np.median(np.abs(ratios - centre)))
     half = 1.96 * 1.2533 * spread / float(np.sqrt(len(ratios)))

@@ -87,6 +87,11 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if "no such" in str(error) or "already exists" in str(error):
+                raise StoreError(
+                    f"the store {self.path} is damaged: {error}.",
+                    "Move the file away to start a new one, or name another with --store.",
+                ) from error
             raise StoreError(f"cannot use the store {self.path}: {error}.", _advice(str(error))) from error
         except OSError as error:
             raise StoreError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import EMPTY, Estimate, estimate, reference_anchor
+from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimate, reference_anchor
 from nascli.lut.store import Store
 from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
@@ -40,7 +40,10 @@ class LatencyTable:
         if not samples:
             return LatencyTable(setup, {}, {})
         reference = reference_anchor([s.anchor for rows in samples.values() for s in rows])
-        estimates = {key: estimate(rows, reference) for key, rows in samples.items()}
+        # One or two rounds say nothing about how sure they are: such an operator is not measured yet.
+        estimates = {
+            key: estimate(rows, reference) for key, rows in samples.items() if len(rows) >= LEAST_ROUNDS
+        }
         return LatencyTable(setup, estimates, store.labels())
 
     def lookup(self, program: Program) -> Estimate | None:

@@ -11,6 +11,7 @@ import numpy as np
 from nascli.errors import RuntimeUnavailableError, StoreError
 from nascli.lut import Estimate, LatencyTable, Store
 from nascli.lut.context import with_context
+from nascli.paths import default_store
 from nascli.profiles.devices import find_device
 from nascli.profiles.profiling import Plan, Target, make_plan, network_operator, profile
 from nascli.profiles.protocol import Protocol
@@ -61,9 +62,11 @@ class Where:
     @property
     def command(self) -> str:
         """The options that name this place on the command line."""
+        runtime = "" if self.runtime == "auto" else f" --runtime {self.runtime}"
+        store = "" if self.store == default_store() else f" --store {self.store}"
         return (
             f"--device {self.device} --batch {self.batch} --threads {self.threads} "
-            f"--precision {self.precision}"
+            f"--precision {self.precision}{runtime}{store}"
         )
 
 
@@ -109,14 +112,17 @@ def other_table(where: Where, device: str) -> LatencyTable:
             and setup.device == device
             and (setup.batch, setup.precision) == (where.batch, where.precision)
         ]
-        if len(fitting) != 1:
+        same_threads = [setup for setup in fitting if setup.threads == where.threads]
+        # The newest of several runtime versions: the last one that was added.
+        chosen = (same_threads or fitting)[-1:]
+        if not chosen or len({setup.runtime for setup in fitting}) > 1:
             found = "; ".join(setup.label for setup in fitting) or "none"
             raise StoreError(
-                f"a constraint on {device} needs one table of it at batch {where.batch}, {where.precision}, "
-                f"found: {found}.",
+                f"a constraint on {device} needs tables of one runtime at batch {where.batch}, "
+                f"{where.precision}; found: {found}.",
                 "See what there is with: nascli lut list",
             )
-        return LatencyTable.read(store, fitting[0])
+        return LatencyTable.read(store, chosen[0])
 
 
 def measure_networks(

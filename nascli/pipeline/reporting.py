@@ -9,7 +9,7 @@ import numpy as np
 
 from nascli.costmodel import ChainCost
 from nascli.errors import RunError
-from nascli.pipeline.run_folder import read_json
+from nascli.pipeline.run_folder import read_json, reading
 from nascli.report.page import Block, Evaluated, render
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, count
@@ -30,20 +30,24 @@ def write_report(run: Path) -> Path:
             f"{run} is not a finished run: it has no result.json.", "Finish it: nascli search --out RUN ..."
         )
     architecture = Architecture.load(run / "architecture.json")
-    latency = ChainCost.from_json(costs["latency"])
     journal = Journal(run / "evaluations.jsonl")
     try:
         entries = list(journal)
     finally:
         journal.close()
-    predicted = latency(architecture.space.check(np.array([entry.codes for entry in entries])))
-    evaluated = [
-        Evaluated(float(seconds), entry.score.value, entry.codes)
-        for seconds, entry in zip(predicted, entries, strict=True)
-    ]
+    if not entries:
+        raise RunError(f"{journal.path} has no evaluations.", "Remove the run's folder to start anew.")
+    with reading(run):
+        latency = ChainCost.from_json(costs["latency"])
+        predicted = latency(architecture.space.check(np.array([entry.codes for entry in entries])))
+        evaluated = [
+            Evaluated(float(seconds), entry.score.value, entry.codes)
+            for seconds, entry in zip(predicted, entries, strict=True)
+        ]
+        text = render(result, evaluated, _blocks(architecture, latency, costs))
     page = run / "report.html"
     try:
-        page.write_text(render(result, evaluated, _blocks(architecture, latency, costs)), encoding="utf-8")
+        page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {page}: {error.strerror}") from error
     return page
@@ -70,7 +74,16 @@ def _blocks(architecture: Architecture, latency: ChainCost, costs: dict[str, Any
 
 
 def result_lines(result: dict[str, Any]) -> list[list[str]]:
-    """A header and one row per trained network."""
+    """A header and one row per trained network.
+
+    Raises:
+        RunError: a document that lacks what a result has.
+    """
+    with reading(Path("result.json")):
+        return _lines(result)
+
+
+def _lines(result: dict[str, Any]) -> list[list[str]]:
     rows = [["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]]
     winner = {
         "measured_latency_s": result["measured_latency_s"],

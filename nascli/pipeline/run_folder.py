@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,6 +46,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(document, dict):
         raise RunError(f"{path} is damaged: not an object.", "Remove the run's folder to start anew.")
     return document
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what a well-formed but wrong document does to its reader into a domain error.
+
+    Raises:
+        RunError: naming the file.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise RunError(
+            f"{path} is damaged: {type(error).__name__}: {error}.", "Remove the run's folder to start anew."
+        ) from error
 
 
 class RunFolder:

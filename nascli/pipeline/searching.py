@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from nascli import __version__
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, best, counted, table_latency
+from nascli.costmodel.chain import require_single_path
+from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import in_context
 from nascli.pipeline.measuring import measure_networks, other_table, plan_space, profile_space
 from nascli.pipeline.predicting import MODEL
-from nascli.pipeline.run_folder import RunFolder, read_json, write_json
+from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
@@ -28,6 +30,7 @@ from nascli.search.spos import SposSearcher
 from nascli.search.verify import Finalist, Measured, verify
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import make_space, takes_parameter
+from nascli.spaces.primitives import Conv
 from nascli.spaces.space import Codes, Layer, Space
 from nascli.units import format_big_integer, format_seconds
 
@@ -77,11 +80,12 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
     """
     constraints = settings.parsed_constraints()
     space = adapted_space(settings.load_space(), settings.data)
-    with RunFolder(out, settings.to_json()) as folder:
+    with RunFolder(out, {**settings.to_json(), "space_digest": space.digest}) as folder:
         done = read_json(folder.file(RESULT))
         if done is not None:
             progress.message(f"{out} is complete; to search anew, choose another --out or --seed")
             return done
+        _check_before_measuring(settings, space, constraints)
         model = _frozen_model(settings, space, folder, progress)
         feasible = FeasibleSet(space, model.budgets(constraints))
         progress.message(
@@ -122,13 +126,46 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
             "table_digest": table.digest,
         }
         write_json(file, kept)
-    return Model(
-        latency=ChainCost.from_json(kept["latency"]),
-        elsewhere={device: ChainCost.from_json(cost) for device, cost in kept["elsewhere"].items()},
-        costs={name: counted(space, name) for name in ("macs", "params", "weight_bytes", "bitops")},
-        setup=kept["setup"],
-        table_digest=kept["table_digest"],
-    )
+    with reading(file):
+        return Model(
+            latency=ChainCost.from_json(kept["latency"]),
+            elsewhere={device: ChainCost.from_json(cost) for device, cost in kept["elsewhere"].items()},
+            costs=_counted_costs(space, settings.parsed_constraints()),
+            setup=kept["setup"],
+            table_digest=kept["table_digest"],
+        )
+
+
+def _counted_costs(space: Space, constraints: Sequence[Constraint]) -> dict[str, ChainCost]:
+    names = {"macs", *(c.name for c in constraints if c.name != "latency")}
+    return {name: counted(space, name) for name in sorted(names)}
+
+
+def _check_before_measuring(
+    settings: SearchSettings, space: Space, constraints: Sequence[Constraint]
+) -> None:
+    """Refuse what can be refused before minutes are spent on measuring.
+
+    Raises:
+        NascliError: a space that cannot be searched, data that does not fit it, counted budgets that nothing
+            meets, or a table of another device that is not there.
+    """
+    from nascli.supernet.data import load, require_fit
+
+    require_single_path(space, "this search")
+    for operator in space.operators():
+        if any(
+            isinstance(n.primitive, Conv) and n.primitive.weight_bits != 32 for n in operator.program.nodes
+        ):
+            raise ConstraintError(
+                f"{space.name} has convolutions with bit widths, which no runtime here can measure: "
+                "it can be listed and counted, not searched."
+            )
+    require_fit(load(settings.data, space.input.height), space.input, space.output.channels)
+    costs = _counted_costs(space, constraints)
+    FeasibleSet(space, [Budget(c, costs[c.name]) for c in constraints if c.name != "latency"])
+    for device in {c.device for c in constraints if c.device}:
+        other_table(settings.where, device)
 
 
 def _fixed(table: LatencyTable, space: Space) -> dict[str, float]:
@@ -141,6 +178,16 @@ def _fixed(table: LatencyTable, space: Space) -> dict[str, float]:
             assert figure is not None
             found[block[0]] = figure.seconds
     return found
+
+
+def _finalist_of(document: dict[str, Any]) -> Finalist:
+    entry = document["entry"]
+    return Finalist(
+        Entry(tuple(entry["codes"]), Score(**entry["score"]), entry["seconds"]),
+        document["predicted"],
+        Measured(**document["measured"]),
+        document["within"],
+    )
 
 
 class _Run:
@@ -206,8 +253,13 @@ class _Run:
         return outcome.ranked, identity
 
     def _verified(self, ranked: list[Entry]) -> list[Finalist]:
-        bounds = [c.high for c in self.constraints if c.name == "latency" and c.device is None]
-        budget = min(bounds, default=float("inf"))
+        file = self.folder.file("finalists.json")
+        kept = read_json(file)
+        if kept is not None:
+            with reading(file):
+                return [_finalist_of(document) for document in kept["finalists"]]
+        here = [c for c in self.constraints if c.name == "latency" and c.device is None]
+        window = (here[0].low, here[0].high) if here else (-float("inf"), float("inf"))
 
         def predict(entry: Entry) -> float:
             return float(self.model.latency(self._row(entry.codes))[0])
@@ -216,7 +268,11 @@ class _Run:
             figures = self._measure([entry.codes for entry in entries])
             return [Measured(figure.seconds, figure.low, figure.high) for figure in figures]
 
-        return verify(ranked, predict, measure, budget, self.settings.effort.finalists)
+        finalists = verify(ranked, predict, measure, window, self.settings.effort.finalists)
+        # Kept, since what is measured later moves every figure of a table a little: a resumed run must
+        # train the same winner.
+        write_json(file, {"finalists": [asdict(finalist) for finalist in finalists]})
+        return finalists
 
     def _measure(self, rows: Sequence[Sequence[int]]) -> list[Any]:
         networks = [self.space.network(row, f"{self.space.name} {list(row)}") for row in rows]
@@ -326,7 +382,7 @@ class _Run:
             self.images,
             Recipe(epochs=self.settings.effort.retrain_epochs, batch=32),
             seed=self.settings.seed,
-            file=self.folder.file(f"training/{name}.safetensors"),
+            file=self.folder.file(f"training/{name}-{'-'.join(map(str, codes))}.safetensors"),
             progress=self.progress,
             title=f"{name} from scratch",
         )

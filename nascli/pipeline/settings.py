@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from nascli.costmodel import Constraint, parse_constraints
+from nascli.costmodel import Constraint, parse_constraint
+from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, UnknownNameError
 from nascli.pipeline.measuring import Where
+from nascli.profiles.devices import this_cpu
 from nascli.search.spos import Evolution
 from nascli.spaces.catalog import load_space
 from nascli.spaces.space import Space
@@ -62,12 +64,15 @@ class SearchSettings:
         Raises:
             ConstraintError: a device on a cost that depends on none, or contradictory bounds.
         """
-        texts = [text.replace(f"@{self.where.device}", "", 1) for text in self.constraints]
-        parsed = parse_constraints(texts)
-        for constraint in parsed:
+        here = {self.where.device}
+        if self.where.device in ("cpu", this_cpu().key):
+            here = {"cpu", this_cpu().key}
+        parsed = []
+        for constraint in map(parse_constraint, self.constraints):
             if constraint.device is not None and constraint.name != "latency":
                 raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
-        return parsed
+            parsed.append(replace(constraint, device=None) if constraint.device in here else constraint)
+        return intersect(parsed)
 
     def to_json(self) -> dict[str, Any]:
         """All settings that decide the result; the store's place does not."""

@@ -34,7 +34,7 @@ class Trained:
 
 def supernet_identity(space: Space, images: Images, recipe: Recipe, seed: int) -> str:
     """What a trained supernet depends on: space, data, recipe and seed, and no budget."""
-    return digest("supernet-aligned-1", space.spec, images.digest, recipe, seed)
+    return digest("supernet-aligned-1", space.digest, images.digest, recipe, seed)
 
 
 def trained_supernet(

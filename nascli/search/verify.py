@@ -36,42 +36,50 @@ Measure = Callable[[Sequence[Entry]], Sequence[Measured]]
 
 
 def verify(
-    ranked: Sequence[Entry], predict: Predict, measure: Measure, budget: float, count: int
+    ranked: Sequence[Entry],
+    predict: Predict,
+    measure: Measure,
+    window: tuple[float, float],
+    count: int,
 ) -> list[Finalist]:
-    """Measure the best candidates until some are within the budget.
+    """Measure the best candidates until some are within the window.
 
     The best `count` are measured together. If none fits, the ratio of measured to predicted corrects the
-    model, candidates that the corrected model puts above the budget are passed over, and the next `count`
-    are measured; and so on through all of `ranked`.
+    model, candidates that the corrected model puts outside are passed over, and the next `count` are
+    measured; and so on through all of `ranked`.
 
     Args:
         ranked: candidates, best first.
         predict: the model's latency in seconds.
         measure: the device's latency of several candidates, taken side by side.
-        budget: seconds; the upper end of the measured interval must not exceed it.
+        window: seconds; the whole measured interval must lie in it.
         count: how many are measured at a time.
 
     Returns:
-        every measured candidate; at least one of them is within the budget.
+        every measured candidate; at least one of them is within the window.
 
     Raises:
-        InfeasibleError: no candidate keeps the budget on the device.
+        InfeasibleError: no candidate keeps the window on the device.
     """
+    low, high = window
     finalists: list[Finalist] = []
     waiting = list(ranked)
     while waiting:
         group, waiting = waiting[:count], waiting[count:]
         figures = measure(group)
         for entry, figure in zip(group, figures, strict=True):
-            finalists.append(Finalist(entry, predict(entry), figure, figure.high <= budget))
+            within = low <= figure.low and figure.high <= high
+            finalists.append(Finalist(entry, predict(entry), figure, within))
         if any(finalist.within for finalist in finalists):
             return finalists
-        correction = float(np.median([f.measured.high / f.predicted for f in finalists]))
-        waiting = [entry for entry in waiting if predict(entry) * correction <= budget]
-    fastest = min(finalists, key=lambda f: f.measured.high)
+        above = float(np.median([f.measured.high / f.predicted for f in finalists]))
+        below = float(np.median([f.measured.low / f.predicted for f in finalists]))
+        waiting = [e for e in waiting if low <= predict(e) * below and predict(e) * above <= high]
+    closest = min(finalists, key=lambda f: max(f.measured.high - high, low - f.measured.low))
+    bounds = f"{format_seconds(high)}" if low <= 0 else f"{format_seconds(low)} to {format_seconds(high)}"
     raise InfeasibleError(
-        f"all {len(finalists)} measured candidates exceed the budget of {format_seconds(budget)} on the "
-        f"device; the fastest took {format_seconds(fastest.measured.seconds)} against a predicted "
-        f"{format_seconds(fastest.predicted)}.",
-        "The table may be stale (another load, driver or clock): profile again, or allow a larger budget.",
+        f"none of {len(finalists)} measured candidates keeps the budget of {bounds} on the device; "
+        f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
+        f"{format_seconds(closest.predicted)}.",
+        "Allow a wider budget. If the table is stale, begin a new one: nascli lut remove, nascli profile.",
     )

@@ -59,7 +59,12 @@ def summary(name: str) -> str:
 def _factory(name: str) -> Factory:
     factories = _builtin()
     if name not in factories:
-        raise UnknownNameError("space", name, sorted(factories), "See them with: nascli spaces")
+        raise UnknownNameError(
+            "space",
+            name,
+            sorted(factories),
+            "See them with: nascli spaces. One of your own needs its file first: nascli --use FILE ...",
+        )
     return factories[name]
 
 
@@ -122,6 +127,11 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | Staged
         made = _factory(name)(**dict(given))
     except SpaceError as error:
         raise SpaceError(f"space {name}: {error.message}") from error
+    # A factory may be the user's own, and fail in any way.
+    except Exception as error:
+        raise SpaceError(f"space {name}: its function failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, (Space, StagedSpace)):
+        raise SpaceError(f"space {name}: its function must return a Space, got {type(made).__name__}")
     return replace(made, name=name, parameters=given)
 
 

@@ -6,6 +6,7 @@ set: bit i says whether candidate i is one of the branches.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -170,6 +171,21 @@ class Space:
         """The text that makes this space again: ``proxyless:resolution=160``."""
         shown = ",".join(f"{k}={v}" for k, v in self.parameters)
         return f"{self.name}:{shown}" if shown else self.name
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of every program in its place: two spaces that differ in anything differ in it."""
+        state = hashlib.sha256()
+        for block in self.blocks:
+            if isinstance(block, Layer):
+                state.update(f"{block.name} {block.join} {block.most}\n".encode())
+                operators = block.candidates
+            else:
+                state.update(f"{block[0]}\n".encode())
+                operators = (block[1],)
+            for operator in operators:
+                state.update(operator.program.canonical.encode() + b"\n")
+        return state.hexdigest()[:32]
 
     @property
     def input(self) -> Shape:

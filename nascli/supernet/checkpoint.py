@@ -49,5 +49,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = json.loads(metadata["state"])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"cannot read the checkpoint {path}: {error}") from error
+        raise CheckpointError(
+            f"cannot read the checkpoint {path}: {error}.", "Remove the file to train it anew."
+        ) from error
     return tensors, state

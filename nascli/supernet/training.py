@@ -128,14 +128,19 @@ class Trainer:
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.step} of {self.steps}.",
-                f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
-            )
+            raise self._diverged("loss", value)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip)
+        norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip))
+        if not math.isfinite(norm):
+            raise self._diverged("norm of the gradient", norm)
         self._optimizer.step()
         return value
+
+    def _diverged(self, what: str, value: float) -> TrainingError:
+        return TrainingError(
+            f"the {what} is {value} at step {self.step} of {self.steps}.",
+            f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
+        )
 
     def _save(self, file: Path, identity: str) -> None:
         tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}

@@ -379,3 +379,36 @@ def test_every_draw_is_accepted(rng):
     drawn = feasible.sample(1000, counting)
     assert len(drawn) == 1000 and feasible.contains(drawn).all()
     assert Counting.draws == len(space.layers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SIZES, st.integers(0, 2**31), st.floats(0, 1))
+def test_without_an_upper_bound_the_dearest_is_inside(sizes, seed, share):
+    space, cost, _ = case("single", sizes, seed, integer=False)
+    codes = every(space)
+    low = np.quantile(cost(codes), share)
+    try:
+        feasible = FeasibleSet(space, [window(cost, low, np.inf)])
+    except ConstraintError as error:
+        # Only the dearest itself is that close to its bound, and then it is not called infeasible.
+        assert cost.most - low < 1e-3 * (cost.most - cost.least + 1e-9) and not isinstance(
+            error, InfeasibleError
+        )
+        return
+    kept = {tuple(row) for row in feasible.enumerate().tolist()}
+    dearest = codes[cost(codes).argmax()]
+    if cost.most - low > feasible.slack["macs"]:
+        assert tuple(dearest.tolist()) in kept
+    assert feasible.contains(feasible.enumerate()).all()
+
+
+def test_seconds_do_not_drown_in_the_solvers_tolerance():
+    rng = np.random.default_rng(3)
+    space = chain_space([4, 4, 4])
+    latency = ChainCost("latency", "time", 1e-5, tuple(rng.random(4) * 1e-6 for _ in range(3)))
+    codes = every(space)
+    costs = np.sort(latency(codes))
+    gap = int(np.argmax(np.diff(costs)))
+    low, high = costs[gap] + 1e-9, costs[gap + 1] - 1e-9
+    with pytest.raises(InfeasibleError):
+        FeasibleSet(space, [window(latency, low, high)])

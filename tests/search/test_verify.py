@@ -22,18 +22,18 @@ def device(factor, width=0.0, log=None):
 
 
 def test_finalists_within_the_budget_stay():
-    finalists = verify(RANKED, predict, device(0.97), 8e-3, 3)
+    finalists = verify(RANKED, predict, device(0.97), (0.0, 8e-3), 3)
     assert [f.entry.codes[0] for f in finalists if f.within] == [0, 1, 2]
 
 
 def test_the_interval_must_fit_too():
-    finalists = verify(RANKED, predict, device(0.995, width=0.01), 8e-3, 3)
+    finalists = verify(RANKED, predict, device(0.995, width=0.01), (0.0, 8e-3), 3)
     assert [f.within for f in finalists] == [False, True, True]
 
 
 def test_an_optimistic_model_learns_and_goes_on():
     log = []
-    finalists = verify(RANKED, predict, device(1.1, log=log), 8e-3, 3)
+    finalists = verify(RANKED, predict, device(1.1, log=log), (0.0, 8e-3), 3)
     # After the first three the model knows its factor of 1.1: only those of 7.27 ms and less are tried.
     assert log == [[0, 1, 2], [8, 9, 10]]
     assert all(f.within for f in finalists if f.entry.codes[0] >= 8)
@@ -41,7 +41,15 @@ def test_an_optimistic_model_learns_and_goes_on():
 
 def test_a_budget_that_nobody_keeps_says_by_how_much():
     with pytest.raises(
-        InfeasibleError, match=r"all 3 measured candidates exceed the budget of 8.00 ms"
+        InfeasibleError, match=r"none of 3 measured candidates keeps the budget of 8.00 ms"
     ) as caught:
-        verify(RANKED, predict, device(3.0), 8e-3, 3)
-    assert "profile again" in str(caught.value)
+        verify(RANKED, predict, device(3.0), (0.0, 8e-3), 3)
+    assert "nascli lut remove" in str(caught.value)
+
+
+def test_a_lower_end_is_kept_too():
+    def measure(entries):
+        return [Measured(predict(e), predict(e) * 0.99, predict(e) * 1.01) for e in entries]
+
+    finalists = verify(RANKED, predict, measure, (7.0e-3, 7.7e-3), 6)
+    assert [f.entry.codes[0] for f in finalists if f.within] == [4, 5]

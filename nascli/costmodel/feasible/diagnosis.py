@@ -15,6 +15,8 @@ from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.feasible.grid import Budget
 from nascli.spaces.space import Space
 
+_TRIES = 30
+
 
 class Programme:
     """Binary variables of a space: candidates, pairs of neighbours, and numbers of branches."""
@@ -87,29 +89,52 @@ class Programme:
 
     def solve(
         self, objective: np.ndarray[tuple[int], np.dtype[np.float64]], budgets: Sequence[Budget]
-    ) -> tuple[list[int], float] | None:
-        """The codes that minimise a linear form under the budgets, and its value; None if there are none."""
-        limits = [
-            LinearConstraint(
-                self.coefficients(b.cost)[None],
-                b.constraint.low - b.cost.offset,
-                b.constraint.high - b.cost.offset,
+    ) -> list[int] | None:
+        """The codes that minimise a linear form under the budgets; None if none were found.
+
+        The solver works within tolerances. What it gives is believed only if the real costs bear it out;
+        otherwise that architecture is cut off and the solver asked again, a few dozen times.
+        """
+        limits = [self._limit(budget) for budget in budgets]
+        size = float(np.abs(objective).max()) or 1.0
+        for _ in range(_TRIES):
+            answer = milp(
+                objective / size,
+                constraints=[*self.rules, *limits],
+                integrality=np.ones(self.size, dtype=np.int64),
+                bounds=Bounds(0, 1),
             )
-            for b in budgets
-        ]
-        answer = milp(
-            objective,
-            constraints=[*self.rules, *limits],
-            integrality=np.ones(self.size, dtype=np.int64),
-            bounds=Bounds(0, 1),
-        )
-        if answer.x is None:
-            return None
+            if answer.x is None:
+                return None
+            codes = self._codes(answer.x)
+            row = np.array([codes])
+            if all(bool(budget.holds(budget.cost(row))[0]) for budget in budgets):
+                return codes
+            limits.append(self._cut(answer.x))
+        return None
+
+    def _limit(self, budget: Budget) -> LinearConstraint:
+        row = self.coefficients(budget.cost)
+        # The solver's tolerances are absolute: seconds would drown in them.
+        size = float(np.abs(row).max()) or 1.0
+        low = (budget.constraint.low - budget.cost.offset) / size
+        high = (budget.constraint.high - budget.cost.offset) / size
+        return LinearConstraint(row[None] / size, low, high)
+
+    def _codes(self, x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[int]:
         codes = []
         for start, layer in zip(self._starts, self.space.layers, strict=True):
-            chosen = np.flatnonzero(answer.x[start : start + len(layer.candidates)] > 0.5)
+            chosen = np.flatnonzero(x[start : start + len(layer.candidates)] > 0.5)
             codes.append(int(chosen[0]) if layer.join == "single" else sum(1 << int(i) for i in chosen))
-        return codes, float(answer.fun)
+        return codes
+
+    def _cut(self, x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> LinearConstraint:
+        """Excludes one architecture: at least one candidate must change."""
+        count = self._starts[-1] + len(self.space.layers[-1].candidates)
+        row = np.zeros(self.size)
+        chosen = x[:count] > 0.5
+        row[:count] = np.where(chosen, -1.0, 1.0)
+        return LinearConstraint(row[None], 1.0 - float(chosen.sum()), np.inf)
 
 
 def find_feasible(
@@ -119,8 +144,7 @@ def find_feasible(
     costs = [b.cost for b in budgets] + ([minimise] if minimise else [])
     programme = Programme(space, costs)
     objective = np.zeros(programme.size) if minimise is None else programme.coefficients(minimise)
-    answer = programme.solve(objective, budgets)
-    return None if answer is None else answer[0]
+    return programme.solve(objective, budgets)
 
 
 def explain_infeasible(space: Space, budgets: Sequence[Budget]) -> tuple[str, str]:
@@ -136,7 +160,7 @@ def explain_infeasible(space: Space, budgets: Sequence[Budget]) -> tuple[str, st
             answer = programme.solve(sign * programme.coefficients(cost), others)
             if answer is None:
                 continue
-            reached = sign * answer[1] + cost.offset
+            reached = float(cost(np.array([answer]))[0])
             if sign * (reached - bound) > 0:
                 word = "at least" if sign > 0 else "at most"
                 ways.append(f"{cost.name} {word} {cost.format(reached)}")

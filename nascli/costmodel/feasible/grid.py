@@ -117,6 +117,9 @@ def make_axis(budget: Budget, states: int) -> Axis:
     # Half of the forgiveness of `holds` goes to the bound, so that a budget of exactly one network has it.
     left = math.floor((room + ROUNDING / 2 * abs(budget.high)) / unit + _EPSILON) if room else 0
     left = left if exact else min(left, states - 1)
+    if constraint.high >= cost.most:
+        # Nothing is too dear: rounding up must not push the dearest over the edge.
+        left = max(left, _dearest(extras, joins, unit))
     never = left + 1
     choices = tuple(np.minimum(np.ceil(v / unit - _EPSILON), never).astype(np.int64) for v in extras)
     join_steps = None
@@ -135,6 +138,20 @@ def make_axis(budget: Budget, states: int) -> Axis:
         least_cells = (constraint.low - base) / unit + lost
         leftover = min(left, left - math.ceil(least_cells - _EPSILON))
     return Axis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
+
+
+def _dearest(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> int:
+    """Cells of the dearest architecture after rounding up."""
+    total = 0.0
+    for layer, values in enumerate(extras):
+        steps = np.ceil(values / unit - _EPSILON)
+        if joins is None:
+            total += float(steps.max())
+            continue
+        join = joins[layer][np.isfinite(joins[layer])]
+        total += float(np.sort(steps.ravel())[::-1][: len(joins[layer]) - 1].sum())
+        total += float(np.ceil(join / unit - _EPSILON).max())
+    return int(total)
 
 
 def _rounding(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> float:

@@ -27,6 +27,8 @@ class OrtCpuSession:
         settings.inter_op_num_threads = 1
         settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         settings.log_severity_level = 3
+        # Many models are loaded while one is timed: the threads of the others must not go on spinning.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session: Any = ort.InferenceSession(model, settings, providers=[_PROVIDER])
         except Exception as error:

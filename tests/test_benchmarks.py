@@ -36,4 +36,4 @@ def test_committed_results(path):
         assert document[key]
     for target in document["targets"]:
         assert set(target) == {"name", "value", "target", "met"}
-    assert not re.search(r"(/home/|/root/|/work/|/tmp/)", path.read_text())
+    assert not re.search(r"(?<![\w.])/[a-z]+/[a-z]", path.read_text()), "no absolute paths in results"

@@ -35,11 +35,6 @@ def space_factory(name: str) -> Callable[[Factory], Factory]:
     return register
 
 
-def staged_factory(name: str) -> Callable[[Factory], Factory]:
-    """Register a function that makes a `StagedSpace`."""
-    return space_factory(name)
-
-
 def _builtin() -> dict[str, Factory]:
     import nascli.spaces.definitions  # noqa: F401  registers its factories
 

@@ -24,11 +24,11 @@ from nascli.costmodel.feasible.layers import (
     Single,
     Sums,
     Table,
-    pick,
 )
 from nascli.costmodel.feasible.paired import Paired
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Layer as SpaceLayer
 
 Array = npt.NDArray[np.float64]
 Law = Array | BranchLaw
@@ -177,7 +177,7 @@ class FeasibleSet:
             )
         rows: list[tuple[int, ...]] = [()]
         for layer in self.space.layers:
-            codes = [code for code in _codes_of(layer)]
+            codes = _codes_of(layer)
             rows = [
                 (*row, code)
                 for row, code in itertools.product(rows, codes)
@@ -331,18 +331,12 @@ def _paired(space: Space, axes: Sequence[Axis], number: int) -> Paired:
     return Paired(np.stack(columns, axis=2))
 
 
-def _uniform_law(layer: object) -> Law:
-    from nascli.spaces.space import Layer as SpaceLayer
-
-    assert isinstance(layer, SpaceLayer)
+def _uniform_law(layer: SpaceLayer) -> Law:
     ones = np.ones(len(layer.candidates))
     return ones if layer.join == "single" else BranchLaw(ones, ones)
 
 
-def _codes_of(layer: object) -> list[int]:
-    from nascli.spaces.space import Layer as SpaceLayer
-
-    assert isinstance(layer, SpaceLayer)
+def _codes_of(layer: SpaceLayer) -> list[int]:
     if layer.join == "single":
         return list(range(len(layer.candidates)))
     least = 0 if layer.join == "normal" else 1
@@ -368,6 +362,3 @@ def _check_alone(space: Space, budget: Budget) -> None:
             f"{cost.format(cost.most)}.",
             f"Ask for at most {cost.format(cost.most)}, or choose a larger space.",
         )
-
-
-__all__ = ["Budget", "FeasibleSet", "pick"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nascli.spaces.catalog import staged_factory
+from nascli.spaces.catalog import space_factory
 from nascli.spaces.primitives import Shape
 from nascli.spaces.staged import StagedSpace
 
 
-@staged_factory("nss-expanded")
+@space_factory("nss-expanded")
 def nss_expanded(
     *,
     resolution: int = 32,
@@ -21,7 +21,7 @@ def nss_expanded(
     return StagedSpace("nss-expanded", (), shape, classes, (1, 2, 2), depths, widths, 16)
 
 
-@staged_factory("nss-expanded-mini")
+@space_factory("nss-expanded-mini")
 def nss_expanded_mini(
     *, resolution: int = 14, classes: int = 10, channels: int = 1, depths: int = 4, widths: int = 32
 ) -> StagedSpace:

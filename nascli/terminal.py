@@ -23,7 +23,6 @@ class TerminalProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars: Bars | None = None
-        self._task: object = None
         self._name = ""
         self._total = 0
         self._done = 0

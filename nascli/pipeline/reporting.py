@@ -10,11 +10,10 @@ import numpy as np
 from nascli.costmodel import ChainCost
 from nascli.errors import RunError
 from nascli.pipeline.run_folder import read_json, reading
-from nascli.report.page import Block, Evaluated, render
+from nascli.report.page import Block, Evaluated, render, trained_networks
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, count
 from nascli.spaces.space import Layer
-from nascli.units import format_count, format_seconds
 
 
 def write_report(run: Path) -> Path:
@@ -79,31 +78,17 @@ def result_lines(result: dict[str, Any]) -> list[list[str]]:
     Raises:
         RunError: a document that lacks what a result has.
     """
+    header = ["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]
     with reading(Path("result.json")):
-        return _lines(result)
-
-
-def _lines(result: dict[str, Any]) -> list[list[str]]:
-    rows = [["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]]
-    winner = {
-        "measured_latency_s": result["measured_latency_s"],
-        "predicted_latency_s": result["predicted_latency_s"]["value"],
-        "top1": result["retrained_top1"],
-        "top1_interval": result["retrained_top1_interval"],
-        "macs": result["macs"],
-        "params": result["params"],
-    }
-    names = {"random": "random feasible", "largest": "largest feasible"}
-    for name, row in [("winner", winner), *result["baselines"].items()]:
-        low, high = row["top1_interval"]
-        rows.append(
-            [
-                names.get(name, name),
-                format_seconds(row["measured_latency_s"]),
-                format_seconds(row["predicted_latency_s"]),
-                f"{row['top1']:.2%} [{low:.1%}, {high:.1%}]",
-                format_count(row["macs"]),
-                format_count(row["params"]),
-            ]
-        )
-    return rows
+        networks = trained_networks(result)
+    return [header] + [
+        [
+            row["name"],
+            row["measured"],
+            row["predicted"],
+            f"{row['top1']} [{row['low']}, {row['high']}]",
+            row["macs"],
+            row["params"],
+        ]
+        for row in networks
+    ]

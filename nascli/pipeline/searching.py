@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Conv
 from nascli.spaces.space import Codes, Layer, Space
 from nascli.units import format_big_integer, format_seconds
+
+if TYPE_CHECKING:
+    from nascli.supernet.data import Images
 
 RESULT = "result.json"
 # Finalists decide what is called a result, so they are measured more closely than operators.
@@ -85,14 +88,14 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
         if done is not None:
             progress.message(f"{out} is complete; to search anew, choose another --out or --seed")
             return done
-        _check_before_measuring(settings, space, constraints)
+        images = _checked_images(settings, space, constraints)
         model = _frozen_model(settings, space, folder, progress)
         feasible = FeasibleSet(space, model.budgets(constraints))
         progress.message(
             f"{format_big_integer(feasible.count())} of {format_big_integer(space.size)} "
             f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
         )
-        return _Run(settings, space, constraints, model, feasible, folder, progress).result()
+        return _Run(settings, space, constraints, images, model, feasible, folder, progress).result()
 
 
 def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, progress: Progress) -> Model:
@@ -141,10 +144,8 @@ def _counted_costs(space: Space, constraints: Sequence[Constraint]) -> dict[str,
     return {name: counted(space, name) for name in sorted(names)}
 
 
-def _check_before_measuring(
-    settings: SearchSettings, space: Space, constraints: Sequence[Constraint]
-) -> None:
-    """Refuse what can be refused before minutes are spent on measuring.
+def _checked_images(settings: SearchSettings, space: Space, constraints: Sequence[Constraint]) -> Images:
+    """The data, after refusing what can be refused before minutes are spent on measuring.
 
     Raises:
         NascliError: a space that cannot be searched, data that does not fit it, counted budgets that nothing
@@ -161,11 +162,13 @@ def _check_before_measuring(
                 f"{space.name} has convolutions with bit widths, which no runtime here can measure: "
                 "it can be listed and counted, not searched."
             )
-    require_fit(load(settings.data, space.input.height), space.input, space.output.channels)
+    images = load(settings.data, space.input.height)
+    require_fit(images, space.input, space.output.channels)
     costs = _counted_costs(space, constraints)
     FeasibleSet(space, [Budget(c, costs[c.name]) for c in constraints if c.name != "latency"])
     for device in {c.device for c in constraints if c.device}:
         other_table(settings.where, device)
+    return images
 
 
 def _fixed(table: LatencyTable, space: Space) -> dict[str, float]:
@@ -198,13 +201,12 @@ class _Run:
         settings: SearchSettings,
         space: Space,
         constraints: Sequence[Constraint],
+        images: Images,
         model: Model,
         feasible: FeasibleSet,
         folder: RunFolder,
         progress: Progress,
     ) -> None:
-        from nascli.supernet.data import load, require_fit
-
         self.settings = settings
         self.space = space
         self.constraints = constraints
@@ -212,8 +214,7 @@ class _Run:
         self.feasible = feasible
         self.folder = folder
         self.progress = progress
-        self.images = load(settings.data, space.input.height)
-        require_fit(self.images, space.input, space.output.channels)
+        self.images = images
 
     def result(self) -> dict[str, Any]:
         ranked, identity = self._search()

@@ -111,7 +111,8 @@ def convergence_chart(evaluated: Sequence[Evaluated]) -> str:
     )
 
 
-def _contenders(result: dict[str, Any]) -> list[dict[str, str]]:
+def trained_networks(result: dict[str, Any]) -> list[dict[str, str]]:
+    """The networks that were trained at the end, the winner first, in the words that people read."""
     winner = {
         "top1": result["retrained_top1"],
         "top1_interval": result["retrained_top1_interval"],
@@ -126,7 +127,8 @@ def _contenders(result: dict[str, Any]) -> list[dict[str, str]]:
         {
             "name": name,
             "top1": f"{row['top1']:.2%}",
-            "interval": f"{row['top1_interval'][0]:.1%} to {row['top1_interval'][1]:.1%}",
+            "low": f"{row['top1_interval'][0]:.1%}",
+            "high": f"{row['top1_interval'][1]:.1%}",
             "measured": format_seconds(row["measured_latency_s"]),
             "predicted": format_seconds(row["predicted_latency_s"]),
             "macs": format_count(row["macs"]),
@@ -197,7 +199,7 @@ def render(result: dict[str, Any], evaluated: Sequence[Evaluated], blocks: Seque
         front=Markup(front_chart(result, evaluated)),  # noqa: S704
         agreement=Markup(agreement_chart(result)),  # noqa: S704
         convergence=Markup(convergence_chart(evaluated)),  # noqa: S704
-        contenders=_contenders(result),
+        contenders=trained_networks(result),
         blocks=[
             {
                 "name": block.name,

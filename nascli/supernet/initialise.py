@@ -4,7 +4,7 @@ With one path trained per step, candidates drawn independently leave each layer'
 basis, and the layers after it spend their first thousands of steps on the mixture. Here all candidates of
 a layer are cut from one draw (leading channels, kernels centred, what exceeds 3x3 zero), and a residual
 branch starts at zero. On small data this is the difference between a supernet that learns in twenty epochs
-and one that does not; see the benchmark `supernet`.
+and one that does not.
 """
 
 from __future__ import annotations

@@ -244,52 +244,50 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
 @main.command()
 @click.option("--space", "spec", default="proxyless-mini", show_default=True)
 @click.option(
+    "--network",
+    type=click.Path(path_type=Path),
+    help="An architecture's .json or an .onnx file: measure its own layers instead of a space's.",
+)
+@click.option("--older-than", "age", help="Measure anew what was measured longer ago than this: 30d, 1h.")
+@click.option("--unstable", is_flag=True, help="Measure anew what did not settle.")
+@click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Order of the measurements."
 )
 @place_options
 @json_option
-def profile(spec: str, seed: int, as_json: bool, **place: Any) -> None:
-    """Measure the operators of a space that the store lacks.
+def profile(
+    spec: str,
+    network: Path | None,
+    age: str | None,
+    unstable: bool,
+    seed: int,
+    as_json: bool,
+    **place: Any,
+) -> None:
+    """Measure the operators of a space, or the layers of a network, that the store lacks.
 
     Killed and run again, it goes on where it was.
 
     \b
-    Example:
+    Examples:
       nascli profile --device cpu --space proxyless-mini --batch 16
+      nascli profile --device cpu --network model.onnx --batch 1
     """
-    from nascli.pipeline.measuring import plan_space, profile_space
-    from nascli.profiles.protocol import Protocol
-    from nascli.spaces import load_space
-    from nascli.units import format_seconds
+    from nascli.pipeline.profiling import profile_target
 
-    where, space, protocol = _where(**place), load_space(spec), Protocol()
-    plan = plan_space(space, where, protocol)
     progress = _progress()
-    progress.message(
-        f"{space.spec} on {plan.setup.label}: {len(plan.operators)} models (operators alone and in context), "
-        f"{len(plan.operators) - len(plan.todo)} known, {len(plan.todo)} to measure "
-        f"({plan.partial} begun); about {format_seconds(plan.expected_seconds)}"
+    document = profile_target(
+        spec, network, _where(**place), age=age, unstable=unstable, seed=seed, progress=progress
     )
-    table = profile_space(space, where, protocol=protocol, seed=seed, progress=progress)
     progress.finish()
-    document: dict[str, Any] = {
-        "setup": table.setup.to_json(),
-        "operators": len(plan.operators),
-        "measured_now": len(plan.todo),
-        "unstable": [
-            operator.label
-            for operator in plan.operators
-            if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
-        ],
-        "table_digest": table.digest,
-    }
     if as_json:
         _show_json(document)
         return
-    unstable = len(document["unstable"])
+    unsettled = len(document["unstable"])
     click.echo(
-        f"{len(plan.operators)} models in {where.store}; {unstable} did not settle within "
-        f"{protocol.target:.0%} (nascli lut show lists their intervals)"
+        f"{document['operators']} models in {document['store']}; {unsettled} did not settle within "
+        f"{document['interval_target']:.0%}"
+        + (": nascli profile --unstable measures them anew" if unsettled else "")
     )
 
 
@@ -361,25 +359,57 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
 
 
 @lut.command("import")
-@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    default="pack",
+    show_default=True,
+    help="pack, or another tool's: proxylessnas, ofa, nse, tinynas, fbnet, hw-nas-bench, trtexec, csv.",
+)
+@click.option("--device", help="The device of another tool's table; its file does not say.")
+@click.option("--batch", type=click.IntRange(1), help="The batch of another tool's table.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--runtime", default="unknown", show_default=True, help="What the other tool measured with.")
 @click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
 @json_option
-def lut_import(packs: tuple[Path, ...], store: Path | None, as_json: bool) -> None:
-    """Add packs to the store; what is there already is not added twice.
+def lut_import(
+    files: tuple[Path, ...],
+    form: str,
+    device: str | None,
+    batch: int | None,
+    threads: int,
+    precision: str,
+    runtime: str,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Add packs to the store, or tables in the formats of other tools.
+
+    What is there already is not added twice. Several repeats of another tool's table are several samples.
 
     \b
-    Example:
+    Examples:
       nascli lut import titanxp.parquet
+      nascli lut import run1.dump run2.dump --format nse --device titanxp --batch 128
     """
     from nascli.paths import default_store
-    from nascli.pipeline.tables import import_packs
+    from nascli.pipeline.tables import import_foreign, import_packs
 
-    documents = import_packs(packs, store or default_store())
+    place = store or default_store()
+    if form == "pack":
+        documents = import_packs(files, place)
+    else:
+        documents = import_foreign(files, form, device, batch, threads, precision, runtime, place)
     if as_json:
         _show_json(documents)
         return
     for document in documents:
-        click.echo(f"{document['file']}: {document['new']} of {document['samples']} samples were new")
+        click.echo(
+            f"{document['file']}: {document['new']} of {document['samples']} samples were new"
+            + (f"; left out: {document['left_out']}" if document.get("left_out") else "")
+        )
 
 
 @lut.command("merge")
@@ -406,17 +436,20 @@ def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Rows to show.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw it too, as an .svg file.")
 @json_option
-def lut_diff(first: Path, second: Path, most: int, as_json: bool) -> None:
+def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json: bool) -> None:
     """Show how two packs differ: a new driver, another machine, another batch.
 
     \b
     Example:
       nascli lut diff old-driver.parquet new-driver.parquet
     """
-    from nascli.pipeline.tables import diff_packs
+    from nascli.pipeline.tables import diff_packs, draw_diff
 
     document = diff_packs(first, second)
+    if picture is not None:
+        draw_diff(document, first.stem, second.stem, picture)
     if as_json:
         _show_json(document)
         return
@@ -523,20 +556,17 @@ def predict(architecture: Path, as_json: bool, **place: Any) -> None:
 @place_options
 @json_option
 def measure(architecture: Path, as_json: bool, **place: Any) -> None:
-    """Measure an architecture end to end.
+    """Measure an architecture's file or an ONNX model end to end.
 
     \b
     Example:
       nascli measure --device cpu runs/first/architecture.json
     """
-    from nascli.pipeline.measuring import measure_networks
-    from nascli.profiles.protocol import Protocol
-    from nascli.spaces import Architecture
+    from nascli.pipeline.measuring import measure_file
     from nascli.units import format_seconds
 
-    network = Architecture.load(architecture).network
     progress = _progress()
-    (figure,) = measure_networks([network], _where(**place), protocol=Protocol(), seed=0, progress=progress)
+    figure = measure_file(architecture, _where(**place), progress)
     progress.finish()
     if as_json:
         interval = [figure.low, figure.high]

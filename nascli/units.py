@@ -15,7 +15,16 @@ from nascli.errors import UnitError
 
 Dimension = Literal["time", "bytes", "count"]
 
-_TIME: Final = {"s": "1", "ms": "1e-3", "us": "1e-6", "µs": "1e-6", "ns": "1e-9", "min": "60", "h": "3600"}
+_TIME: Final = {
+    "s": "1",
+    "ms": "1e-3",
+    "us": "1e-6",
+    "µs": "1e-6",
+    "ns": "1e-9",
+    "min": "60",
+    "h": "3600",
+    "d": "86400",
+}
 _BYTES: Final = {
     "B": "1",
     "kB": "1e3",

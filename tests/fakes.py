@@ -3,6 +3,7 @@
 import numpy as np
 
 from nascli.profiles.devices import Device
+from nascli.profiles.runtimes.base import Burst
 
 
 class SimulatedMachine:
@@ -27,7 +28,7 @@ class SimulatedSession:
 
     def time(self, runs):
         assert not self.closed
-        return np.array([self.machine.run(self.seconds) for _ in range(runs)])
+        return Burst(np.array([self.machine.run(self.seconds) for _ in range(runs)]))
 
     def run(self, inputs):
         return inputs

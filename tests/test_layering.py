@@ -41,6 +41,8 @@ HOMES = {
     "rich": {"cli.py", "terminal.py"},
     "sqlite3": {"lut/store.py"},
     "sklearn": {"supernet"},
+    "pickle": {"lut/foreign/restricted.py"},
+    "yaml": {"lut/foreign/yaml_tables.py"},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from nascli.spaces.primitives import Program
 
 # Two halves of an operator's rounds that differ by more than this disagree.
 _DISAGREEMENT = 0.05
+# A sample may seem to come from this many seconds ahead before the clock is doubted.
+_CLOCK_SLACK = 60.0
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,13 @@ def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
         current_versions: version installed now, by runtime.
     """
     findings = [Finding("damage", "", problem) for problem in store.integrity()]
-    operators: dict[str, tuple[str, Program]] = {}
+    operators: dict[str, tuple[str, Program | None]] = {}
     try:
         operators = store.operators()
     except NascliError as error:
         findings.append(Finding("damage", "", error.message))
     for key, (label, program) in operators.items():
-        if program_key(program) != key:
+        if program is not None and program_key(program) != key:
             findings.append(Finding("damage", "", f"{label}: its key does not match its program"))
     for setup, _, _ in store.setups():
         findings += _audit_setup(store, setup, operators, current_versions)
@@ -48,7 +51,10 @@ def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
 
 
 def _audit_setup(
-    store: Store, setup: Setup, operators: Mapping[str, tuple[str, Program]], versions: Mapping[str, str]
+    store: Store,
+    setup: Setup,
+    operators: Mapping[str, tuple[str, Program | None]],
+    versions: Mapping[str, str],
 ) -> list[Finding]:
     findings = []
     now = versions.get(setup.runtime)
@@ -80,6 +86,7 @@ def _audit_setup(
                         f"{name}: its two halves differ by {abs(first / second - 1):.1%}",
                     )
                 )
+    findings += _repeats(store, setup, operators)
     anchors = [low_quantile([s.anchor for s in rows]) for rows in samples.values()]
     if max(anchors) > 2 * min(anchors):
         findings.append(
@@ -87,4 +94,31 @@ def _audit_setup(
                 "warning", setup.label, f"the machine's speed varied {max(anchors) / min(anchors):.1f}-fold"
             )
         )
+    return findings
+
+
+def _repeats(
+    store: Store, setup: Setup, operators: Mapping[str, tuple[str, Program | None]]
+) -> list[Finding]:
+    """Operators whose last two measurements disagree, and samples from the future."""
+    findings = []
+    for key, rows in store.history(setup).items():
+        name = operators[key][0] if key in operators else key
+        if max(row.taken_at for row in rows) > time.time() + _CLOCK_SLACK:
+            findings.append(
+                Finding("warning", setup.label, f"{name}: taken in the future; the clock was changed")
+            )
+        last = rows[-1].generation
+        runs = [[row for row in rows if row.generation == g] for g in (last - 1, last)]
+        if all(len(run) >= LEAST_ROUNDS for run in runs):
+            # Each in units of its own anchors, so that a machine that became faster as a whole agrees.
+            before, now = (estimate(run, 1.0).seconds for run in runs)
+            if abs(now / before - 1) > _DISAGREEMENT:
+                findings.append(
+                    Finding(
+                        "warning",
+                        setup.label,
+                        f"{name}: measured anew it differs by {now / before - 1:+.1%} from the time before",
+                    )
+                )
     return findings

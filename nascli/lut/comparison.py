@@ -8,7 +8,7 @@ import numpy as np
 
 from nascli.errors import StoreError
 from nascli.lut.packs import Pack
-from nascli.lut.statistics import Estimate, estimate, reference_anchor
+from nascli.lut.statistics import Estimate, estimate, newest, reference_anchor
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def compare(first: Pack, second: Pack) -> Comparison:
     """
     tables = []
     for pack in (first, second):
-        reference = reference_anchor([s.anchor for rows in pack.samples.values() for s in rows])
-        tables.append({key: estimate(rows, reference) for key, rows in pack.samples.items()})
+        counting = {key: newest(rows) for key, rows in pack.samples.items()}
+        reference = reference_anchor([s.anchor for rows in counting.values() for s in rows])
+        tables.append({key: estimate(rows, reference) for key, rows in counting.items()})
     shared = sorted(set(tables[0]) & set(tables[1]))
     if not shared:
         raise StoreError("the two tables have no operator in common.")

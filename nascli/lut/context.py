@@ -113,6 +113,9 @@ def in_context(
     """
     if operator.program.output == 0:
         return EMPTY
+    if table.imported:
+        # Another tool's rows have no carriers; they stand for themselves.
+        return table.lookup(operator.program)
     piece = carrier(operator, first=first, last=last)
     whole = table.lookup(piece.operator.program)
     halves = [half for part in piece.references if (half := table.lookup(part.program)) is not None]

@@ -1,7 +1,7 @@
 """Packs: a table's raw samples in one Parquet file, to hand to a colleague or commit to a project.
 
 One row per sample; the file's metadata says what it is and carries a digest of all rows, so that damage is
-found. Nothing in a pack is executed. Format version 1.
+found. Nothing in a pack is executed. Format version 2; version 1, without generations and waits, is read too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nascli.lut.store import Store
 from nascli.spaces.primitives import Program
 
 FORMAT = "nascli-pack"
-VERSION = 1
+VERSION = 2
 _LARGEST_FILE = 1 << 31
 _SCHEMA = pa.schema(
     [
@@ -35,8 +35,11 @@ _SCHEMA = pa.schema(
         ("anchor", pa.float64()),
         ("seconds", pa.list_(pa.float64())),
         ("taken_at", pa.float64()),
+        ("generation", pa.int64()),
+        ("waited", pa.float64()),
     ]
 )
+_SCHEMA_1 = pa.schema(list(_SCHEMA)[:-2])
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,21 @@ def read_store(store: Store, setup: Setup) -> Pack:
         StoreError: nothing was measured there.
     """
     facts = next((facts for known, facts, _ in store.setups() if known == setup), None)
-    samples = store.samples(setup)
+    samples = store.history(setup)
     if facts is None or not samples:
         raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
     operators = store.operators()
-    return Pack(setup, facts, {key: operators[key] for key in samples}, samples)
+    known: dict[str, tuple[str, Program]] = {}
+    for key in samples:
+        label, program = operators[key]
+        if program is None:
+            raise StoreError(
+                f"{label} of {setup.label} is a fused layer without an operator; such tables are not handed "
+                "on as packs.",
+                "Hand on the file that it was imported from.",
+            )
+        known[key] = (label, program)
+    return Pack(setup, facts, known, samples)
 
 
 def _table(pack: Pack) -> pa.Table:
@@ -89,19 +102,25 @@ def _table(pack: Pack) -> pa.Table:
                     "anchor": sample.anchor,
                     "seconds": sample.seconds.tolist(),
                     "taken_at": sample.taken_at,
+                    "generation": sample.generation,
+                    "waited": sample.waited,
                 }
             )
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
-def _digest(pack: Pack) -> str:
+def _digest(pack: Pack, version: int = VERSION) -> str:
     state = hashlib.sha256()
     state.update(json.dumps([pack.setup.to_json(), pack.facts], sort_keys=True).encode())
     for key in sorted(pack.samples):
         label, program = pack.operators[key]
         state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
         for sample in sorted(pack.samples[key], key=lambda s: s.round):
-            numbers = np.array([sample.round, sample.anchor, sample.taken_at, *sample.seconds], dtype="<f8")
+            waited = np.nan if sample.waited is None else sample.waited
+            newer = [] if version == 1 else [sample.generation, waited]
+            numbers = np.array(
+                [sample.round, sample.anchor, sample.taken_at, *newer, *sample.seconds], dtype="<f8"
+            )
             state.update(len(numbers).to_bytes(8, "little") + numbers.tobytes())
     return state.hexdigest()
 
@@ -141,13 +160,13 @@ def read_pack(path: Path) -> Pack:
         about = json.loads((table.schema.metadata or {})[b"nascli"])
         if about["format"] != FORMAT:
             raise StoreError(f"{path} is not a pack")
-        if about["version"] != VERSION:
+        if about["version"] not in (1, VERSION):
             raise StoreError(
-                f"{path} is a pack of version {about['version']}; this nascli reads version {VERSION}.",
+                f"{path} is a pack of version {about['version']}; this nascli reads 1 and {VERSION}.",
                 "Upgrade nascli: pip install --upgrade nascli",
             )
         pack = _parse(table, about)
-        if _digest(pack) != about["digest"]:
+        if _digest(pack, about["version"]) != about["digest"]:
             raise StoreError(f"{path} is damaged: its rows do not match its digest.", "Get the file again.")
     except StoreError:
         raise
@@ -160,7 +179,7 @@ def read_pack(path: Path) -> Pack:
 
 
 def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
-    if table.schema.remove_metadata() != _SCHEMA:
+    if table.schema.remove_metadata() != (_SCHEMA_1 if about["version"] == 1 else _SCHEMA):
         raise StoreError("its columns are not those of a pack")
     known = {field.name for field in fields(Setup)}
     given = about["setup"]
@@ -186,7 +205,16 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
         seconds = np.asarray(row["seconds"], dtype=float)
         if len(seconds) == 0 or not np.all(np.isfinite(seconds) & (seconds > 0)) or not row["anchor"] > 0:
             raise StoreError(f"impossible times of {row['label']}: {seconds}, anchor {row['anchor']}")
-        samples.setdefault(key, []).append(Sample(row["round"], seconds, row["anchor"], row["taken_at"]))
+        samples.setdefault(key, []).append(
+            Sample(
+                row["round"],
+                seconds,
+                row["anchor"],
+                row["taken_at"],
+                row.get("generation", 0),
+                row.get("waited"),
+            )
+        )
     facts = {str(k): str(v) for k, v in about["facts"].items()}
     return Pack(setup, facts, operators, samples)
 

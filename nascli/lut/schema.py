@@ -1,15 +1,20 @@
-"""The store's SQLite schema and its versions.
+"""The store's SQLite schema, its versions, and the steps from one to the next.
 
-Version 1: setups, operators, samples, anchors. Raw bursts only; every statistic is derived on reading.
+Version 1: setups, operators, samples. Version 2 adds generations (an operator measured anew keeps its old
+samples), the time a burst spent waiting for a core, visits and rounds (what the machine was like before,
+during and after), and which architecture of which space a measured network is. Raw bursts only; every
+statistic is derived on reading.
 """
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 # Marks the file as ours: the letters NASC.
 APPLICATION_ID = 0x4E415343
 
-TABLES = """
+# Statements that lead from the version before to the one that is the key; 0 is an empty file.
+STEPS: dict[int, str] = {
+    1: """
 CREATE TABLE setups (
     id INTEGER PRIMARY KEY,
     device TEXT NOT NULL,
@@ -39,4 +44,43 @@ CREATE TABLE samples (
     taken_at REAL NOT NULL,
     PRIMARY KEY (setup, operator, round)
 ) STRICT, WITHOUT ROWID;
-"""
+""",
+    2: """
+ALTER TABLE samples ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE samples ADD COLUMN waited REAL;
+
+CREATE TABLE visits (
+    id INTEGER PRIMARY KEY,
+    setup INTEGER NOT NULL REFERENCES setups (id),
+    began_at REAL NOT NULL,
+    ended_at REAL,
+    before TEXT NOT NULL,
+    after TEXT
+) STRICT;
+
+CREATE TABLE rounds (
+    visit INTEGER NOT NULL REFERENCES visits (id),
+    number INTEGER NOT NULL,
+    began_at REAL NOT NULL,
+    seconds REAL NOT NULL,
+    bursts INTEGER NOT NULL,
+    steal REAL,
+    elsewhere REAL,
+    pressure REAL,
+    PRIMARY KEY (visit, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE networks (
+    operator TEXT NOT NULL REFERENCES operators (key),
+    space TEXT NOT NULL,
+    codes TEXT NOT NULL,
+    PRIMARY KEY (operator, space)
+) STRICT, WITHOUT ROWID;
+""",
+}
+
+
+def statements(version: int) -> list[str]:
+    """The statements of one step, each on its own."""
+    return [statement for statement in STEPS[version].split(";") if statement.strip()]

@@ -25,14 +25,19 @@ class Sample:
     Attributes:
         round: which interleaved round it was taken in.
         seconds: `(runs,)` seconds of each run.
-        anchor: seconds of the anchor model beside this burst.
+        anchor: seconds of the anchor model beside this burst; 1 where there was none (imported figures).
         taken_at: seconds since the epoch.
+        generation: 0 for the first measurement; one more each time the operator is measured anew.
+        waited: seconds in this burst that the process waited for a core, already taken off `seconds`; None
+            where nobody can say.
     """
 
     round: int
     seconds: Array
     anchor: float
     taken_at: float
+    generation: int = 0
+    waited: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Estimate:
         low: lower end of its 95 % interval.
         high: upper end.
         rounds: number of rounds behind it.
-        kind: 'measured', or for a program that computes nothing 'empty'.
+        kind: 'measured', 'in context', 'imported', 'sum of imported parts', or for a program that computes
+            nothing 'empty'.
     """
 
     seconds: float
@@ -62,6 +68,12 @@ class Estimate:
 EMPTY = Estimate(0.0, 0.0, 0.0, 0, "empty")
 
 
+def newest(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples of the last generation: what was measured anew replaces what was there before."""
+    last = max((sample.generation for sample in samples), default=0)
+    return [sample for sample in samples if sample.generation == last]
+
+
 def low_quantile(seconds: npt.ArrayLike) -> float:
     """The 20th percentile: robust against interruptions, which only ever add time."""
     return float(np.quantile(np.asarray(seconds, dtype=float), LOW_QUANTILE))
@@ -72,12 +84,13 @@ def reference_anchor(anchors: npt.ArrayLike) -> float:
     return low_quantile(anchors)
 
 
-def estimate(samples: Sequence[Sample], reference: float) -> Estimate:
+def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured") -> Estimate:
     """The figure of one operator.
 
     Args:
         samples: its bursts, one per round, at least one.
         reference: the anchor's reference time in seconds.
+        kind: where the samples come from.
 
     Returns:
         the figure with a 95 % interval from the spread of the rounds' ratios: the median's standard error
@@ -86,7 +99,7 @@ def estimate(samples: Sequence[Sample], reference: float) -> Estimate:
     ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
     centre = float(np.median(ratios))
     if len(ratios) < LEAST_ROUNDS:
-        return Estimate(centre * reference, 0.0, float("inf"), len(ratios))
+        return Estimate(centre * reference, 0.0, float("inf"), len(ratios), kind)
     spread = 1.4826 * float(np.median(np.abs(ratios - centre)))
     half = 1.96 * 1.2533 * spread / float(np.sqrt(len(ratios)))
     return Estimate(
@@ -94,4 +107,5 @@ def estimate(samples: Sequence[Sample], reference: float) -> Estimate:
         max(0.0, centre - half) * reference,
         (centre + half) * reference,
         len(ratios),
+        kind,
     )

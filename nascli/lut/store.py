@@ -6,9 +6,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -16,13 +17,46 @@ from filelock import FileLock
 from nascli.errors import StoreError
 from nascli.lut import schema
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import Sample
+from nascli.lut.statistics import Sample, newest
 from nascli.spaces.counts import count
 from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
 
 _BUSY_SECONDS = 30.0
 _COLUMNS = ", ".join(field.name for field in fields(Setup))
+_SAMPLE_COLUMNS = "round, anchor, seconds, taken_at, generation, waited"
+
+
+@dataclass(frozen=True)
+class RoundConditions:
+    """What the machine did during one round; None where the system does not say.
+
+    Attributes:
+        began_at: seconds since the epoch.
+        seconds: how long the round took.
+        bursts: operators timed in it.
+        steal: share of a core's time that the hypervisor gave to others.
+        elsewhere: cores that other processes kept busy.
+        pressure: share of the time in which some process waited for a core.
+    """
+
+    began_at: float
+    seconds: float
+    bursts: int
+    steal: float | None
+    elsewhere: float | None
+    pressure: float | None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One run of measuring: when, what the machine was like before and after, and each round of it."""
+
+    began_at: float
+    ended_at: float | None
+    before: dict[str, Any]
+    after: dict[str, Any] | None
+    rounds: tuple[RoundConditions, ...]
 
 
 class Store:
@@ -66,21 +100,22 @@ class Store:
             )
         self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
+        if version < schema.VERSION:
             # SQLite does not wait for others when it changes the journal's mode, so one goes at a time.
             with FileLock(self.path.with_name(f".{self.path.name}.new")):
                 self._db.execute("PRAGMA journal_mode = WAL")
-                self._create()
+                self._upgrade()
 
-    def _create(self) -> None:
+    def _upgrade(self) -> None:
+        """Bring the file to the newest schema in one transaction: all of it, or nothing."""
         with self._transaction():
-            # Another process may have made the tables while this one waited for the lock.
+            # Another process may have done so while this one waited for the lock.
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version == 0:
-                for statement in filter(str.strip, schema.TABLES.split(";")):
+            for step in range(version + 1, schema.VERSION + 1):
+                for statement in schema.statements(step):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-                self._db.execute(f"PRAGMA user_version = {schema.VERSION}")
+            self._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {max(version, schema.VERSION)}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -145,6 +180,13 @@ class Store:
         """Make operators known, so that rows can be read by people."""
         self.add_programs([(operator.label, operator.program) for operator in operators])
 
+    def add_named(self, labels: Mapping[str, str]) -> None:
+        """Make rows known that have a label but no program (imported fused layers), by key."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO operators VALUES (?, ?, '', 0, 0)", list(labels.items())
+            )
+
     def add_programs(self, labelled: Iterable[tuple[str, Program]]) -> None:
         """Make programs known by their labels."""
         rows = []
@@ -160,46 +202,106 @@ class Store:
         Raises:
             StoreError: a setup or operator that was never made known, or impossible times.
         """
-        seconds = np.asarray(sample.seconds, dtype="<f8")
-        valid = len(seconds) > 0 and np.all(np.isfinite(seconds)) and np.all(seconds > 0)
-        if not valid or not sample.anchor > 0:
-            raise StoreError(f"latencies must be finite and positive, got {seconds}, anchor {sample.anchor}")
-        with self._transaction():
-            identity = self._setup_id(setup)
-            if identity is None:
-                raise StoreError(f"the store does not know the setup {setup.label}")
-            cursor = self._db.execute(
-                "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?)",
-                (identity, key, sample.round, sample.anchor, seconds.tobytes(), sample.taken_at),
-            )
-            return cursor.rowcount == 1
+        return self.add_samples(setup, {key: [sample]}) == 1
 
     def add_samples(self, setup: Setup, samples: Mapping[str, Sequence[Sample]]) -> int:
         """Keep many bursts in one transaction; returns how many were new.
 
         Raises:
-            StoreError: a setup or operator that was never made known.
+            StoreError: a setup or operator that was never made known, or impossible times.
         """
+        rows = [(key, *_sample_row(sample)) for key, some in samples.items() for sample in some]
         with self._transaction():
-            identity = self._setup_id(setup)
-            if identity is None:
-                raise StoreError(f"the store does not know the setup {setup.label}")
+            identity = self._known_setup(setup)
             before = self._db.total_changes
             self._db.executemany(
-                "INSERT OR IGNORE INTO samples VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (identity, key, s.round, s.anchor, np.asarray(s.seconds, "<f8").tobytes(), s.taken_at)
-                    for key, rows in samples.items()
-                    for s in rows
-                ],
+                f"INSERT OR IGNORE INTO samples (setup, operator, {_SAMPLE_COLUMNS}) "  # noqa: S608
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(identity, *row) for row in rows],
             )
             return self._db.total_changes - before
+
+    def _known_setup(self, setup: Setup) -> int:
+        identity = self._setup_id(setup)
+        if identity is None:
+            raise StoreError(f"the store does not know the setup {setup.label}")
+        return identity
+
+    def begin_visit(self, setup: Setup, began_at: float, before: Mapping[str, Any]) -> int:
+        """Note that measuring begins, and what the machine is like; returns the visit's number."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO visits (setup, began_at, before) VALUES (?, ?, ?)",
+                (self._known_setup(setup), began_at, json.dumps(dict(before), sort_keys=True)),
+            )
+            return int(cursor.lastrowid or 0)
+
+    def end_visit(self, visit: int, ended_at: float, after: Mapping[str, Any]) -> None:
+        """Note that measuring ended, and what the machine is like now."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE visits SET ended_at = ?, after = ? WHERE id = ?",
+                (ended_at, json.dumps(dict(after), sort_keys=True), visit),
+            )
+
+    def add_round(self, visit: int, number: int, conditions: RoundConditions) -> None:
+        """Note how one round went."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (visit, number, *astuple(conditions)),
+            )
+
+    def visits(self, setup: Setup) -> list[Visit]:
+        """When a setup was measured, and under which conditions; oldest first."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT id, began_at, ended_at, before, after FROM visits WHERE setup = ? ORDER BY id",
+                (self._setup_id(setup),),
+            ).fetchall()
+            return [
+                Visit(
+                    began_at,
+                    ended_at,
+                    _document(before),
+                    None if after is None else _document(after),
+                    tuple(
+                        RoundConditions(*row)
+                        for row in self._db.execute(
+                            "SELECT began_at, seconds, bursts, steal, elsewhere, pressure FROM rounds "
+                            "WHERE visit = ? ORDER BY number",
+                            (identity,),
+                        )
+                    ),
+                )
+                for identity, began_at, ended_at, before, after in rows
+            ]
+
+    def add_networks(self, space: str, networks: Mapping[str, Sequence[int]]) -> None:
+        """Note which architecture of a space (by its digest) a measured network is; codes by key."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR IGNORE INTO networks VALUES (?, ?, ?)",
+                [(key, space, json.dumps([int(c) for c in codes])) for key, codes in networks.items()],
+            )
+
+    def networks(self, space: str) -> dict[str, tuple[int, ...]]:
+        """Codes of the networks of a space (by its digest) that were ever measured, by key."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT operator, codes FROM networks WHERE space = ? ORDER BY operator", (space,)
+            ).fetchall()
+        return {key: tuple(int(code) for code in json.loads(codes)) for key, codes in rows}
 
     def remove_setup(self, setup: Setup) -> int:
         """Delete a setup and its samples; returns how many samples there were."""
         with self._transaction():
             identity = self._setup_id(setup)
             cursor = self._db.execute("DELETE FROM samples WHERE setup = ?", (identity,))
+            self._db.execute(
+                "DELETE FROM rounds WHERE visit IN (SELECT id FROM visits WHERE setup = ?)", (identity,)
+            )
+            self._db.execute("DELETE FROM visits WHERE setup = ?", (identity,))
             self._db.execute("DELETE FROM setups WHERE id = ?", (identity,))
             return cursor.rowcount
 
@@ -221,11 +323,13 @@ class Store:
             rows = self._db.execute(query).fetchall()
             return [(Setup(*row[:-2]), _facts(row[-2]), int(row[-1])) for row in rows]
 
-    def operators(self) -> dict[str, tuple[str, Program]]:
-        """Label and program of every known operator, by key."""
+    def operators(self) -> dict[str, tuple[str, Program | None]]:
+        """Label and program of every known operator, by key; imported rows may have a label only."""
         with self._translated():
             rows = self._db.execute("SELECT key, label, program FROM operators").fetchall()
-        return {key: (label, Program.from_canonical(program)) for key, label, program in rows}
+        return {
+            key: (label, Program.from_canonical(program) if program else None) for key, label, program in rows
+        }
 
     def labels(self) -> dict[str, tuple[str, int, int]]:
         """Label, MACs and parameters of every known operator, by key."""
@@ -234,29 +338,49 @@ class Store:
         return {key: (label, macs, params) for key, label, macs, params in rows}
 
     def samples(self, setup: Setup) -> dict[str, list[Sample]]:
-        """All bursts of a setup by operator, in the order of their rounds."""
+        """The bursts of a setup that count, by operator: those of the newest generation, by round."""
+        return {key: newest(rows) for key, rows in self.history(setup).items()}
+
+    def history(self, setup: Setup) -> dict[str, list[Sample]]:
+        """All bursts of a setup ever taken, by operator, in the order of their rounds."""
         found: dict[str, list[Sample]] = {}
         with self._translated():
             identity = self._setup_id(setup)
             rows = self._db.execute(
-                "SELECT operator, round, seconds, anchor, taken_at FROM samples WHERE setup = ? "
+                f"SELECT operator, {_SAMPLE_COLUMNS} FROM samples WHERE setup = ? "  # noqa: S608
                 "ORDER BY operator, round",
                 (identity,),
             ).fetchall()
-        for operator, number, blob, anchor, taken_at in rows:
+        for operator, number, anchor, blob, taken_at, generation, waited in rows:
             if len(blob) == 0 or len(blob) % 8:
                 raise StoreError(f"the store {self.path} is damaged: a burst of {len(blob)} bytes")
             seconds = np.frombuffer(blob, dtype="<f8").astype(np.float64)
-            found.setdefault(operator, []).append(Sample(number, seconds, anchor, taken_at))
+            found.setdefault(operator, []).append(
+                Sample(number, seconds, anchor, taken_at, generation, waited)
+            )
         return found
 
 
-def _facts(text: str) -> dict[str, str]:
+def _sample_row(sample: Sample) -> tuple[int, float, bytes, float, int, float | None]:
+    seconds = np.asarray(sample.seconds, dtype="<f8")
+    valid = len(seconds) > 0 and np.all(np.isfinite(seconds)) and np.all(seconds > 0)
+    if not valid or not sample.anchor > 0:
+        raise StoreError(f"latencies must be finite and positive, got {seconds}, anchor {sample.anchor}")
+    return (sample.round, sample.anchor, seconds.tobytes(), sample.taken_at, sample.generation, sample.waited)
+
+
+def _document(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise StoreError(f"damaged facts of a setup: {error}") from error
-    return {str(key): str(value) for key, value in document.items()}
+        raise StoreError(f"damaged facts in the store: {error}") from error
+    if not isinstance(document, dict):
+        raise StoreError("damaged facts in the store: not a mapping")
+    return document
+
+
+def _facts(text: str) -> dict[str, str]:
+    return {str(key): str(value) for key, value in _document(text).items()}
 
 
 def _advice(reason: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.keys import Setup, program_key
+from nascli.lut.parts import sum_of_parts
 from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimate, reference_anchor
 from nascli.lut.store import Store
 from nascli.spaces.operators import Operator
@@ -27,11 +28,13 @@ class LatencyTable:
         setup: device, runtime, version, precision, batch, threads.
         estimates: figure by operator key.
         labels: label, MACs and parameters by operator key.
+        imported: whether the figures come from another tool's file.
     """
 
     setup: Setup
     estimates: dict[str, Estimate]
     labels: dict[str, tuple[str, int, int]]
+    imported: bool = False
 
     @staticmethod
     def read(store: Store, setup: Setup) -> LatencyTable:
@@ -39,16 +42,30 @@ class LatencyTable:
         samples = store.samples(setup)
         if not samples:
             return LatencyTable(setup, {}, {})
+        facts = next(facts for known, facts, _ in store.setups() if known == setup)
+        imported = facts.get("origin") == "imported"
+        # One or two rounds say nothing about how sure they are: such an operator is not measured yet. An
+        # imported figure is what its file says, however often it was taken.
+        least = 1 if imported else LEAST_ROUNDS
         reference = reference_anchor([s.anchor for rows in samples.values() for s in rows])
-        # One or two rounds say nothing about how sure they are: such an operator is not measured yet.
+        kind = "imported" if imported else "measured"
         estimates = {
-            key: estimate(rows, reference) for key, rows in samples.items() if len(rows) >= LEAST_ROUNDS
+            key: estimate(rows, reference, kind) for key, rows in samples.items() if len(rows) >= least
         }
-        return LatencyTable(setup, estimates, store.labels())
+        return LatencyTable(setup, estimates, store.labels(), imported)
 
     def lookup(self, program: Program) -> Estimate | None:
-        """The figure of a program; None if it was never measured. A program without nodes costs 0."""
-        return EMPTY if program.output == 0 else self.estimates.get(program_key(program))
+        """The figure of a program; None if there is none. A program without nodes costs 0.
+
+        In an imported table a program without a figure of its own is the sum of its parts, where all of
+        them are there; the figure's kind says so.
+        """
+        if program.output == 0:
+            return EMPTY
+        figure = self.estimates.get(program_key(program))
+        if figure is None and self.imported:
+            return sum_of_parts(program, lambda part: self.estimates.get(program_key(part)))
+        return figure
 
     def missing(self, operators: Iterable[Operator]) -> list[Operator]:
         """Which operators the table lacks, each program once."""

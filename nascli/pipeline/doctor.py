@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 
 from nascli.paths import default_store, home
+from nascli.profiles.advice import of_machine
 from nascli.profiles.devices import this_cpu
 from nascli.profiles.runtimes import all_runtimes
 
@@ -45,6 +46,10 @@ def examine() -> list[Check]:
     checks.append(_package("torch", "search", "training"))
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
+    noise = of_machine()
+    checks += [Check("quiet enough to measure", False, advice.what, advice.do) for advice in noise]
+    if not noise:
+        checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))
     return checks
 
 

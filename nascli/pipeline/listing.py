@@ -10,7 +10,7 @@ from nascli.costmodel import ChainCost, counted
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.context import in_context, is_scaffold
-from nascli.pipeline.measuring import Where
+from nascli.pipeline.measuring import Where, stored_setup
 from nascli.profiles.devices import find_device, profiles, this_cpu
 from nascli.spaces import space_names
 from nascli.spaces.catalog import load_any, summary
@@ -128,8 +128,8 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
     Raises:
         StoreError: nothing was measured there.
     """
-    setup = where.target().setup()
     with Store(where.store) as store:
+        setup = stored_setup(where, store)
         table = LatencyTable.read(store, setup)
         programs = store.operators()
     rows = []
@@ -138,7 +138,9 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
         if is_scaffold(label) or (label.startswith("network ") and not networks):
             continue
         # Nothing follows a classifier.
-        inside = in_context(table, Operator(label, (), program), last=program.output in program.flat)
+        inside = None
+        if program is not None:
+            inside = in_context(table, Operator(label, (), program), last=program.output in program.flat)
         rows.append(
             {
                 "key": key,

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from nascli.errors import RuntimeUnavailableError, StoreError
-from nascli.lut import Estimate, LatencyTable, Store
+from nascli.lut import Estimate, LatencyTable, Setup, Store, program_key
 from nascli.lut.context import with_context
 from nascli.paths import default_store
 from nascli.profiles.devices import find_device
-from nascli.profiles.profiling import Plan, Target, make_plan, network_operator, profile
+from nascli.profiles.onnx_networks import network_of_onnx
+from nascli.profiles.profiling import (
+    NO_RENEWAL,
+    Plan,
+    Renewal,
+    Target,
+    make_plan,
+    network_operator,
+    profile,
+)
 from nascli.profiles.protocol import Protocol
 from nascli.profiles.runtimes import RuntimeOptions, all_runtimes, get_runtime
 from nascli.progress import Progress
+from nascli.spaces.architecture import Architecture
+from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
+from nascli.spaces.operators import Operator
 from nascli.spaces.space import Space
+
+Placed = Sequence[tuple[Operator, bool, bool]]
 
 
 @dataclass(frozen=True)
@@ -70,65 +84,134 @@ class Where:
         )
 
 
-def plan_space(space: Space, where: Where, protocol: Protocol) -> Plan:
-    """What profiling a space would measure."""
+def plan(placed: Placed, where: Where, protocol: Protocol, renewal: Renewal = NO_RENEWAL) -> Plan:
+    """What profiling operators, alone and in context, would measure."""
     with Store(where.store) as store:
-        return make_plan(with_context(space.placed()), store, where.target(), protocol)
+        return make_plan(with_context(placed), store, where.target(), protocol, renewal)
 
 
-def profile_space(
-    space: Space, where: Where, *, protocol: Protocol, seed: int, progress: Progress
+def profile_placed(
+    placed: Placed,
+    where: Where,
+    *,
+    protocol: Protocol,
+    seed: int,
+    progress: Progress,
+    renewal: Renewal = NO_RENEWAL,
 ) -> LatencyTable:
-    """Measure what the store lacks of a space, alone and in context; returns the setup's table."""
+    """Measure what the store lacks of some operators, alone and in context; returns the setup's table."""
     target = where.target()
     with Store(where.store) as store:
         return profile(
-            with_context(space.placed()),
+            with_context(placed),
             store,
             target,
             protocol=protocol,
             rng=np.random.default_rng(seed),
             progress=progress,
+            renewal=renewal,
         )
+
+
+def placed_operators(space: str, network: Path | None) -> tuple[str, Placed]:
+    """What a user wants profiled: a name for it, and its operators with their places.
+
+    Args:
+        space: a space's name and parameters; every candidate of it is meant.
+        network: an architecture's file, or an ONNX model, whose own layers are meant instead.
+    """
+    if network is None:
+        known = load_space(space)
+        return known.spec, known.placed()
+    found = read_network(network)
+    return found.name, found.placed
+
+
+def read_network(path: Path) -> Network:
+    """A network from an architecture's file or from an ONNX model.
+
+    Raises:
+        ArchitectureError: unreadable, or built of what nascli has no primitive for.
+    """
+    if path.suffix == ".onnx":
+        return network_of_onnx(path)
+    architecture = Architecture.load(path)
+    return replace(architecture.network, name=architecture.name)
+
+
+def stored_setup(where: Where, store: Store) -> Setup:
+    """The setup of a place; for a device that is not here, that of its table in the store.
+
+    Raises:
+        StoreError: the device is not here, and the store has no table of it at that batch and precision, or
+            tables of several runtimes.
+        UnknownNameError: nobody knows the device.
+    """
+    setups = [setup for setup, _, count in store.setups() if count and setup.device == where.device]
+    if not setups:
+        return where.target().setup()
+    fitting = [
+        setup
+        for setup in setups
+        if (setup.batch, setup.precision) == (where.batch, where.precision)
+        and where.runtime in ("auto", setup.runtime)
+    ]
+    same_threads = [setup for setup in fitting if setup.threads == where.threads]
+    # The newest of several runtime versions: the last one that was added.
+    chosen = (same_threads or fitting)[-1:]
+    if not chosen or len({setup.runtime for setup in fitting}) > 1:
+        found = "; ".join(setup.label for setup in setups)
+        raise StoreError(
+            f"a table of {where.device} must be of one runtime, at batch {where.batch}, {where.precision}; "
+            f"found: {found}.",
+            "Choose with --batch, --precision, --threads or --runtime.",
+        )
+    return chosen[0]
 
 
 def read_table(where: Where) -> LatencyTable:
     """The table of a place as the store has it, without measuring."""
     with Store(where.store) as store:
-        return LatencyTable.read(store, where.target().setup())
+        return LatencyTable.read(store, stored_setup(where, store))
 
 
 def other_table(where: Where, device: str) -> LatencyTable:
-    """The stored table of a device that is not here, at the same batch and precision.
+    """The stored table of another device, at the same batch and precision.
 
     Raises:
         StoreError: no such table, or more than one.
     """
+    there = replace(where, device=device, runtime="auto")
     with Store(where.store) as store:
-        fitting = [
-            setup
-            for setup, _, count in store.setups()
-            if count
-            and setup.device == device
-            and (setup.batch, setup.precision) == (where.batch, where.precision)
-        ]
-        same_threads = [setup for setup in fitting if setup.threads == where.threads]
-        # The newest of several runtime versions: the last one that was added.
-        chosen = (same_threads or fitting)[-1:]
-        if not chosen or len({setup.runtime for setup in fitting}) > 1:
-            found = "; ".join(setup.label for setup in fitting) or "none"
+        if not any(count and setup.device == device for setup, _, count in store.setups()):
             raise StoreError(
-                f"a constraint on {device} needs tables of one runtime at batch {where.batch}, "
-                f"{where.precision}; found: {found}.",
+                f"a constraint on {device} needs a table of it at batch {where.batch}, {where.precision}; "
+                "found: none.",
                 "See what there is with: nascli lut list",
             )
-        return LatencyTable.read(store, chosen[0])
+        return LatencyTable.read(store, stored_setup(there, store))
 
 
 def measure_networks(
-    networks: Sequence[Network], where: Where, *, protocol: Protocol, seed: int, progress: Progress
+    networks: Sequence[Network],
+    where: Where,
+    *,
+    protocol: Protocol,
+    seed: int,
+    progress: Progress,
+    members: tuple[Space, Sequence[Sequence[int]]] | None = None,
 ) -> list[Estimate]:
-    """End-to-end latency of whole networks, side by side; kept in the store like any operator."""
+    """End-to-end latency of whole networks, side by side; kept in the store like any operator.
+
+    Args:
+        networks: what to measure.
+        where: on which device and how.
+        protocol: how closely.
+        seed: order of the measurements.
+        progress: what is told how far it is.
+        members: the space that the networks come from and their codes; noted, so that the space's cost model
+            can learn from them later.
+    """
     operators = [network_operator(network) for network in networks]
     with Store(where.store) as store:
         table = profile(
@@ -140,9 +223,28 @@ def measure_networks(
             progress=progress,
             what="networks",
         )
+        if members is not None:
+            space, codes = members
+            keys = [program_key(operator.program) for operator in operators]
+            store.add_networks(space.digest, dict(zip(keys, codes, strict=True)))
     figures = []
     for operator in operators:
         figure = table.lookup(operator.program)
         assert figure is not None
         figures.append(figure)
     return figures
+
+
+def measure_file(path: Path, where: Where, progress: Progress) -> Estimate:
+    """End-to-end latency of an architecture's file or an ONNX model.
+
+    An architecture's figure is noted for the cost model of its space.
+    """
+    members = None
+    if path.suffix != ".onnx":
+        architecture = Architecture.load(path)
+        members = (architecture.space, [architecture.codes])
+    (figure,) = measure_networks(
+        [read_network(path)], where, protocol=Protocol(), seed=0, progress=progress, members=members
+    )
+    return figure

@@ -17,7 +17,7 @@ from nascli.costmodel.chain import require_single_path
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import in_context
-from nascli.pipeline.measuring import measure_networks, other_table, plan_space, profile_space
+from nascli.pipeline.measuring import measure_networks, other_table, plan, profile_placed
 from nascli.pipeline.predicting import MODEL
 from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
@@ -105,14 +105,16 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
     if kept is None:
         where = settings.where
         protocol = Protocol()
-        plan = plan_space(space, where, protocol)
-        if plan.todo:
+        work = plan(space.placed(), where, protocol)
+        if work.todo:
             progress.message(
-                f"{len(plan.todo)} of {len(plan.operators)} models (operators alone and in context) are not "
-                f"in the store for {plan.setup.label}; measuring them takes about "
-                f"{format_seconds(plan.expected_seconds)}"
+                f"{len(work.todo)} of {len(work.operators)} models (operators alone and in context) are not "
+                f"in the store for {work.setup.label}; measuring them takes about "
+                f"{format_seconds(work.expected_seconds)}"
             )
-        table = profile_space(space, where, protocol=protocol, seed=settings.seed, progress=progress)
+        table = profile_placed(
+            space.placed(), where, protocol=protocol, seed=settings.seed, progress=progress
+        )
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
         kept = {
             "latency": latency.to_json(),
@@ -283,6 +285,7 @@ class _Run:
             protocol=FINAL_PROTOCOL,
             seed=self.settings.seed,
             progress=self.progress,
+            members=(self.space, rows),
         )
 
     def _row(self, codes: Sequence[int]) -> Codes:

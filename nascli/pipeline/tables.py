@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from nascli.errors import StoreError
-from nascli.lut import Store
+from nascli.lut import Setup, Store, foreign
 from nascli.lut.audit import audit
 from nascli.lut.comparison import compare
 from nascli.lut.packs import describe, import_pack, merge, read_pack, read_store, write_pack
-from nascli.pipeline.measuring import Where
+from nascli.pipeline.measuring import Where, stored_setup
 from nascli.profiles.runtimes import all_runtimes
+from nascli.report.svg import difference_picture
 from nascli.units import format_seconds
 
 
@@ -26,7 +27,7 @@ def _existing(path: Path) -> Path:
 def export_table(where: Where, out: Path) -> dict[str, Any]:
     """Write the pack of a place's table."""
     with Store(_existing(where.store)) as store:
-        pack = read_store(store, where.target().setup())
+        pack = read_store(store, stored_setup(where, store))
     write_pack(pack, out)
     return describe(pack)
 
@@ -38,6 +39,43 @@ def import_packs(paths: Sequence[Path], store_path: Path) -> list[dict[str, Any]
         return [
             {"file": str(path), "new": import_pack(pack, store), **describe(pack)} for path, pack in packs
         ]
+
+
+def import_foreign(
+    paths: Sequence[Path],
+    form: str,
+    device: str | None,
+    batch: int | None,
+    threads: int,
+    precision: str,
+    runtime: str,
+    store_path: Path,
+) -> list[dict[str, Any]]:
+    """Add tables in another tool's format; all are read and checked before the first is added.
+
+    Raises:
+        StoreError: no device or batch is said, or a file that is damaged or impossible.
+    """
+    tables = [(path, foreign.read_foreign(path, form)) for path in paths]
+    said = batch or next((table.batch for _, table in tables if table.batch is not None), None)
+    if device is None or said is None:
+        missing = [name for name, value in (("--device", device), ("--batch", said)) if value is None]
+        raise StoreError(
+            f"a {form} table does not say {' and '.join(missing)}, and figures without them mean nothing.",
+            "Name them, such as: --device titanxp --batch 128",
+        )
+    setup = Setup(device, runtime, f"imported from {form}", precision, said, threads)
+    with Store(store_path) as store:
+        return foreign.import_foreign(tables, setup, form, store)
+
+
+def draw_diff(document: dict[str, Any], first: str, second: str, path: Path) -> None:
+    """Write the picture of a comparison as SVG."""
+    points = [(row["first_s"], row["ratio"], row["operator"], row["apart"]) for row in document["rows"]]
+    try:
+        path.write_text(difference_picture(points, first, second), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def merge_packs(paths: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -86,7 +124,7 @@ def check_store(path: Path) -> list[dict[str, str]]:
 def remove_table(where: Where) -> int:
     """Delete a place's table; returns how many samples it had."""
     with Store(_existing(where.store)) as store:
-        setup = where.target().setup()
+        setup = stored_setup(where, store)
         if setup not in [known for known, _, _ in store.setups()]:
             raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
         return store.remove_setup(setup)

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from nascli.errors import SpaceError
+from nascli.profiles.quantised import quantised
 from nascli.spaces.primitives import (
     Act,
     Add,
@@ -250,7 +251,27 @@ def _is_flat(program: Program, value: int) -> bool:
     return False
 
 
-def onnx_bytes(program: Program, batch: int, weights: Weights | None = None) -> bytes:
-    """`onnx_model`, serialised."""
-    data: bytes = onnx_model(program, batch, weights).SerializeToString()
+def onnx_bytes(
+    program: Program, batch: int, weights: Weights | None = None, *, precision: str = "fp32"
+) -> bytes:
+    """`onnx_model`, serialised.
+
+    Args:
+        program: what to write.
+        batch: the static batch size.
+        weights: as for `onnx_model`.
+        precision: 'fp32', or 'int8' for integer convolutions with scales that suit random weights: good for
+            timing only.
+
+    Raises:
+        SpaceError: another precision, or trained weights in int8.
+    """
+    if precision not in ("fp32", "int8"):
+        raise SpaceError(f"models are written in fp32 or int8, not {precision!r}")
+    model = onnx_model(program, batch, weights)
+    if precision == "int8":
+        if weights is not None:
+            raise SpaceError("trained weights are written in fp32 only: int8 needs scales calibrated on data")
+        model = quantised(model)
+    data: bytes = model.SerializeToString()
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,12 @@ from filelock import FileLock, Timeout
 from nascli.errors import DeviceError, RuntimeUnavailableError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
+from nascli.lut.store import RoundConditions
 from nascli.paths import home
+from nascli.profiles.advice import of_rounds
+from nascli.profiles.conditions import snapshot
 from nascli.profiles.devices import Device
-from nascli.profiles.protocol import Protocol, Subject, measure
+from nascli.profiles.protocol import Protocol, Subject, done, measure
 from nascli.profiles.runtimes import Runtime, RuntimeOptions
 from nascli.progress import Progress
 from nascli.spaces.counts import count
@@ -60,19 +63,43 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """What is measured anew although it was finished. The old samples stay in the store's history.
+
+    Attributes:
+        before: figures whose last sample is older than this (seconds since the epoch).
+        unstable: figures that did not settle.
+    """
+
+    before: float | None = None
+    unstable: bool = False
+
+    def wants(self, protocol: Protocol, samples: Sequence[Sample]) -> bool:
+        """Whether an operator with these samples is measured anew."""
+        if self.before is not None and max(s.taken_at for s in samples) < self.before:
+            return True
+        return self.unstable and not protocol.settled(estimate(samples, 1.0))
+
+
+NO_RENEWAL = Renewal()
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a profiling run will do.
 
     Attributes:
         setup: where the measurements belong.
         operators: distinct operators that cost anything.
-        todo: those that have not settled in the store.
+        todo: those that have not settled in the store, and those that are measured anew.
+        generations: for each of `todo`, the generation that its samples will belong to.
         partial: how many of `todo` have some samples already.
     """
 
     setup: Setup
     operators: list[Operator]
     todo: list[Operator]
+    generations: list[int]
     partial: int
 
     @property
@@ -86,18 +113,30 @@ def network_operator(network: Network) -> Operator:
     return Operator(f"network {network.name}", (), network.program)
 
 
-def make_plan(operators: Iterable[Operator], store: Store, target: Target, protocol: Protocol) -> Plan:
+def make_plan(
+    operators: Iterable[Operator],
+    store: Store,
+    target: Target,
+    protocol: Protocol,
+    renewal: Renewal = NO_RENEWAL,
+) -> Plan:
     """Find out which operators the store lacks on this target."""
     setup = target.setup()
     distinct = {program_key(o.program): o for o in operators if o.program.output != 0}
     samples = store.samples(setup)
-    todo = [
-        operator
-        for key, operator in distinct.items()
-        if key not in samples or not protocol.finished(estimate(samples[key], 1.0))
-    ]
-    partial = sum(program_key(operator.program) in samples for operator in todo)
-    return Plan(setup, list(distinct.values()), todo, partial)
+    todo, generations, partial = [], [], 0
+    for key, operator in distinct.items():
+        rows = samples.get(key, [])
+        generation = rows[0].generation if rows else 0
+        if done(protocol, rows):
+            if not renewal.wants(protocol, rows):
+                continue
+            generation += 1
+        else:
+            partial += bool(rows)
+        todo.append(operator)
+        generations.append(generation)
+    return Plan(setup, list(distinct.values()), todo, generations, partial)
 
 
 def profile(
@@ -109,6 +148,7 @@ def profile(
     rng: np.random.Generator,
     progress: Progress,
     what: str = "operators",
+    renewal: Renewal = NO_RENEWAL,
 ) -> LatencyTable:
     """Measure what the store lacks, and return the setup's table.
 
@@ -121,10 +161,10 @@ def profile(
     """
     wanted = list(operators)
     setup = target.setup()
-    if make_plan(wanted, store, target, protocol).todo:
+    if make_plan(wanted, store, target, protocol, renewal).todo:
         with _turn(target.device, progress):
             # Planned again: another process may have measured the same while this one waited.
-            plan = make_plan(wanted, store, target, protocol)
+            plan = make_plan(wanted, store, target, protocol, renewal)
             _measure_plan(plan, store, target, protocol, rng, progress, what)
     return LatencyTable.read(store, setup)
 
@@ -142,12 +182,21 @@ def _measure_plan(
         return
     store.add_setup(plan.setup, dict(target.device.facts))
     store.add_operators(plan.todo)
-    subjects = [_subject(operator, target.batch) for operator in plan.todo]
+    subjects = [
+        _subject(operator, target.batch, generation)
+        for operator, generation in zip(plan.todo, plan.generations, strict=True)
+    ]
     progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
+    visit = store.begin_visit(plan.setup, time.time(), snapshot())
+    rounds: list[RoundConditions] = []
 
     def keep(key: str, sample: Sample) -> None:
         store.add_sample(plan.setup, key, sample)
         progress.advance(0)
+
+    def note(conditions: RoundConditions) -> None:
+        store.add_round(visit, len(rounds), conditions)
+        rounds.append(conditions)
 
     measure(
         subjects,
@@ -156,17 +205,21 @@ def _measure_plan(
         batch=target.batch,
         protocol=protocol,
         rng=rng,
-        known=store.samples(plan.setup),
+        known=store.history(plan.setup),
         sink=keep,
         finished=progress.advance,
+        round_done=note,
     )
+    store.end_visit(visit, time.time(), snapshot())
+    for advice in of_rounds(rounds):
+        progress.message(f"while measuring, {advice.what}. {advice.do}")
 
 
-def _subject(operator: Operator, batch: int) -> Subject:
+def _subject(operator: Operator, batch: int, generation: int) -> Subject:
     counts = count(operator.program)
     # Activations of one sample at their peak, times the batch; twice, for layouts kept beside them.
     memory = 2.0 * counts.peak_bytes * batch + 3.0 * counts.weight_bytes
-    return Subject(program_key(operator.program), operator.label, operator.program, memory)
+    return Subject(program_key(operator.program), operator.label, operator.program, memory, generation)
 
 
 class _turn:

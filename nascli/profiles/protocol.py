@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.errors import NascliError
-from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile
+from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile, newest
+from nascli.lut.store import RoundConditions
+from nascli.profiles.conditions import Watch
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
 from nascli.spaces.library import mbconv
@@ -73,15 +75,25 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Subject:
-    """Something to time: its key, its program, and about how many bytes it takes while loaded."""
+    """Something to time.
+
+    Attributes:
+        key: its key in the table.
+        label: for people.
+        program: what it computes.
+        memory: about how many bytes it takes while loaded.
+        generation: that its samples belong to; above 0 where it is measured anew.
+    """
 
     key: str
     label: str
     program: Program
     memory: float
+    generation: int = 0
 
 
 Sink = Callable[[str, Sample], None]
+RoundSink = Callable[[RoundConditions], None]
 Notify = Callable[[int], None]
 
 
@@ -91,10 +103,10 @@ class _Anchor:
     def __init__(self, session: Session, protocol: Protocol) -> None:
         self._session = session
         session.time(20)
-        self._runs = protocol.runs(2 * low_quantile(session.time(20)))
+        self._runs = protocol.runs(2 * low_quantile(session.time(20).seconds))
 
     def time(self) -> float:
-        return low_quantile(self._session.time(self._runs))
+        return low_quantile(self._session.time(self._runs).seconds)
 
 
 @contextmanager
@@ -115,7 +127,9 @@ def _loaded(
     sessions: dict[str, Session] = {}
     try:
         for subject in subjects:
-            sessions[subject.key] = runtime.load(onnx_bytes(subject.program, batch), options)
+            sessions[subject.key] = runtime.load(
+                onnx_bytes(subject.program, batch, precision=options.precision), options
+            )
         yield sessions
     finally:
         for session in sessions.values():
@@ -146,6 +160,7 @@ def measure(
     known: Mapping[str, Sequence[Sample]],
     sink: Sink,
     finished: Notify = lambda count: None,
+    round_done: RoundSink = lambda conditions: None,
 ) -> None:
     """Time every subject until it has settled or is given up.
 
@@ -156,9 +171,11 @@ def measure(
         batch: samples per run.
         protocol: how long and how often.
         rng: the order inside each round.
-        known: samples already taken, by key; they count and their rounds are not taken again.
+        known: samples already taken, by key; those of an operator's newest generation count, and no round
+            is taken again.
         sink: receives each sample as soon as it is complete.
         finished: told how many subjects have become finished since the last call.
+        round_done: receives what the machine did during each round.
 
     Raises:
         DeviceError: a model that the runtime refuses.
@@ -168,42 +185,55 @@ def measure(
         anchor = _Anchor(anchor_session, protocol)
         for group in _groups(subjects, protocol.memory_bytes):
             with _loaded(runtime, options, batch, group) as sessions:
-                _measure_group(sessions, anchor, protocol, rng, known, sink, finished)
+                _measure_group(sessions, group, anchor, protocol, rng, known, sink, finished, round_done)
     finally:
         anchor_session.close()
 
 
 def _measure_group(
     sessions: Mapping[str, Session],
+    group: Sequence[Subject],
     anchor: _Anchor,
     protocol: Protocol,
     rng: np.random.Generator,
     known: Mapping[str, Sequence[Sample]],
     sink: Sink,
     finished: Notify,
+    round_done: RoundSink,
 ) -> None:
-    samples = {key: list(known.get(key, ())) for key in sessions}
-    first = {key: 1 + max((s.round for s in rows), default=-1) for key, rows in samples.items()}
-    runs = {key: protocol.runs(low_quantile(session.time(3)[1:])) for key, session in sessions.items()}
-    active = [key for key in sessions if not _done(protocol, samples[key])]
+    generations = {subject.key: subject.generation for subject in group}
+    samples = {key: _counting(known.get(key, ()), generations[key]) for key in sessions}
+    first = {key: 1 + max((s.round for s in known.get(key, ())), default=-1) for key in sessions}
+    runs = {
+        key: protocol.runs(low_quantile(session.time(3).seconds[1:])) for key, session in sessions.items()
+    }
+    active = [key for key in sessions if not done(protocol, samples[key])]
+    watch = Watch()
     while active:
+        watch.start()
         before = anchor.time()
         for index in rng.permutation(len(active)):
             key = active[index]
             with _quiet_interpreter():
                 sessions[key].time(protocol.warmup_runs)
-                seconds = sessions[key].time(runs[key])
+                seconds, waited = sessions[key].time(runs[key])
                 after = anchor.time()
-            sample = Sample(first[key], seconds, (before + after) / 2, time.time())
+            sample = Sample(first[key], seconds, (before + after) / 2, time.time(), generations[key], waited)
             first[key] += 1
             samples[key].append(sample)
             sink(key, sample)
             before = after
-        remaining = [key for key in active if not _done(protocol, samples[key])]
+        round_done(watch.stop(len(active)))
+        remaining = [key for key in active if not done(protocol, samples[key])]
         finished(len(active) - len(remaining))
         active = remaining
 
 
-def _done(protocol: Protocol, samples: Sequence[Sample]) -> bool:
+def _counting(known: Sequence[Sample], generation: int) -> list[Sample]:
+    return [sample for sample in newest(known) if sample.generation == generation]
+
+
+def done(protocol: Protocol, samples: Sequence[Sample]) -> bool:
+    """Whether an operator with these samples needs no more."""
     # The reference scales figure and interval alike, so any value judges the relative width.
     return bool(samples) and protocol.finished(estimate(samples, 1.0))

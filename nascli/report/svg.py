@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from nascli.units import format_seconds
+
 WIDTH, HEIGHT = 560, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 18, 16, 48
 
@@ -154,3 +156,42 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
         if not front or y > front[-1][1]:
             front.append((x, y))
     return front
+
+
+_ALONE_STYLE = (
+    "svg{background:#fff;font:12px system-ui,sans-serif}.grid{stroke:#e3e6ea}.tick{fill:#5b6470}"
+    ".title{fill:#2b3138}.dot{fill:#9aa4b0}.apart{fill:#c2410c}.guide{stroke:#2b3138;stroke-dasharray:4 4;"
+    "fill:none}"
+)
+
+
+def difference_picture(points: Sequence[tuple[float, float, str, bool]], first: str, second: str) -> str:
+    """How two tables differ, as an SVG file of its own: the ratio of each operator over its latency.
+
+    Args:
+        points: (seconds in the first, second over first, operator, whether the intervals are apart).
+        first: name of the first table.
+        second: name of the second.
+    """
+
+    def place(apart: bool) -> list[tuple[float, float, str]]:
+        return [
+            (math.log10(seconds), ratio, f"{name}: {ratio:.3f}")
+            for seconds, ratio, name, is_apart in points
+            if is_apart == apart
+        ]
+
+    ends = [math.log10(p[0]) for p in points]
+    drawing = chart(
+        f"{second} over {first}",
+        Axis(f"latency in {first}", lambda value: format_seconds(10**value)),
+        Axis(f"{second} / {first}", lambda value: f"{value:.3g}", [1.0]),
+        [
+            Series([(min(ends), 1.0, ""), (max(ends), 1.0, "")], "guide", line=True),
+            Series(place(False), "dot"),
+            Series(place(True), "apart"),
+        ],
+    )
+    style = f"<style>{_ALONE_STYLE}</style>"
+    head, _, body = drawing.partition(">")
+    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{body}\n'

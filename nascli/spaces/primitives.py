@@ -273,6 +273,27 @@ class Program:
         return frozenset(found)
 
     @cached_property
+    def cut_points(self) -> tuple[int, ...]:
+        """Values through which everything flows, the input first: no later node reads an earlier value."""
+        last_use = list(range(len(self.nodes) + 1))
+        for index, node in enumerate(self.nodes, 1):
+            for source in node.inputs:
+                last_use[source] = max(last_use[source], index)
+        points, reach = [0], last_use[0]
+        for value in range(1, len(self.nodes) + 1):
+            if reach <= value:
+                points.append(value)
+            reach = max(reach, last_use[value])
+        return tuple(points)
+
+    def segment(self, start: int, end: int) -> Program:
+        """The program between two cut points."""
+        builder = Builder(self.shape_of(start))
+        for node in self.nodes[start:end]:
+            builder.append(node.primitive, tuple(source - start for source in node.inputs))
+        return builder.build(end - start)
+
+    @cached_property
     def canonical(self) -> str:
         """A text that is equal for equal programs and only for them; the table key is its digest."""
         body = [[n.primitive.kind, list(n.inputs), _non_defaults(n.primitive)] for n in self.nodes]

@@ -86,9 +86,9 @@ def test_other_files_and_newer_packs_are_refused(tmp_path):
     table = pq.read_table(path)
     about = table.schema.metadata[b"nascli"].decode()
     pq.write_table(
-        table.replace_schema_metadata({"nascli": about.replace('"version": 1', '"version": 9')}), path
+        table.replace_schema_metadata({"nascli": about.replace('"version": 2', '"version": 9')}), path
     )
-    with pytest.raises(StoreError, match="version 9; this nascli reads version 1"):
+    with pytest.raises(StoreError, match="version 9; this nascli reads 1 and 2"):
         read_pack(path)
     pq.write_table(
         table.replace_schema_metadata({"nascli": about.replace('"batch": 16', '"batch": 1')}), path

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Seconds = npt.NDArray[np.float64]
+
+
+class Burst(NamedTuple):
+    """Some runs, one after the other.
+
+    Attributes:
+        seconds: `(runs,)` seconds of each run, without the time that it waited for a core.
+        waited: seconds spent waiting in all of them, already taken off; None where nobody can say.
+    """
+
+    seconds: Seconds
+    waited: float | None = None
 
 
 @dataclass(frozen=True)
@@ -17,7 +29,7 @@ class RuntimeOptions:
 
     Attributes:
         threads: threads inside one operator.
-        precision: 'fp32' until a runtime offers more.
+        precision: what convolutions compute in: 'fp32', 'int8', ... The models handed over are written in it.
     """
 
     threads: int = 1
@@ -27,8 +39,8 @@ class RuntimeOptions:
 class Session(Protocol):
     """A loaded model with its inputs in place. Owned by the caller, who closes it."""
 
-    def time(self, runs: int) -> Seconds:
-        """Run `runs` times, one after the other; returns `(runs,)` seconds, one per run."""
+    def time(self, runs: int) -> Burst:
+        """Run `runs` times, one after the other."""
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The model's output for one batch."""

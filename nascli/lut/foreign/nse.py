@@ -1,0 +1,74 @@
+"""NSE's pickles: a list of (name, [hw, cin, cout, kernel, stride, pad, dilation, groups, type, ms]).
+
+Types: 1 convolution, 3 pooling, 4 addition, 5 fully connected. Sizes may be pairs. hw is the input's size.
+The paper's tables are of TensorRT 3 on a TITAN Xp at batch 128, which only the file's name says. Figures have
+three digits after the point; the smallest operators read 0 and are left out, never counted as free.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nascli.errors import SpaceError, StoreError
+from nascli.lut.foreign.restricted import read_numbers
+from nascli.lut.foreign.rows import (
+    Foreign,
+    Row,
+    add_program,
+    conv_program,
+    linear_program,
+    pool_program,
+)
+from nascli.spaces.primitives import Program, Shape
+
+_FIELDS = 10
+
+
+def read(data: bytes) -> Foreign:
+    """One of NSE's pickles."""
+    document = read_numbers(data)
+    if not isinstance(document, list):
+        raise StoreError("the pickle holds no list of rows")
+    found = Foreign()
+    for entry in document:
+        if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and len(entry[1]) == _FIELDS):
+            raise StoreError(f"a row must be (name, [{_FIELDS} fields]), got {str(entry)[:80]}")
+        name, fields = str(entry[0]), list(entry[1])
+        try:
+            program = _program(fields)
+        except SpaceError as error:
+            found.left_out[f"rows nascli has no operator for (such as {name}: {error.message})"] += 1
+            continue
+        milliseconds = float(fields[-1])
+        if milliseconds == 0:
+            found.left_out["rows below the resolution of the file (0 ms)"] += 1
+            continue
+        found.rows.append(Row(name, program, milliseconds * 1e-3))
+    return found
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = value if isinstance(value, (tuple, list)) else (value, value)
+    return int(first), int(second)
+
+
+def _program(fields: list[Any]) -> Program:
+    size, cin, cout, kernel, stride, pad, dilation, groups, kind, _ = fields
+    height, width = _pair(size)
+    shape = Shape(int(cin), height, width)
+    match int(kind):
+        case 1:
+            kernels, dilations = _pair(kernel), _pair(dilation)
+            same = tuple(d * (k - 1) // 2 for k, d in zip(kernels, dilations, strict=True))
+            if _pair(pad) != same:
+                raise SpaceError(f"padding {pad} does not keep the size")
+            return conv_program(shape, int(cout), kernels, _pair(stride), dilations, int(groups))
+        case 3:
+            # The file does not say which kind of pooling; a window over everything is the mean.
+            window = _pair(kernel)[0]
+            return pool_program(shape, "avg" if window == height else "max", window, _pair(stride)[0])
+        case 4:
+            return add_program(shape)
+        case 5:
+            return linear_program(int(cin), int(cout))
+    raise SpaceError(f"type {kind} is unknown")

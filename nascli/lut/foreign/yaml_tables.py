@@ -1,0 +1,74 @@
+"""ProxylessNAS's and Once-for-all's YAML tables: ``expanded_conv-input:112x112x16-output:...: {mean, ...}``.
+
+Shapes are height x width x channels, figures milliseconds. ProxylessNAS's `expand` is a ratio; Once-for-all's
+is the number of middle channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from nascli.errors import SpaceError, StoreError
+from nascli.lut.foreign.rows import Foreign, Row, inverted_residual
+from nascli.spaces.library import conv_block, head
+from nascli.spaces.primitives import Program, Shape
+
+
+def read_proxylessnas(data: bytes) -> Foreign:
+    """ProxylessNAS's table."""
+    return _read(data, ratio=True)
+
+
+def read_ofa(data: bytes) -> Foreign:
+    """Once-for-all's table."""
+    return _read(data, ratio=False)
+
+
+def _read(data: bytes, *, ratio: bool) -> Foreign:
+    document = yaml.safe_load(data)
+    if not isinstance(document, dict):
+        raise StoreError("the file is no mapping from operators to figures")
+    found = Foreign()
+    for key, entry in document.items():
+        label = str(key)
+        if not isinstance(entry, dict) or "mean" not in entry:
+            raise StoreError(f"{label} has no mean")
+        try:
+            program = _program(label, ratio)
+        except SpaceError as error:
+            found.left_out[f"rows nascli has no operator for (such as {error.message})"] += 1
+            continue
+        found.rows.append(Row(label, program, float(entry["mean"]) * 1e-3))
+    return found
+
+
+def _program(key: str, ratio: bool) -> Program:
+    name, _, rest = key.partition("-input:")
+    taken, _, rest = rest.partition("-output:")
+    given, *attributes = rest.split("-")
+    facts: dict[str, Any] = dict(pair.split(":") for pair in attributes)
+    height, width, channels = (int(size) for size in taken.split("x"))
+    shape = Shape(channels, height, width)
+    sizes = [int(size) for size in given.split("x")]
+    if name == "expanded_conv":
+        expand = int(facts["expand"])
+        return inverted_residual(
+            shape,
+            sizes[2],
+            middle=expand * channels if ratio else expand,
+            kernel=int(facts["kernel"]),
+            stride=int(facts["stride"]),
+            residual=facts["idskip"] == "1",
+            se=facts.get("se", "0") == "1",
+            act="hswish" if facts.get("hs", "0") == "1" else "relu6",
+        )
+    if name == "Logits":
+        return head(shape, sizes[-1]).program
+    act = "hswish" if facts.get("hs", "0") == "1" else "relu6"
+    if name == "Conv":
+        return conv_block(shape, sizes[2], kernel=3, stride=height // sizes[0], act=act).program
+    if name.startswith("Conv_"):
+        return conv_block(shape, sizes[2], kernel=1, act=act).program
+    raise SpaceError(f"{name!r}")

@@ -1,0 +1,67 @@
+"""The job of `nascli profile`: show the plan, measure, and say what did not settle."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from nascli.pipeline.measuring import Where, placed_operators, plan, profile_placed
+from nascli.profiles.advice import of_machine
+from nascli.profiles.profiling import Renewal
+from nascli.profiles.protocol import Protocol
+from nascli.progress import Progress
+from nascli.units import format_seconds, parse_quantity
+
+
+def profile_target(
+    space: str,
+    network: Path | None,
+    where: Where,
+    *,
+    age: str | None,
+    unstable: bool,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measure what the store lacks of a space or of a network's own layers.
+
+    Args:
+        space: a space's name and parameters.
+        network: an architecture's file or an ONNX model, instead of the space.
+        where: on which device and how.
+        age: such as '30d': figures older than this are measured anew.
+        unstable: whether to measure anew what did not settle.
+        seed: order of the measurements.
+        progress: what is told how far it is.
+    """
+    protocol = Protocol()
+    before = None if age is None else time.time() - parse_quantity(age, "time")
+    renewal = Renewal(before, unstable)
+    name, placed = placed_operators(space, network)
+    work = plan(placed, where, protocol, renewal)
+    anew = sum(generation > 0 for generation in work.generations)
+    distinct = len({operator.program.canonical for operator, _, _ in placed})
+    progress.message(
+        f"{name} on {work.setup.label}: {distinct} distinct operators, "
+        f"{len(work.operators)} models (operators alone and in context); "
+        f"{len(work.operators) - len(work.todo)} known, {len(work.todo)} to measure ({work.partial} begun, "
+        f"{anew} anew); about {format_seconds(work.expected_seconds)}"
+    )
+    if work.todo:
+        for advice in of_machine(where.threads):
+            progress.message(f"noise: {advice.what}. {advice.do}")
+    table = profile_placed(placed, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
+    return {
+        "setup": table.setup.to_json(),
+        "store": str(where.store),
+        "operators": len(work.operators),
+        "measured_now": len(work.todo),
+        "interval_target": protocol.target,
+        "unstable": [
+            operator.label
+            for operator in work.operators
+            if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
+        ],
+        "table_digest": table.digest,
+    }

@@ -1,0 +1,105 @@
+"""What makes this machine noisy, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nascli.lut.store import RoundConditions
+from nascli.profiles.conditions import governors, quota
+
+# Shares above which a median round counts as disturbed.
+_STEAL, _ELSEWHERE, _LOAD = 0.01, 0.1, 0.5
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One source of noise: what was seen, and the way out."""
+
+    what: str
+    do: str
+
+
+def of_machine(threads: int = 1) -> list[Advice]:
+    """What can be seen before anything is measured."""
+    found = []
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load > _LOAD:
+        found.append(
+            Advice(f"the load average is {load:.1f}: other processes compete for the cores", "Stop them.")
+        )
+    slow = governors() - {"performance"}
+    if slow:
+        found.append(
+            Advice(
+                f"the frequency governor is {', '.join(sorted(slow))}: the clock follows the load",
+                "sudo cpupower frequency-set --governor performance",
+            )
+        )
+    limit = quota()
+    if limit is not None and limit < threads + 1:
+        found.append(
+            Advice(
+                f"the container may use {limit:g} cores only and is stopped when it has used them up",
+                f"Allow it at least {threads + 1} cores.",
+            )
+        )
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    if threads > cores:
+        found.append(Advice(f"{threads} threads share {cores} cores", f"Use --threads {cores} at most."))
+    if _is_on(Path("/sys/devices/system/cpu/smt/active")) and threads > cores // 2:
+        found.append(
+            Advice(
+                "threads of one core share its units",
+                "Use at most half as many threads as there are logical cores.",
+            )
+        )
+    if _battery_discharges():
+        found.append(Advice("the machine runs on its battery", "Plug it in."))
+    return found
+
+
+def of_rounds(rounds: Sequence[RoundConditions]) -> list[Advice]:
+    """What was seen while measuring."""
+    found = []
+    steal = _typical([r.steal for r in rounds])
+    if steal is not None and steal > _STEAL:
+        found.append(
+            Advice(
+                f"the hypervisor took {steal:.0%} of a core away",
+                "Measure on a machine of its own, or at another hour.",
+            )
+        )
+    elsewhere = _typical([r.elsewhere for r in rounds])
+    if elsewhere is not None and elsewhere > _ELSEWHERE:
+        found.append(
+            Advice(f"other processes kept {elsewhere:.1f} cores busy", "Stop them, and profile again.")
+        )
+    return found
+
+
+def _typical(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def _is_on(path: Path) -> bool:
+    try:
+        return path.read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _battery_discharges() -> bool:
+    for path in Path("/sys/class/power_supply").glob("BAT*/status"):
+        try:
+            if path.read_text().strip() == "Discharging":
+                return True
+        except OSError:
+            continue
+    return False

@@ -1,0 +1,289 @@
+"""Reading an ONNX model as a network: its nodes as primitives, cut into operators where one value flows.
+
+What has no primitive here is an error that names the node: a model is read whole or not at all.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+
+from nascli.errors import ArchitectureError, SpaceError
+from nascli.spaces import primitives as p
+from nascli.spaces.network import Network
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Builder, Program, Shape
+
+_LARGEST_FILE = 1 << 31
+# Nodes that change nothing at inference.
+_PASS = ("Identity", "Dropout", "Flatten")
+_ACTS = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid", "HardSigmoid": "hsigmoid"}
+Array = npt.NDArray[Any]
+
+
+def network_of_onnx(path: Path) -> Network:
+    """The network that an ONNX model describes; its weights do not matter.
+
+    Raises:
+        ArchitectureError: unreadable, several inputs or outputs, or a node that has no primitive here.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ArchitectureError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ArchitectureError(f"cannot read {path}: {error.strerror or error}") from error
+    except ArchitectureError:
+        raise
+    except Exception as error:
+        raise ArchitectureError(f"{path} is not an ONNX model: {error}") from error
+    try:
+        program = _Reader(model).program()
+        return Network(path.stem, tuple(_operators(program)))
+    except (SpaceError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise ArchitectureError(f"{path}: {error}") from error
+
+
+def _operators(program: Program) -> list[tuple[str, Operator]]:
+    """One operator for each stretch between two values through which everything flows."""
+    points = [point for point in program.cut_points if not _belongs_to_next(program, point)]
+    found = []
+    for number, (start, end) in enumerate(itertools.pairwise(points)):
+        piece = program.segment(start, end)
+        kinds = "-".join(dict.fromkeys(node.primitive.kind for node in piece.nodes))
+        found.append((f"layer{number}", Operator(kinds, (), piece)))
+    return found
+
+
+def _belongs_to_next(program: Program, value: int) -> bool:
+    """An activation stays with what it follows, a flat vector with the layer that makes it."""
+    if value in (0, len(program.nodes)):
+        return False
+    following = program.nodes[value].primitive
+    return isinstance(following, p.Act) or isinstance(program.nodes[value - 1].primitive, p.GlobalPool)
+
+
+class _Reader:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = model.graph
+        self._constants: dict[str, Array] = {}
+        self._dims = {tensor.name: tuple(tensor.dims) for tensor in self._graph.initializer}
+        small = [t for t in self._graph.initializer if int(np.prod(t.dims, initial=1)) <= 64]
+        for tensor in small:
+            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+                self._constants[tensor.name] = numpy_helper.to_array(tensor)
+        inputs = [value for value in self._graph.input if value.name not in self._dims]
+        if len(inputs) != 1 or len(self._graph.output) != 1:
+            raise ArchitectureError(
+                f"one input and one output are understood, got {len(inputs)} and {len(self._graph.output)}"
+            )
+        dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+        if len(dims) != 4 or not all(dims[1:]):
+            raise ArchitectureError(
+                f"its input must be (batch, channels, height, width) with fixed sizes, got {dims}"
+            )
+        self._builder = Builder(Shape(*dims[1:]))
+        self._values: dict[str, int] = {inputs[0].name: 0}
+        self._uses: dict[str, int] = {}
+        for node in self._graph.node:
+            for name in node.input:
+                self._uses[name] = self._uses.get(name, 0) + 1
+
+    def program(self) -> Program:
+        nodes = list(self._graph.node)
+        position = 0
+        while position < len(nodes):
+            node = nodes[position]
+            try:
+                position += self._shuffle(nodes[position : position + 3]) or self._read(node)
+            except KeyError as error:
+                raise ArchitectureError(
+                    f"node {node.name or node.output[0]} ({node.op_type}): {error}"
+                ) from error
+        return self._builder.build(self._values[self._graph.output[0].name])
+
+    def _read(self, node: onnx.NodeProto) -> int:
+        if node.op_type == "Constant":
+            self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            return 1
+        reader = self._readers.get(node.op_type)
+        if reader is None or len(node.output) < 1:
+            raise ArchitectureError(
+                f"node {node.name or node.output[0]} is a {node.op_type}, which nascli has no primitive for; "
+                f"understood are {', '.join(sorted(self._readers))} and channel shuffles"
+            )
+        self._values[node.output[0]] = reader(self, node)
+        return 1
+
+    def _value(self, name: str) -> int:
+        if name not in self._values:
+            raise ArchitectureError(f"{name!r} is computed from no input, or used before it is computed")
+        return self._values[name]
+
+    def _x(self, node: onnx.NodeProto) -> int:
+        return self._value(node.input[0])
+
+    def _append(self, primitive: p.Primitive, *inputs: int) -> int:
+        return self._builder.append(primitive, inputs)
+
+    def _conv(self, node: onnx.NodeProto) -> int:
+        a = _attributes(node)
+        out, _, *kernel = self._dims[node.input[1]]
+        if len(kernel) != 2:
+            raise ArchitectureError(f"{node.name}: only 2-d convolutions are understood")
+        dilation = tuple(a.get("dilations", (1, 1)))
+        self._same_padding(node, a, kernel, dilation)
+        conv = p.Conv(
+            out,
+            (kernel[0], kernel[1]),
+            _pair(a.get("strides", (1, 1))),
+            _pair(dilation),
+            int(a.get("group", 1)),
+            norm=len(node.input) > 2,
+        )
+        return self._append(conv, self._x(node))
+
+    def _same_padding(
+        self, node: onnx.NodeProto, a: dict[str, Any], kernel: list[int], dilation: tuple[int, ...]
+    ) -> None:
+        wanted = [d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True)]
+        pads = list(a.get("pads", (0,) * 4))
+        if a.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"SAME_UPPER") or pads != wanted * 2:
+            raise ArchitectureError(
+                f"node {node.name or node.output[0]}: padding must keep the size ({wanted} on either side), "
+                f"got {pads}"
+            )
+
+    def _norm(self, node: onnx.NodeProto) -> int:
+        """Batch normalisation folds into the convolution before it."""
+        value = self._x(node)
+        before = self._builder.nodes[value - 1].primitive if value else None
+        if not isinstance(before, p.Conv):
+            raise ArchitectureError("batch normalisation is understood right after a convolution only")
+        return value
+
+    def _act(self, node: onnx.NodeProto) -> int:
+        return self._append(p.Act(_ACTS[node.op_type]), self._x(node))
+
+    def _clip(self, node: onnx.NodeProto) -> int:
+        a = _attributes(node)
+        bounds = [float(self._constants[name]) for name in node.input[1:] if name]
+        low, high = bounds if len(bounds) == 2 else (a.get("min"), a.get("max"))
+        if (low, high) != (0.0, 6.0):
+            raise ArchitectureError(f"Clip is understood between 0 and 6, got {low} and {high}")
+        return self._append(p.Act("relu6"), self._x(node))
+
+    def _pool(self, node: onnx.NodeProto) -> int:
+        a = _attributes(node)
+        kernel, strides = list(a["kernel_shape"]), _pair(a.get("strides", (1, 1)))
+        if kernel[0] != kernel[1] or strides[0] != strides[1]:
+            raise ArchitectureError(f"pooling is understood with square windows, got {kernel}, {strides}")
+        self._same_padding(node, a, kernel, (1, 1))
+        mode = "max" if node.op_type == "MaxPool" else "avg"
+        return self._append(p.Pool(mode, kernel[0], strides[0]), self._x(node))
+
+    def _global_pool(self, node: onnx.NodeProto) -> int:
+        if node.op_type == "ReduceMean":
+            a = _attributes(node)
+            axes = a.get("axes") or self._constants[node.input[1]].tolist()
+            if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
+                raise ArchitectureError(f"ReduceMean is understood over height and width, got {list(axes)}")
+        return self._append(p.GlobalPool(), self._x(node))
+
+    def _add(self, node: onnx.NodeProto) -> int:
+        constant = [name for name in node.input if name in self._dims or name in self._constants]
+        if constant:
+            # A bias of its own behind a matrix product.
+            return self._value(next(name for name in node.input if name not in constant))
+        return self._append(p.Add(), *(self._value(name) for name in node.input))
+
+    def _mul(self, node: onnx.NodeProto) -> int:
+        first, second = node.input
+        for constant, other in ((first, second), (second, first)):
+            if constant in self._constants and self._constants[constant].size == 1:
+                return self._append(p.Gain(float(self._constants[constant].reshape(()))), self._value(other))
+        a, b = self._value(first), self._value(second)
+        for gate, x in ((a, b), (b, a)):
+            made = self._builder.nodes[gate - 1] if gate else None
+            if made and made.primitive == p.Act("sigmoid") and made.inputs == (x,):
+                if gate == len(self._builder.nodes):
+                    self._builder.nodes.pop()
+                return self._append(p.Act("swish"), x)
+        gates = [value for value in (b, a) if self._builder.shape_of(value)[1:] == (1, 1)]
+        if not gates:
+            raise ArchitectureError("Mul is understood as swish, as a gate per channel, and by a constant")
+        return self._append(p.Scale(), a if gates[0] == b else b, gates[0])
+
+    def _slice(self, node: onnx.NodeProto) -> int:
+        start, stop, axis = (int(self._constants[name].reshape(-1)[0]) for name in node.input[1:4])
+        if axis != 1:
+            raise ArchitectureError(f"Slice is understood along the channels, got axis {axis}")
+        value = self._x(node)
+        return self._append(p.Split(start, min(stop, self._builder.shape_of(value).channels)), value)
+
+    def _linear(self, node: onnx.NodeProto) -> int:
+        dims = self._dims[node.input[1]]
+        transposed = node.op_type == "Gemm" and _attributes(node).get("transB", 0)
+        out = dims[0] if transposed else dims[1]
+        return self._append(p.Linear(out, node.op_type == "MatMul" or len(node.input) > 2), self._x(node))
+
+    def _concat(self, node: onnx.NodeProto) -> int:
+        if _attributes(node).get("axis") != 1:
+            raise ArchitectureError("Concat is understood along the channels")
+        return self._append(p.Concat(), *(self._value(name) for name in node.input))
+
+    def _reshape(self, node: onnx.NodeProto) -> int:
+        value = self._x(node)
+        shape = self._builder.shape_of(value)
+        wanted = [int(size) for size in self._constants[node.input[1]].reshape(-1)]
+        if shape[1:] == (1, 1) and len(wanted) == 2:
+            return value
+        raise ArchitectureError(f"Reshape is understood before a classifier only, got {shape} to {wanted}")
+
+    def _shuffle(self, nodes: list[onnx.NodeProto]) -> int:
+        """Reshape, Transpose, Reshape: channels interleaved across groups. Returns how many nodes it was."""
+        if [node.op_type for node in nodes] != ["Reshape", "Transpose", "Reshape"]:
+            return 0
+        apart = [int(size) for size in self._constants[nodes[0].input[1]].reshape(-1)]
+        if len(apart) != 5 or list(_attributes(nodes[1]).get("perm", ())) != [0, 2, 1, 3, 4]:
+            return 0
+        self._values[nodes[2].output[0]] = self._append(p.Shuffle(apart[1]), self._x(nodes[0]))
+        return 3
+
+    def _pass(self, node: onnx.NodeProto) -> int:
+        return self._x(node)
+
+    _readers: dict[str, Callable[[_Reader, onnx.NodeProto], int]] = {  # noqa: RUF012
+        "Conv": _conv,
+        "BatchNormalization": _norm,
+        "Clip": _clip,
+        "MaxPool": _pool,
+        "AveragePool": _pool,
+        "GlobalAveragePool": _global_pool,
+        "ReduceMean": _global_pool,
+        "Add": _add,
+        "Mul": _mul,
+        "Slice": _slice,
+        "Gemm": _linear,
+        "MatMul": _linear,
+        "Concat": _concat,
+        "Reshape": _reshape,
+        **dict.fromkeys(_ACTS, _act),
+        **dict.fromkeys(_PASS, _pass),
+    }
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = values
+    return int(first), int(second)

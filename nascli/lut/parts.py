@@ -37,7 +37,7 @@ def sum_of_parts(program: Program, find: Find) -> Estimate | None:
             figure = find(segment)
             parts = [figure] if figure is not None else None
             if parts is None and end == start + 1:
-                parts = _nodes(segment, find)
+                parts = _nodes(program, points[start], points[end], find)
             if parts is not None and (best[end] is None or len(before) + len(parts) < len(best[end] or ())):
                 best[end] = before + parts
     found = best[-1]
@@ -52,16 +52,16 @@ def _added(parts: list[Estimate]) -> Estimate:
     )
 
 
-def _nodes(program: Program, find: Find) -> list[Estimate] | None:
+def _nodes(program: Program, start: int, end: int, find: Find) -> list[Estimate] | None:
+    """A figure for every node between two values but activations that fuse; None if one has none."""
     parts = []
-    for node in program.nodes:
+    for node in program.nodes[start:end]:
         if isinstance(node.primitive, Act) and _fuses(program, node.inputs[0]):
             continue
         builder = Builder(program.shape_of(node.inputs[0]))
-        count = len(node.inputs)
         if any(program.shape_of(source) != builder.input for source in node.inputs):
             return None
-        output = builder.append(node.primitive, (0,) * count)
+        output = builder.append(node.primitive, (0,) * len(node.inputs))
         figure = find(builder.build(output))
         if figure is None:
             return None

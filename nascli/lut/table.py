@@ -42,7 +42,7 @@ class LatencyTable:
         samples = store.samples(setup)
         if not samples:
             return LatencyTable(setup, {}, {})
-        facts = next(facts for known, facts, _ in store.setups() if known == setup)
+        facts: dict[str, str] = next((facts for known, facts, _ in store.setups() if known == setup), {})
         imported = facts.get("origin") == "imported"
         # One or two rounds say nothing about how sure they are: such an operator is not measured yet. An
         # imported figure is what its file says, however often it was taken.

@@ -15,6 +15,8 @@ from onnx import helper, numpy_helper
 
 # Normalised values lie within a few units; unsigned 8 bits around 128 cover -6.4 to 6.35.
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
+# Behind ReLU and ReLU6 nothing lies below 0; a range that begins there lets runtimes drop the activation.
+_POSITIVE_SCALE, _POSITIVE_ZERO = np.float32(6 / 255), np.uint8(0)
 _FUSED_ACTIVATIONS = ("Relu", "Clip")
 _WEIGHTED = ("Conv", "Gemm")
 
@@ -30,11 +32,15 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     constants: list[onnx.TensorProto] = [
         numpy_helper.from_array(np.array(_SCALE), "activation.scale"),
         numpy_helper.from_array(np.array(_ZERO), "activation.zero"),
+        numpy_helper.from_array(np.array(_POSITIVE_SCALE), "positive.scale"),
+        numpy_helper.from_array(np.array(_POSITIVE_ZERO), "positive.zero"),
     ]
     renamed: dict[str, str] = {}
+    scales: dict[str, np.float32] = {}
 
-    def through(source: str, output: str) -> None:
-        pair = ["activation.scale", "activation.zero"]
+    def through(source: str, output: str, kind: str = "activation") -> None:
+        pair = [f"{kind}.scale", f"{kind}.zero"]
+        scales[output] = _POSITIVE_SCALE if kind == "positive" else _SCALE
         nodes.append(helper.make_node("QuantizeLinear", [source, *pair], [f"{output}.q"]))
         nodes.append(helper.make_node("DequantizeLinear", [f"{output}.q", *pair], [output]))
 
@@ -46,7 +52,7 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
         inputs = [renamed.get(name, name) for name in node.input]
         if node.op_type in _WEIGHTED:
             inputs[1:] = [
-                _weight(weights.pop(name), position, nodes, constants)
+                _weight(weights.pop(name), position, scales[inputs[0]], nodes, constants)
                 for position, name in enumerate(inputs[1:])
             ]
         (output,) = node.output
@@ -65,7 +71,8 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
         copy.output.append(written)
         nodes.append(copy)
         if not fused:
-            through(written, output if output in outputs else f"{output}.dq")
+            kind = "positive" if node.op_type in _FUSED_ACTIVATIONS else "activation"
+            through(written, output if output in outputs else f"{output}.dq", kind)
             renamed[output] = f"{output}.dq"
     graph_out = helper.make_graph(
         nodes, graph.name, list(graph.input), list(graph.output), [*weights.values(), *constants]
@@ -79,7 +86,11 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _weight(
-    tensor: onnx.TensorProto, position: int, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
+    tensor: onnx.TensorProto,
+    position: int,
+    input_scale: np.float32,
+    nodes: list[onnx.NodeProto],
+    constants: list[onnx.TensorProto],
 ) -> str:
     """A weight (position 0, per output channel) or a bias (position 1) in integers."""
     values = numpy_helper.to_array(tensor).astype(np.float32)
@@ -95,7 +106,7 @@ def _weight(
             for c in constants
             if c.name == name.removesuffix(".bias") + ".weight.scale"
         )
-        scale = (weight_scale * _SCALE).astype(np.float32)
+        scale = (weight_scale * input_scale).astype(np.float32)
         integers = np.round(values / scale).astype(np.int32)
     constants.append(numpy_helper.from_array(integers, f"{name}.integers"))
     constants.append(numpy_helper.from_array(scale, f"{name}.scale"))

@@ -1,5 +1,7 @@
 import multiprocessing
 import sqlite3
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,9 @@ from hypothesis import strategies as st
 from nascli.errors import MissingMeasurementsError, NascliError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut import schema as store_schema
-from nascli.spaces.library import identity, mbconv
+from nascli.lut.audit import audit
+from nascli.lut.store import RoundConditions
+from nascli.spaces.library import conv_block, identity, mbconv
 
 SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)
 OPERATORS = [mbconv((8, 4, 4), 8 * i) for i in (1, 2, 3)]
@@ -72,7 +76,7 @@ def test_foreign_newer_and_damaged_files_are_told_apart(tmp_path):
     db = sqlite3.connect(newer)
     db.execute(f"PRAGMA user_version = {store_schema.VERSION + 1}")
     db.close()
-    with pytest.raises(StoreError, match="schema version 2; this nascli knows version 1"):
+    with pytest.raises(StoreError, match="schema version 3; this nascli knows version 2"):
         Store(newer)
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"not a database at all" * 500)
@@ -167,3 +171,127 @@ def test_setups_say_how_they_differ():
     assert SETUP.differences(other) == ["batch: 16 against 1", "threads: 1 against 2"]
     with pytest.raises(StoreError, match="batch must be at least 1, got 0"):
         Setup("dev", "rt", "1", "fp32", 0, 1)
+
+
+def test_a_store_of_version_1_is_upgraded_and_keeps_its_figures(tmp_path):
+    path = tmp_path / "old.sqlite"
+    path.write_bytes((Path(__file__).parent / "data" / "store_v1.sqlite").read_bytes())
+    setup = Setup("cpu-example-6-1-1", "ort-cpu", "1.18.0", "fp32", 16, 1)
+    for _ in range(2):
+        with Store(path) as store:
+            table = LatencyTable.read(store, setup)
+            # As the version that wrote the file derived them.
+            first = table.lookup(conv_block((3, 16, 16), 8, stride=2).program)
+            second = table.lookup(mbconv((8, 8, 8), 8, expand=3).program)
+            assert first.seconds == pytest.approx(0.0010018999559598958, rel=1e-12)
+            assert second.seconds == pytest.approx(0.0020053791201997627, rel=1e-12)
+            assert (first.rounds, first.kind) == (6, "measured")
+            assert {s.generation for rows in store.samples(setup).values() for s in rows} == {0}
+            assert store.visits(setup) == []
+            assert store.integrity() == []
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path, monkeypatch):
+    path = tmp_path / "old.sqlite"
+    path.write_bytes((Path(__file__).parent / "data" / "store_v1.sqlite").read_bytes())
+    broken = dict(store_schema.STEPS)
+    broken[2] += "; CREATE TABLE this is no statement;"
+    monkeypatch.setattr(store_schema, "STEPS", broken)
+    with pytest.raises(StoreError):
+        Store(path)
+    monkeypatch.undo()
+    setup = Setup("cpu-example-6-1-1", "ort-cpu", "1.18.0", "fp32", 16, 1)
+    with Store(path) as store:
+        assert len(store.samples(setup)) == 2
+
+
+def test_a_new_generation_replaces_the_figure_and_keeps_the_history(tmp_path):
+    with filled(tmp_path / "s") as store:
+        key = program_key(OPERATORS[0].program)
+        for r in range(6, 12):
+            store.add_sample(SETUP, key, Sample(r, np.full(4, 3e-3), 1e-3, 9.0, 1, 0.002))
+        assert {s.generation for s in store.samples(SETUP)[key]} == {1}
+        assert len(store.history(SETUP)[key]) == 12
+        assert store.samples(SETUP)[key][0].waited == 0.002
+        assert LatencyTable.read(store, SETUP).estimates[key].seconds == pytest.approx(3e-3)
+        findings = [f.what for f in audit(store, {})]
+        assert any("measured anew it differs by +200.0%" in what for what in findings)
+
+
+def test_visits_and_rounds_come_back_and_go_with_their_table(tmp_path):
+    with filled(tmp_path / "s") as store:
+        visit = store.begin_visit(SETUP, 1.0, {"load": [0.1]})
+        store.add_round(visit, 0, RoundConditions(1.0, 2.0, 3, 0.01, None, 0.5))
+        assert store.visits(SETUP)[0].ended_at is None
+        store.end_visit(visit, 4.0, {"load": [0.2]})
+        (found,) = store.visits(SETUP)
+        assert (found.began_at, found.ended_at, found.before, found.after) == (
+            1.0, 4.0, {"load": [0.1]}, {"load": [0.2]},
+        )  # fmt: skip
+        assert found.rounds == (RoundConditions(1.0, 2.0, 3, 0.01, None, 0.5),)
+        store.remove_setup(SETUP)
+        assert store.visits(SETUP) == [] and store.integrity() == []
+
+
+def test_a_clock_that_is_set_back_loses_nothing_and_one_ahead_is_told(tmp_path):
+    with filled(tmp_path / "s") as store:
+        key = program_key(OPERATORS[0].program)
+        store.add_sample(SETUP, key, Sample(6, np.full(4, 1e-3), 1e-3, -1e6))
+        store.add_sample(SETUP, key, Sample(7, np.full(4, 1e-3), 1e-3, 4e9))
+        assert [s.round for s in store.samples(SETUP)[key]] == list(range(8))
+        assert any("the clock was changed" in f.what for f in audit(store, {}))
+
+
+def test_power_loss_between_two_writes_leaves_a_prefix_of_what_was_committed(tmp_path):
+    """The log cut anywhere: the store opens, and holds the first so many commits, none damaged."""
+    path = tmp_path / "s"
+    with filled(path, rounds=1) as store:
+        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store._db.execute("PRAGMA wal_autocheckpoint = 0")
+        key = program_key(OPERATORS[0].program)
+        for r in range(1, 9):
+            store.add_sample(SETUP, key, Sample(r, np.full(4, r * 1e-3), 1e-3, 5.0))
+        main, log = path.read_bytes(), path.with_name("s-wal").read_bytes()
+    seen = set()
+    for number, cut in enumerate(range(0, len(log) + 1, 1009)):
+        copy = tmp_path / f"cut{number}"
+        copy.write_bytes(main)
+        copy.with_name(f"cut{number}-wal").write_bytes(log[:cut])
+        with Store(copy) as store:
+            rounds = [s.round for s in store.samples(SETUP)[key]]
+            assert rounds == list(range(len(rounds))) and store.integrity() == []
+            seen.add(len(rounds))
+    assert min(seen) == 1 and len(seen) > 4
+
+
+def _write_for(path, writer, seconds, counts):
+    key = program_key(OPERATORS[writer % len(OPERATORS)].program)
+    number, end = 0, time.monotonic() + seconds
+    with Store(path) as store:
+        store.add_setup(SETUP, {"model": "m"})
+        store.add_operators(OPERATORS)
+        while time.monotonic() < end:
+            # Two writers share an operator, so their rounds interleave.
+            assert store.add_sample(SETUP, key, Sample(number * 4 + writer, np.full(4, 1e-3), 1e-3, 5.0))
+            number += 1
+    counts.put((writer, number))
+
+
+@pytest.mark.slow
+def test_four_processes_write_one_store_for_30_seconds(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    counts = context.Queue()
+    writers = [context.Process(target=_write_for, args=(tmp_path / "s", n, 30.0, counts)) for n in range(4)]
+    for writer in writers:
+        writer.start()
+    written = dict(counts.get(timeout=120) for _ in writers)
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    with Store(tmp_path / "s") as store:
+        rounds = [s.round for rows in store.samples(SETUP).values() for s in rows]
+        assert store.integrity() == []
+    wanted = sorted(i * 4 + writer for writer, count in written.items() for i in range(count))
+    assert sorted(rounds) == wanted and len(set(rounds)) == len(rounds)
+    assert min(written.values()) > 100

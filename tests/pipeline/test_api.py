@@ -34,7 +34,7 @@ def where(batch=2):
 def test_a_second_device_bounds_the_same_search():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
-    with pytest.raises(StoreError, match=r"a constraint on titanxp needs tables of one runtime.*found: none"):
+    with pytest.raises(StoreError, match=r"a constraint on titanxp needs a table of it.*found: none"):
         other_table(where(), "titanxp")
     with Store(default_store()) as store:
         setup = Setup("titanxp", "tensorrt", "10", "fp32", 2, 1)

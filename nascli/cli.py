@@ -517,38 +517,104 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
 
 
 @main.command()
-@click.argument("architecture", type=click.Path(path_type=Path))
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@click.option(
+    "--networks", default=24, show_default=True, type=click.IntRange(8), help="Whole networks to measure."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @place_options
 @json_option
-def predict(architecture: Path, as_json: bool, **place: Any) -> None:
-    """Predict the latency of an architecture from the table.
+def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) -> None:
+    """Measure whole networks that cover a space, and correct the sum of operators by them.
+
+    Predictions for the space are calibrated from then on, and have intervals. Profiles what is missing first;
+    killed and run again, it goes on where it was.
 
     \b
     Example:
-      nascli predict --device cpu runs/first/architecture.json
+      nascli calibrate --device cpu --space proxyless-mini --batch 16
     """
-    from nascli.pipeline.predicting import predict_architecture
-    from nascli.units import format_seconds
+    from nascli.pipeline.calibrating import calibrate_space
+    from nascli.spaces import load_space
 
-    document = predict_architecture(architecture, _where(**place))
+    progress = _progress()
+    document = calibrate_space(
+        load_space(spec), _where(**place), networks=networks, seed=seed, progress=progress
+    )
+    progress.finish()
     if as_json:
         _show_json(document)
         return
+    rows = [
+        [
+            name,
+            f"{document[key]['bias']:+.1%}",
+            f"{document[key]['mean_absolute']:.1%}",
+            f"{document[key]['within_5_percent']:.0%}",
+        ]
+        for name, key in (("plain sum", "plain"), ("calibrated, each network left out", "calibrated"))
+    ]
+    _table(["model", "bias", "mean abs. error", "within 5 %"], rows)
+    click.echo(
+        f"{document['networks']} networks of {document['space']}; "
+        f"{document['confidence']:.0%} interval: ±{document['half_width']:.1%}"
+        if document["half_width"] is not None
+        else f"{document['networks']} networks are too few for an interval of {document['confidence']:.0%}"
+    )
+    if document["contradicting"]:
+        shown = "; ".join(str(codes) for codes in document["contradicting"])
+        click.echo(f"the other networks contradict the figures of these codes: {shown}")
+
+
+@main.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@click.option("--explain", is_flag=True, help="Show each block's share.")
+@click.option(
+    "--confidence", default=0.9, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True)
+)
+@place_options
+@json_option
+def predict(network: Path, explain: bool, confidence: float, as_json: bool, **place: Any) -> None:
+    """Predict the latency of an architecture's file or an ONNX model from the table.
+
+    Calibrated, with an interval, where `nascli calibrate` measured networks of the space.
+
+    \b
+    Example:
+      nascli predict --device cpu runs/first/architecture.json --explain
+    """
+    from nascli.pipeline.predicting import predict_network
+    from nascli.units import format_seconds
+
+    document = predict_network(network, _where(**place), confidence)
+    if as_json:
+        _show_json(document)
+        return
+    interval = document["interval_s"]
+    shown = format_seconds(document["latency_s"])
+    if interval is not None:
+        ends = ", ".join(format_seconds(end) for end in interval)
+        shown += f" [{ends}] at {document['confidence']:.0%}"
+    click.echo(f"{shown}: {document['model']}")
+    if document["extrapolated"]:
+        click.echo("beyond what was calibrated on: the interval may be too narrow")
+    if document["kind"] == "measured":
+        click.echo("no interval: whole networks were not measured for it (nascli calibrate)")
+    if not explain:
+        return
+    largest = max(part["share"] for part in document["parts"])
     rows = [
         [
             part["block"],
             part["operator"],
             format_seconds(part["seconds"]),
             f"{part['share']:.1%}",
+            "█" * max(1, round(24 * part["share"] / largest)) if part["share"] else "",
             part["kind"],
         ]
         for part in document["parts"]
     ]
-    _table(
-        ["block", "operator", "latency", "share", "kind"],
-        rows,
-        title=f"{format_seconds(document['latency_s'])}: {document['model']}",
-    )
+    _table(["block", "operator", "latency", "share", "", "kind"], rows)
 
 
 @main.command()

@@ -139,7 +139,7 @@ def test_the_whole_chain(tmp_path):
     predicted = json.loads(run("predict", file, "--batch", "4", "--json").stdout)
     assert predicted["latency_s"] == pytest.approx(result["predicted_latency_s"]["value"], rel=0.03)
     assert sum(part["share"] for part in predicted["parts"]) == pytest.approx(1)
-    assert "stage1.0" in run("predict", file, "--batch", "4").stdout
+    assert "stage1.0" in run("predict", file, "--batch", "4", "--explain").stdout
     measured = json.loads(run("measure", file, "--batch", "4", "--json").stdout)
     assert measured["measured_latency_s"] == pytest.approx(result["measured_latency_s"], rel=0.2)
     assert json.loads(run("count", file, "--json").stdout)["macs"] == result["macs"]
@@ -248,3 +248,79 @@ def test_tables_travel_in_packs(tmp_path):
         "nothing was measured"
         in run("lut", "remove", "--batch", "3", "--yes", "--store", other, expect=1).stderr
     )
+
+
+def test_a_calibrated_prediction_has_an_interval_that_measuring_confirms(tmp_path):
+    import numpy as np
+
+    from nascli.spaces import Architecture, load_space
+
+    space = load_space(TINY)
+    file = tmp_path / "a.json"
+    Architecture.of(space, space.sample(1, np.random.default_rng(5))).save(file)
+    place = ["--batch", "4"]
+    run("profile", "--space", TINY, *place)
+    before = json.loads(run("predict", str(file), *place, "--json").stdout)
+    assert before["interval_s"] is None and before["kind"] == "measured"
+    found = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)
+    assert 8 <= found["networks"] <= 12 and found["half_width"] > 0
+    assert found["calibrated"]["mean_absolute"] < 0.2
+    after = json.loads(run("predict", str(file), *place, "--json").stdout)
+    low, high = after["interval_s"]
+    assert after["kind"] == "calibrated" and low < after["latency_s"] < high
+    measured = json.loads(run("measure", str(file), *place, "--json").stdout)["measured_latency_s"]
+    assert measured == pytest.approx(after["latency_s"], rel=0.25)
+    # What was measured counts from then on.
+    again = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)
+    assert again["networks"] == found["networks"] + 1
+    assert "at most" in run("predict", str(file), *place, "--confidence", "0.999", expect=1).stderr
+
+
+def test_an_onnx_model_is_profiled_layer_by_layer_predicted_and_measured(tmp_path):
+    from nascli.profiles.graphs import onnx_bytes
+    from nascli.spaces.library import mbconv
+    from nascli.spaces.primitives import chain
+
+    model = tmp_path / "m.onnx"
+    blocks = [mbconv((8, 14, 14), 8).program, mbconv((8, 14, 14), 16, stride=2).program]
+    model.write_bytes(onnx_bytes(chain(blocks), 2))
+    assert "Measure them: nascli profile --network" in run("predict", str(model), expect=1).stderr
+    first = json.loads(run("profile", "--network", str(model), "--json").stdout)
+    assert first["measured_now"] == first["operators"] > 0
+    predicted = json.loads(run("predict", str(model), "--json").stdout)
+    measured = json.loads(run("measure", str(model), "--json").stdout)
+    assert predicted["latency_s"] == pytest.approx(measured["measured_latency_s"], rel=0.4)
+    again = json.loads(run("profile", "--network", str(model), "--json").stdout)
+    assert again["measured_now"] == 0
+    anew = json.loads(run("profile", "--network", str(model), "--older-than", "0.001s", "--json").stdout)
+    assert anew["measured_now"] == anew["operators"] == first["operators"]
+
+
+def test_another_tools_table_is_imported_shown_and_removed(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("kind,height,width,cin,cout,kernel,stride,ms\nconv,14,14,16,24,3,2,0.5\n")
+    assert (
+        "does not say --device and --batch"
+        in run("lut", "import", str(file), "--format", "csv", expect=1).stderr
+    )
+    place = ["--device", "titanxp", "--batch", "8"]
+    found = json.loads(run("lut", "import", str(file), "--format", "csv", *place, "--json").stdout)
+    assert found[0]["new"] == 1
+    (row,) = json.loads(run("lut", "show", *place, "--json").stdout)
+    assert (row["kind"], row["seconds"]) == ("imported", 0.0005)
+    run("lut", "remove", *place, "--yes")
+    assert "is not in this machine" in run("lut", "show", *place, expect=1).stderr
+
+
+def test_a_difference_is_drawn(tmp_path):
+    packs = []
+    run("profile", "--space", TINY, "--batch", "2")
+    for name in ("a", "b"):
+        packs.append(str(tmp_path / f"{name}.parquet"))
+        run("lut", "export", "--batch", "2", "--out", packs[-1])
+    picture = tmp_path / "d.svg"
+    run("lut", "diff", *packs, "--picture", str(picture))
+    import xml.etree.ElementTree as ElementTree
+
+    root = ElementTree.parse(picture).getroot()
+    assert root.tag.endswith("svg") and len(root.findall(".//{*}circle")) > 10

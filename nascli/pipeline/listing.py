@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,8 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
                 "key": key,
                 "operator": label,
                 "seconds": figure.seconds,
-                "low": figure.low,
-                "high": figure.high,
+                "low": figure.low if math.isfinite(figure.high) else None,
+                "high": figure.high if math.isfinite(figure.high) else None,
                 "rounds": figure.rounds,
                 "kind": figure.kind,
                 "in_context_seconds": None if inside is None else inside.seconds,
@@ -155,7 +156,7 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
                 "shown": {
                     "operator": label,
                     "alone": format_seconds(figure.seconds),
-                    "interval": f"±{figure.relative_width:.1%}",
+                    "interval": f"±{figure.relative_width:.1%}" if math.isfinite(figure.high) else "unknown",
                     "in context": "-" if inside is None else format_seconds(inside.seconds),
                     "rounds": str(figure.rounds),
                     "macs": format_count(table.labels[key][1]),

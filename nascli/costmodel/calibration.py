@@ -1,0 +1,212 @@
+"""Calibrating a sum of operators on whole networks: a chain again, with intervals that were checked.
+
+The model is a Bayesian linear regression of the measured seconds y on a few sums and on each operator's own
+term, in relative errors:
+
+    y(a) = c0 + alpha * in_context(a) + beta * alone(a) + gamma * weight_bytes(a) + sum_l d[l, a_l]
+
+with priors centred on the plain sum (c0 = 0, alpha = 1, everything else 0) and d[l, o] of a size in
+proportion to the operator's own latency. How far the data may pull it from there is chosen by leave-one-out
+errors, which a linear regression has in closed form; the same errors give the interval (conformal, with
+leave-one-out residuals in the place of a second set of networks: Barber et al. 2021, jackknife).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.costmodel.chain import ChainCost, require_single_path
+from nascli.errors import ConstraintError
+from nascli.spaces.space import Codes, Space
+
+Array = npt.NDArray[np.float64]
+LEAST_NETWORKS = 8
+# Prior widths that are tried: of the common factors, and of each operator's own term, both relative.
+_COMMON, _OWN, _NOISE = (0.02, 0.1, 0.4), (0.0, 0.03, 0.1, 0.3), (0.003, 0.01, 0.03)
+# A network whose error is this many times the typical one contradicts the others.
+_OUTLYING = 6.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A calibrated cost, and how sure it is.
+
+    Attributes:
+        cost: the chain; its kind is 'calibrated'.
+        errors: `(n,)` relative leave-one-out errors, predicted over measured, of what it was fitted on.
+        plain_errors: `(n,)` those of the plain sum.
+        fitted: the least and the most seconds that it was fitted on.
+        contradicting: codes of networks that the others contradict.
+    """
+
+    cost: ChainCost
+    errors: Array
+    plain_errors: Array
+    fitted: tuple[float, float]
+    contradicting: tuple[tuple[int, ...], ...]
+
+    def half_width(self, confidence: float) -> float:
+        """Half of the relative interval that holds the measured figure with that confidence.
+
+        Raises:
+            ConstraintError: more confidence than so few networks can give.
+        """
+        n = len(self.errors)
+        rank = int(np.ceil((n + 1) * confidence))
+        if not 0 < confidence < 1 or rank > n:
+            raise ConstraintError(
+                f"{n} networks give intervals of at most {n / (n + 1):.0%} confidence, not {confidence:.0%}.",
+                "Calibrate on more: nascli calibrate --networks 40",
+            )
+        # Errors are relative to the measured figure; the interval is around the predicted one.
+        off = np.sort(np.abs(1 / (1 + self.errors) - 1))
+        return float(off[rank - 1])
+
+    def extrapolates(self, seconds: float) -> bool:
+        """Whether a prediction lies outside of what was fitted."""
+        low, high = self.fitted
+        return not low <= seconds <= high
+
+
+def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Generator) -> Codes:
+    """Architectures that cover a space: the cheapest, the dearest, the others spread between them.
+
+    Returns:
+        `(count, layers)` codes, each feasible in its own slice of the cost.
+
+    Raises:
+        ConstraintError: a multi-branch space, or fewer than two.
+    """
+    from nascli.costmodel.constraints import Constraint
+    from nascli.costmodel.feasible import Budget, FeasibleSet
+    from nascli.errors import InfeasibleError
+
+    require_single_path(space, "calibration")
+    if count < 2:
+        raise ConstraintError(f"at least 2 networks are needed to cover a space, got {count}")
+    rows = [
+        np.array([int(np.argmin(u)) for u in cost.unary]),
+        np.array([int(np.argmax(u)) for u in cost.unary]),
+    ]
+    edges = np.linspace(cost.least, cost.most, count - 1)
+    for low, high in itertools.pairwise(edges):
+        try:
+            feasible = FeasibleSet(space, [Budget(Constraint(cost.name, float(low), float(high)), cost)])
+        except InfeasibleError:
+            # A small space has gaps; a draw from all of it takes the place.
+            rows.append(space.sample(1, rng)[0])
+        else:
+            rows.append(feasible.sample(1, rng)[0])
+    return np.array(rows[:count], dtype=space.dtype)
+
+
+def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: npt.ArrayLike) -> Calibration:
+    """Fit the chain to whole networks.
+
+    Args:
+        space: what the codes belong to; single-path.
+        sums: the plain sum that is believed at first, then others that may help (alone, weight bytes).
+        codes: `(n, layers)` architectures that were measured.
+        seconds: `(n,)` their measured latency.
+
+    Raises:
+        ConstraintError: too few networks, or times that are no latencies.
+    """
+    require_single_path(space, "calibration")
+    y = np.asarray(seconds, dtype=float)
+    if len(y) != len(codes) or len(y) < LEAST_NETWORKS:
+        raise ConstraintError(
+            f"calibration needs at least {LEAST_NETWORKS} measured networks with their codes, got {len(y)} "
+            f"figures of {len(codes)} networks.",
+            "Measure some: nascli calibrate",
+        )
+    if not np.all(np.isfinite(y) & (y > 0)):
+        raise ConstraintError("calibration needs latencies that are finite and above 0")
+    plain = sums[0](codes)
+    common = np.stack([np.full(len(y), np.median(y)), *_scaled(sums, codes, np.median(plain))], axis=1)
+    own, owners = _own_terms(space, sums[0], codes)
+    prior_mean = np.array([0.0, 1.0, *np.zeros(len(sums) - 1)])
+    residual = (y - common @ prior_mean) / y
+    common_r, own_r = common / y[:, None], own / y[:, None]
+    best: tuple[float, Array, Array] | None = None
+    for width, each, noise in itertools.product(_COMMON, _OWN, _NOISE):
+        kernel = width**2 * common_r @ common_r.T + each**2 * own_r @ own_r.T
+        inverse = np.linalg.inv(kernel + noise**2 * np.eye(len(y)))
+        weights = inverse @ residual
+        left_out = weights / np.diag(inverse)
+        score = float(np.mean(np.abs(left_out)))
+        if best is None or score < best[0]:
+            theta = np.concatenate(
+                [prior_mean + width**2 * common_r.T @ weights, each**2 * own_r.T @ weights]
+            )
+            best = (score, theta, left_out)
+    assert best is not None
+    _, theta, left_out = best
+    typical = float(np.median(np.abs(left_out)))
+    contradicting = np.flatnonzero(np.abs(left_out) > _OUTLYING * max(typical, 1e-3))
+    return Calibration(
+        cost=_chain(space, sums, theta, owners, float(np.median(y)), float(np.median(plain)), codes),
+        errors=-left_out,
+        plain_errors=plain / y - 1,
+        fitted=(float(y.min()), float(y.max())),
+        contradicting=tuple(tuple(int(c) for c in codes[i]) for i in contradicting),
+    )
+
+
+def _scaled(sums: Sequence[ChainCost], codes: Codes, typical: float) -> list[Array]:
+    """Every sum as an array; those after the first in units that make them as large as the first."""
+    found = [sums[0](codes)]
+    for other in sums[1:]:
+        values = other(codes)
+        found.append(values * typical / max(float(np.median(values)), 1e-30))
+    return found
+
+
+def _own_terms(
+    space: Space, cost: ChainCost, codes: Codes
+) -> tuple[Array, list[tuple[str, list[tuple[int, int]]]]]:
+    """A column per distinct operator: how many seconds of a network are its. And where each may occur."""
+    columns: dict[str, int] = {}
+    owners: list[tuple[str, list[tuple[int, int]]]] = []
+    matrix: list[Array] = []
+    for layer, choices in enumerate(space.layers):
+        for index, candidate in enumerate(choices.candidates):
+            key = candidate.program.canonical
+            if key not in columns:
+                columns[key] = len(owners)
+                owners.append((key, []))
+                matrix.append(np.zeros(len(codes)))
+            owners[columns[key]][1].append((layer, index))
+            matrix[columns[key]] += np.where(codes[:, layer] == index, cost.unary[layer][index], 0.0)
+    return np.stack(matrix, axis=1), owners
+
+
+def _chain(
+    space: Space,
+    sums: Sequence[ChainCost],
+    theta: Array,
+    owners: Sequence[tuple[str, list[tuple[int, int]]]],
+    typical_y: float,
+    typical_plain: float,
+    codes: Codes,
+) -> ChainCost:
+    factors = [float(theta[1])]
+    for other, coefficient in zip(sums[1:], theta[2:], strict=False):
+        median = max(float(np.median(other(codes))), 1e-30)
+        factors.append(float(coefficient) * typical_plain / median)
+    offset = float(theta[0]) * typical_y
+    unary = [np.zeros(len(layer.candidates)) for layer in space.layers]
+    for factor, cost in zip(factors, sums, strict=True):
+        offset += factor * cost.offset
+        for total, values in zip(unary, cost.unary, strict=True):
+            total += factor * values
+    own = theta[1 + len(sums) :]
+    for value, (_, places) in zip(own, owners, strict=True):
+        for layer, index in places:
+            unary[layer][index] += float(value) * sums[0].unary[layer][index]
+    return replace(sums[0], offset=offset, unary=tuple(unary), kind="calibrated")

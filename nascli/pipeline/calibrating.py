@@ -1,0 +1,107 @@
+"""The job of `nascli calibrate`, and the cost model that everything measured so far gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nascli.costmodel import ChainCost, counted, table_latency
+from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate, spread_codes
+from nascli.errors import ConstraintError
+from nascli.lut import LatencyTable, Store
+from nascli.pipeline.measuring import Where, measure_networks, profile_placed, stored_setup
+from nascli.profiles.protocol import Protocol
+from nascli.progress import Progress
+from nascli.spaces.space import Space
+
+CONFIDENCE = 0.9
+
+
+def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
+    """The sum of operators timed alone; None where one was never timed alone."""
+    figures = {o.program.canonical: table.lookup(o.program) for o in space.operators()}
+    fixed = [table.lookup(operator.program) for _, operator in space.fixed]
+    if any(figure is None for figure in (*figures.values(), *fixed)):
+        return None
+    seconds = {key: figure.seconds for key, figure in figures.items() if figure is not None}
+    return ChainCost(
+        name="latency",
+        dimension="time",
+        offset=sum(figure.seconds for figure in fixed if figure is not None),
+        unary=tuple(
+            np.array([seconds[c.program.canonical] for c in layer.candidates]) for layer in space.layers
+        ),
+        kind="measured",
+        device=table.setup.device,
+    )
+
+
+def known_calibration(
+    space: Space, where: Where, table: LatencyTable, plain: ChainCost
+) -> Calibration | None:
+    """The calibration that the networks measured so far give; None where there are too few.
+
+    Only networks of the table's own setup count: what was measured with another runtime, batch or number of
+    threads says nothing about this one.
+    """
+    with Store(where.store) as store:
+        members = store.networks(space.digest)
+    found = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
+    if len(found) < LEAST_NETWORKS:
+        return None
+    codes = space.check(np.array([codes for codes, _ in found]))
+    seconds = np.array([figure.seconds for _, figure in found])
+    alone = alone_latency(space, table)
+    others = [alone] if alone is not None else []
+    return calibrate(space, [plain, *others, counted(space, "weight_bytes")], codes, seconds)
+
+
+def calibrate_space(
+    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """Measure what the table lacks and networks that cover the space; say how well sums fit.
+
+    Run again, it measures nothing anew; with more networks, only the further ones.
+    """
+    protocol = Protocol()
+    table = profile_placed(space.placed(), where, protocol=protocol, seed=seed, progress=progress)
+    plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+    codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
+    rows = [tuple(int(code) for code in row) for row in codes]
+    measure_networks(
+        [space.network(row, f"{space.name} {list(row)}") for row in rows],
+        where,
+        protocol=protocol,
+        seed=seed,
+        progress=progress,
+        members=(space, rows),
+    )
+    with Store(where.store) as store:
+        table = LatencyTable.read(store, stored_setup(where, store))
+    plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+    calibration = known_calibration(space, where, table, plain)
+    if calibration is None:
+        raise ConstraintError(
+            f"calibration needs at least {LEAST_NETWORKS} different networks of {space.spec}.",
+            f"Ask for more: nascli calibrate --networks {LEAST_NETWORKS * 3}",
+        )
+    return {
+        "space": space.spec,
+        "setup": table.setup.to_json(),
+        "networks": len(calibration.errors),
+        "plain": _errors(calibration.plain_errors),
+        "calibrated": _errors(calibration.errors),
+        "half_width": calibration.half_width(CONFIDENCE) if len(calibration.errors) >= 9 else None,
+        "confidence": CONFIDENCE,
+        "fitted_s": list(calibration.fitted),
+        "contradicting": [list(codes) for codes in calibration.contradicting],
+    }
+
+
+def _errors(errors: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {
+        "bias": float(np.mean(errors)),
+        "mean_absolute": float(np.mean(np.abs(errors))),
+        "within_5_percent": float(np.mean(np.abs(errors) <= 0.05)),
+    }

@@ -17,8 +17,9 @@ from nascli.costmodel.chain import require_single_path
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import in_context
+from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.measuring import measure_networks, other_table, plan, profile_placed
-from nascli.pipeline.predicting import MODEL
+from nascli.pipeline.predicting import CALIBRATED, MODEL
 from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
@@ -44,11 +45,12 @@ FINAL_PROTOCOL = Protocol(target=0.005, least_rounds=12, most_rounds=30)
 
 @dataclass(frozen=True)
 class Model:
-    """The costs of a space that a run works with; frozen at its start."""
+    """The costs of a space that a run works with, and what its latency is; frozen at its start."""
 
     latency: ChainCost
     elsewhere: dict[str, ChainCost]
     costs: dict[str, ChainCost]
+    model: str
     setup: dict[str, Any]
     table_digest: str
 
@@ -116,7 +118,13 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
             space.placed(), where, protocol=protocol, seed=settings.seed, progress=progress
         )
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+        model = MODEL
+        calibration = known_calibration(space, where, table, latency)
+        if calibration is not None:
+            latency, model = calibration.cost, CALIBRATED.format(len(calibration.errors))
+        progress.message(f"latency model: {model}")
         kept = {
+            "model": model,
             "latency": latency.to_json(),
             "fixed": _fixed(table, space),
             "elsewhere": {
@@ -136,6 +144,7 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
             latency=ChainCost.from_json(kept["latency"]),
             elsewhere={device: ChainCost.from_json(cost) for device, cost in kept["elsewhere"].items()},
             costs=_counted_costs(space, settings.parsed_constraints()),
+            model=kept["model"],
             setup=kept["setup"],
             table_digest=kept["table_digest"],
         )
@@ -336,7 +345,7 @@ class _Run:
             "predicted_latency_s": {
                 "value": winner.predicted,
                 "kind": self.model.latency.kind,
-                "model": MODEL,
+                "model": self.model.model,
                 "setup": self.model.setup,
                 "table_digest": self.model.table_digest,
             },

@@ -6,9 +6,12 @@ from nascli.errors import ConstraintError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.context import with_context
 from nascli.paths import default_store
+from nascli.pipeline.calibrating import calibrate_space
 from nascli.pipeline.measuring import Where, other_table
-from nascli.pipeline.searching import Model
+from nascli.pipeline.run_folder import RunFolder
+from nascli.pipeline.searching import Model, _frozen_model
 from nascli.pipeline.settings import SearchSettings
+from nascli.progress import Silent
 
 
 def test_a_study_in_a_few_lines():
@@ -48,6 +51,24 @@ def test_a_second_device_bounds_the_same_search():
     texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
     assert [c.device for c in constraints] == [None, "titanxp"]
-    model = Model(here, {"titanxp": there}, {}, {}, "")
+    model = Model(here, {"titanxp": there}, {}, "a sum", {}, "")
     budgets = model.budgets(constraints)
     assert [b.cost for b in budgets] == [here, there]
+
+
+def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
+    spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
+    settings = SearchSettings(spec, "digits", ("latency<=1s",), where(3))
+    space = settings.load_space()
+
+    def model(name):
+        with RunFolder(tmp_path / name, {"settings": name}) as folder:
+            return _frozen_model(settings, space, folder, Silent())
+
+    before = model("before")
+    assert before.latency.kind == "measured" and "calibrated" not in before.model
+    calibrate_space(space, where(3), networks=12, seed=0, progress=Silent())
+    after = model("after")
+    assert after.latency.kind == "calibrated" and "calibrated on" in after.model
+    again = model("before")
+    assert again.latency.kind == "measured" and again.latency.offset == before.latency.offset

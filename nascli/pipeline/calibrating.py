@@ -10,7 +10,7 @@ from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate, spread_codes
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, measure_networks, profile_placed, stored_setup
+from nascli.pipeline.measuring import Where, measure_networks, profile_placed, read_table
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.spaces.space import Space
@@ -77,8 +77,7 @@ def calibrate_space(
         progress=progress,
         members=(space, rows),
     )
-    with Store(where.store) as store:
-        table = LatencyTable.read(store, stored_setup(where, store))
+    table = read_table(where)
     plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
     calibration = known_calibration(space, where, table, plain)
     if calibration is None:

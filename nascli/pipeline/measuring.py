@@ -123,20 +123,20 @@ def placed_operators(space: str, network: Path | None) -> tuple[str, Placed]:
     if network is None:
         known = load_space(space)
         return known.spec, known.placed()
-    found = read_network(network)
+    found, _ = read_network(network)
     return found.name, found.placed
 
 
-def read_network(path: Path) -> Network:
-    """A network from an architecture's file or from an ONNX model.
+def read_network(path: Path) -> tuple[Network, Architecture | None]:
+    """A network from an architecture's file, with that architecture, or from an ONNX model.
 
     Raises:
         ArchitectureError: unreadable, or built of what nascli has no primitive for.
     """
     if path.suffix == ".onnx":
-        return network_of_onnx(path)
+        return network_of_onnx(path), None
     architecture = Architecture.load(path)
-    return replace(architecture.network, name=architecture.name)
+    return architecture.network, architecture
 
 
 def stored_setup(where: Where, store: Store) -> Setup:
@@ -240,11 +240,9 @@ def measure_file(path: Path, where: Where, progress: Progress) -> Estimate:
 
     An architecture's figure is noted for the cost model of its space.
     """
-    members = None
-    if path.suffix != ".onnx":
-        architecture = Architecture.load(path)
-        members = (architecture.space, [architecture.codes])
+    network, architecture = read_network(path)
+    members = None if architecture is None else (architecture.space, [architecture.codes])
     (figure,) = measure_networks(
-        [read_network(path)], where, protocol=Protocol(), seed=0, progress=progress, members=members
+        [network], where, protocol=Protocol(), seed=0, progress=progress, members=members
     )
     return figure

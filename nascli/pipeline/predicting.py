@@ -29,10 +29,9 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         MissingMeasurementsError: naming the operators that the table lacks.
         ConstraintError: more confidence than the measured networks can give.
     """
-    network = read_network(path)
+    network, architecture = read_network(path)
     table = read_table(where)
-    spec = None if path.suffix == ".onnx" else Architecture.load(path).space.spec
-    measured_by = f"--network {path}" if spec is None else f"--space {spec}"
+    measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
     figures = require_context(table, network.placed, f"nascli profile {measured_by} {where.command}")
     total = sum(figure.seconds for figure in figures)
     parts = [
@@ -56,8 +55,8 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         "table_digest": table.digest,
         "parts": parts,
     }
-    if spec is not None:
-        document |= _calibrated(Architecture.load(path), where, table, confidence)
+    if architecture is not None:
+        document |= _calibrated(architecture, where, table, confidence)
     return document
 
 

@@ -577,7 +577,8 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 def predict(network: Path, explain: bool, confidence: float, as_json: bool, **place: Any) -> None:
     """Predict the latency of an architecture's file or an ONNX model from the table.
 
-    Calibrated, with an interval, where `nascli calibrate` measured networks of the space.
+    Calibrated, with an interval, where `nascli calibrate` measured networks of the space. For a card without
+    a table the figure is predicted from its data sheet, and says so.
 
     \b
     Example:
@@ -596,7 +597,9 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
         ends = ", ".join(format_seconds(end) for end in interval)
         shown += f" [{ends}] at {document['confidence']:.0%}"
     click.echo(f"{shown}: {document['model']}")
-    if document["extrapolated"]:
+    if document["kind"] == "predicted":
+        click.echo("predicted, not measured: import or measure a table for a figure to rely on")
+    elif document["extrapolated"]:
         click.echo("beyond what was calibrated on: the interval may be too narrow")
     if document["kind"] == "measured":
         click.echo("no interval: whole networks were not measured for it (nascli calibrate)")
@@ -655,6 +658,11 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
 @click.option("--generations", default=6, show_default=True, type=click.IntRange(1))
 @click.option("--supernet-epochs", default=14, show_default=True, type=click.IntRange(1))
 @click.option("--retrain-epochs", default=8, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Search only where the calibrated model is this sure that the latency budget is kept.",
+)
 @place_options
 @json_option
 def search(
@@ -668,6 +676,7 @@ def search(
     generations: int,
     supernet_epochs: int,
     retrain_epochs: int,
+    confidence: float | None,
     as_json: bool,
     **place: Any,
 ) -> None:
@@ -683,7 +692,7 @@ def search(
     from nascli.search.spos import Evolution
 
     effort = Effort(supernet_epochs, retrain_epochs, Evolution(population, generations))
-    settings = SearchSettings(spec, data, constraints, _where(**place), algorithm, seed, effort)
+    settings = SearchSettings(spec, data, constraints, _where(**place), algorithm, seed, effort, confidence)
     settings.parsed_constraints()
     from nascli.pipeline.reporting import result_lines, write_report
     from nascli.pipeline.searching import run_search

@@ -5,6 +5,8 @@ term, in relative errors:
 
     y(a) = c0 + alpha * in_context(a) + beta * alone(a) + gamma * weight_bytes(a) + sum_l d[l, a_l]
 
+(of a multi-branch space also + delta * branches(a)),
+
 with priors centred on the plain sum (c0 = 0, alpha = 1, everything else 0) and d[l, o] of a size in
 proportion to the operator's own latency. How far the data may pull it from there is chosen by leave-one-out
 errors, which a linear regression has in closed form; the same errors give the interval (conformal, with
@@ -20,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.chain import ChainCost, require_single_path
+from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes, Space
 
@@ -80,19 +82,16 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
         `(count, layers)` codes, each feasible in its own slice of the cost.
 
     Raises:
-        ConstraintError: a multi-branch space, or fewer than two.
+        ConstraintError: fewer than two.
     """
     from nascli.costmodel.constraints import Constraint
-    from nascli.costmodel.feasible import Budget, FeasibleSet
+    from nascli.costmodel.feasible import Budget, FeasibleSet, best
     from nascli.errors import InfeasibleError
 
-    require_single_path(space, "calibration")
     if count < 2:
         raise ConstraintError(f"at least 2 networks are needed to cover a space, got {count}")
-    rows = [
-        np.array([int(np.argmin(u)) for u in cost.unary]),
-        np.array([int(np.argmax(u)) for u in cost.unary]),
-    ]
+    everything = FeasibleSet(space, [])
+    rows = [best(everything, [sign * values for values in cost.unary]) for sign in (-1, 1)]
     edges = np.linspace(cost.least, cost.most, count - 1)
     for low, high in itertools.pairwise(edges):
         try:
@@ -109,7 +108,7 @@ def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: np
     """Fit the chain to whole networks.
 
     Args:
-        space: what the codes belong to; single-path.
+        space: what the codes belong to.
         sums: the plain sum that is believed at first, then others that may help (alone, weight bytes).
         codes: `(n, layers)` architectures that were measured.
         seconds: `(n,)` their measured latency.
@@ -117,7 +116,6 @@ def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: np
     Raises:
         ConstraintError: too few networks, or times that are no latencies.
     """
-    require_single_path(space, "calibration")
     y = np.asarray(seconds, dtype=float)
     if len(y) != len(codes) or len(y) < LEAST_NETWORKS:
         raise ConstraintError(
@@ -182,7 +180,9 @@ def _own_terms(
                 owners.append((key, []))
                 matrix.append(np.zeros(len(codes)))
             owners[columns[key]][1].append((layer, index))
-            matrix[columns[key]] += np.where(codes[:, layer] == index, cost.unary[layer][index], 0.0)
+            column = codes[:, layer]
+            taken = column == index if choices.join == "single" else column >> index & 1
+            matrix[columns[key]] += np.where(taken, cost.unary[layer][index], 0.0)
     return np.stack(matrix, axis=1), owners
 
 
@@ -209,4 +209,28 @@ def _chain(
     for value, (_, places) in zip(own, owners, strict=True):
         for layer, index in places:
             unary[layer][index] += float(value) * sums[0].unary[layer][index]
-    return replace(sums[0], offset=offset, unary=tuple(unary), kind="calibrated")
+    joins = None
+    if sums[0].joins is not None:
+        together = [np.zeros(len(join)) for join in sums[0].joins]
+        for factor, cost in zip(factors, sums, strict=True):
+            for total, join in zip(together, cost.joins or (), strict=True):
+                total += factor * np.where(np.isfinite(join), join, 0.0)
+        allowed = [np.isfinite(join) for join in sums[0].joins]
+        pairs = [_shifted(*parts) for parts in zip(together, allowed, unary, strict=True)]
+        joins, unary = tuple(join for join, _ in pairs), [values for _, values in pairs]
+    return replace(sums[0], offset=offset, unary=tuple(unary), joins=joins, kind="calibrated")
+
+
+def _shifted(join: Array, allowed: npt.NDArray[np.bool_], unary: Array) -> tuple[Array, Array]:
+    """Join costs and branch costs that are not below 0, with the same sums.
+
+    What each further branch saves is taken off the branches themselves; only what would leave a branch or a
+    join below nothing is lost.
+    """
+    counts = np.arange(len(join))
+    slopes = [float(join[k] / k) for k in counts if k and allowed[k]]
+    shift = min(0.0, *slopes)
+    return (
+        np.where(allowed, np.maximum(join - shift * counts, 0.0), np.inf),
+        np.maximum(unary + shift, 0.0),
+    )

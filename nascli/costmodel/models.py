@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import require_context
+from nascli.lut.joins import join_costs
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.operators import Operator
 from nascli.spaces.space import Layer, Space
@@ -28,9 +30,12 @@ def counted_names() -> list[str]:
     return list(_COUNTED)
 
 
-def _joins(space: Space) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...] | None:
-    if not space.multi_branch:
-        return None
+def _joins(space: Space) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...] | None:
+    return paper_joins(space) if space.multi_branch else None
+
+
+def paper_joins(space: Space) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...]:
+    """Per layer of a multi-branch space, joins that cost nothing; infinite where a number is not allowed."""
     joins = []
     for layer in space.layers:
         join = np.zeros(layer.most + 1)
@@ -67,35 +72,74 @@ def counted(space: Space, name: str) -> ChainCost:
 def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
     """Latency as the sum of a table's operator times in context, in seconds per batch.
 
+    A multi-branch layer costs its branches and what joining them costs (`nascli.lut.joins`).
+
     Raises:
         MissingMeasurementsError: naming the operators that the table lacks, and `command`.
-        ConstraintError: a multi-branch space, whose joins a table of single operators does not have.
+        ConstraintError: a multi-branch space whose joins the table does not have.
     """
-    if space.multi_branch:
-        raise ConstraintError(
-            f"{space.name} is multi-branch: a sum of single operators leaves out what joining them costs."
-        )
     placed = space.placed()
+    figures = require_context(table, placed, command)
     seconds = {
         (operator.program.canonical, first, last): figure.seconds
-        for (operator, first, last), figure in zip(
-            placed, require_context(table, placed, command), strict=True
-        )
+        for (operator, first, last), figure in zip(placed, figures, strict=True)
     }
+    joins = None
+    if space.multi_branch:
+        found = [join_costs(table, layer) for layer in space.layers]
+        if any(values is None for values in found):
+            raise ConstraintError(
+                f"{table.setup.label} lacks what joining the branches of {space.name} costs.",
+                f"Measure it: {command}",
+            )
+        joins = tuple(values for values in found if values is not None)
+    return _summed(space, lambda *place: seconds[place], joins, table.setup.device)
+
+
+def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
+    """The sum of operators timed alone; None where one was never timed alone."""
+    seconds = {}
+    for operator in space.operators():
+        figure = table.lookup(operator.program)
+        if figure is None:
+            return None
+        seconds[operator.program.canonical] = figure.seconds
+    return _summed(space, lambda key, first, last: seconds[key], _joins(space), table.setup.device)
+
+
+def branch_count(space: Space) -> ChainCost:
+    """How many branches a multi-branch architecture has."""
+    return ChainCost(
+        name="branches",
+        dimension="count",
+        offset=0.0,
+        unary=tuple(np.zeros(len(layer.candidates)) for layer in space.layers),
+        joins=tuple(join + np.arange(len(join)) for join in paper_joins(space)),
+    )
+
+
+def _summed(
+    space: Space,
+    seconds: Callable[[str, bool, bool], float],
+    joins: tuple[np.ndarray[Any, np.dtype[np.float64]], ...] | None,
+    device: str,
+) -> ChainCost:
+    """A chain of operators' seconds, by their program and whether they begin or end a network."""
     end = len(space.blocks) - 1
     offset, unary = 0.0, []
     for position, block in enumerate(space.blocks):
         first, last = position == 0, position == end
         if isinstance(block, Layer):
-            candidates = block.candidates
-            unary.append(np.array([seconds[(c.program.canonical, first, last)] for c in candidates]))
+            costs = [seconds(c.program.canonical, first, last) for c in block.candidates]
+            unary.append(np.array(costs))
         else:
-            offset += seconds[(block[1].program.canonical, first, last)]
+            offset += seconds(block[1].program.canonical, first, last)
     return ChainCost(
         name="latency",
         dimension="time",
         offset=offset,
         unary=tuple(unary),
+        joins=joins,
         kind="measured",
-        device=table.setup.device,
+        device=device,
     )

@@ -10,7 +10,7 @@ from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
-from nascli.pipeline.measuring import Where, profile_placed
+from nascli.pipeline.measuring import Where, profile_models, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress, Silent
 from nascli.spaces.catalog import load_space, make_space
@@ -35,7 +35,9 @@ def profile(
 ) -> LatencyTable:
     """The latency table of a space on a device; measures only what the store lacks."""
     where = Where(device, runtime, batch, threads, precision, store or default_store())
-    return profile_placed(space.placed(), where, protocol=Protocol(), seed=0, progress=progress or Silent())
+    return profile_models(
+        space_models(space), where, protocol=Protocol(), seed=0, progress=progress or Silent()
+    )
 
 
 def latency(space: Space, table: LatencyTable) -> ChainCost:

@@ -8,33 +8,15 @@ import numpy as np
 
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate, spread_codes
+from nascli.costmodel.models import alone_latency, branch_count
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, measure_networks, profile_placed, read_table
+from nascli.pipeline.measuring import Where, measure_networks, profile_models, read_table, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.spaces.space import Space
 
 CONFIDENCE = 0.9
-
-
-def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
-    """The sum of operators timed alone; None where one was never timed alone."""
-    figures = {o.program.canonical: table.lookup(o.program) for o in space.operators()}
-    fixed = [table.lookup(operator.program) for _, operator in space.fixed]
-    if any(figure is None for figure in (*figures.values(), *fixed)):
-        return None
-    seconds = {key: figure.seconds for key, figure in figures.items() if figure is not None}
-    return ChainCost(
-        name="latency",
-        dimension="time",
-        offset=sum(figure.seconds for figure in fixed if figure is not None),
-        unary=tuple(
-            np.array([seconds[c.program.canonical] for c in layer.candidates]) for layer in space.layers
-        ),
-        kind="measured",
-        device=table.setup.device,
-    )
 
 
 def known_calibration(
@@ -52,9 +34,15 @@ def known_calibration(
         return None
     codes = space.check(np.array([codes for codes, _ in found]))
     seconds = np.array([figure.seconds for _, figure in found])
+    return calibrate(space, [plain, *helpful_sums(space, table)], codes, seconds)
+
+
+def helpful_sums(space: Space, table: LatencyTable) -> list[ChainCost]:
+    """What may explain the difference between whole networks and the sum of operators in context."""
     alone = alone_latency(space, table)
-    others = [alone] if alone is not None else []
-    return calibrate(space, [plain, *others, counted(space, "weight_bytes")], codes, seconds)
+    sums = [alone] if alone is not None else []
+    sums.append(counted(space, "weight_bytes"))
+    return [*sums, branch_count(space)] if space.multi_branch else sums
 
 
 def calibrate_space(
@@ -65,7 +53,7 @@ def calibrate_space(
     Run again, it measures nothing anew; with more networks, only the further ones.
     """
     protocol = Protocol()
-    table = profile_placed(space.placed(), where, protocol=protocol, seed=seed, progress=progress)
+    table = profile_models(space_models(space), where, protocol=protocol, seed=seed, progress=progress)
     plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
     codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
     rows = [tuple(int(code) for code in row) for row in codes]

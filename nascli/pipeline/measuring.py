@@ -11,6 +11,7 @@ import numpy as np
 from nascli.errors import RuntimeUnavailableError, StoreError
 from nascli.lut import Estimate, LatencyTable, Setup, Store, program_key
 from nascli.lut.context import with_context
+from nascli.lut.joins import join_models
 from nascli.paths import default_store
 from nascli.profiles.devices import find_device
 from nascli.profiles.onnx_networks import network_of_onnx
@@ -31,8 +32,6 @@ from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
 from nascli.spaces.operators import Operator
 from nascli.spaces.space import Space
-
-Placed = Sequence[tuple[Operator, bool, bool]]
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,19 @@ class Where:
         )
 
 
-def plan(placed: Placed, where: Where, protocol: Protocol, renewal: Renewal = NO_RENEWAL) -> Plan:
-    """What profiling operators, alone and in context, would measure."""
+def space_models(space: Space) -> list[Operator]:
+    """Everything to measure for a space: its operators alone and in context, and the joins of branches."""
+    return [*with_context(space.placed()), *join_models(space)]
+
+
+def plan(models: Sequence[Operator], where: Where, protocol: Protocol, renewal: Renewal = NO_RENEWAL) -> Plan:
+    """What profiling these models would measure."""
     with Store(where.store) as store:
-        return make_plan(with_context(placed), store, where.target(), protocol, renewal)
+        return make_plan(models, store, where.target(), protocol, renewal)
 
 
-def profile_placed(
-    placed: Placed,
+def profile_models(
+    models: Sequence[Operator],
     where: Where,
     *,
     protocol: Protocol,
@@ -99,11 +103,11 @@ def profile_placed(
     progress: Progress,
     renewal: Renewal = NO_RENEWAL,
 ) -> LatencyTable:
-    """Measure what the store lacks of some operators, alone and in context; returns the setup's table."""
+    """Measure what the store lacks of some models; returns the setup's table."""
     target = where.target()
     with Store(where.store) as store:
         return profile(
-            with_context(placed),
+            models,
             store,
             target,
             protocol=protocol,
@@ -113,8 +117,8 @@ def profile_placed(
         )
 
 
-def placed_operators(space: str, network: Path | None) -> tuple[str, Placed]:
-    """What a user wants profiled: a name for it, and its operators with their places.
+def models_of(space: str, network: Path | None) -> tuple[str, int, list[Operator]]:
+    """What a user wants profiled: a name for it, how many distinct operators it has, and what to measure.
 
     Args:
         space: a space's name and parameters; every candidate of it is meant.
@@ -122,9 +126,10 @@ def placed_operators(space: str, network: Path | None) -> tuple[str, Placed]:
     """
     if network is None:
         known = load_space(space)
-        return known.spec, known.placed()
+        return known.spec, len(known.operators()), space_models(known)
     found, _ = read_network(network)
-    return found.name, found.placed
+    distinct = len({operator.program.canonical for operator in found.operators})
+    return found.name, distinct, with_context(found.placed)
 
 
 def read_network(path: Path) -> tuple[Network, Architecture | None]:

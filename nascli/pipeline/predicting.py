@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import table_latency
+from nascli.costmodel.roofline import Hardware, hardware, predict_program
+from nascli.costmodel.roofline.predict import FITTED_ON
 from nascli.errors import MissingMeasurementsError
-from nascli.lut import LatencyTable
+from nascli.lut import LatencyTable, Store
 from nascli.lut.context import require_context
 from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.measuring import Where, read_network, read_table
-from nascli.spaces import Architecture
+from nascli.profiles.devices import profiles
+from nascli.spaces import Architecture, Network
+from nascli.spaces.space import Layer
 
 MODEL = "sum of operator latencies in context"
+ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"
 CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
 
 
@@ -30,7 +35,12 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         ConstraintError: more confidence than the measured networks can give.
     """
     network, architecture = read_network(path)
+    device = absent_device(where)
+    if device is not None:
+        return _from_data_sheet(network, device, where)
     table = read_table(where)
+    if architecture is not None and architecture.space.multi_branch:
+        return _multi_branch(architecture, where, table, confidence)
     measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
     figures = require_context(table, network.placed, f"nascli profile {measured_by} {where.command}")
     total = sum(figure.seconds for figure in figures)
@@ -44,7 +54,55 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         }
         for (name, operator), figure in zip(network.blocks, figures, strict=True)
     ]
-    document: dict[str, Any] = {
+    document = _document(total, table, parts)
+    if architecture is not None:
+        document |= _calibrated(architecture, where, table, confidence)
+    return document
+
+
+def absent_device(where: Where) -> Hardware | None:
+    """The data sheet of a card that is not here and has no table in the store; None where there is a table."""
+    sheet = profiles().get(where.device)
+    if sheet is None:
+        return None
+    with Store(where.store) as store:
+        if any(count and setup.device == where.device for setup, _, count in store.setups()):
+            return None
+    return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)
+
+
+def _from_data_sheet(network: Network, device: Hardware, where: Where) -> dict[str, Any]:
+    """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
+    found = predict_program(network.program, device, where.batch, where.precision)
+    parts, node = [], 0
+    for name, operator in network.blocks:
+        end = node + len(operator.program.nodes)
+        seconds = sum(found.by_node.get(i, 0.0) for i in range(node + 1, end + 1))
+        parts.append(
+            {
+                "block": name,
+                "operator": operator.short,
+                "seconds": seconds,
+                "kind": "predicted",
+                "share": seconds / found.seconds,
+            }
+        )
+        node = end
+    return {
+        "latency_s": found.seconds,
+        "kind": "predicted",
+        "model": ROOFLINE.format(device.key),
+        "interval_s": [found.low, found.high],
+        "confidence": 0.9,
+        "extrapolated": device.key != FITTED_ON,
+        "setup": {"device": device.key, "batch": where.batch, "precision": where.precision},
+        "table_digest": None,
+        "parts": parts,
+    }
+
+
+def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "latency_s": total,
         "kind": "imported" if table.imported else "measured",
         "model": MODEL,
@@ -55,16 +113,45 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         "table_digest": table.digest,
         "parts": parts,
     }
-    if architecture is not None:
-        document |= _calibrated(architecture, where, table, confidence)
-    return document
+
+
+def _multi_branch(
+    architecture: Architecture, where: Where, table: LatencyTable, confidence: float
+) -> dict[str, Any]:
+    """A layer is its branches and their joining, each measured on its own."""
+    space = architecture.space
+    command = f"nascli profile --space {space.spec} {where.command}"
+    plain = table_latency(space, table, command)
+    total = float(plain(space.check(np.array([architecture.codes])))[0])
+    choices = iter(zip(architecture.codes, plain.unary, plain.joins or (), strict=True))
+    end, parts = len(space.blocks) - 1, []
+    for position, block in enumerate(space.blocks):
+        if isinstance(block, Layer):
+            code, unary, joins = next(choices)
+            chosen = block.chosen(int(code))
+            name, operator = block.name, block.operator(int(code)).short
+            seconds = float(unary[list(chosen)].sum() + joins[len(chosen)])
+        else:
+            name, operator = block[0], block[1].short
+            place = (block[1], position == 0, position == end)
+            seconds = require_context(table, [place], command)[0].seconds
+        parts.append(
+            {
+                "block": name,
+                "operator": operator,
+                "seconds": seconds,
+                "kind": "in context",
+                "share": seconds / total,
+            }
+        )
+    return _document(total, table, parts) | _calibrated(architecture, where, table, confidence)
 
 
 def _calibrated(
     architecture: Architecture, where: Where, table: LatencyTable, confidence: float
 ) -> dict[str, Any]:
     space = architecture.space
-    if space.multi_branch or table.imported:
+    if table.imported:
         return {}
     try:
         plain = table_latency(space, table, "")

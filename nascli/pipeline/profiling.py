@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nascli.pipeline.measuring import Where, placed_operators, plan, profile_placed
+from nascli.pipeline.measuring import Where, models_of, plan, profile_models
 from nascli.profiles.advice import of_machine
 from nascli.profiles.profiling import Renewal
 from nascli.profiles.protocol import Protocol
@@ -38,10 +38,9 @@ def profile_target(
     protocol = Protocol()
     before = None if age is None else time.time() - parse_quantity(age, "time")
     renewal = Renewal(before, unstable)
-    name, placed = placed_operators(space, network)
-    work = plan(placed, where, protocol, renewal)
+    name, distinct, models = models_of(space, network)
+    work = plan(models, where, protocol, renewal)
     anew = sum(generation > 0 for generation in work.generations)
-    distinct = len({operator.program.canonical for operator, _, _ in placed})
     progress.message(
         f"{name} on {work.setup.label}: {distinct} distinct operators, "
         f"{len(work.operators)} models (operators alone and in context); "
@@ -51,7 +50,7 @@ def profile_target(
     if work.todo:
         for advice in of_machine(where.threads):
             progress.message(f"noise: {advice.what}. {advice.do}")
-    table = profile_placed(placed, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
+    table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
     return {
         "setup": table.setup.to_json(),
         "store": str(where.store),

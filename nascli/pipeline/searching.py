@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,22 @@ import numpy as np
 
 from nascli import __version__
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, best, counted, table_latency
+from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.chain import require_single_path
+from nascli.costmodel.roofline import roofline_latency
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import in_context
 from nascli.pipeline.calibrating import known_calibration
-from nascli.pipeline.measuring import measure_networks, other_table, plan, profile_placed
-from nascli.pipeline.predicting import CALIBRATED, MODEL
+from nascli.pipeline.measuring import (
+    Where,
+    measure_networks,
+    other_table,
+    plan,
+    profile_models,
+    space_models,
+)
+from nascli.pipeline.predicting import CALIBRATED, MODEL, absent_device
 from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
@@ -53,10 +62,17 @@ class Model:
     model: str
     setup: dict[str, Any]
     table_digest: str
+    half_width: float = 0.0
 
     def budgets(self, constraints: Sequence[Constraint]) -> list[Budget]:
-        """Each constraint with the cost that it bounds."""
-        return [Budget(c, self._cost(c)) for c in constraints]
+        """Each constraint with the cost that it bounds; a latency here with room for the model's error."""
+        return [Budget(self._with_room(c), self._cost(c)) for c in constraints]
+
+    def _with_room(self, constraint: Constraint) -> Constraint:
+        if constraint.name != "latency" or constraint.device is not None:
+            return constraint
+        low, high = constraint.low / (1 - self.half_width), constraint.high / (1 + self.half_width)
+        return replace(constraint, low=low, high=high)
 
     def _cost(self, constraint: Constraint) -> ChainCost:
         if constraint.name != "latency":
@@ -107,32 +123,32 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
     if kept is None:
         where = settings.where
         protocol = Protocol()
-        work = plan(space.placed(), where, protocol)
+        work = plan(space_models(space), where, protocol)
         if work.todo:
             progress.message(
                 f"{len(work.todo)} of {len(work.operators)} models (operators alone and in context) are not "
                 f"in the store for {work.setup.label}; measuring them takes about "
                 f"{format_seconds(work.expected_seconds)}"
             )
-        table = profile_placed(
-            space.placed(), where, protocol=protocol, seed=settings.seed, progress=progress
+        table = profile_models(
+            space_models(space), where, protocol=protocol, seed=settings.seed, progress=progress
         )
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
         model = MODEL
         calibration = known_calibration(space, where, table, latency)
+        half_width = 0.0
+        if settings.confidence is not None:
+            half_width = _half_width(calibration, settings.confidence, space, where)
         if calibration is not None:
             latency, model = calibration.cost, CALIBRATED.format(len(calibration.errors))
         progress.message(f"latency model: {model}")
         kept = {
             "model": model,
+            "half_width": half_width,
             "latency": latency.to_json(),
             "fixed": _fixed(table, space),
             "elsewhere": {
-                device: table_latency(
-                    space,
-                    other_table(where, device),
-                    f"nascli profile --space {space.spec}, on {device}",
-                ).to_json()
+                device: _elsewhere(space, where, device, progress).to_json()
                 for device in sorted({c.device for c in settings.parsed_constraints() if c.device})
             },
             "setup": table.setup.to_json(),
@@ -147,7 +163,30 @@ def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, pro
             model=kept["model"],
             setup=kept["setup"],
             table_digest=kept["table_digest"],
+            half_width=kept["half_width"],
         )
+
+
+def _elsewhere(space: Space, where: Where, device: str, progress: Progress) -> ChainCost:
+    """The latency of a space on another device: from its table, or from its data sheet where there is none."""
+    absent = absent_device(replace(where, device=device))
+    if absent is None:
+        command = f"nascli profile --space {space.spec}, on {device}"
+        return table_latency(space, other_table(where, device), command)
+    progress.message(
+        f"no table of {device} is in the store: its latency is predicted from its data sheet, which is no "
+        "measurement; import one for a budget that holds (nascli lut import)"
+    )
+    return roofline_latency(space, absent, where.batch, where.precision)
+
+
+def _half_width(calibration: Calibration | None, confidence: float, space: Space, where: Where) -> float:
+    if calibration is None:
+        raise ConstraintError(
+            f"--confidence {confidence} needs a calibrated model of {space.spec}, whose interval is known.",
+            f"Measure whole networks first: nascli calibrate --space {space.spec} {where.command}",
+        )
+    return calibration.half_width(confidence)
 
 
 def _counted_costs(space: Space, constraints: Sequence[Constraint]) -> dict[str, ChainCost]:
@@ -178,7 +217,8 @@ def _checked_images(settings: SearchSettings, space: Space, constraints: Sequenc
     costs = _counted_costs(space, constraints)
     FeasibleSet(space, [Budget(c, costs[c.name]) for c in constraints if c.name != "latency"])
     for device in {c.device for c in constraints if c.device}:
-        other_table(settings.where, device)
+        if absent_device(replace(settings.where, device=device)) is None:
+            other_table(settings.where, device)
     return images
 
 

@@ -38,7 +38,11 @@ class Effort:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What to search, where, under which constraints."""
+    """What to search, where, under which constraints.
+
+    Attributes:
+        confidence: with which the latency model must say that a budget is kept; None takes its figure as it is.
+    """
 
     space: str
     data: str
@@ -47,6 +51,7 @@ class SearchSettings:
     algorithm: str = "spos"
     seed: int = 0
     effort: Effort = field(default_factory=Effort)
+    confidence: float | None = None
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:

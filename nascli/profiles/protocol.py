@@ -38,6 +38,8 @@ class Protocol:
         most_rounds: rounds after which an operator that has not settled is left as unstable.
         burst_seconds: time aimed at in one burst.
         least_runs: runs in a burst at least.
+        long_seconds: a model that takes longer is run twice in a burst: one run of it averages over as much
+            as a burst of a short one.
         most_runs: runs in a burst at most.
         warmup_runs: runs before a burst that do not count; they bring the weights into the cache.
         memory_bytes: operators loaded at once take at most about this much.
@@ -48,6 +50,7 @@ class Protocol:
     most_rounds: int = 24
     burst_seconds: float = 0.004
     least_runs: int = 5
+    long_seconds: float = 0.02
     most_runs: int = 60
     warmup_runs: int = 1
     memory_bytes: float = 3e9
@@ -62,6 +65,8 @@ class Protocol:
 
     def runs(self, seconds: float) -> int:
         """Runs in a burst of a model that takes `seconds`."""
+        if seconds > self.long_seconds:
+            return 2
         return int(np.clip(np.ceil(self.burst_seconds / seconds), self.least_runs, self.most_runs))
 
     def settled(self, figure: Estimate) -> bool:

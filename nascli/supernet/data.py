@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.errors import DataError, UnknownNameError, missing_package
+from nascli.errors import DataError
 from nascli.spaces.primitives import Shape
-
-NAMES = ("digits",)
+from nascli.supernet.datasets import Labels, Pixels, classes_in, find_source
 
 
 @dataclass(frozen=True)
@@ -61,46 +60,78 @@ class Images:
         return state.hexdigest()[:32]
 
 
-def properties(name: str) -> tuple[int, int]:
+def _split_name(spec: str) -> tuple[str, Path | None]:
+    name, _, folder = spec.partition(":")
+    return name, Path(folder).expanduser() if folder else None
+
+
+def properties(spec: str) -> tuple[int, int]:
     """Number of classes and of channels of a data set, without loading it.
 
     Raises:
         UnknownNameError: no such data set.
+        DataError: a folder that has no classes.
     """
-    if name not in NAMES:
-        raise UnknownNameError("data set", name, list(NAMES))
-    return 10, 1
+    name, folder = _split_name(spec)
+    source = find_source(name)
+    classes = source.classes
+    if classes is None:
+        classes = classes_in(folder) if folder is not None else 0
+        if classes < 2:
+            raise DataError(f"{spec}: no folder with at least 2 class folders.", "--data folder:FOLDER")
+    return classes, source.channels or 3
 
 
-def load(name: str, resolution: int) -> Images:
+def load(spec: str, resolution: int, *, most: int | None = None) -> Images:
     """Load a data set at a resolution.
+
+    The test part is the source's own, or a fifth of it. A fifth of the rest (as much as the test part where
+    there is no own one) is held out for validation, as the papers do; the split is the same for everybody.
+
+    Args:
+        spec: a name, or a name and a folder: ``cifar10:FOLDER``.
+        resolution: height and width of the images.
+        most: keep only that many images of the training and validation part together.
 
     Raises:
         UnknownNameError: no such data set.
-        DataError: its package is missing.
+        DataError: its package or files are missing or damaged.
     """
-    properties(name)
-    images, labels = _digits()
-    # One fixed split for everybody: three parts out of five train, one validates, one tests.
-    order = np.random.default_rng(20260).permutation(len(labels))
-    first, second = len(order) * 3 // 5, len(order) * 4 // 5
-    mean, deviation = images[order[:first]].mean(), images[order[:first]].std()
-    pixels = torch.from_numpy(((images - mean) / deviation).astype(np.float32))[:, None]
-    if pixels.shape[-1] != resolution:
-        pixels = F.interpolate(pixels, (resolution, resolution), mode="bilinear", align_corners=False)
-    targets = torch.from_numpy(labels.astype(np.int64))
-    parts = [torch.from_numpy(part) for part in np.split(order, [first, second])]
-    train, validation, test = (Split(pixels[part].contiguous(), targets[part]) for part in parts)
-    return Images(name, 10, train, validation, test)
+    classes, _ = properties(spec)
+    name, folder = _split_name(spec)
+    raw = find_source(name).read(folder, resolution)
+    rng = np.random.default_rng(20260)
+    order = rng.permutation(len(raw.labels))
+    if raw.test_labels is None or raw.test_images is None:
+        first, second = len(order) * 3 // 5, len(order) * 4 // 5
+        train, validation, test = order[:first], order[first:second], order[second:]
+        test_images, test_labels = raw.images[test], raw.labels[test]
+    else:
+        order = order[:most]
+        cut = len(order) * 4 // 5
+        train, validation = order[:cut], order[cut:]
+        test_images, test_labels = raw.test_images, raw.test_labels
+    sample = raw.images[np.sort(train)[:20_000]].astype(np.float32)
+    mean, deviation = sample.mean((0, 2, 3), keepdims=True), sample.std((0, 2, 3), keepdims=True)
+    if raw.images.shape[1] == 1:
+        mean, deviation = raw.images[train].mean(), raw.images[train].std()
 
+    def part(pixels: Pixels, labels: Labels) -> Split:
+        images = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
+        if images.shape[-2:] != (resolution, resolution):
+            smaller = images.shape[-1] > resolution
+            images = F.interpolate(
+                images, (resolution, resolution), mode="bilinear", align_corners=False, antialias=smaller
+            )
+        return Split(images.contiguous(), torch.from_numpy(labels))
 
-def _digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise missing_package("scikit-learn", "search", "the data set digits") from error
-    bunch = load_digits()
-    return bunch.images.astype(np.float32), bunch.target
+    return Images(
+        spec,
+        classes,
+        part(raw.images[train], raw.labels[train]),
+        part(raw.images[validation], raw.labels[validation]),
+        part(test_images, test_labels),
+    )
 
 
 def require_fit(images: Images, shape: Shape, classes: int) -> None:

@@ -125,3 +125,46 @@ def test_spread_codes_cover_the_space():
     edges = np.linspace(plain.least, plain.most, 11)
     inside = np.histogram(values[2:], edges)[0]
     assert len(codes) == 12 and np.count_nonzero(inside) >= 9
+
+
+MULTI = load_space("nse-19-mini:width=0.5")
+
+
+def multi_sums(seed=0):
+    from nascli.costmodel.models import branch_count, paper_joins
+
+    rng = np.random.default_rng(seed)
+    unary = tuple(1e-4 * (1 + rng.random(len(layer.candidates))) for layer in MULTI.layers)
+    joins = tuple(join + 2e-5 * np.arange(len(join)) for join in paper_joins(MULTI))
+    return ChainCost("latency", "time", 1e-4, unary, joins, "measured", "d"), branch_count(MULTI)
+
+
+def test_multi_branch_networks_are_calibrated_with_a_term_per_branch():
+    plain, branches = multi_sums()
+    codes = MULTI.sample(30, np.random.default_rng(1))
+    held_out = MULTI.sample(200, np.random.default_rng(2))
+
+    def truth(rows):
+        return 1.1 * plain(rows) + 4e-5 * branches(rows) + 2e-4
+
+    found = calibrate(MULTI, [plain, branches], codes, truth(codes))
+    assert np.abs(found.cost(held_out) / truth(held_out) - 1).mean() < 0.01
+    assert np.abs(plain(held_out) / truth(held_out) - 1).mean() > 0.1
+    assert all(np.all(u >= 0) for u in found.cost.unary)
+
+
+def test_branches_that_save_time_leave_no_negative_join():
+    plain, branches = multi_sums()
+    codes = MULTI.sample(30, np.random.default_rng(1))
+    found = calibrate(MULTI, [plain, branches], codes, plain(codes) - 5e-5 * branches(codes))
+    assert all(np.all(join[np.isfinite(join)] >= 0) for join in found.cost.joins)
+    held_out = MULTI.sample(100, np.random.default_rng(2))
+    truth = plain(held_out) - 5e-5 * branches(held_out)
+    assert np.abs(found.cost(held_out) / truth - 1).mean() < 0.02
+
+
+def test_spread_codes_cover_a_multi_branch_space():
+    plain, _ = multi_sums()
+    codes = MULTI.check(spread_codes(MULTI, plain, 10, np.random.default_rng(0)))
+    costs = plain(codes)
+    assert costs.min() < plain.least * 1.02 and costs.max() > plain.most * 0.95

@@ -24,6 +24,7 @@ class DeviceProfile:
         nvml_names: what the driver calls it.
         compute_capability: CUDA compute capability.
         peak: multiply-add operations counted twice, per second, by precision.
+        processors: streaming multiprocessors.
         bandwidth: bytes a second from device memory.
         memory: bytes of device memory.
         source: where the figures come from.
@@ -34,6 +35,7 @@ class DeviceProfile:
     nvml_names: tuple[str, ...]
     compute_capability: str
     peak: tuple[tuple[str, float], ...]
+    processors: int
     bandwidth: float
     memory: float
     source: str
@@ -70,6 +72,7 @@ def profiles() -> dict[str, DeviceProfile]:
                 nvml_names=tuple(document["nvml_names"]),
                 compute_capability=document["compute_capability"],
                 peak=tuple((k, float(v)) for k, v in document["peak"].items()),
+                processors=int(document["processors"]),
                 bandwidth=float(document["bandwidth"]),
                 memory=float(document["memory"]),
                 source=document["source"],

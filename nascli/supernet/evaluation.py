@@ -24,7 +24,8 @@ class Accuracy(NamedTuple):
     loss: float
 
 
-def _chunks(split: Split, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(split: Split, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first images of a split (all by default), a few at a time, with their labels."""
     count = len(split) if most is None else min(most, len(split))
     for start in range(0, count, _BATCH):
         stop = min(start + _BATCH, count)
@@ -36,7 +37,7 @@ def accuracy(forward: Callable[[Tensor], Tensor], split: Split) -> Accuracy:
     """Top-1 and loss of a network in evaluation mode."""
     correct, loss = 0, 0.0
     with torch.inference_mode():
-        for images, labels in _chunks(split):
+        for images, labels in batches(split):
             logits = forward(images)
             correct += int((logits.argmax(dim=1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
@@ -78,7 +79,7 @@ class SupernetEvaluator:
             return x
 
         with torch.inference_mode(), _recalculating(blocks):
-            for images, _ in _chunks(self._images.train, self._calibration):
+            for images, _ in batches(self._images.train, self._calibration):
                 forward(images)
         return accuracy(forward, self._images.validation)
 

@@ -84,8 +84,6 @@ class ProgramModule(nn.Module):
 
     def __init__(self, program: Program, *, affine: bool = True) -> None:
         super().__init__()
-        if any(_quantised(node) for node in program.nodes):
-            raise SpaceError("convolutions with bit widths need a quantised module, which this is not")
         self.program = program
         self._plan: list[tuple[Node, str | None]] = []
         self._last_use = _last_uses(program)
@@ -93,7 +91,7 @@ class ProgramModule(nn.Module):
             x = program.shape_of(node.inputs[0])
             module: nn.Module | None = None
             if isinstance(node.primitive, Conv):
-                module = NormalisedConv(node.primitive, x, affine)
+                module = _convolution(node.primitive, x, affine)
             elif isinstance(node.primitive, Linear):
                 module = nn.Linear(x.channels, node.primitive.out, bias=node.primitive.bias)
             name = f"n{index}" if module is not None else None
@@ -118,9 +116,18 @@ class ProgramModule(nn.Module):
         return _present(values[self.program.output])
 
 
-def _quantised(node: Node) -> bool:
-    conv = node.primitive
-    return isinstance(conv, Conv) and (conv.weight_bits, conv.activation_bits) != (32, 32)
+def quantised(program: Program) -> bool:
+    """Whether a program has convolutions at few bits."""
+    convs = [n.primitive for n in program.nodes if isinstance(n.primitive, Conv)]
+    return any((conv.weight_bits, conv.activation_bits) != (32, 32) for conv in convs)
+
+
+def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
+    from nascli.supernet.quantised import QuantisedConv
+
+    if (conv.weight_bits, conv.activation_bits) == (32, 32):
+        return NormalisedConv(conv, x, affine)
+    return QuantisedConv(conv, x, affine)
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -170,7 +177,15 @@ def network_module(programs: Sequence[Program]) -> nn.Sequential:
 
 
 def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights of a chain of blocks by the names of the chained program's ONNX graph."""
+    """Weights of a chain of blocks by the names of the chained program's ONNX graph.
+
+    Raises:
+        SpaceError: blocks at few bits, which the graph of plain convolutions does not compute.
+    """
+    if any(quantised(block.program) for block in blocks):
+        raise SpaceError(
+            "convolutions with bit widths have no ONNX graph here; their weights are in the checkpoint"
+        )
     weights: dict[str, npt.NDArray[np.float32]] = {}
     offset = 0
     for block in blocks:

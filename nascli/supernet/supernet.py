@@ -1,4 +1,4 @@
-"""A single-path supernet: every candidate has its weights, and one path at a time is computed."""
+"""A supernet: every candidate has its weights, and the chosen candidates alone are computed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,41 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nascli.costmodel.chain import require_single_path
 from nascli.spaces.space import Layer, Space
 from nascli.supernet.initialise import align
 from nascli.supernet.modules import ProgramModule
 
 
+class Branches(nn.Module):
+    """The chosen branches of a layer: their mean, a normal layer's input among them (NSE, Eq. 1)."""
+
+    def __init__(self, branches: Sequence[nn.Module], with_input: bool) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.with_input = with_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate; without a branch a normal layer is skipped."""
+        total = x if self.with_input else None
+        for branch in self.branches:
+            h = branch(x)
+            total = h if total is None else total + h
+        assert total is not None
+        addends = len(self.branches) + self.with_input
+        return total if addends == 1 else total / addends
+
+
 class Supernet(nn.Module):
-    """All candidates of a single-path space, sharing nothing but their place.
+    """All candidates of a space, sharing nothing but their place.
 
     Args:
-        space: a single-path space.
+        space: single-path or multi-branch.
         aligned: start the candidates of a layer as nearly the same function (`supernet.initialise`).
         affine: scale and shift in batch normalisation. SPOS trains without; aligned starts need them.
     """
 
     def __init__(self, space: Space, *, aligned: bool = True, affine: bool = True) -> None:
         super().__init__()
-        require_single_path(space, "this supernet")
         self.space = space
         self.blocks = nn.ModuleList(
             nn.ModuleList(ProgramModule(c.program, affine=affine) for c in block.candidates)
@@ -36,15 +53,20 @@ class Supernet(nn.Module):
                 if isinstance(block, nn.ModuleList):
                     align(block)
 
-    def path(self, code: Sequence[int]) -> list[ProgramModule]:
+    def path(self, code: Sequence[int]) -> list[nn.Module]:
         """The blocks of one architecture, in evaluation order."""
         choices = iter(code)
-        chosen = []
-        for block in self.blocks:
-            module = block[int(next(choices))] if isinstance(block, nn.ModuleList) else block
-            assert isinstance(module, ProgramModule)
-            chosen.append(module)
-        return chosen
+        return [
+            self.choice(position, int(next(choices))) if isinstance(block, nn.ModuleList) else block
+            for position, block in enumerate(self.blocks)
+        ]
+
+    def choice(self, position: int, code: int) -> nn.Module:
+        """What a code selects at a position that is a layer."""
+        layer, candidates = self.space.blocks[position], self.blocks[position]
+        assert isinstance(layer, Layer) and isinstance(candidates, nn.ModuleList)
+        chosen = [candidates[index] for index in layer.chosen(code)]
+        return chosen[0] if layer.join == "single" else Branches(chosen, layer.join == "normal")
 
     def forward(self, x: Tensor, code: Sequence[int]) -> Tensor:
         """Logits `(batch, classes)` of one architecture."""

@@ -22,11 +22,13 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, NascliError, TrainingError
 from nascli.progress import Progress
-from nascli.supernet import checkpoint
+from nascli.supernet import checkpoint, distributed
 from nascli.supernet.data import Split, shifted
 
 _SAVE_EVERY_SECONDS = 5.0
+OPTIMIZERS, SCHEDULES = ("sgd", "adam"), ("cosine", "linear")
 PathOf = Callable[[int], Sequence[int]]
+After = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,19 @@ class Recipe:
     Attributes:
         epochs: passes over the training part.
         batch: images per step.
-        rate: the highest learning rate, of SGD with Nesterov momentum 0.9.
-        warmup: share of all steps over which the rate rises from 0; then it falls by a cosine to 0.
+        rate: the highest learning rate.
+        warmup: share of all steps over which the rate rises from 0; then it falls to `floor`.
         weight_decay: L2 penalty.
         label_smoothing: share of the target spread over all classes.
         shift: augmentation, in pixels.
         clip: largest norm of the gradient.
+        optimizer: 'sgd' with Nesterov momentum 0.9, or 'adam'.
+        schedule: how the rate falls: 'cosine' or 'linear'.
+        floor: the rate at the end.
+        mixup: parameter of the Beta distribution that mixes pairs of images (Zhang et al. 2018); 0: none.
+        ema: decay of an exponential average of the weights, which is then the result; 0: none.
+        accumulate: a step's batch is passed in so many parts.
+        amp: bfloat16 where torch finds it safe.
     """
 
     epochs: int
@@ -52,17 +61,40 @@ class Recipe:
     label_smoothing: float = 0.1
     shift: int = 2
     clip: float = 5.0
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    floor: float = 0.0
+    mixup: float = 0.0
+    ema: float = 0.0
+    accumulate: int = 1
+    amp: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2:
             raise NascliError(f"epochs >= 1 and batch >= 2 must hold, got {self.epochs} and {self.batch}")
+        if self.accumulate < 1 or self.batch // self.accumulate < 2:
+            raise NascliError(
+                f"a batch of {self.batch} cannot be passed in {self.accumulate} parts of 2 or more"
+            )
+        if self.optimizer not in OPTIMIZERS or self.schedule not in SCHEDULES:
+            raise NascliError(
+                f"optimizer is one of {', '.join(OPTIMIZERS)} and schedule one of {', '.join(SCHEDULES)}, got "
+                f"{self.optimizer!r} and {self.schedule!r}"
+            )
+        if not (0 <= self.ema < 1 and self.mixup >= 0 and 0 <= self.floor <= self.rate):
+            raise NascliError(
+                f"0 <= ema < 1, mixup >= 0 and 0 <= floor <= rate must hold, got {self.ema}, {self.mixup}, "
+                f"{self.floor} and {self.rate}"
+            )
 
     def rate_at(self, step: int, steps: int) -> float:
         """The learning rate of a step."""
         rising = max(1, round(self.warmup * steps))
         if step < rising:
             return self.rate * (step + 1) / rising
-        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+        done = (step - rising) / max(1, steps - rising)
+        left = 1 - done if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+        return self.floor + (self.rate - self.floor) * left
 
 
 def digest(*parts: object) -> str:
@@ -71,70 +103,144 @@ def digest(*parts: object) -> str:
 
 
 class Trainer:
-    """Trains a module; `path` names the architecture of each step of a supernet."""
+    """Trains a module; `path` names the architecture of each step of a supernet.
+
+    Under torchrun every process takes its share of each batch, all follow the same path, and gradients are
+    averaged; the first process alone writes checkpoints.
+
+    Args:
+        module: what to train.
+        data: images and labels.
+        recipe: how.
+        seed: of data order, augmentation and mixing.
+        path: the architecture of a step; None for a plain network.
+        after: called with a step's number when it is done, such as for the steps of other parameters.
+        steps: in all; by default the recipe's epochs.
+    """
 
     def __init__(
-        self, module: nn.Module, data: Split, recipe: Recipe, *, seed: int, path: PathOf | None = None
+        self,
+        module: nn.Module,
+        data: Split,
+        recipe: Recipe,
+        *,
+        seed: int,
+        path: PathOf | None = None,
+        after: After | None = None,
+        steps: int | None = None,
     ) -> None:
         self.module = module.to(memory_format=torch.channels_last)
         self.data = data
         self.recipe = recipe
         self.seed = seed
         self.path = path
+        self.after = after
         self.step = 0
-        self._optimizer = torch.optim.SGD(
-            module.parameters(), lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-        )
+        self._optimizer = _optimizer(module, recipe)
+        self._average = {k: v.clone() for k, v in _floats(module)} if recipe.ema else {}
         self.per_epoch = max(1, len(data) // recipe.batch)
-        self.steps = self.per_epoch * recipe.epochs
+        self.steps = steps if steps is not None else self.per_epoch * recipe.epochs
 
-    def run(self, file: Path, identity: str, progress: Progress, task: str) -> None:
+    def run(
+        self, file: Path | None, identity: str, progress: Progress, task: str, until: int | None = None
+    ) -> None:
         """Train to the end, saving every few seconds; goes on where a saved run of `identity` stopped.
+
+        Args:
+            file: the checkpoint; None keeps nothing.
+            identity: what the checkpoint belongs to.
+            progress: is shown the loss.
+            task: what is being trained, for people.
+            until: stop after that many steps instead.
 
         Raises:
             TrainingError: a loss that is not finite; the last checkpoint is kept.
             CheckpointError: a checkpoint that belongs to other settings.
         """
-        if file.exists():
-            self._restore(file, identity)
-        progress.start(task, self.steps)
-        progress.advance(self.step)
+        end = self.steps if until is None else min(until, self.steps)
+        if file is not None and file.exists():
+            self.restore(file, identity)
+        progress.start(task, end)
+        progress.advance(min(self.step, end))
         saved = time.monotonic()
-        for images, labels in self._batches():
+        for images, labels in self._batches(end):
             loss = self._train_step(images, labels)
+            if self.after is not None:
+                self.after(self.step)
             self.step += 1
             progress.advance(1, f"loss {loss:.3f}")
-            if time.monotonic() - saved > _SAVE_EVERY_SECONDS or self.step == self.steps:
-                self._save(file, identity)
+            if file is not None and (time.monotonic() - saved > _SAVE_EVERY_SECONDS or self.step == end):
+                self.save(file, identity)
                 saved = time.monotonic()
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, end: int) -> Iterator[tuple[Tensor, Tensor]]:
         order: npt.NDArray[np.int64] | None = None
-        while self.step < self.steps:
+        while self.step < end:
             epoch, index = divmod(self.step, self.per_epoch)
             if order is None or index == 0:
                 order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.data))
             chosen = torch.from_numpy(order[index * self.recipe.batch : (index + 1) * self.recipe.batch])
             rng = np.random.default_rng([self.seed, 2, self.step])
-            images = shifted(self.data.images[chosen], rng, self.recipe.shift)
-            yield images.contiguous(memory_format=torch.channels_last), self.data.labels[chosen]
+            images, labels = (
+                shifted(self.data.images[chosen], rng, self.recipe.shift),
+                self.data.labels[chosen],
+            )
+            mine = distributed.share(len(labels))
+            yield images[mine].contiguous(memory_format=torch.channels_last), labels[mine]
 
     def _train_step(self, images: Tensor, labels: Tensor) -> float:
         self.module.train()
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step, self.steps)
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self.module(images) if self.path is None else self.module(images, self.path(self.step))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._diverged("loss", value)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = 0.0
+        parts = self.recipe.accumulate
+        for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
+            loss = self._loss(x, y, part) * (len(y) / len(labels))
+            value += float(loss.detach())
+            if not math.isfinite(value):
+                raise self._diverged("loss", value)
+            loss.backward()  # type: ignore[no-untyped-call]
+        distributed.average_gradients(self.module)
         norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip))
         if not math.isfinite(norm):
             raise self._diverged("norm of the gradient", norm)
         self._optimizer.step()
+        self._follow()
         return value
+
+    def _loss(self, images: Tensor, labels: Tensor, part: int) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.amp):
+            if self.recipe.mixup:
+                rng = np.random.default_rng([self.seed, 4, self.step, part])
+                share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
+                partner = torch.from_numpy(rng.permutation(len(labels)))
+                logits = self._forward(share * images + (1 - share) * images[partner])
+                first = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+                second = F.cross_entropy(logits.float(), labels[partner], label_smoothing=smoothing)
+                return share * first + (1 - share) * second
+            logits = self._forward(images)
+            return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        result: Tensor = (
+            self.module(images) if self.path is None else self.module(images, self.path(self.step))
+        )
+        return result
+
+    def _follow(self) -> None:
+        """Move the average towards the weights (the rate rises at first, so that it forgets the start)."""
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, tensor in _floats(self.module) if self._average else ():
+                self._average[name].lerp_(tensor, 1 - decay)
+
+    def use_average(self) -> None:
+        """Put the averaged weights into the module, where the recipe keeps an average."""
+        with torch.no_grad():
+            for name, tensor in _floats(self.module) if self._average else ():
+                tensor.copy_(self._average[name])
 
     def _diverged(self, what: str, value: float) -> TrainingError:
         return TrainingError(
@@ -142,28 +248,58 @@ class Trainer:
             f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
         )
 
-    def _save(self, file: Path, identity: str) -> None:
+    def save(self, file: Path, identity: str) -> None:
+        """Write weights, optimiser, average and the step's number."""
+        if not distributed.is_first():
+            return
         tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
         for name, parameter in self.module.named_parameters():
-            momentum = self._optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum/{name}"] = momentum
+            for key, value in self._optimizer.state[parameter].items():
+                if isinstance(value, Tensor):
+                    tensors[f"optimizer/{name}/{key}"] = value
+        tensors |= {f"average/{k}": v for k, v in self._average.items()}
         checkpoint.save(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
 
-    def _restore(self, file: Path, identity: str) -> None:
+    def restore(self, file: Path, identity: str) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            CheckpointError: it belongs to other settings.
+        """
         tensors, state = checkpoint.load(file)
         if state.get("identity") != identity:
             raise CheckpointError(
                 f"{file} belongs to another space, data set, recipe or seed.", "Remove it to train anew."
             )
         load_module(self.module, tensors)
-        for name, parameter in self.module.named_parameters():
-            momentum = tensors.get(f"momentum/{name}")
-            if momentum is not None:
-                buffer = torch.empty_like(parameter)
-                buffer.copy_(momentum)
-                self._optimizer.state[parameter]["momentum_buffer"] = buffer
+        parameters = dict(self.module.named_parameters())
+        for full, value in tensors.items():
+            kind, _, rest = full.partition("/")
+            if kind == "optimizer":
+                name, _, key = rest.rpartition("/")
+                parameter = parameters[name]
+                kept = value.clone()
+                if value.shape == parameter.shape:
+                    kept = torch.empty_like(parameter)
+                    kept.detach().copy_(value)
+                    kept = kept.detach()
+                self._optimizer.state[parameter][key] = kept
+            elif kind == "average":
+                self._average[rest].copy_(value)
         self.step = int(state["step"])
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = list(module.parameters())
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
+    )
+
+
+def _floats(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(k, v) for k, v in module.state_dict(keep_vars=False).items() if v.is_floating_point()]
 
 
 def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:

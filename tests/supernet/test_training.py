@@ -173,3 +173,82 @@ def test_accuracy_and_its_interval():
     # Wilson's interval of 8 in 10, as tabulated.
     assert wilson_interval(0.8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
     assert wilson_interval(1.0, 100)[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=1, batch=64, optimizer="adam", rate=0.002, schedule="linear", floor=0.0001),
+        Recipe(epochs=1, batch=64, mixup=0.2, ema=0.99, accumulate=2),
+    ],
+    ids=["adam", "mixup-ema"],
+)
+def test_every_recipe_resumes_bit_for_bit(tiny, images, tmp_path, monkeypatch, recipe):
+    monkeypatch.setattr("nascli.supernet.training._SAVE_EVERY_SECONDS", 0.0)
+    whole = trainer(tiny, images, recipe)
+    whole.run(tmp_path / "a", "x", Silent(), "t")
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tiny, images, recipe).run(tmp_path / "b", "x", Killed(5), "t")
+    again = trainer(tiny, images, recipe)
+    again.run(tmp_path / "b", "x", Silent(), "t")
+    whole.use_average(), again.use_average()
+    for name, tensor in whole.module.state_dict().items():
+        assert torch.equal(tensor, again.module.state_dict()[name]), name
+
+
+def test_schedules_by_hand():
+    linear = Recipe(epochs=1, rate=1.0, warmup=0.0, schedule="linear", floor=0.2)
+    assert linear.rate_at(0, 11) == 1.0
+    assert linear.rate_at(6, 11) == pytest.approx(0.2 + 0.8 * 0.5)
+    cosine = Recipe(epochs=1, rate=1.0, warmup=0.0, floor=0.2)
+    assert cosine.rate_at(6, 11) == pytest.approx(0.2 + 0.8 * 0.5)
+
+
+def test_the_average_follows_the_weights(tiny, images):
+    run = trainer(tiny, images, Recipe(epochs=1, batch=64, ema=0.5))
+    run.run(None, "x", Silent(), "t", until=3)
+    raw = {k: v.clone() for k, v in run.module.state_dict().items()}
+    run.use_average()
+    moved = [
+        k for k, v in run.module.state_dict().items() if v.is_floating_point() and not torch.equal(v, raw[k])
+    ]
+    assert moved
+
+
+@pytest.mark.parametrize("wrong", [{"optimizer": "lamb"}, {"accumulate": 64}, {"ema": 1.0}, {"floor": 9.0}])
+def test_recipes_that_cannot_be_are_refused(wrong):
+    with pytest.raises(NascliError):
+        Recipe(epochs=1, batch=64, **wrong)
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """gloo on the CPU: the same weights as one process with the whole batch, up to rounding."""
+    import subprocess
+    import sys
+
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import sys, torch, numpy as np\n"
+        "from nascli.progress import Silent\n"
+        "from nascli.spaces import make_space\n"
+        "from nascli.supernet import distributed\n"
+        "from nascli.supernet.data import load\n"
+        "from nascli.supernet.supernet import Supernet\n"
+        "from nascli.supernet.training import Recipe, Trainer\n"
+        "distributed.start()\n"
+        "space = make_space('proxyless-mini', resolution=8, width=0.25, depth=1)\n"
+        "torch.manual_seed(0); torch.set_num_threads(1)\n"
+        "net = distributed.synchronise(Supernet(space))\n"
+        "path = lambda s: space.sample(1, np.random.default_rng([7, s]))[0].tolist()\n"
+        "t = Trainer(net, load('digits', 8).train, Recipe(epochs=1, batch=64), seed=3, path=path)\n"
+        "t.run(None, 'x', Silent(), 't', until=4)\n"
+        "t.save(__import__('pathlib').Path(sys.argv[1]), 'x')\n"
+    )
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run([sys.executable, str(script), str(one)], check=True, timeout=120)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29511"]
+    subprocess.run([*command, str(script), str(two)], check=True, timeout=240, capture_output=True)
+    a, b = checkpoint.load(one)[0], checkpoint.load(two)[0]
+    for name in a:
+        if "num_batches" not in name:
+            assert torch.allclose(a[name], b[name], atol=2e-4, rtol=1e-3), name

@@ -1,0 +1,92 @@
+"""Data-parallel training under torchrun: shares of a batch, averaged gradients, synchronised statistics."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def start() -> None:
+    """Join the group that torchrun made, if it did: nccl on cards, gloo on CPUs."""
+    if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process writes files and talks."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def share(size: int) -> slice:
+    """Which rows of a batch are this process's."""
+    return slice(None) if world() == 1 else slice(dist.get_rank(), size, world())
+
+
+def average_gradients(module: nn.Module) -> None:
+    """Average the gradients that the step made; all processes followed the same path, so they agree on which."""
+    if world() == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= world()
+    start_at = 0
+    for gradient in gradients:
+        gradient.copy_(flat[start_at : start_at + gradient.numel()].view_as(gradient))
+        start_at += gradient.numel()
+
+
+class _Summed(torch.autograd.Function):
+    """The sum over processes, in both directions."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+class SynchronisedNorm(nn.BatchNorm2d):
+    """Batch normalisation over the whole batch of all processes, on any backend (torch's own needs cards)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; in evaluation, or alone, as the plain layer does."""
+        if not self.training or world() == 1:
+            return super().forward(x)
+        n = x.numel() // x.shape[1]
+        sums = torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), x.new_tensor([n])])
+        total: Tensor = _Summed.apply(sums)
+        count = float(total[-1])
+        mean, square = total[: x.shape[1]] / count, total[x.shape[1] : -1] / count
+        variance = (square - mean * mean).clamp_min(0)
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
+        scale = torch.rsqrt(variance + self.eps)
+        h = (x - mean[:, None, None]) * scale[:, None, None]
+        return h if self.weight is None else h * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def synchronise(module: nn.Module) -> nn.Module:
+    """Make a module's batch normalisation count over all processes; in place."""
+    for norm in module.modules():
+        if type(norm) is nn.BatchNorm2d:
+            norm.__class__ = SynchronisedNorm
+    return module

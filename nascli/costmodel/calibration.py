@@ -30,6 +30,7 @@ Array = npt.NDArray[np.float64]
 LEAST_NETWORKS = 8
 # Prior widths that are tried: of the common factors, and of each operator's own term, both relative.
 _COMMON, _OWN, _NOISE = (0.02, 0.1, 0.4), (0.0, 0.03, 0.1, 0.3), (0.003, 0.01, 0.03)
+_ABOUT_AS_WELL = 1.15
 # A network whose error is this many times the typical one contradicts the others.
 _OUTLYING = 6.0
 
@@ -76,10 +77,13 @@ class Calibration:
 
 
 def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Generator) -> Codes:
-    """Architectures that cover a space: the cheapest, the dearest, the others spread between them.
+    """Architectures that cover a space: the cheapest, the dearest, others spread evenly between them, and half at random.
+
+    Most networks lie near the middle of a space's range, where evenly spread ones are few; the random half is
+    there, so that the fit is best where searches look.
 
     Returns:
-        `(count, layers)` codes, each feasible in its own slice of the cost.
+        `(count, layers)` codes.
 
     Raises:
         ConstraintError: fewer than two.
@@ -92,7 +96,7 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
         raise ConstraintError(f"at least 2 networks are needed to cover a space, got {count}")
     everything = FeasibleSet(space, [])
     rows = [best(everything, [sign * values for values in cost.unary]) for sign in (-1, 1)]
-    edges = np.linspace(cost.least, cost.most, count - 1)
+    edges = np.linspace(cost.least, cost.most, max(2, (count + 1) // 2))
     for low, high in itertools.pairwise(edges):
         try:
             feasible = FeasibleSet(space, [Budget(Constraint(cost.name, float(low), float(high)), cost)])
@@ -101,6 +105,7 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
             rows.append(space.sample(1, rng)[0])
         else:
             rows.append(feasible.sample(1, rng)[0])
+    rows += list(space.sample(max(0, count - len(rows)), rng))
     return np.array(rows[:count], dtype=space.dtype)
 
 
@@ -131,20 +136,20 @@ def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: np
     prior_mean = np.array([0.0, 1.0, *np.zeros(len(sums) - 1)])
     residual = (y - common @ prior_mean) / y
     common_r, own_r = common / y[:, None], own / y[:, None]
-    best: tuple[float, Array, Array] | None = None
+    fits: list[tuple[float, Array, Array]] = []
     for width, each, noise in itertools.product(_COMMON, _OWN, _NOISE):
         kernel = width**2 * common_r @ common_r.T + each**2 * own_r @ own_r.T
         inverse = np.linalg.inv(kernel + noise**2 * np.eye(len(y)))
         weights = inverse @ residual
         left_out = weights / np.diag(inverse)
         score = float(np.mean(np.abs(left_out)))
-        if best is None or score < best[0]:
-            theta = np.concatenate(
-                [prior_mean + width**2 * common_r.T @ weights, each**2 * own_r.T @ weights]
-            )
-            best = (score, theta, left_out)
-    assert best is not None
-    _, theta, left_out = best
+        theta = np.concatenate([prior_mean + width**2 * common_r.T @ weights, each**2 * own_r.T @ weights])
+        fits.append((score, theta, left_out))
+    least = min(score for score, _, _ in fits)
+    # All that fit about as well, together: which is best of all is up to the noise of so few networks.
+    good = [fit for fit in fits if fit[0] <= _ABOUT_AS_WELL * least]
+    theta = np.mean([fit[1] for fit in good], axis=0)
+    left_out = np.mean([fit[2] for fit in good], axis=0)
     typical = float(np.median(np.abs(left_out)))
     contradicting = np.flatnonzero(np.abs(left_out) > _OUTLYING * max(typical, 1e-3))
     return Calibration(

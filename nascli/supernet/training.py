@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,16 @@ class Recipe:
         return self.floor + (self.rate - self.floor) * left
 
 
+class Beside(Protocol):
+    """State that is trained beside the weights."""
+
+    def state(self) -> dict[str, Tensor]:
+        """As tensors."""
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Back from `state`."""
+
+
 def digest(*parts: object) -> str:
     """A digest of settings, to tell whether a checkpoint belongs to them."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:32]
@@ -115,6 +126,7 @@ class Trainer:
         seed: of data order, augmentation and mixing.
         path: the architecture of a step; None for a plain network.
         after: called with a step's number when it is done, such as for the steps of other parameters.
+        beside: other state that belongs to the same step and is kept in the same checkpoint.
         steps: in all; by default the recipe's epochs.
     """
 
@@ -127,6 +139,7 @@ class Trainer:
         seed: int,
         path: PathOf | None = None,
         after: After | None = None,
+        beside: Beside | None = None,
         steps: int | None = None,
     ) -> None:
         self.module = module.to(memory_format=torch.channels_last)
@@ -135,6 +148,7 @@ class Trainer:
         self.seed = seed
         self.path = path
         self.after = after
+        self.beside = beside
         self.step = 0
         self._optimizer = _optimizer(module, recipe)
         self._average = {k: v.clone() for k, v in _floats(module)} if recipe.ema else {}
@@ -258,6 +272,8 @@ class Trainer:
                 if isinstance(value, Tensor):
                     tensors[f"optimizer/{name}/{key}"] = value
         tensors |= {f"average/{k}": v for k, v in self._average.items()}
+        if self.beside is not None:
+            tensors |= {f"beside/{k}": v for k, v in self.beside.state().items()}
         checkpoint.save(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
 
     def restore(self, file: Path, identity: str) -> None:
@@ -286,6 +302,8 @@ class Trainer:
                 self._optimizer.state[parameter][key] = kept
             elif kind == "average":
                 self._average[rest].copy_(value)
+        if self.beside is not None:
+            self.beside.load({k[7:]: v for k, v in tensors.items() if k.startswith("beside/")})
         self.step = int(state["step"])
 
 

@@ -53,6 +53,16 @@ def _copied(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.clone()
 
 
+_Kept = dict[nn.BatchNorm2d, tuple[Tensor | None, Tensor | None, float | None, Tensor | None]]
+
+
+def _put_back(kept: _Kept) -> None:
+    for norm, (mean, variance, momentum, tracked) in kept.items():
+        norm.running_mean, norm.running_var, norm.momentum = mean, variance, momentum
+        norm.num_batches_tracked = tracked
+        norm.training = False
+
+
 class PrefixTree:
     """A batch of architectures of one supernet, arranged by what they share."""
 
@@ -91,13 +101,33 @@ class PrefixTree:
                 visit(leaf, h)
             self._walk(node.children, h, seen, visit)
 
-    def accuracies(self, images: Images, *, calibration: int = 256) -> list[Accuracy]:
-        """Validation top-1 and loss of each architecture, statistics recalculated on training images."""
-        kept = {
+    def quick_accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
+        """Top-1 of each architecture on one mini-batch, normalised by the batch's own statistics."""
+        found = [0.0] * self.leaves
+
+        def score(leaf: int, logits: Tensor) -> None:
+            found[leaf] = float((logits.argmax(dim=1) == labels).float().mean())
+
+        kept = self._kept()
+        try:
+            with torch.inference_mode():
+                for node in self._nodes:
+                    node.reset()
+                self._walk(self._roots, images.contiguous(memory_format=torch.channels_last), 0, score)
+        finally:
+            _put_back(kept)
+        return found
+
+    def _kept(self) -> _Kept:
+        return {
             norm: (norm.running_mean, norm.running_var, norm.momentum, _copied(norm.num_batches_tracked))
             for node in self._nodes
             for norm in node.norms
         }
+
+    def accuracies(self, images: Images, *, calibration: int = 256) -> list[Accuracy]:
+        """Validation top-1 and loss of each architecture, statistics recalculated on training images."""
+        kept = self._kept()
         correct, loss = [0] * self.leaves, [0.0] * self.leaves
         try:
             with torch.inference_mode():
@@ -113,10 +143,7 @@ class PrefixTree:
 
                     self._walk(self._roots, x, None, score)
         finally:
-            for norm, (mean, variance, momentum, tracked) in kept.items():
-                norm.running_mean, norm.running_var, norm.momentum = mean, variance, momentum
-                norm.num_batches_tracked = tracked
-                norm.training = False
+            _put_back(kept)
         n = len(images.validation)
         return [
             Accuracy(c / n, v / n if math.isfinite(v) else math.inf)

@@ -1,0 +1,219 @@
+"""What PC-NAS and NSE need of a supernet: training by stages or rounds, and evaluating many architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nascli.costmodel import ChainCost
+from nascli.progress import Progress
+from nascli.search.nse import Keep, Trained
+from nascli.search.pcnas import PathOf
+from nascli.spaces.space import Codes, Layer, Space
+from nascli.supernet.data import Images
+from nascli.supernet.fitness import Fitness, FitnessSettings
+from nascli.supernet.supernet import Supernet
+from nascli.supernet.training import Recipe, Trainer, digest
+from nascli.supernet.tree import PrefixTree
+
+Array = npt.NDArray[np.float64]
+# Architectures per tree: more share more, and take longer between two signs of life.
+_LEAVES = 256
+_MINI_BATCH = 128
+
+
+def validation_accuracies(
+    supernet: Supernet, images: Images, codes: Codes, calibration: int, tick: Callable[[int], None]
+) -> Array:
+    """`(n,)` top-1 on the validation part, statistics recalculated for each architecture."""
+    found: list[float] = []
+    order = np.lexsort(codes.T[::-1])
+    for start in range(0, len(codes), _LEAVES):
+        rows = codes[order[start : start + _LEAVES]]
+        tree = PrefixTree(supernet, rows.tolist())
+        found += [a.top1 for a in tree.accuracies(images, calibration=calibration)]
+        tick(len(rows))
+    scores = np.empty(len(codes))
+    scores[order] = found
+    return scores
+
+
+class PcnasEngine:
+    """One supernet that is trained stage after stage.
+
+    Args:
+        space: single-path.
+        images: data.
+        recipe: how to train; its epochs are not used.
+        warmup, interval, stages: epochs of the first stage and of each other, and how many others.
+        seed: of weights and data order.
+        file: the checkpoint; None keeps nothing.
+        progress: is shown the training.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        images: Images,
+        recipe: Recipe,
+        *,
+        warmup: int,
+        interval: int,
+        stages: int,
+        seed: int,
+        file: Path | None,
+        progress: Progress,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.supernet = Supernet(space)
+        self._images, self._recipe, self._progress, self._file = images, recipe, progress, file
+        self._warmup, self._interval = warmup, interval
+        per_epoch = max(1, len(images.train) // recipe.batch)
+        total = per_epoch * (warmup + stages * interval)
+        self._trainer = Trainer(self.supernet, images.train, recipe, seed=seed, steps=total)
+        self._identity = digest(
+            "pcnas-1", space.digest, images.digest, recipe, seed, warmup, interval, stages
+        )
+        if file is not None and file.exists():
+            self._trainer.restore(file, self._identity)
+
+    def train(self, stage: int, path: PathOf) -> None:
+        """Train to the end of a stage; one that is over already takes no time."""
+        end = self._trainer.per_epoch * (self._warmup + stage * self._interval)
+        if self._trainer.step >= end:
+            return
+        self._trainer.path = path
+        title = "warming the supernet up" if stage == 0 else f"training on the pool of layer {stage}"
+        self._trainer.run(self._file, self._identity, self._progress, title, until=end)
+
+    def quick_accuracies(self, codes: Codes, seed: Sequence[int]) -> Array:
+        """`(n,)` top-1 of each on one mini-batch; neighbours in the list see different ones."""
+        validation = self._images.validation
+        order = torch.from_numpy(np.random.default_rng(list(seed)).permutation(len(validation)))
+        parts = [part for part in order.split(_MINI_BATCH) if len(part) >= min(_MINI_BATCH, len(order)) // 2]
+        scores = np.empty(len(codes))
+        self._progress.start("evaluating potentials", len(codes))
+        for number, part in enumerate(parts):
+            rows = np.arange(number, len(codes), len(parts))
+            rows = rows[np.lexsort(codes[rows].T[::-1])]
+            for start in range(0, len(rows), _LEAVES):
+                some = rows[start : start + _LEAVES]
+                tree = PrefixTree(self.supernet, codes[some].tolist())
+                scores[some] = tree.quick_accuracies(validation.images[part], validation.labels[part])
+                self._progress.advance(len(some))
+        return scores
+
+    def accuracies(self, codes: Codes, calibration: int = 256) -> Array:
+        """`(n,)` top-1 on the whole validation part."""
+        self._progress.start("evaluating the pool", len(codes))
+        return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)
+
+
+class NseEngine:
+    """A fresh supernet per round, with its fitness indicators.
+
+    Args:
+        images: data; the indicators learn from its validation part.
+        recipe: how each round trains.
+        fitness: how indicators learn.
+        target: the demand aimed at, in the cost's unit.
+        seed: of weights, data order and configurations.
+        folder: where checkpoints are kept; None keeps nothing.
+        progress: is shown the training.
+        calibration: training images that statistics are recalculated on.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        recipe: Recipe,
+        fitness: FitnessSettings,
+        *,
+        target: float,
+        seed: int,
+        folder: Path | None,
+        progress: Progress,
+        calibration: int = 256,
+    ) -> None:
+        self._images, self._recipe, self._settings = images, recipe, fitness
+        self._target, self._seed, self._folder, self._progress = target, seed, folder, progress
+        self._calibration = calibration
+        self._current: tuple[int, Supernet] | None = None
+        self.trajectory: list[tuple[int, list[list[float]]]] = []
+
+    def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
+        """Train a round; weights every step, indicators every second one, simplification every epoch."""
+        torch.manual_seed(self._seed * 1000 + number)
+        supernet = Supernet(space)
+        fitness = Fitness(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
+
+        def path(step: int) -> Sequence[int]:
+            return uniform_branches(
+                fitness.layers, fitness.alive, np.random.default_rng([self._seed, 42, number, step])
+            )
+
+        def after(step: int) -> None:
+            if step % 2 and step >= self._settings.start * trainer.steps:
+                fitness.step(step, *self._validation(number, step // 2))
+            if (step + 1) % trainer.per_epoch == 0:
+                thetas = [theta.tolist() for theta in fitness.thetas]
+                kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
+                fitness.alive = [np.array(row) for row in kept]
+                self.trajectory.append((number, thetas))
+
+        trainer = Trainer(
+            supernet,
+            self._images.train,
+            self._recipe,
+            seed=self._seed * 1000 + number,
+            path=path,
+            after=after,
+            beside=fitness,
+        )
+        file = None if self._folder is None else self._folder / f"round{number + 1}.safetensors"
+        identity = digest(
+            "nse-1", space.digest, self._images.digest, self._recipe, self._settings, self._seed, number
+        )
+        trainer.run(file, identity, self._progress, f"training the supernet of round {number + 1}")
+        self._current = (number, supernet)
+        return Trained(
+            tuple(tuple(float(v) for v in theta.detach()) for theta in fitness.thetas),
+            tuple(tuple(bool(v) for v in alive) for alive in fitness.alive),
+        )
+
+    def _validation(self, number: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch of validation images; which one follows from seed, round and index alone."""
+        split = self._images.validation
+        batch = min(self._recipe.batch, len(split))
+        epoch, place = divmod(index, max(1, len(split) // batch))
+        order = np.random.default_rng([self._seed, 43, number, epoch]).permutation(len(split))
+        part = torch.from_numpy(order[place * batch : (place + 1) * batch])
+        return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
+
+    def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
+        """`(n,)` top-1 on the validation part in a round's trained supernet."""
+        if self._current is None or self._current[0] != number:
+            raise AssertionError("a round is evaluated right after it was trained")
+        self._progress.start(f"evaluating architectures of round {number + 1}", len(codes))
+        return validation_accuracies(
+            self._current[1], self._images, codes, self._calibration, self._progress.advance
+        )
+
+
+def uniform_branches(
+    layers: Sequence[Layer], alive: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
+) -> list[int]:
+    """Each remaining operation with probability one half; what a layer does not allow is drawn again."""
+    code = []
+    for layer, left in zip(layers, alive, strict=True):
+        least = 0 if layer.join == "normal" else 1
+        while True:
+            gates = (rng.random(len(left)) < 0.5) & left
+            if least <= int(gates.sum()) <= layer.most:
+                break
+        code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
+    return code

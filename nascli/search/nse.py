@@ -1,0 +1,408 @@
+"""NSE (Ci et al. 2021): evolving a subset of a multi-branch search space, round by round.
+
+A round trains a supernet of K candidates per layer, simplifies it by fitness indicators, retrieves the Pareto front
+of accuracy against cost, and hands its operations on to the next round together with new ones that were never seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
+from nascli.costmodel.feasible import BranchLaw
+from nascli.errors import InfeasibleError, NascliError
+from nascli.progress import Progress
+from nascli.search.state import StateFile
+from nascli.spaces.space import Codes, Layer, Space
+
+Array = npt.NDArray[np.float64]
+Subset = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Nse:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        candidates: operations per layer and round (K): 5 under MACs, 6 under latency.
+        samples: distinct architectures that are evaluated inside the window (D).
+        beyond: extra ones below the window, against the edging effect (D_e).
+        threshold: an indicator below it drops its operation.
+        lock: keep inherited operations whatever their indicator says.
+        rehearse: evaluate the previous front again, so that it competes.
+        rounds: at most so many; None until a layer has no operations left.
+        window: the lower end of the window over the upper, where the budget names none.
+    """
+
+    candidates: int = 5
+    samples: int = 2000
+    beyond: int = 100
+    threshold: float = -2.0
+    lock: bool = True
+    rehearse: bool = True
+    rounds: int | None = None
+    window: float = 0.857
+
+    def __post_init__(self) -> None:
+        if self.candidates < 2 or self.samples < 1 or self.beyond < 0:
+            raise NascliError(
+                f"candidates >= 2, samples >= 1 and beyond >= 0 must hold, got {self.candidates}, "
+                f"{self.samples} and {self.beyond}"
+            )
+        if not 0 <= self.window < 1 or (self.rounds is not None and self.rounds < 1):
+            raise NascliError(
+                f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
+            )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a round's training found: per layer the indicators, and which operations are left."""
+
+    thetas: tuple[tuple[float, ...], ...]
+    alive: tuple[tuple[bool, ...], ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """An evaluated architecture: bit sets over the whole space, its cost, and its accuracy."""
+
+    codes: tuple[int, ...]
+    cost: float
+    accuracy: float
+    rehearsed: bool = False
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round.
+
+    Attributes:
+        subset: per layer the operations (indices into the whole space) that it began with.
+        inherited: per layer those that came from the round before.
+        trained: indicators and what is left.
+        evaluated: every architecture that was evaluated.
+        front: its Pareto front inside the window, cheapest first.
+        aggregated: per layer the operations of the front, which the next round inherits.
+    """
+
+    subset: Subset
+    inherited: Subset
+    trained: Trained
+    evaluated: tuple[Point, ...]
+    front: tuple[Point, ...]
+    aggregated: Subset
+
+
+Keep = Callable[[Sequence[Sequence[float]], Sequence[Sequence[bool]]], list[list[bool]]]
+
+
+class Engine(Protocol):
+    """What NSE needs of a supernet."""
+
+    def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
+        """Train a round's supernet and its indicators; `keep` says, after each epoch, which operations stay."""
+
+    def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
+        """`(n,)` validation accuracy of each architecture in the round's trained supernet."""
+
+
+def simplify(
+    layers: Sequence[Layer],
+    thetas: Sequence[Sequence[float]],
+    alive: Sequence[Sequence[bool]],
+    locked: Sequence[Sequence[bool]],
+    threshold: float,
+) -> list[list[bool]]:
+    """Which operations stay (section 3.3.1).
+
+    Those below the threshold go, unless they are inherited and locked. A reduction layer keeps its best one.
+    """
+    kept = []
+    for layer, theta, old, lock in zip(layers, thetas, alive, locked, strict=True):
+        stays = [
+            was and (value >= threshold or held) for value, was, held in zip(theta, old, lock, strict=True)
+        ]
+        if layer.join == "reduction" and not any(stays):
+            best = max((i for i, was in enumerate(old) if was), key=lambda i: theta[i])
+            stays[best] = True
+        kept.append(stays)
+    return kept
+
+
+def front_of(points: Sequence[Point]) -> list[Point]:
+    """The Pareto front: more accurate than everything cheaper or as cheap; a tie goes to what is new."""
+    ordered = sorted(points, key=lambda p: (p.cost, -p.accuracy, p.rehearsed))
+    front: list[Point] = []
+    for point in ordered:
+        if not front or point.accuracy > front[-1].accuracy:
+            front.append(point)
+    return front
+
+
+def aggregate(points: Sequence[Point], layers: int) -> Subset:
+    """Per layer the union of the operations of some architectures."""
+    unions = [0] * layers
+    for point in points:
+        unions = [union | code for union, code in zip(unions, point.codes, strict=True)]
+    return tuple(tuple(i for i in range(union.bit_length()) if union >> i & 1) for union in unions)
+
+
+def restricted_cost(cost: ChainCost, kept: Sequence[Sequence[int]]) -> ChainCost:
+    """A multi-branch cost over a subset of each layer's operations."""
+    unary = tuple(values[list(chosen)] for values, chosen in zip(cost.unary, kept, strict=True))
+    return replace(cost, unary=unary)
+
+
+def widened(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
+    """Bit sets over a subset as bit sets over the whole space."""
+    wide = np.zeros(codes.shape, dtype=np.int64)
+    for layer, chosen in enumerate(kept):
+        for position, index in enumerate(chosen):
+            wide[:, layer] |= (codes[:, layer].astype(np.int64) >> position & 1) << index
+    return wide
+
+
+def narrowed(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
+    """Bit sets over the whole space as bit sets over a subset that holds all of them."""
+    narrow = np.zeros(codes.shape, dtype=np.int64)
+    for layer, chosen in enumerate(kept):
+        for position, index in enumerate(chosen):
+            narrow[:, layer] |= (codes[:, layer].astype(np.int64) >> index & 1) << position
+    return narrow
+
+
+class NseSearch:
+    """One search; `evolve` runs it to its end, going on where a killed one stopped.
+
+    Args:
+        space: multi-branch.
+        budget: the window that final architectures lie in; its cost is the resource term too.
+        settings: the hyper-parameters.
+        seed: of all randomness.
+        state: where rounds are kept.
+        inherited: operations per layer that the first round begins with, such as a former space's final
+            subset, as indices into this space.
+        others: further budgets that every retrieved architecture satisfies.
+    """
+
+    name = "nse"
+
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        settings: Nse,
+        seed: int,
+        state: StateFile,
+        *,
+        inherited: Subset | None = None,
+        others: Sequence[Budget] = (),
+    ) -> None:
+        if not space.multi_branch:
+            raise NascliError(
+                f"{space.name} is single-path: NSE takes sets of operations per layer.",
+                "Choose nse-27, nse-second, nse-19 or their -mini versions.",
+            )
+        FeasibleSet(space, [budget, *others])
+        self.space = space
+        self._settings, self._seed, self._state = settings, seed, state
+        low, high = budget.constraint.low, budget.constraint.high
+        if low == -math.inf:
+            low = settings.window * high
+        self.window = Constraint(budget.constraint.name, low, high, budget.constraint.device)
+        self.cost = budget.cost
+        self._others = tuple(others)
+        self._inherited = inherited or tuple(() for _ in space.layers)
+        rng = np.random.default_rng([seed, 51])
+        self.orders = [rng.permutation(len(layer.candidates)).tolist() for layer in space.layers]
+
+    @property
+    def target(self) -> float:
+        """What the resource term aims at: the middle of the window."""
+        return (self.window.low + self.window.high) / 2
+
+    def evolve(self, engine: Engine, progress: Progress) -> list[Round]:
+        """All rounds; the last one's front is the result.
+
+        Raises:
+            InfeasibleError: no architecture of a round's subset lies in the window.
+        """
+        rounds = [_round_from_json(d) for d in self._state.get("rounds") or []]
+        while self._settings.rounds is None or len(rounds) < self._settings.rounds:
+            following = self.replenish(rounds)
+            if following is None:
+                break
+            subset, inherited = following
+            number = len(rounds)
+            rounds.append(self._round(engine, number, subset, inherited, rounds, progress))
+            self._state.put("rounds", [asdict(r) for r in rounds])
+            best = rounds[-1].front[-1]
+            progress.message(
+                f"round {number + 1}: {len(rounds[-1].front)} architectures on the front, best "
+                f"{best.accuracy:.3f} at {self.cost.format(best.cost)}; "
+                f"{sum(map(len, rounds[-1].aggregated))} operations inherited"
+            )
+        if not rounds:
+            raise NascliError(
+                f"{self.space.name} has layers with fewer than {self._settings.candidates} operations."
+            )
+        return rounds
+
+    def replenish(self, rounds: Sequence[Round]) -> tuple[Subset, Subset] | None:
+        """The next round's operations and which of them are inherited; None when a layer runs out.
+
+        New ones come from the front of each layer's permutation, so that nothing is traversed twice.
+        """
+        inherited = rounds[-1].aggregated if rounds else self._inherited
+        taken = [set(held) for held in self._inherited]
+        for done in rounds:
+            for layer, subset in enumerate(done.subset):
+                taken[layer].update(subset)
+        subset = []
+        for layer, held in enumerate(inherited):
+            fresh = [i for i in self.orders[layer] if i not in taken[layer]]
+            wanted = self._settings.candidates - len(held)
+            if wanted > len(fresh):
+                return None
+            subset.append((*held, *fresh[: max(0, wanted)]))
+        if rounds and all(len(now) == len(held) for now, held in zip(subset, inherited, strict=True)):
+            # Nothing new in any layer: another round would only repeat the last.
+            return None
+        return tuple(subset), inherited
+
+    def _round(
+        self,
+        engine: Engine,
+        number: int,
+        subset: Subset,
+        inherited: Subset,
+        rounds: Sequence[Round],
+        progress: Progress,
+    ) -> Round:
+        space = self.space.restricted(f"{self.space.name}-round{number + 1}", subset)
+        cost = restricted_cost(self.cost, subset)
+        locked = [
+            [self._settings.lock and i in held for i in chosen]
+            for chosen, held in zip(subset, inherited, strict=True)
+        ]
+
+        def keep(thetas: Sequence[Sequence[float]], alive: Sequence[Sequence[bool]]) -> list[list[bool]]:
+            return simplify(space.layers, thetas, alive, locked, self._settings.threshold)
+
+        trained = engine.train(number, space, cost, keep)
+        former = rounds[-1].front if rounds and self._settings.rehearse else ()
+        evaluated = self.retrieve(engine, number, space, subset, trained, former)
+        front = [p for p in front_of(evaluated) if p.cost >= self.window.low]
+        if not front:
+            raise InfeasibleError(
+                f"no architecture of round {number + 1} lies within {self.window}.", "Widen the window."
+            )
+        return Round(
+            subset, inherited, trained, tuple(evaluated), tuple(front), aggregate(front, len(space.layers))
+        )
+
+    def retrieve(
+        self,
+        engine: Engine,
+        number: int,
+        space: Space,
+        subset: Subset,
+        trained: Trained,
+        former: Sequence[Point],
+    ) -> list[Point]:
+        """Architectures drawn by fitness in the window and just below it, and the former front, evaluated."""
+        rng = np.random.default_rng([self._seed, 52, number])
+        cost = restricted_cost(self.cost, subset)
+        below = Constraint(
+            self.window.name, self.window.low * self._settings.window, self.window.low, self.window.device
+        )
+        drawn = []
+        for window, wanted in ((self.window, self._settings.samples), (below, self._settings.beyond)):
+            drawn.append(self._draw(space, cost, subset, window, trained, wanted, rng))
+        codes = np.concatenate(drawn)
+        if not len(drawn[0]):
+            raise InfeasibleError(
+                f"no architecture of round {number + 1} lies within {self.window}.", "Widen the window."
+            )
+        wide = widened(codes, subset)
+        again = [p for p in former if p.codes not in {tuple(map(int, row)) for row in wide}]
+        if again:
+            old = narrowed(np.array([p.codes for p in again], dtype=np.int64), subset)
+            codes, wide = np.concatenate([codes, old]), np.concatenate([wide, [p.codes for p in again]])
+        accuracies = engine.accuracies(number, space, codes)
+        costs = cost(codes)
+        return [
+            Point(tuple(map(int, row)), float(c), float(a), index >= len(wide) - len(again))
+            for index, (row, c, a) in enumerate(zip(wide, costs, accuracies, strict=True))
+        ]
+
+    def _draw(
+        self,
+        space: Space,
+        cost: ChainCost,
+        subset: Subset,
+        window: Constraint,
+        trained: Trained,
+        wanted: int,
+        rng: np.random.Generator,
+    ) -> Codes:
+        """Distinct architectures in a window, each branch taken with its probability; what simplification
+        dropped is not taken."""
+        empty = np.empty((0, len(space.layers)), dtype=space.dtype)
+        if wanted == 0:
+            return empty
+        others = [Budget(b.constraint, restricted_cost(b.cost, subset)) for b in self._others]
+        laws = []
+        for theta, alive in zip(trained.thetas, trained.alive, strict=True):
+            p = 1 / (1 + np.exp(-np.array(theta)))
+            laws.append(BranchLaw(np.where(alive, p, 0.0), np.where(alive, 1 - p, 1.0)))
+        try:
+            feasible = FeasibleSet(space, [Budget(window, cost), *others])
+            found: dict[tuple[int, ...], None] = {}
+            # A window may hold fewer architectures than wanted; drawing ends when little new comes.
+            for _ in range(20):
+                before = len(found)
+                for row in feasible.weighted(laws, wanted, rng):
+                    if len(found) < wanted:
+                        found.setdefault(tuple(int(c) for c in row))
+                if len(found) == wanted or len(found) - before < max(1, wanted // 100):
+                    break
+        except InfeasibleError:
+            return empty
+        return np.array(list(found), dtype=space.dtype).reshape(len(found), len(space.layers))
+
+
+def _round_from_json(document: dict[str, Any]) -> Round:
+    def subset(rows: list[list[int]]) -> Subset:
+        return tuple(tuple(int(i) for i in row) for row in rows)
+
+    def points(rows: list[dict[str, Any]]) -> tuple[Point, ...]:
+        return tuple(
+            Point(
+                tuple(int(c) for c in r["codes"]),
+                float(r["cost"]),
+                float(r["accuracy"]),
+                bool(r["rehearsed"]),
+            )
+            for r in rows
+        )
+
+    trained = document["trained"]
+    return Round(
+        subset(document["subset"]),
+        subset(document["inherited"]),
+        Trained(
+            tuple(tuple(float(v) for v in row) for row in trained["thetas"]),
+            tuple(tuple(bool(v) for v in row) for row in trained["alive"]),
+        ),
+        points(document["evaluated"]),
+        points(document["front"]),
+        subset(document["aggregated"]),
+    )

@@ -15,6 +15,7 @@ from nascli.errors import NascliError
 
 if TYPE_CHECKING:
     from nascli.pipeline.measuring import Where
+    from nascli.pipeline.settings import SearchSettings
     from nascli.terminal import TerminalProgress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -647,53 +648,95 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     )
 
 
+def search_options(function: F) -> F:
+    """What decides a search beside its constraints and place."""
+    for option in (
+        click.option(
+            "--confidence",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            help="Search only where the calibrated model is this sure that the latency budget is kept.",
+        ),
+        click.option("--retrain-epochs", type=click.IntRange(1), help="Training of the final networks."),
+        click.option("--supernet-epochs", type=click.IntRange(1), help="Of the supernet; of NSE, per round."),
+        click.option("--evaluations", type=click.IntRange(8), help="Of random, evolution and guided."),
+        click.option("--generations", type=click.IntRange(1), help="Of SPOS."),
+        click.option("--population", type=click.IntRange(2), help="Of SPOS."),
+        click.option(
+            "--preset",
+            default="small",
+            show_default=True,
+            help="How much is spent: small (a CPU, small images) or paper (the papers' ImageNet settings).",
+        ),
+        click.option(
+            "--supernet",
+            type=click.Path(path_type=Path),
+            help="A checkpoint of `nascli supernet train`, instead of training one.",
+        ),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
+        click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER."),
+        click.option("--space", "spec", default="proxyless-mini", show_default=True),
+        click.option(
+            "--algorithm",
+            default="spos",
+            show_default=True,
+            help="spos, pcnas, nse, guided, evolution or random.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _settings(constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]) -> SearchSettings:
+    from dataclasses import replace
+
+    from nascli.pipeline.settings import SearchSettings, effort_of
+
+    effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
+        population=chosen["population"],
+        generations=chosen["generations"],
+        evaluations=chosen["evaluations"],
+        supernet_epochs=chosen["supernet_epochs"],
+        retrain_epochs=chosen["retrain_epochs"],
+    )
+    settings = SearchSettings(
+        chosen["spec"],
+        chosen["data"],
+        constraints,
+        _where(**place),
+        chosen["algorithm"],
+        chosen["seed"],
+        effort,
+        chosen["confidence"],
+    )
+    settings.parsed_constraints()
+    given = chosen["supernet"]
+    return settings if given is None else replace(settings, supernet=str(given))
+
+
+_PLACE = ("device", "runtime", "batch", "threads", "precision", "store")
+
+
 @main.command()
 @click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
-@click.option("--algorithm", default="spos", show_default=True)
-@click.option("--space", "spec", default="proxyless-mini", show_default=True)
-@click.option("--data", default="digits", show_default=True)
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")
-@click.option("--population", default=20, show_default=True, type=click.IntRange(2))
-@click.option("--generations", default=6, show_default=True, type=click.IntRange(1))
-@click.option("--supernet-epochs", default=14, show_default=True, type=click.IntRange(1))
-@click.option("--retrain-epochs", default=8, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Search only where the calibrated model is this sure that the latency budget is kept.",
-)
+@search_options
 @place_options
 @json_option
-def search(
-    constraints: tuple[str, ...],
-    algorithm: str,
-    spec: str,
-    data: str,
-    seed: int,
-    out: Path | None,
-    population: int,
-    generations: int,
-    supernet_epochs: int,
-    retrain_epochs: int,
-    confidence: float | None,
-    as_json: bool,
-    **place: Any,
-) -> None:
+def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
     """Find the most accurate network within a budget, and verify it on the device.
 
     Profiles what is missing first. Killed and run again, it goes on where it was.
 
     \b
-    Example:
+    Examples:
       nascli search --constraint latency=8ms --constraint "macs<=30M"
+      nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=10ms
+      nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
     """
-    from nascli.pipeline.settings import Effort, SearchSettings, default_out
-    from nascli.search.spos import Evolution
+    from nascli.pipeline.settings import default_out
 
-    effort = Effort(supernet_epochs, retrain_epochs, Evolution(population, generations))
-    settings = SearchSettings(spec, data, constraints, _where(**place), algorithm, seed, effort, confidence)
-    settings.parsed_constraints()
+    place = {name: options.pop(name) for name in _PLACE}
+    settings = _settings(constraints, place, options)
     from nascli.pipeline.reporting import result_lines, write_report
     from nascli.pipeline.searching import run_search
 
@@ -708,6 +751,75 @@ def search(
     lines = result_lines(result)
     _table(lines[0], lines[1:])
     click.echo(f"report: {page}\nnetwork: {folder / 'model.onnx'}, {folder / 'architecture.json'}")
+
+
+@main.command()
+@click.option("--budget", "budgets", multiple=True, required=True, help="One search each: latency=6ms, ...")
+@click.option("--constraint", "constraints", multiple=True, help="Holds in every search.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder of the runs (default: runs/...).")
+@search_options
+@place_options
+@json_option
+def sweep(
+    budgets: tuple[str, ...], constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Search one space under several budgets on one supernet (SPOS, Table 5).
+
+    \b
+    Example:
+      nascli sweep --budget latency=6ms --budget latency=8ms --budget "macs<=20M"
+    """
+    place = {name: options.pop(name) for name in _PLACE}
+    settings = [_settings((budget, *constraints), place, options) for budget in budgets]
+    from nascli.pipeline.reporting import write_report
+    from nascli.pipeline.sweeping import run_sweep
+
+    progress = _progress()
+    rows = run_sweep(budgets, settings, out, progress)
+    progress.finish()
+    for row in rows:
+        write_report(Path(row["run"]))
+    if as_json:
+        _show_json(rows)
+        return
+    keys = ["budget", "top-1 (95 %)", "measured", "MACs", "params", "feasible", "run"]
+    _table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+
+
+@main.group()
+def supernet() -> None:
+    """Train supernets that several searches share."""
+
+
+@supernet.command("train")
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER.")
+@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
+@json_option
+def supernet_train(
+    spec: str, data: str, epochs: int, seed: int, preset: str, out: Path, as_json: bool
+) -> None:
+    """Train the supernet of a space; killed and run again, it goes on where it was.
+
+    Several processes under torchrun train it together.
+
+    \b
+    Examples:
+      nascli supernet train --space spos-mini --out spos.safetensors
+      torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
+    """
+    from nascli.pipeline.sweeping import train_supernet
+
+    progress = _progress()
+    document = train_supernet(spec, data, epochs, seed, preset, out, progress)
+    progress.finish()
+    if as_json:
+        _show_json(document)
+    else:
+        click.echo(f"{document['steps']} steps; {out}")
 
 
 @main.command()

@@ -23,7 +23,7 @@ ALLOWED = {
     "profiles": {"errors", "units", "spaces", "lut", "progress", "paths"},
     "costmodel": {"errors", "units", "spaces", "lut"},
     "supernet": {"errors", "units", "spaces", "costmodel", "progress", "files"},
-    "search": {"errors", "units", "spaces", "costmodel", "supernet", "progress"},
+    "search": {"errors", "units", "spaces", "costmodel", "supernet", "progress", "files"},
     "report": {"errors", "units", "spaces"},
     "testing": {"errors", "units", "spaces", "lut", "profiles", "costmodel", "search"},
     "pipeline": {"errors", "units", "progress", "paths", "files", "spaces", "lut", "profiles", "costmodel",

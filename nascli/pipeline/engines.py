@@ -13,11 +13,12 @@ from nascli.costmodel import ChainCost
 from nascli.progress import Progress
 from nascli.search.nse import Keep, Trained
 from nascli.search.pcnas import PathOf
-from nascli.spaces.space import Codes, Layer, Space
+from nascli.spaces.space import Codes, Space
 from nascli.supernet.data import Images
-from nascli.supernet.fitness import Fitness, FitnessSettings
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Recipe, Trainer, digest
+from nascli.supernet.fitness import Fitness
+from nascli.supernet.recipe import FitnessSettings, Recipe
+from nascli.supernet.supernet import Supernet, uniform_branches
+from nascli.supernet.training import Trainer, digest
 from nascli.supernet.tree import PrefixTree
 
 Array = npt.NDArray[np.float64]
@@ -94,7 +95,9 @@ class PcnasEngine:
         """`(n,)` top-1 of each on one mini-batch; neighbours in the list see different ones."""
         validation = self._images.validation
         order = torch.from_numpy(np.random.default_rng(list(seed)).permutation(len(validation)))
-        parts = [part for part in order.split(_MINI_BATCH) if len(part) >= min(_MINI_BATCH, len(order)) // 2]
+        parts = [
+            part for part in torch.split(order, _MINI_BATCH) if len(part) >= min(_MINI_BATCH, len(order)) // 2
+        ]
         scores = np.empty(len(codes))
         self._progress.start("evaluating potentials", len(codes))
         for number, part in enumerate(parts):
@@ -202,18 +205,3 @@ class NseEngine:
         return validation_accuracies(
             self._current[1], self._images, codes, self._calibration, self._progress.advance
         )
-
-
-def uniform_branches(
-    layers: Sequence[Layer], alive: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
-) -> list[int]:
-    """Each remaining operation with probability one half; what a layer does not allow is drawn again."""
-    code = []
-    for layer, left in zip(layers, alive, strict=True):
-        least = 0 if layer.join == "normal" else 1
-        while True:
-            gates = (rng.random(len(left)) < 0.5) & left
-            if least <= int(gates.sum()) <= layer.most:
-                break
-        code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
-    return code

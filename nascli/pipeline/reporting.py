@@ -53,13 +53,15 @@ def write_report(run: Path) -> Path:
 
 
 def _blocks(architecture: Architecture, latency: ChainCost, costs: dict[str, Any]) -> list[Block]:
-    layers = iter(zip(architecture.codes, latency.unary, strict=True))
+    joins = latency.joins or (None,) * len(latency.unary)
+    layers = iter(zip(architecture.codes, latency.unary, joins, strict=True))
     fixed = costs["fixed"]
     blocks = []
     for block, (name, operator) in zip(architecture.space.blocks, architecture.network.blocks, strict=True):
         if isinstance(block, Layer):
-            code, unary = next(layers)
-            seconds = float(unary[code])
+            code, unary, join = next(layers)
+            chosen = list(block.chosen(int(code)))
+            seconds = float(unary[chosen].sum()) + (0.0 if join is None else float(join[len(chosen)]))
         else:
             seconds = float(fixed[name])
         skipped = operator.program.output == 0

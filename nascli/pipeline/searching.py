@@ -34,9 +34,7 @@ from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.search.base import Score
-from nascli.search.driver import drive
-from nascli.search.journal import Entry, Journal
-from nascli.search.spos import SposSearcher
+from nascli.search.journal import Entry
 from nascli.search.verify import Finalist, Measured, verify
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import make_space, takes_parameter
@@ -48,6 +46,8 @@ if TYPE_CHECKING:
     from nascli.supernet.data import Images
 
 RESULT = "result.json"
+# Algorithms that choose among their last candidates by training each from scratch.
+TRAINED_CHOICE = ("pcnas", "nse")
 # Finalists decide what is called a result, so they are measured more closely than operators.
 FINAL_PROTOCOL = Protocol(target=0.005, least_rounds=12, most_rounds=30)
 
@@ -203,7 +203,14 @@ def _checked_images(settings: SearchSettings, space: Space, constraints: Sequenc
     """
     from nascli.supernet.data import load, require_fit
 
-    require_single_path(space, "this search")
+    if settings.algorithm == "nse":
+        if not space.multi_branch:
+            raise ConstraintError(
+                f"NSE searches multi-branch spaces, and {space.name} is single-path.",
+                "Choose --space nse-27-mini or another nse space: nascli spaces",
+            )
+    elif settings.algorithm == "pcnas":
+        require_single_path(space, "PC-NAS")
     for operator in space.operators():
         if any(
             isinstance(n.primitive, Conv) and n.primitive.weight_bits != 32 for n in operator.program.nodes
@@ -270,7 +277,7 @@ class _Run:
     def result(self) -> dict[str, Any]:
         ranked, identity = self._search()
         finalists = self._verified(ranked)
-        winner = max((f for f in finalists if f.within), key=lambda f: f.entry.score)
+        winner = self._winner([f for f in finalists if f.within])
         self.progress.message(
             f"winner: measured {format_seconds(winner.measured.seconds)} "
             f"(predicted {format_seconds(winner.predicted)})"
@@ -279,30 +286,26 @@ class _Run:
         write_json(self.folder.file(RESULT), document)
         return document
 
+    def _winner(self, fitting: Sequence[Finalist]) -> Finalist:
+        """The best by its score; of PC-NAS and NSE, whose papers train the last candidates, by that training."""
+        if self.settings.algorithm not in TRAINED_CHOICE:
+            return max(fitting, key=lambda f: f.entry.score)
+        tops = [self._train("finalist", f.entry.codes)["validation_top1"] for f in fitting]
+        return fitting[int(np.argmax(tops))]
+
     def _search(self) -> tuple[list[Entry], str]:
-        from nascli.pipeline.training import trained_supernet
-        from nascli.supernet.evaluation import SupernetEvaluator
-        from nascli.supernet.training import Recipe
+        from nascli.pipeline.algorithms import Task, find
 
-        recipe = Recipe(epochs=self.settings.effort.supernet_epochs, batch=32)
-        supernet, identity, _ = trained_supernet(
-            self.space, self.images, recipe, seed=self.settings.seed, progress=self.progress
+        task = Task(
+            self.settings,
+            self.images,
+            self.feasible,
+            self.model.budgets(self.constraints),
+            self.folder,
+            self.progress,
         )
-        inherited = SupernetEvaluator(supernet, self.images, calibration=128)
-
-        def evaluator(code: Sequence[int]) -> Score:
-            accuracy = inherited(code)
-            return Score(accuracy.top1, -accuracy.loss)
-
-        searcher = SposSearcher(
-            self.feasible, self.settings.effort.evolution, np.random.default_rng([self.settings.seed, 11])
-        )
-        journal = Journal(self.folder.file("evaluations.jsonl"))
-        try:
-            outcome = drive(searcher, evaluator, journal, self.progress)
-        finally:
-            journal.close()
-        return outcome.ranked, identity
+        found = find(task)
+        return found.ranked, found.identity
 
     def _verified(self, ranked: list[Entry]) -> list[Finalist]:
         file = self.folder.file("finalists.json")
@@ -427,7 +430,7 @@ class _Run:
     def _train(self, name: str, codes: Sequence[int]) -> dict[str, Any]:
         from nascli.pipeline.export import save_network
         from nascli.pipeline.training import train_network
-        from nascli.supernet.training import Recipe
+        from nascli.supernet.recipe import Recipe
 
         network = self.space.network(codes, name)
         trained = train_network(
@@ -435,7 +438,7 @@ class _Run:
             self.images,
             Recipe(epochs=self.settings.effort.retrain_epochs, batch=32),
             seed=self.settings.seed,
-            file=self.folder.file(f"training/{name}-{'-'.join(map(str, codes))}.safetensors"),
+            file=self.folder.file(f"training/network-{'-'.join(map(str, codes))}.safetensors"),
             progress=self.progress,
             title=f"{name} from scratch",
         )

@@ -12,11 +12,16 @@ from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, UnknownNameError
 from nascli.pipeline.measuring import Where
 from nascli.profiles.devices import this_cpu
+from nascli.search.guided import Guidance
+from nascli.search.nse import Nse
+from nascli.search.pcnas import Pcnas
 from nascli.search.spos import Evolution
 from nascli.spaces.catalog import load_space
 from nascli.spaces.space import Space
+from nascli.supernet.recipe import FitnessSettings, Recipe
 
-ALGORITHMS = ("spos",)
+ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "nse")
+PRESETS = ("small", "paper")
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,93 @@ class Effort:
     Attributes:
         supernet_epochs: training of the supernet.
         retrain_epochs: training from scratch of the winner and of each baseline.
-        evolution: population, generations and the rest.
+        evolution: population, generations and the rest, of SPOS.
         finalists: how many candidates are measured at a time.
+        guidance: of the guided search; its number of evaluations is random's and evolution's too.
+        pcnas: of PC-NAS.
+        nse: of NSE; and `fitness`, and the epochs of a round.
+        calibration_images: on which normalisation statistics are recalculated.
+        batch: images per training step.
+        recipe: the algorithm whose paper's recipe trains the supernet; None for a small one.
     """
 
     supernet_epochs: int = 14
     retrain_epochs: int = 8
     evolution: Evolution = field(default_factory=lambda: Evolution(population=20, generations=6))
     finalists: int = 5
+    guidance: Guidance = field(default_factory=lambda: Guidance(evaluations=80))
+    pcnas: Pcnas = field(default_factory=lambda: Pcnas(pool=3, draws=32, warmup=10, interval=1))
+    nse: Nse = field(default_factory=lambda: Nse(candidates=4, samples=120, beyond=20, rounds=3))
+    fitness: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
+    nse_epochs: int = 8
+    calibration_images: int = 128
+    batch: int = 32
+    recipe: str | None = None
+
+    def overridden(
+        self,
+        *,
+        population: int | None = None,
+        generations: int | None = None,
+        evaluations: int | None = None,
+        supernet_epochs: int | None = None,
+        retrain_epochs: int | None = None,
+    ) -> Effort:
+        """The effort with what a user says otherwise."""
+        evolution = replace(
+            self.evolution,
+            population=population or self.evolution.population,
+            generations=generations or self.evolution.generations,
+        )
+        epochs = supernet_epochs
+        return replace(
+            self,
+            evolution=evolution,
+            guidance=replace(self.guidance, evaluations=evaluations or self.guidance.evaluations),
+            supernet_epochs=epochs or self.supernet_epochs,
+            nse_epochs=epochs or self.nse_epochs,
+            pcnas=replace(self.pcnas, warmup=epochs or self.pcnas.warmup),
+            retrain_epochs=retrain_epochs or self.retrain_epochs,
+        )
+
+    def supernet_recipe(self, epochs: int) -> Recipe:
+        """How a supernet is trained for so many epochs."""
+        if self.recipe == "pcnas":
+            return Recipe(
+                epochs, self.batch, rate=0.1, warmup=0.0, floor=5e-4, weight_decay=1e-4, label_smoothing=0.0
+            )
+        if self.recipe == "nse":
+            return Recipe(
+                epochs, self.batch, rate=0.4, warmup=2 / epochs, weight_decay=4e-5, label_smoothing=0.0
+            )
+        if self.recipe is not None:
+            return Recipe(epochs, self.batch, rate=0.5, warmup=0.0, schedule="linear", weight_decay=4e-5)
+        return Recipe(epochs, self.batch)
+
+
+def effort_of(preset: str, algorithm: str) -> Effort:
+    """The effort of a preset: 'small' for a CPU and small images, 'paper' for what the papers did on ImageNet.
+
+    Raises:
+        UnknownNameError: no such preset.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, list(PRESETS))
+    if preset == "small":
+        return Effort()
+    return Effort(
+        supernet_epochs=120,
+        retrain_epochs={"pcnas": 300, "nse": 350}.get(algorithm, 240),
+        evolution=Evolution(),
+        guidance=Guidance(evaluations=1000),
+        pcnas=Pcnas(),
+        nse=Nse(),
+        fitness=FitnessSettings(),
+        nse_epochs=100,
+        calibration_images=20_000,
+        batch={"pcnas": 512}.get(algorithm, 1024),
+        recipe=algorithm if algorithm in ("pcnas", "nse") else "spos",
+    )
 
 
 @dataclass(frozen=True)
@@ -42,6 +126,7 @@ class SearchSettings:
 
     Attributes:
         confidence: with which the latency model must say that a budget is kept; None takes its figure as it is.
+        supernet: a checkpoint of `nascli supernet train`, instead of training one.
     """
 
     space: str
@@ -52,6 +137,7 @@ class SearchSettings:
     seed: int = 0
     effort: Effort = field(default_factory=Effort)
     confidence: float | None = None
+    supernet: str | None = None
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:

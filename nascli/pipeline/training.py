@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nascli.errors import CheckpointError
 from nascli.paths import home
 from nascli.progress import Progress
 from nascli.spaces.network import Network
@@ -17,8 +18,9 @@ from nascli.supernet import checkpoint
 from nascli.supernet.data import Images
 from nascli.supernet.evaluation import accuracy, wilson_interval
 from nascli.supernet.modules import ProgramModule, network_module
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Recipe, Trainer, digest, finished, load_module
+from nascli.supernet.recipe import Recipe
+from nascli.supernet.supernet import Supernet, uniform_branches
+from nascli.supernet.training import Trainer, digest, finished, load_module
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,58 @@ def supernet_identity(space: Space, images: Images, recipe: Recipe, seed: int) -
 
 
 def trained_supernet(
-    space: Space, images: Images, recipe: Recipe, *, seed: int, progress: Progress
+    space: Space,
+    images: Images,
+    recipe: Recipe,
+    *,
+    seed: int,
+    progress: Progress,
+    given: str | None = None,
+    out: Path | None = None,
 ) -> tuple[Supernet, str, bool]:
     """The supernet of a space, trained once and then shared by every search of it.
 
+    Args:
+        space: single-path or multi-branch.
+        images: data.
+        recipe: how to train.
+        seed: of weights, paths and data order.
+        progress: is shown the training.
+        given: a finished checkpoint to take instead.
+        out: where to keep it; by default beside the store.
+
     Returns:
         the supernet, its identity, and whether it had been trained before.
+
+    Raises:
+        CheckpointError: a given checkpoint that is not finished, or of another space.
     """
     identity = supernet_identity(space, images, recipe, seed)
-    file = home() / "supernets" / f"{identity}.safetensors"
+    file = out or home() / "supernets" / f"{identity}.safetensors"
     torch.manual_seed(seed)
     supernet = Supernet(space)
+    if given is not None:
+        tensors, state = checkpoint.load(Path(given))
+        if state.get("step") != state.get("steps"):
+            raise CheckpointError(
+                f"{given} is at step {state.get('step')} of {state.get('steps')}.",
+                "Finish it with the command that began it: nascli supernet train --out ...",
+            )
+        load_module(supernet, tensors)
+        progress.message(f"supernet {given} is used as it is")
+        return supernet, str(state.get("identity")), True
     reused = finished(file, identity)
     if reused:
         load_module(supernet, checkpoint.load(file)[0])
         progress.message(f"supernet {identity[:8]} of {space.spec} is trained already; reused")
     else:
+        alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
 
         def path(step: int) -> Sequence[int]:
-            return space.sample(1, np.random.default_rng([seed, 3, step]))[0].tolist()  # type: ignore[no-any-return]
+            rng = np.random.default_rng([seed, 3, step])
+            if space.multi_branch:
+                return uniform_branches(space.layers, alive, rng)
+            return space.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
 
         trainer = Trainer(supernet, images.train, recipe, seed=seed, path=path)
         trainer.run(file, identity, progress, f"training the supernet of {space.spec}")
@@ -77,10 +112,9 @@ def train_network(
     identity = digest("network", network.program.canonical, images.digest, recipe, seed)
     torch.manual_seed(seed)
     module = network_module([operator.program for operator in network.operators])
-    if finished(file, identity):
-        load_module(module, checkpoint.load(file)[0])
-    else:
-        Trainer(module, images.train, recipe, seed=seed).run(file, identity, progress, f"training {title}")
+    trainer = Trainer(module, images.train, recipe, seed=seed)
+    trainer.run(file, identity, progress, f"training {title}")
+    trainer.use_average()
     module.eval()
     top1 = accuracy(module, images.test).top1
     low, high = wilson_interval(top1, len(images.test))

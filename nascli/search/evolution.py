@@ -77,7 +77,8 @@ class RegularisedEvolution:
         ):
             for row in rows:
                 if tuple(int(c) for c in row) not in self._visited:
-                    return row[None]
+                    child: Codes = row[None]
+                    return child
         self._left = 0
         return np.empty((0, len(parent)), self._feasible.space.dtype)
 

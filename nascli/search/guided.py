@@ -118,7 +118,7 @@ class GuidedSearcher:
         else:
             size = self._settings.pool
             parts = [self._feasible.sample(size // 3, self._rng)]
-            ranked = np.argsort(self._values)[::-1][:10] if self._values else []
+            ranked: list[int] = np.argsort(self._values)[::-1][:10].tolist() if self._values else []
             for rank, index in enumerate(ranked):
                 parent = np.array(self._codes[index], dtype=self._feasible.space.dtype)
                 share = size // (30 if rank else 6)

@@ -127,7 +127,8 @@ def simplify(
     kept = []
     for layer, theta, old, lock in zip(layers, thetas, alive, locked, strict=True):
         stays = [
-            was and (value >= threshold or held) for value, was, held in zip(theta, old, lock, strict=True)
+            bool(was and (value >= threshold or held))
+            for value, was, held in zip(theta, old, lock, strict=True)
         ]
         if layer.join == "reduction" and not any(stays):
             best = max((i for i, was in enumerate(old) if was), key=lambda i: theta[i])
@@ -263,9 +264,9 @@ class NseSearch:
         inherited = rounds[-1].aggregated if rounds else self._inherited
         taken = [set(held) for held in self._inherited]
         for done in rounds:
-            for layer, subset in enumerate(done.subset):
-                taken[layer].update(subset)
-        subset = []
+            for layer, seen in enumerate(done.subset):
+                taken[layer].update(seen)
+        subset: list[tuple[int, ...]] = []
         for layer, held in enumerate(inherited):
             fresh = [i for i in self.orders[layer] if i not in taken[layer]]
             wanted = self._settings.candidates - len(held)

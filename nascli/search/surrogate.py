@@ -37,7 +37,7 @@ class Views:
             shapes.setdefault(tuple(c.program.canonical for c in layer.candidates), len(shapes))
             for layer in space.layers
         ]
-        one_hot, counts, costs_of = self._raw(reference)
+        _, counts, costs_of = self._raw(reference)
         self._count_scale = np.maximum(counts.std(axis=0), 1e-9)
         self._count_mean = counts.mean(axis=0)
         self._cost_mean, self._cost_scale = costs_of.mean(axis=0), np.maximum(costs_of.std(axis=0), 1e-12)

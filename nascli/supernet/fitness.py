@@ -8,7 +8,6 @@ loss at the layer (Eq. 7). The resource term is the same mixture of both configu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,26 +16,9 @@ from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
 from nascli.spaces.space import Layer
+from nascli.supernet.recipe import FitnessSettings
 from nascli.supernet.regularisers import configuration_probability, pair_cost
 from nascli.supernet.supernet import Supernet
-
-
-@dataclass(frozen=True)
-class FitnessSettings:
-    """How indicators are learned.
-
-    Attributes:
-        rate: of Adam; the paper has 0.1, its code 0.005.
-        betas: of Adam; the code has (0, 0.999).
-        start: share of a round's training after which indicators begin to move.
-        weight: of the squared relative excess of the resource demand. The paper's alpha is 1e-5 for millions of
-            MACs at a target of 300 (0.9 relative) and 2e-2 for milliseconds at 7 (0.98 relative).
-    """
-
-    rate: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight: float = 0.9
-    start: float = 0.0
 
 
 def probability(theta: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from nascli.spaces.space import Layer, Space
@@ -73,3 +75,18 @@ class Supernet(nn.Module):
         for block in self.path(code):
             x = block(x)
         return x
+
+
+def uniform_branches(
+    layers: Sequence[Layer], alive: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
+) -> list[int]:
+    """Each remaining operation with probability one half; what a layer does not allow is drawn again."""
+    code = []
+    for layer, left in zip(layers, alive, strict=True):
+        least = 0 if layer.join == "normal" else 1
+        while True:
+            gates = (rng.random(len(left)) < 0.5) & left
+            if least <= int(gates.sum()) <= layer.most:
+                break
+        code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
+    return code

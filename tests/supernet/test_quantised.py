@@ -9,8 +9,9 @@ from nascli.supernet.data import load
 from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.modules import ProgramModule, exported_weights
 from nascli.supernet.quantised import QuantisedConv, quantised_activation, quantised_weight
+from nascli.supernet.recipe import Recipe
 from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Recipe, Trainer
+from nascli.supernet.training import Trainer
 
 
 def test_weights_lie_on_their_levels():

@@ -13,8 +13,9 @@ from nascli.supernet.data import Split, load, properties, require_fit, shifted
 from nascli.supernet.evaluation import SupernetEvaluator, accuracy, wilson_interval
 from nascli.supernet.initialise import align
 from nascli.supernet.modules import NormalisedConv
+from nascli.supernet.recipe import Recipe
 from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Recipe, Trainer, finished, load_module
+from nascli.supernet.training import Trainer, finished, load_module
 
 RECIPE = Recipe(epochs=2, batch=64)
 
@@ -234,7 +235,8 @@ def test_two_processes_train_as_one(tmp_path):
         "from nascli.supernet import distributed\n"
         "from nascli.supernet.data import load\n"
         "from nascli.supernet.supernet import Supernet\n"
-        "from nascli.supernet.training import Recipe, Trainer\n"
+        "from nascli.supernet.recipe import Recipe\n"
+        "from nascli.supernet.training import Trainer\n"
         "distributed.start()\n"
         "space = make_space('proxyless-mini', resolution=8, width=0.25, depth=1)\n"
         "torch.manual_seed(0); torch.set_num_threads(1)\n"

@@ -6,8 +6,9 @@ from nascli.progress import Silent
 from nascli.spaces import load_space, make_space
 from nascli.supernet.data import load
 from nascli.supernet.evaluation import SupernetEvaluator
+from nascli.supernet.recipe import Recipe
 from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Recipe, Trainer
+from nascli.supernet.training import Trainer
 from nascli.supernet.tree import PrefixTree
 
 

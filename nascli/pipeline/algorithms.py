@@ -1,0 +1,190 @@
+"""From a feasible set to ranked candidates: one function per kind of algorithm, all resumable in the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nascli.costmodel import Budget, FeasibleSet
+from nascli.errors import ConstraintError
+from nascli.pipeline.engines import NseEngine, PcnasEngine
+from nascli.pipeline.run_folder import RunFolder
+from nascli.pipeline.settings import SearchSettings
+from nascli.pipeline.training import trained_supernet
+from nascli.progress import Progress
+from nascli.search.base import Score, Searcher
+from nascli.search.driver import drive
+from nascli.search.evolution import RegularisedEvolution
+from nascli.search.guided import GuidedSearcher
+from nascli.search.journal import Entry, Journal
+from nascli.search.nse import NseSearch
+from nascli.search.pcnas import PcnasSearch
+from nascli.search.random import RandomSearcher
+from nascli.search.spos import SposSearcher
+from nascli.search.state import StateFile
+from nascli.supernet.data import Images
+from nascli.supernet.evaluation import SupernetEvaluator
+from nascli.supernet.recipe import Recipe
+
+EVALUATIONS = "evaluations.jsonl"
+STORY = "story.json"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every algorithm is given."""
+
+    settings: SearchSettings
+    images: Images
+    feasible: FeasibleSet
+    budgets: Sequence[Budget]
+    folder: RunFolder
+    progress: Progress
+
+    def recipe(self, epochs: int) -> Recipe:
+        """How supernets are trained."""
+        return self.settings.effort.supernet_recipe(epochs)
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """The searcher's own generator."""
+        return np.random.default_rng([self.settings.seed, 11])
+
+
+@dataclass(frozen=True)
+class Found:
+    """Candidates, best first, and which supernet ranked them."""
+
+    ranked: list[Entry]
+    identity: str
+
+
+def find(task: Task) -> Found:
+    """Run the algorithm that the settings name."""
+    return _ALGORITHMS[task.settings.algorithm](task)
+
+
+def _one_shot(task: Task) -> Found:
+    """A supernet trained on uniform paths, searched by asking and telling."""
+    settings = task.settings
+    recipe = task.recipe(settings.effort.supernet_epochs)
+    supernet, identity, _ = trained_supernet(
+        task.feasible.space,
+        task.images,
+        recipe,
+        seed=settings.seed,
+        progress=task.progress,
+        given=settings.supernet,
+    )
+    inherited = SupernetEvaluator(supernet, task.images, calibration=settings.effort.calibration_images)
+
+    def evaluator(code: Sequence[int]) -> Score:
+        accuracy = inherited(code)
+        return Score(accuracy.top1, -accuracy.loss)
+
+    journal = Journal(task.folder.file(EVALUATIONS))
+    try:
+        outcome = drive(_searcher(task), evaluator, journal, task.progress)
+    finally:
+        journal.close()
+    return Found(outcome.ranked, identity)
+
+
+def _searcher(task: Task) -> Searcher:
+    effort, feasible = task.settings.effort, task.feasible
+    match task.settings.algorithm:
+        case "random":
+            return RandomSearcher(feasible, effort.guidance.evaluations, task.rng)
+        case "evolution":
+            return RegularisedEvolution(feasible, effort.guidance.evaluations, task.rng)
+        case "guided":
+            return GuidedSearcher(feasible, effort.guidance, task.rng)
+        case _:
+            return SposSearcher(feasible, effort.evolution, task.rng)
+
+
+def _pcnas(task: Task) -> Found:
+    settings = task.settings
+    hyper = settings.effort.pcnas
+    search = PcnasSearch(task.feasible, hyper, settings.seed, StateFile(task.folder.file(STORY)))
+    engine = PcnasEngine(
+        task.feasible.space,
+        task.images,
+        task.recipe(1),
+        warmup=hyper.warmup,
+        interval=hyper.interval,
+        stages=len(task.feasible.space.layers),
+        seed=settings.seed,
+        file=task.folder.file("training/supernet.safetensors"),
+        progress=task.progress,
+    )
+    history = search.grow(engine, task.progress)
+    members = {member.codes: member for member in history[-1].candidates if np.isfinite(member.potential)}
+    kept = [member.codes for member in history[-1].pool]
+    rows = np.array(list(members), dtype=task.feasible.space.dtype)
+    scores = engine.accuracies(rows, settings.effort.calibration_images)
+    # The pool comes first: it is the algorithm's answer, and what it dropped a reserve for the verification.
+    entries = [
+        Entry(tuple(int(c) for c in row), Score(float(score), float(tuple(row.tolist()) in kept)), 0.0)
+        for row, score in zip(rows, scores, strict=True)
+    ]
+    _journal(task, entries)
+    ranked = sorted(entries, key=lambda e: (e.score.tie_break, e.score.value), reverse=True)
+    return Found(ranked, "a supernet of this run, trained on its pools")
+
+
+def _nse(task: Task) -> Found:
+    settings = task.settings
+    effort = settings.effort
+    target = next((b for b in task.budgets if b.constraint.name == "latency"), task.budgets[0])
+    if not np.isfinite(target.constraint.high):
+        raise ConstraintError(f"NSE aims at an upper bound, and {target.constraint} has none.")
+    search = NseSearch(
+        task.feasible.space,
+        target,
+        effort.nse,
+        settings.seed,
+        StateFile(task.folder.file(STORY)),
+        others=[b for b in task.budgets if b is not target],
+    )
+    engine = NseEngine(
+        task.images,
+        task.recipe(effort.nse_epochs),
+        effort.fitness,
+        target=search.target,
+        seed=settings.seed,
+        folder=task.folder.file("training"),
+        progress=task.progress,
+        calibration=effort.calibration_images,
+    )
+    rounds = search.evolve(engine, task.progress)
+    points = {p.codes: p for r in rounds for p in r.evaluated}
+    _journal(task, [Entry(p.codes, Score(p.accuracy, 0.0), 0.0) for p in points.values()])
+    # The last front first, then the rest of the last round: a reserve for the verification.
+    inside = [p for p in rounds[-1].evaluated if search.window.low <= p.cost <= search.window.high]
+    front = {p.codes for p in rounds[-1].front}
+    ranked = sorted(inside, key=lambda p: (p.codes in front, p.accuracy), reverse=True)
+    entries = [Entry(p.codes, Score(p.accuracy, float(p.codes in front)), 0.0) for p in ranked]
+    return Found(entries, f"the supernet of round {len(rounds)} of this run")
+
+
+def _journal(task: Task, entries: Sequence[Entry]) -> None:
+    journal = Journal(task.folder.file(EVALUATIONS))
+    try:
+        for entry in entries:
+            if entry.codes not in journal.entries:
+                journal.add(entry.codes, entry.score, entry.seconds)
+    finally:
+        journal.close()
+
+
+_ALGORITHMS: dict[str, Callable[[Task], Found]] = {
+    "spos": _one_shot,
+    "random": _one_shot,
+    "evolution": _one_shot,
+    "guided": _one_shot,
+    "pcnas": _pcnas,
+    "nse": _nse,
+}

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
+from nascli.errors import NascliError
+from nascli.progress import Silent
+from nascli.search.base import Score
+from nascli.search.driver import drive
+from nascli.search.evolution import RegularisedEvolution
+from nascli.search.guided import Guidance, GuidedSearcher
+from nascli.search.journal import Journal
+from nascli.search.random import RandomSearcher
+from nascli.search.surrogate import Surrogate, Views
+from nascli.spaces import load_space
+
+SPACE = load_space("proxyless-mini:depth=2,width=0.5,resolution=16")
+RNG = np.random.default_rng(4)
+SCORES = [RNG.random(len(layer.candidates)) for layer in SPACE.layers]
+
+
+def additive(codes):
+    codes = np.atleast_2d(codes)
+    return sum(SCORES[i][codes[:, i]] for i in range(codes.shape[1]))
+
+
+def feasible(share=0.4, space=SPACE):
+    cost = counted(space, "macs")
+    limit = float(np.quantile(cost(space.sample(4000, np.random.default_rng(0))), share))
+    return FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), cost)])
+
+
+def run(searcher, tmp_path, name, most=None):
+    journal = Journal(tmp_path / name)
+    try:
+        return drive(
+            searcher, lambda code: Score(float(additive(np.array(code))[0])), journal, Silent(), most=most
+        )
+    finally:
+        journal.close()
+
+
+@pytest.mark.parametrize("kind", ["guided", "random", "evolution"])
+def test_searchers_ask_distinct_feasible_architectures(kind, tmp_path):
+    inside = feasible()
+    rng = np.random.default_rng(1)
+    searcher = {
+        "guided": lambda: GuidedSearcher(inside, Guidance(evaluations=30), rng),
+        "random": lambda: RandomSearcher(inside, 30, rng),
+        "evolution": lambda: RegularisedEvolution(inside, 30, rng, population=10),
+    }[kind]()
+    outcome = run(searcher, tmp_path, kind)
+    assert len(outcome.entries) == 30 == searcher.expected
+    assert inside.contains(np.array([e.codes for e in outcome.entries], dtype=SPACE.dtype)).all()
+
+
+def test_guided_beats_random_on_a_known_optimum(tmp_path):
+    inside = feasible()
+    optimum = float(additive(best(inside, SCORES))[0])
+    regret = {"guided": [], "random": []}
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        guided = run(GuidedSearcher(inside, Guidance(evaluations=50), rng), tmp_path, f"g{seed}")
+        random = run(RandomSearcher(inside, 50, rng), tmp_path, f"r{seed}")
+        regret["guided"].append(optimum - guided.ranked[0].score.value)
+        regret["random"].append(optimum - random.ranked[0].score.value)
+    assert np.mean(regret["guided"]) < 0.3 * np.mean(regret["random"])
+
+
+def test_a_small_feasible_set_is_searched_to_its_end(tmp_path):
+    space = load_space("proxyless-mini:depth=1,width=0.25,resolution=8")
+    inside = feasible(0.004, space)
+    total = inside.count()
+    assert 2 <= total <= 60
+    searcher = GuidedSearcher(inside, Guidance(evaluations=100, first=2), np.random.default_rng(0))
+    seen = []
+    while len(codes := searcher.ask()):
+        seen += [tuple(row) for row in codes.tolist()]
+        searcher.tell(codes, [Score(0.5)] * len(codes))
+    assert len(seen) == len(set(seen)) == total
+
+
+def test_a_killed_guided_search_asks_the_same_again(tmp_path):
+    inside = feasible()
+    whole = run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "a")
+    run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "b", most=13)
+    again = run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "b")
+    assert [e.codes for e in again.entries] == [e.codes for e in whole.entries]
+
+
+def test_the_surrogate_interpolates_and_knows_what_it_does_not_know():
+    inside = feasible()
+    codes = inside.distinct(120, np.random.default_rng(0))
+    views = Views(SPACE, [counted(SPACE, "macs")], codes)
+    known, new = codes[:80], codes[80:]
+    model = Surrogate(views(known), additive(known), np.random.default_rng(0))
+    mean, deviation = model(views(new))
+    assert np.corrcoef(mean, additive(new))[0, 1] > 0.8
+    z = (mean - additive(new)) / deviation
+    assert 0.3 < np.sqrt(np.mean(z**2)) < 3
+    at_known, sure = model(views(known))
+    assert np.mean(sure) < np.mean(deviation)
+    assert np.abs(at_known - additive(known)).mean() < np.abs(mean - additive(new)).mean()
+
+
+def test_multi_branch_spaces_are_guided_too(tmp_path):
+    space = load_space("nse-19-mini:width=0.25,resolution=8,branches=2")
+    inside = feasible(0.3, space)
+    searcher = GuidedSearcher(inside, Guidance(evaluations=12, pool=60), np.random.default_rng(0))
+    while len(codes := searcher.ask()):
+        assert inside.contains(codes).all()
+        searcher.tell(codes, [Score(float(v)) for v in -counted(space, "macs")(codes)])
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(NascliError, match="first <= evaluations"):
+        Guidance(evaluations=4, first=8)
+    with pytest.raises(NascliError, match="tournament"):
+        RegularisedEvolution(feasible(), 10, np.random.default_rng(0), population=3, tournament=9)
+    with pytest.raises(NascliError, match="evaluations >= 1"):
+        RandomSearcher(feasible(), 0, np.random.default_rng(0))

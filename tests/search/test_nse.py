@@ -1,0 +1,193 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nascli.costmodel import Budget, Constraint, counted
+from nascli.errors import InfeasibleError, NascliError
+from nascli.progress import Silent
+from nascli.search.nse import (
+    Nse,
+    NseSearch,
+    Point,
+    Trained,
+    aggregate,
+    front_of,
+    narrowed,
+    restricted_cost,
+    simplify,
+    widened,
+)
+from nascli.search.state import StateFile
+from nascli.spaces import load_space
+
+SPACE = load_space("nse-19-mini:width=0.5")
+COST = counted(SPACE, "macs")
+
+
+def budget(low=0.3, high=0.5):
+    codes = SPACE.sample(4000, np.random.default_rng(0))
+    return Budget(Constraint("macs", *(float(q) for q in np.quantile(COST(codes), [low, high]))), COST)
+
+
+class Table:
+    """An engine whose accuracy is known: each operation has a worth; indicators say which are bad."""
+
+    def __init__(self, fail_at=None):
+        rng = np.random.default_rng(2)
+        self.worth = [rng.random(len(layer.candidates)) for layer in SPACE.layers]
+        self.spaces, self.fail_at = {}, fail_at
+
+    def train(self, number, space, cost, keep):
+        if number == self.fail_at:
+            raise KeyboardInterrupt
+        self.spaces[number] = space
+        thetas, alive = [], []
+        for layer, whole, worth in zip(space.layers, SPACE.layers, self.worth, strict=True):
+            w = [worth[whole.candidates.index(c)] for c in layer.candidates]
+            thetas.append([-3.0 if v < 0.2 else 2 * v for v in w])
+            alive.append([True] * len(w))
+        kept = keep(thetas, alive)
+        return Trained(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
+
+    def accuracies(self, number, space, codes):
+        total = np.zeros(len(codes))
+        for i, (layer, whole) in enumerate(zip(space.layers, SPACE.layers, strict=True)):
+            worth = np.array([self.worth[i][whole.candidates.index(c)] for c in layer.candidates])
+            total += ((codes[:, i : i + 1] >> np.arange(len(worth))) & 1) @ worth
+        return total / 30
+
+
+def search(tmp_path=None, window=None, **values):
+    file = None if tmp_path is None else tmp_path / "story.json"
+    values = {"candidates": 4, "samples": 60, "beyond": 10, **values}
+    return NseSearch(SPACE, window or budget(), Nse(**values), 3, StateFile(file))
+
+
+def test_no_operation_is_traversed_twice_and_rounds_end_when_a_layer_runs_out():
+    rounds = search().evolve(Table(), Silent())
+    assert len(rounds) >= 2
+    for layer in range(len(SPACE.layers)):
+        fresh = [set(r.subset[layer]) - set(r.inherited[layer]) for r in rounds]
+        for a, b in itertools.combinations(fresh, 2):
+            assert not a & b
+    for before, after in itertools.pairwise(rounds):
+        assert after.inherited == before.aggregated
+        assert all(set(held) <= set(now) for held, now in zip(after.inherited, after.subset, strict=True))
+
+
+def test_fronts_lie_in_the_window_and_accuracy_does_not_fall():
+    one = search()
+    rounds = one.evolve(Table(), Silent())
+    for r in rounds:
+        assert all(one.window.low <= p.cost <= one.window.high for p in r.front)
+        assert all(a.cost < b.cost and a.accuracy < b.accuracy for a, b in itertools.pairwise(r.front))
+        codes = np.array([p.codes for p in r.evaluated])
+        assert np.allclose(COST(SPACE.check(codes)), [p.cost for p in r.evaluated])
+        assert len({p.codes for p in r.evaluated}) == len(r.evaluated)
+    # The former front is rehearsed, so on the same yardstick the best cannot get worse.
+    best = [max(p.accuracy for p in r.front) for r in rounds]
+    assert all(b >= a for a, b in itertools.pairwise(best))
+
+
+def test_a_killed_search_goes_on_at_its_round(tmp_path):
+    whole = search().evolve(Table(), Silent())
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path).evolve(Table(fail_at=1), Silent())
+    engine = Table()
+    again = search(tmp_path).evolve(engine, Silent())
+    assert again == whole and 0 not in engine.spaces
+
+
+def test_simplification_by_hand():
+    """Layer 0 is normal and may lose all; layer 1 is a reduction and keeps its best; a locked one stays."""
+    normal = next(layer for layer in SPACE.layers if layer.join == "normal")
+    reduction = next(layer for layer in SPACE.layers if layer.join == "reduction")
+    layers = [normal, reduction, normal]
+    thetas = [[-2.5, -2.1, 0.0], [-4.0, -2.2, -3.0], [-5.0, -5.0, -1.9]]
+    alive = [[True] * 3, [True] * 3, [True, True, False]]
+    locked = [[False] * 3, [False] * 3, [True, False, False]]
+    assert simplify(layers, thetas, alive, locked, -2.0) == [
+        [False, False, True],
+        [False, True, False],
+        [True, False, False],
+    ]
+
+
+def test_the_front_by_hand_and_a_tie_goes_to_the_new_one():
+    points = [
+        Point((1,), 10.0, 0.5),
+        Point((2,), 12.0, 0.5),
+        Point((3,), 12.0, 0.6, rehearsed=True),
+        Point((4,), 12.0, 0.6),
+        Point((5,), 15.0, 0.55),
+    ]
+    assert [p.codes for p in front_of(points)] == [(1,), (4,)]
+
+
+def test_the_edging_effect():
+    """An architecture at the window's lower edge that a cheaper one dominates is struck from the front."""
+    below = Point((1,), 9.9, 0.7)
+    edge = Point((2,), 10.1, 0.6)
+    better = Point((3,), 11.0, 0.8)
+    without = [p for p in front_of([edge, better]) if p.cost >= 10]
+    with_beyond = [p for p in front_of([below, edge, better]) if p.cost >= 10]
+    assert [p.codes for p in without] == [(2,), (3,)]
+    assert [p.codes for p in with_beyond] == [(3,)]
+
+
+def test_aggregation_is_the_union_by_hand():
+    points = [Point((0b101, 0b1), 1.0, 0.1), Point((0b100, 0b110), 2.0, 0.2)]
+    assert aggregate(points, 2) == ((0, 2), (0, 1, 2))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6))
+def test_restriction_keeps_costs_and_widening_undoes_narrowing(seed):
+    rng = np.random.default_rng(seed)
+    kept = [sorted(rng.choice(len(layer.candidates), 5, replace=False).tolist()) for layer in SPACE.layers]
+    space = SPACE.restricted("part", kept)
+    codes = space.sample(10, rng)
+    wide = widened(codes, kept)
+    assert np.array_equal(narrowed(wide, kept), codes)
+    assert np.allclose(restricted_cost(COST, kept)(codes), COST(SPACE.check(wide)))
+
+
+def test_inherited_operations_begin_the_first_round():
+    inherited = tuple((0, 5) for _ in SPACE.layers)
+    one = NseSearch(SPACE, budget(), Nse(candidates=4, samples=20), 3, StateFile(None), inherited=inherited)
+    subset, held = one.replenish([])
+    assert held == inherited and all({0, 5} <= set(chosen) and len(chosen) == 4 for chosen in subset)
+
+
+def test_a_window_that_a_round_cannot_meet_says_so():
+    narrow = Budget(Constraint("macs", COST.most * 0.97, COST.most), COST)
+    with pytest.raises(InfeasibleError, match="round 1"):
+        search(window=narrow).evolve(Table(), Silent())
+
+
+def test_what_nse_cannot_do_is_refused():
+    single = load_space("pcnas-small-mini")
+    macs = counted(single, "macs")
+    with pytest.raises(NascliError, match="single-path"):
+        NseSearch(single, Budget(Constraint("macs", 0, macs.most), macs), Nse(), 0, StateFile(None))
+    with pytest.raises(NascliError, match="candidates >= 2"):
+        Nse(candidates=1)
+
+
+def test_without_lock_inherited_operations_can_go():
+    locked = search(rounds=2).evolve(Table(), Silent())
+    free = search(rounds=2, lock=False).evolve(Table(), Silent())
+
+    def dropped(rounds):
+        second = rounds[1]
+        return sum(
+            not stays and i in held
+            for chosen, held, alive in zip(second.subset, second.inherited, second.trained.alive, strict=True)
+            for i, stays in zip(chosen, alive, strict=True)
+        )
+
+    assert dropped(locked) == 0
+    assert dropped(free) >= 0

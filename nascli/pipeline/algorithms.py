@@ -163,7 +163,7 @@ def _nse(task: Task) -> Found:
     points = {p.codes: p for r in rounds for p in r.evaluated}
     _journal(task, [Entry(p.codes, Score(p.accuracy, 0.0), 0.0) for p in points.values()])
     # The last front first, then the rest of the last round: a reserve for the verification.
-    inside = [p for p in rounds[-1].evaluated if search.window.low <= p.cost <= search.window.high]
+    inside = [p for p in rounds[-1].evaluated if task.feasible.contains(np.array([p.codes]))[0]]
     front = {p.codes for p in rounds[-1].front}
     ranked = sorted(inside, key=lambda p: (p.codes in front, p.accuracy), reverse=True)
     entries = [Entry(p.codes, Score(p.accuracy, float(p.codes in front)), 0.0) for p in ranked]

@@ -38,7 +38,7 @@ class Effort:
         nse: of NSE; and `fitness`, and the epochs of a round.
         calibration_images: on which normalisation statistics are recalculated.
         batch: images per training step.
-        recipe: the algorithm whose paper's recipe trains the supernet; None for a small one.
+        recipe: whose recipe trains the supernet: a paper's algorithm, 'nse-small', or None for a small one.
     """
 
     supernet_epochs: int = 14
@@ -49,7 +49,7 @@ class Effort:
     pcnas: Pcnas = field(default_factory=lambda: Pcnas(pool=3, draws=32, warmup=10, interval=1))
     nse: Nse = field(default_factory=lambda: Nse(candidates=4, samples=120, beyond=20, rounds=3))
     fitness: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
-    nse_epochs: int = 8
+    nse_epochs: int = 12
     calibration_images: int = 128
     batch: int = 32
     recipe: str | None = None
@@ -82,6 +82,9 @@ class Effort:
 
     def supernet_recipe(self, epochs: int) -> Recipe:
         """How a supernet is trained for so many epochs."""
+        if self.recipe == "nse-small":
+            # Random sets of branches learn slowly at first: a high rate and little augmentation help small data.
+            return Recipe(epochs, self.batch, rate=0.3, shift=1, label_smoothing=0.0)
         if self.recipe == "pcnas":
             return Recipe(
                 epochs, self.batch, rate=0.1, warmup=0.0, floor=5e-4, weight_decay=1e-4, label_smoothing=0.0
@@ -104,7 +107,7 @@ def effort_of(preset: str, algorithm: str) -> Effort:
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))
     if preset == "small":
-        return Effort()
+        return Effort(recipe="nse-small") if algorithm == "nse" else Effort()
     return Effort(
         supernet_epochs=120,
         retrain_epochs={"pcnas": 300, "nse": 350}.get(algorithm, 240),

@@ -215,7 +215,9 @@ class NseSearch:
         self.space = space
         self._settings, self._seed, self._state = settings, seed, state
         low, high = budget.constraint.low, budget.constraint.high
-        if low == -math.inf:
+        # Where the user bounds from above alone, the window's lower end is ours, and gives way to what there is.
+        self._open = low == -math.inf
+        if self._open:
             low = settings.window * high
         self.window = Constraint(budget.constraint.name, low, high, budget.constraint.device)
         self.cost = budget.cost
@@ -301,6 +303,8 @@ class NseSearch:
         former = rounds[-1].front if rounds and self._settings.rehearse else ()
         evaluated = self.retrieve(engine, number, space, subset, trained, former)
         front = [p for p in front_of(evaluated) if p.cost >= self.window.low]
+        if not front and self._open:
+            front = front_of(evaluated)
         if not front:
             raise InfeasibleError(
                 f"no architecture of round {number + 1} lies within {self.window}.", "Widen the window."
@@ -327,7 +331,10 @@ class NseSearch:
         drawn = []
         for window, wanted in ((self.window, self._settings.samples), (below, self._settings.beyond)):
             drawn.append(self._draw(space, cost, subset, window, trained, wanted, rng))
-        codes = np.concatenate(drawn)
+        if self._open and not len(drawn[0]):
+            anything = replace(self.window, low=-math.inf)
+            drawn[0] = self._draw(space, cost, subset, anything, trained, self._settings.samples, rng)
+        codes = np.unique(np.concatenate(drawn), axis=0)
         if not len(drawn[0]):
             raise InfeasibleError(
                 f"no architecture of round {number + 1} lies within {self.window}.", "Widen the window."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -31,11 +32,11 @@ def share(size: int) -> slice:
     return slice(None) if world() == 1 else slice(dist.get_rank(), size, world())
 
 
-def average_gradients(module: nn.Module) -> None:
+def average_gradients(touched: Sequence[nn.Parameter]) -> None:
     """Average the gradients that the step made; all processes followed the same path, so they agree on which."""
     if world() == 1:
         return
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    gradients = [p.grad for p in touched if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
     flat /= world()

@@ -84,7 +84,8 @@ class Trainer:
         self.after = after
         self.beside = beside
         self.step = 0
-        self._optimizer = _optimizer(module, recipe)
+        self._parameters = list(module.parameters())
+        self._optimizer = _optimizer(self._parameters, recipe)
         self._average = {k: v.clone() for k, v in _floats(module)} if recipe.ema else {}
         self.per_epoch = max(1, len(data) // recipe.batch)
         self.steps = steps if steps is not None else self.per_epoch * recipe.epochs
@@ -108,6 +109,9 @@ class Trainer:
         end = self.steps if until is None else min(until, self.steps)
         if file is not None and file.exists():
             self.restore(file, identity)
+        self.module.train()
+        for parameter in self._parameters:
+            parameter.grad = None
         progress.start(task, end)
         progress.advance(min(self.step, end))
         saved = time.monotonic()
@@ -137,10 +141,8 @@ class Trainer:
             yield images[mine].contiguous(memory_format=torch.channels_last), labels[mine]
 
     def _train_step(self, images: Tensor, labels: Tensor) -> float:
-        self.module.train()
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step, self.steps)
-        self._optimizer.zero_grad(set_to_none=True)
         value = 0.0
         parts = self.recipe.accumulate
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
@@ -149,11 +151,15 @@ class Trainer:
             if not math.isfinite(value):
                 raise self._diverged("loss", value)
             loss.backward()  # type: ignore[no-untyped-call]
-        distributed.average_gradients(self.module)
-        norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip))
+        # A supernet has many times the parameters of a path: what the step did not touch is not walked over.
+        touched = [p for p in self._parameters if p.grad is not None]
+        distributed.average_gradients(touched)
+        norm = float(nn.utils.clip_grad_norm_(touched, self.recipe.clip))
         if not math.isfinite(norm):
             raise self._diverged("norm of the gradient", norm)
         self._optimizer.step()
+        for parameter in touched:
+            parameter.grad = None
         self._follow()
         return value
 
@@ -241,8 +247,7 @@ class Trainer:
         self.step = int(state["step"])
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = list(module.parameters())
+def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(

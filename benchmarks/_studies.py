@@ -1,0 +1,85 @@
+"""What the studies of searches share: data, supernets, networks trained alone, and correlations with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau, pearsonr
+
+from nascli.progress import Silent
+from nascli.spaces import Space
+from nascli.supernet.data import Images, load
+from nascli.supernet.evaluation import SupernetEvaluator, accuracy
+from nascli.supernet.modules import network_module
+from nascli.supernet.recipe import Recipe
+from nascli.supernet.supernet import Supernet, uniform_branches
+from nascli.supernet.training import Trainer
+
+RESOLUTION = 14
+
+
+def images(most: int, quick: bool) -> Images:
+    """Fashion-MNIST at 14x14, its first images; for a smoke test the digits, which are everywhere."""
+    if quick:
+        return load("digits", RESOLUTION)
+    data = load("fashion-mnist", RESOLUTION, most=most)
+    test = type(data.test)(data.test.images[:4000], data.test.labels[:4000])
+    return Images(data.name, data.classes, data.train, data.validation, test)
+
+
+def uniform_path(space: Space, seed: int) -> Callable[[int], Sequence[int]]:
+    alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
+
+    def path(step: int) -> Sequence[int]:
+        rng = np.random.default_rng([seed, 3, step])
+        if space.multi_branch:
+            return uniform_branches(space.layers, alive, rng)
+        return space.sample(1, rng)[0].tolist()
+
+    return path
+
+
+def one_shot(space: Space, data: Images, recipe: Recipe, seed: int, path=None) -> Supernet:
+    """A supernet trained on uniform paths, or on the paths given."""
+    torch.manual_seed(seed)
+    supernet = Supernet(space)
+    trainer = Trainer(supernet, data.train, recipe, seed=seed, path=path or uniform_path(space, seed))
+    trainer.run(None, "study", Silent(), "")
+    return supernet
+
+
+def alone(space: Space, code: Sequence[int], data: Images, recipe: Recipe, seed: int) -> float:
+    """Test top-1 of an architecture trained from scratch."""
+    torch.manual_seed(seed)
+    module = network_module([o.program for o in space.network(code).operators])
+    trainer = Trainer(module, data.train, recipe, seed=seed)
+    trainer.run(None, "study", Silent(), "")
+    trainer.use_average()
+    module.eval()
+    return accuracy(module, data.test).top1
+
+
+def inherited(supernet: Supernet, data: Images, codes: np.ndarray, calibration: int = 256) -> np.ndarray:
+    evaluate = SupernetEvaluator(supernet, data, calibration=calibration)
+    return np.array([evaluate(code.tolist()).top1 for code in codes])
+
+
+def correlation(a: np.ndarray, b: np.ndarray, kind: str = "kendall") -> tuple[float, float, float]:
+    """A correlation with its 95 % bootstrap interval over architectures."""
+    measure = kendalltau if kind == "kendall" else pearsonr
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(1000):
+        rows = rng.integers(0, len(a), len(a))
+        if len(set(a[rows])) > 1 and len(set(b[rows])) > 1:
+            drawn.append(measure(a[rows], b[rows]).statistic)
+    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn else (np.nan, np.nan)
+    return float(measure(a, b).statistic), float(low), float(high)
+
+
+def of(values: Sequence[float], digits: int = 1) -> str:
+    """Mean and spread of percentages."""
+    v = np.array(values) * 100
+    return f"{v.mean():.{digits}f} [{v.min():.{digits}f}, {v.max():.{digits}f}]"

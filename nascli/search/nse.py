@@ -303,6 +303,9 @@ class NseSearch:
         former = rounds[-1].front if rounds and self._settings.rehearse else ()
         evaluated = self.retrieve(engine, number, space, subset, trained, former)
         front = [p for p in front_of(evaluated) if p.cost >= self.window.low]
+        if not front:
+            # Everything in the window is dominated from below it: then its own front is what there is.
+            front = front_of([p for p in evaluated if p.cost >= self.window.low])
         if not front and self._open:
             front = front_of(evaluated)
         if not front:
@@ -331,6 +334,10 @@ class NseSearch:
         drawn = []
         for window, wanted in ((self.window, self._settings.samples), (below, self._settings.beyond)):
             drawn.append(self._draw(space, cost, subset, window, trained, wanted, rng))
+        if not len(drawn[0]):
+            # Simplification may have left too little for the window: it gives way, not the budget.
+            whole = replace(trained, alive=tuple(tuple(True for _ in row) for row in trained.alive))
+            drawn[0] = self._draw(space, cost, subset, self.window, whole, self._settings.samples, rng)
         if self._open and not len(drawn[0]):
             anything = replace(self.window, low=-math.inf)
             drawn[0] = self._draw(space, cost, subset, anything, trained, self._settings.samples, rng)

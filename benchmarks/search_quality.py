@@ -33,7 +33,7 @@ evaluator (its own optimum counts). synthetic: 21 layers of 10 operators, a scor
 optimum by integer programming. guided: one set of defaults everywhere. Overhead: seconds of the optimiser itself per
 evaluation. Every searcher proposes an architecture at most once, and infeasible ones cost no evaluation.
 """
-LIMIT = 600
+LIMIT = 300
 
 
 class TableSet:
@@ -215,7 +215,7 @@ def costs_of(case: Case) -> list[ChainCost]:
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
     folder = data_folder()
-    limit, seeds = (20, 2) if quick else (LIMIT, 20)
+    seeds = 2 if quick else 20
     cases = [synthetic_case(1 if quick else None)]
     if folder is not None and not quick:
         devices = ("1080ti_32", "titanx_1", "pixel3", "raspi4", "gold_6226", "fpga")
@@ -224,12 +224,13 @@ def main() -> None:
         raise SystemExit("the tables are not here: set NASCLI_DATA")
     rows, medians = [], {}
     for case in cases:
+        limit = 20 if quick else (150 if isinstance(case.feasible, TableSet) else LIMIT)
         for name, make in makers(limit).items():
             slow = name in ("optuna-tpe", "pymoo-ga")
             if slow and isinstance(case.feasible, TableSet):
                 continue
             try:
-                found = [run(make(case, seed), case, limit // 2 if slow else limit, 0.05 if "synthetic" not in case.name else 5.0) for seed in range(seeds // 2 if slow else seeds)]  # fmt: skip
+                found = [run(make(case, seed), case, limit, 0.05 if "synthetic" not in case.name else 5.0) for seed in range(seeds)]  # fmt: skip
             except NascliError as error:
                 if quick:
                     continue

@@ -324,3 +324,110 @@ def test_a_difference_is_drawn(tmp_path):
 
     root = ElementTree.parse(picture).getroot()
     assert root.tag.endswith("svg") and len(root.findall(".//{*}circle")) > 10
+
+
+MULTI = "nse-19-mini:resolution=8,width=0.25,branches=2"
+SINGLE = "pcnas-small-mini:resolution=8,width=0.25"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "space", "limit"), [("pcnas", SINGLE, "macs<=400k"), ("nse", MULTI, "macs<=700k"),
+                                      ("guided", SINGLE, "macs<=400k")],
+)  # fmt: skip
+def test_every_algorithm_ends_in_a_verified_network_and_a_report(
+    tmp_path, monkeypatch, algorithm, space, limit
+):
+    from nascli.pipeline import settings
+    from nascli.search.guided import Guidance
+    from nascli.search.nse import Nse
+    from nascli.search.pcnas import Pcnas
+
+    small = settings.Effort(
+        guidance=Guidance(evaluations=10, first=4),
+        pcnas=Pcnas(pool=2, draws=3, warmup=1, interval=0),
+        nse=Nse(candidates=3, samples=6, beyond=2, rounds=2),
+        nse_epochs=1,
+        supernet_epochs=1,
+        retrain_epochs=1,
+        finalists=2,
+    )
+    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+    args = [
+        "search", "--algorithm", algorithm, "--space", space, "--constraint", "latency=50ms",
+        "--constraint", limit, "--batch", "2", "--out", tmp_path / "run",
+    ]  # fmt: skip
+    if algorithm == "nse":
+        args[args.index("--constraint") : args.index("--constraint") + 2] = ["--constraint", "latency=60ms"]
+    result = json.loads(run(*args, "--json").stdout)
+    assert result["algorithm"] == algorithm and result["measured_interval_s"][1] <= 0.06
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and algorithm in page
+    again = json.loads(run(*args, "--json").stdout)
+    assert again == result
+    file = tmp_path / "run" / "architecture.json"
+    predicted = json.loads(run("predict", file, "--batch", "2", "--json").stdout)
+    assert predicted["latency_s"] == pytest.approx(result["predicted_latency_s"]["value"], rel=0.05)
+    shares = [part["share"] for part in predicted["parts"]]
+    assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_a_supernet_of_its_own_command_and_a_sweep_over_budgets(tmp_path):
+    file = tmp_path / "net.safetensors"
+    trained = json.loads(
+        run("supernet", "train", "--space", TINY, "--epochs", "1", "--out", file, "--json").stdout
+    )
+    assert trained["steps"] > 0 and not trained["reused"]
+    assert json.loads(
+        run("supernet", "train", "--space", TINY, "--epochs", "1", "--out", file, "--json").stdout
+    )["reused"]
+    rows = json.loads(
+        run(
+            "sweep", "--budget", "latency=20ms", "--budget", "macs<=300k", "--space", TINY, "--batch", "4",
+            "--supernet", file, "--out", tmp_path / "runs", *QUICK, "--json",
+        ).stdout
+    )  # fmt: skip
+    assert [row["budget"] for row in rows] == ["latency=20ms", "macs<=300k"]
+    assert rows[1]["macs"] <= 300_000 and all((tmp_path / "runs").glob("*/report.html"))
+    other = run(
+        "search", "--constraint", "latency=20ms", "--space", SINGLE, "--supernet", file, "--batch", "4",
+        "--out", tmp_path / "x", *QUICK, expect=1,
+    )  # fmt: skip
+    assert "does not fit" in other.stderr
+
+
+def test_a_card_without_a_table_is_predicted_and_says_so(tmp_path):
+    from nascli.spaces import Architecture, load_space
+
+    space = load_space("proxyless-mini")
+    file = tmp_path / "a.json"
+    Architecture.of(space, [0] * len(space.layers), "a").save(file)
+    document = json.loads(run("predict", file, "--device", "titanxp", "--json").stdout)
+    assert document["kind"] == "predicted" and document["interval_s"][0] < document["latency_s"]
+    assert sum(part["share"] for part in document["parts"]) == pytest.approx(1)
+    assert "predicted, not measured" in run("predict", file, "--device", "titanxp").stdout
+    refused = run("predict", file, "--device", "titanxp", "--precision", "fp16", expect=1)
+    assert "no peak for fp16" in refused.stderr
+
+
+def test_a_confidence_needs_a_calibration(tmp_path):
+    result = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--batch", "4", "--confidence", "0.9",
+        "--out", tmp_path / "x", *QUICK, expect=1,
+    )  # fmt: skip
+    assert "nascli calibrate" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--algorithm", "nse", "--space", TINY], "single-path"),
+        (["--algorithm", "pcnas", "--space", MULTI], "multi-branch"),
+        (["--preset", "huge"], "unknown preset"),
+        (["--data", "fashion-mnist:nowhere", "--space", TINY], "Fashion-MNIST is not in nowhere"),
+    ],
+)
+def test_searches_that_cannot_be(tmp_path, args, text):
+    result = run("search", "--constraint", "latency=50ms", "--out", tmp_path / "x", *args, expect=1)
+    assert text in result.stderr

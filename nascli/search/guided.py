@@ -20,6 +20,7 @@ from nascli.search.surrogate import Surrogate, Views
 from nascli.spaces.space import Codes
 
 Array = npt.NDArray[np.float64]
+_TRIALS = 60
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class GuidedSearcher:
         seen = self._views(known)
         chosen: list[int] = []
         for _ in range(min(n, len(pool))):
-            trials = 60 if not chosen else 0
+            # Choosing parameters costs the cube of what was evaluated, and matters ever less.
+            trials = 0 if chosen else max(3, int(_TRIALS * min(1.0, (80 / len(values)) ** 2)))
             model = Surrogate(seen, values, self._rng, self._parameters, trials)
             self._parameters = model.parameters
             mean, deviation = model(views)

@@ -116,6 +116,9 @@ def load(spec: str, resolution: int, *, most: int | None = None) -> Images:
     if raw.images.shape[1] == 1:
         mean, deviation = raw.images[train].mean(), raw.images[train].std()
 
+    # A channel that never changes has no deviation, and stays at 0.
+    deviation = np.maximum(deviation, 1e-6)
+
     def part(pixels: Pixels, labels: Labels) -> Split:
         images = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
         if images.shape[-2:] != (resolution, resolution):

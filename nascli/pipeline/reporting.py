@@ -10,7 +10,8 @@ import numpy as np
 from nascli.costmodel import ChainCost
 from nascli.errors import RunError
 from nascli.pipeline.run_folder import read_json, reading
-from nascli.report.page import Block, Evaluated, render, trained_networks
+from nascli.report.page import Block, Evaluated, render, rounds_chart, trained_networks
+from nascli.report.story import Story, pools_story, rounds_story
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, count
 from nascli.spaces.space import Layer
@@ -43,13 +44,31 @@ def write_report(run: Path) -> Path:
             Evaluated(float(seconds), entry.score.value, entry.codes)
             for seconds, entry in zip(predicted, entries, strict=True)
         ]
-        text = render(result, evaluated, _blocks(architecture, latency, costs))
+        blocks = _blocks(architecture, latency, costs)
+        text = render(result, evaluated, blocks, _stories(run, architecture))
     page = run / "report.html"
     try:
         page.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunError(f"cannot write {page}: {error.strerror}") from error
     return page
+
+
+def _stories(run: Path, architecture: Architecture) -> list[Story]:
+    """Pictures of how PC-NAS's pool grew, or of what NSE's rounds kept."""
+    story = read_json(run / "story.json")
+    space, winner = architecture.space, architecture.codes
+    if story is None:
+        return []
+    if "pools" in story:
+        return [pools_story(space, story["pools"], winner)]
+    rounds = story["rounds"]
+    fronts = Story(
+        "Pareto fronts by round",
+        "Accuracy in each round's own supernet; the last round is marked.",
+        rounds_chart(rounds),
+    )
+    return [rounds_story(space, rounds, winner), fronts]
 
 
 def _blocks(architecture: Architecture, latency: ChainCost, costs: dict[str, Any]) -> list[Block]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from nascli.report.story import Story
 from nascli.report.svg import Axis, Series, chart, pareto_front
 from nascli.units import format_count, format_seconds
 
@@ -171,13 +172,37 @@ def _provenance(result: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def render(result: dict[str, Any], evaluated: Sequence[Evaluated], blocks: Sequence[Block]) -> str:
+def rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
+    """NSE: each round's Pareto front (Fig. 5), the last one marked."""
+    series = []
+    for number, one in enumerate(rounds, 1):
+        last = number == len(rounds)
+        points = [(p["cost"], p["accuracy"], f"round {number}: {p['accuracy']:.2%}") for p in one["front"]]
+        series.append(Series(points, "best" if last else "dot", radius=6 if last else 4))
+        if len(points) > 1:
+            series.append(Series(points, "front" if last else "guide", line=True))
+    return chart(
+        "Pareto fronts by round",
+        # Seconds lie below 1, counts far above.
+        Axis("cost", lambda v: format_seconds(v) if abs(v) < 1 else format_count(v)),
+        Axis("top-1 in the round's supernet, %", _percent),
+        series,
+    )
+
+
+def render(
+    result: dict[str, Any],
+    evaluated: Sequence[Evaluated],
+    blocks: Sequence[Block],
+    stories: Sequence[Story] = (),
+) -> str:
     """The whole page.
 
     Args:
         result: the document of result.json.
         evaluated: all evaluations in order.
         blocks: the winner's blocks.
+        stories: further pictures of how the search went.
 
     Returns:
         HTML that loads nothing from elsewhere; all text from outside is escaped.
@@ -199,6 +224,10 @@ def render(result: dict[str, Any], evaluated: Sequence[Evaluated], blocks: Seque
         front=Markup(front_chart(result, evaluated)),  # noqa: S704
         agreement=Markup(agreement_chart(result)),  # noqa: S704
         convergence=Markup(convergence_chart(evaluated)),  # noqa: S704
+        stories=[
+            {"title": s.title, "text": s.text, "svg": Markup(s.svg)}  # noqa: S704
+            for s in stories
+        ],
         contenders=trained_networks(result),
         blocks=[
             {

@@ -679,7 +679,7 @@ def search_options(function: F) -> F:
             "--algorithm",
             default="spos",
             show_default=True,
-            help="spos, pcnas, nse, guided, evolution or random.",
+            help="spos, pcnas, nse, nss, autospace, guided, evolution or random.",
         ),
     ):
         function = option(function)

@@ -431,3 +431,56 @@ def test_a_confidence_needs_a_calibration(tmp_path):
 def test_searches_that_cannot_be(tmp_path, args, text):
     result = run("search", "--constraint", "latency=50ms", "--out", tmp_path / "x", *args, expect=1)
     assert text in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "space"),
+    [
+        ("nss", "nss-expanded-mini:resolution=8,widths=16"),
+        ("autospace", "autospace-mini:resolution=8,width=0.25"),
+    ],
+)
+def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
+    from nascli.pipeline import settings
+    from nascli.search.autospace import AutoSpace
+    from nascli.search.nss import Nss
+    from nascli.search.spos import Evolution
+
+    small = settings.Effort(
+        supernet_epochs=1, retrain_epochs=1, evolution=Evolution(population=4, generations=2), finalists=2,
+        nss=Nss(depth_bin=2, width_bin=4, drawn=2), nss_epochs=1,
+        autospace=AutoSpace(cells=2, population=6, first_team=2, last_team=3, warmup=1, evolution=1, frequency=10,
+                            reference_epochs=1),
+    )  # fmt: skip
+    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+    args = [
+        "search", "--algorithm", algorithm, "--space", space, "--constraint", "macs<=1M", "--batch", "2",
+        "--out", tmp_path / "run",
+    ]  # fmt: skip
+    result = json.loads(run(*args, "--json").stdout)
+    learned = json.loads((tmp_path / "run" / "space.json").read_text())
+    assert result["space"] == learned["spec"] and result["macs"] <= 1_000_000
+    assert json.loads(run(*args, "--json").stdout) == result
+    assert (
+        json.loads(run("count", tmp_path / "run" / "architecture.json", "--json").stdout)["macs"]
+        == result["macs"]
+    )
+
+
+def test_spaces_that_cannot_be_learned(tmp_path):
+    for args, text in (
+        (["--algorithm", "nss", "--space", "nss-expanded-mini"], "add --constraint macs"),
+        (["--algorithm", "nss", "--space", TINY], "no space of depths and widths"),
+        (["--algorithm", "autospace", "--space", TINY], "has no cells"),
+    ):
+        result = run(
+            "search",
+            "--constraint",
+            "latency=50ms",
+            "--out",
+            tmp_path / args[1] / args[3][:4],
+            *args,
+            expect=1,
+        )
+        assert text in result.stderr

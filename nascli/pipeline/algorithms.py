@@ -187,4 +187,6 @@ _ALGORITHMS: dict[str, Callable[[Task], Found]] = {
     "guided": _one_shot,
     "pcnas": _pcnas,
     "nse": _nse,
+    "nss": _one_shot,
+    "autospace": _one_shot,
 }

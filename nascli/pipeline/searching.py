@@ -30,16 +30,17 @@ from nascli.pipeline.measuring import (
 )
 from nascli.pipeline.predicting import CALIBRATED, MODEL, absent_device
 from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
-from nascli.pipeline.settings import SearchSettings
+from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.search.base import Score
 from nascli.search.journal import Entry
 from nascli.search.verify import Finalist, Measured, verify
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.catalog import make_space, takes_parameter
+from nascli.spaces.catalog import make_any, make_space, takes_parameter
 from nascli.spaces.primitives import Conv
 from nascli.spaces.space import Codes, Layer, Space
+from nascli.spaces.staged import StagedSpace
 from nascli.units import format_big_integer, format_seconds
 
 if TYPE_CHECKING:
@@ -82,12 +83,18 @@ class Model:
 
 def adapted_space(spec_space: Space, data: str) -> Space:
     """The space with the data's classes and channels, where its parameters do not say otherwise."""
+    adapted = _adapted(spec_space, data)
+    assert isinstance(adapted, Space)
+    return adapted
+
+
+def _adapted(spec_space: Space | StagedSpace, data: str) -> Space | StagedSpace:
     from nascli.supernet.data import properties
 
     classes, channels = properties(data)
     wanted = {"classes": classes, "channels": channels}
     fitting = {k: v for k, v in wanted.items() if takes_parameter(spec_space.name, k)}
-    return make_space(spec_space.name, **{**fitting, **dict(spec_space.parameters)})
+    return make_any(spec_space.name, **{**fitting, **dict(spec_space.parameters)})
 
 
 def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[str, Any]:
@@ -100,12 +107,14 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
         NascliError: whatever the user can mend.
     """
     constraints = settings.parsed_constraints()
-    space = adapted_space(settings.load_space(), settings.data)
-    with RunFolder(out, {**settings.to_json(), "space_digest": space.digest}) as folder:
+    given = _adapted(settings.load_any_space(), settings.data)
+    digest = given.digest if isinstance(given, Space) else given.spec
+    with RunFolder(out, {**settings.to_json(), "space_digest": digest}) as folder:
         done = read_json(folder.file(RESULT))
         if done is not None:
             progress.message(f"{out} is complete; to search anew, choose another --out or --seed")
             return done
+        space = _learned(settings, given, constraints, folder, progress)
         images = _checked_images(settings, space, constraints)
         model = _frozen_model(settings, space, folder, progress)
         feasible = FeasibleSet(space, model.budgets(constraints))
@@ -114,6 +123,64 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
             f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
         )
         return _Run(settings, space, constraints, images, model, feasible, folder, progress).result()
+
+
+def _learned(
+    settings: SearchSettings,
+    given: Space | StagedSpace,
+    constraints: Sequence[Constraint],
+    folder: RunFolder,
+    progress: Progress,
+) -> Space:
+    """The space to search: the one that was given, or what NSS or AutoSpace learns from it."""
+    if settings.algorithm not in SPACE_ALGORITHMS:
+        assert isinstance(given, Space)
+        return given
+    from nascli.pipeline.space_search import learn_cells, search_space
+    from nascli.supernet.data import load, require_fit
+
+    effort, file = settings.effort, folder.file("training/space.safetensors")
+    images = load(settings.data, given.input.height)
+    if isinstance(given, StagedSpace):
+        require_fit(images, given.input, given.classes)
+        target = next((c.high for c in constraints if c.name == "macs"), float("inf"))
+        if target == float("inf"):
+            raise ConstraintError("NSS aims at a number of MACs: add --constraint macs<=...")
+        found = search_space(
+            given,
+            images,
+            target,
+            effort.nss,
+            effort.supernet_recipe(effort.nss_epochs),
+            seed=settings.seed,
+            file=file,
+            progress=progress,
+        )
+        space, document = found.chain(), found.document()
+    elif settings.algorithm == "nss":
+        raise ConstraintError(
+            f"{given.name} is no space of depths and widths.", "Choose --space nss-expanded-mini"
+        )
+    else:
+        if not takes_parameter(given.name, "cells"):
+            raise ConstraintError(f"{given.name} has no cells to learn.", "Choose --space autospace-mini")
+        require_fit(images, given.input, given.output.channels)
+        learned = learn_cells(
+            given,
+            images,
+            effort.autospace,
+            effort.supernet_recipe(1),
+            seed=settings.seed,
+            file=file,
+            progress=progress,
+        )
+        parameters = {**dict(given.parameters), "cells": learned.text}
+        space, document = make_space(given.name, **parameters), learned.document()
+    write_json(folder.file("space.json"), {"spec": space.spec, **document})
+    progress.message(
+        f"learned space: {format_big_integer(space.size)} architectures; it is in {folder.file('space.json')}"
+    )
+    return space
 
 
 def _frozen_model(settings: SearchSettings, space: Space, folder: RunFolder, progress: Progress) -> Model:

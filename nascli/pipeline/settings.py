@@ -12,15 +12,20 @@ from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, UnknownNameError
 from nascli.pipeline.measuring import Where
 from nascli.profiles.devices import this_cpu
+from nascli.search.autospace import AutoSpace
 from nascli.search.guided import Guidance
 from nascli.search.nse import Nse
+from nascli.search.nss import Nss
 from nascli.search.pcnas import Pcnas
 from nascli.search.spos import Evolution
-from nascli.spaces.catalog import load_space
+from nascli.spaces.catalog import load_any, load_space
 from nascli.spaces.space import Space
+from nascli.spaces.staged import StagedSpace
 from nascli.supernet.recipe import FitnessSettings, Recipe
 
-ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "nse")
+ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "nse", "nss", "autospace")
+# They learn a space first, which SPOS then searches.
+SPACE_ALGORITHMS = ("nss", "autospace")
 PRESETS = ("small", "paper")
 
 
@@ -36,6 +41,8 @@ class Effort:
         guidance: of the guided search; its number of evaluations is random's and evolution's too.
         pcnas: of PC-NAS.
         nse: of NSE; and `fitness`, and the epochs of a round.
+        nss: of Network Space Search; and the epochs of its supernet.
+        autospace: of AutoSpace.
         calibration_images: on which normalisation statistics are recalculated.
         batch: images per training step.
         recipe: whose recipe trains the supernet: a paper's algorithm, 'nse-small', or None for a small one.
@@ -50,6 +57,20 @@ class Effort:
     nse: Nse = field(default_factory=lambda: Nse(candidates=4, samples=120, beyond=20, rounds=3))
     fitness: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
     nse_epochs: int = 12
+    nss: Nss = field(default_factory=lambda: Nss(depth_bin=2, width_bin=8))
+    nss_epochs: int = 10
+    autospace: AutoSpace = field(
+        default_factory=lambda: AutoSpace(
+            cells=4,
+            population=60,
+            first_team=5,
+            last_team=20,
+            warmup=4,
+            evolution=12,
+            frequency=20,
+            reference_epochs=6,
+        )
+    )
     calibration_images: int = 128
     batch: int = 32
     recipe: str | None = None
@@ -76,6 +97,7 @@ class Effort:
             guidance=replace(self.guidance, evaluations=evaluations or self.guidance.evaluations),
             supernet_epochs=epochs or self.supernet_epochs,
             nse_epochs=epochs or self.nse_epochs,
+            nss_epochs=epochs or self.nss_epochs,
             pcnas=replace(self.pcnas, warmup=epochs or self.pcnas.warmup),
             retrain_epochs=retrain_epochs or self.retrain_epochs,
         )
@@ -117,6 +139,9 @@ def effort_of(preset: str, algorithm: str) -> Effort:
         nse=Nse(),
         fitness=FitnessSettings(),
         nse_epochs=100,
+        nss=Nss(),
+        nss_epochs=200,
+        autospace=AutoSpace(),
         calibration_images=20_000,
         batch={"pcnas": 512}.get(algorithm, 1024),
         recipe=algorithm if algorithm in ("pcnas", "nse") else "spos",
@@ -151,6 +176,10 @@ class SearchSettings:
     def load_space(self) -> Space:
         """The space, as it is before the data decides its classes and channels."""
         return load_space(self.space)
+
+    def load_any_space(self) -> Space | StagedSpace:
+        """`load_space`, for NSS also a space of spaces."""
+        return load_any(self.space) if self.algorithm == "nss" else load_space(self.space)
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints; a latency without a device is about the one that is measured on.

@@ -83,7 +83,7 @@ def trained_supernet(
     reused = finished(file, identity)
     if reused:
         load_module(supernet, checkpoint.load(file)[0])
-        progress.message(f"supernet {identity[:8]} of {space.spec} is trained already; reused")
+        progress.message(f"supernet {identity[:8]} of {space.name} is trained already; reused")
     else:
         alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
 
@@ -94,7 +94,7 @@ def trained_supernet(
             return space.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
 
         trainer = Trainer(supernet, images.train, recipe, seed=seed, path=path)
-        trainer.run(file, identity, progress, f"training the supernet of {space.spec}")
+        trainer.run(file, identity, progress, f"training the supernet of {space.name}")
     return supernet, identity, reused
 
 

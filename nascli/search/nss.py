@@ -1,0 +1,147 @@
+"""Network Space Search (Lee et al. 2021): which ranges of depths and widths are worth searching.
+
+A distribution over spaces has, per stage, a categorical over bins of depths and one over bins of widths. It learns by
+gradient on a supernet of masks; here is what needs no torch: bins, drawn spaces, exact counts, and the final choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.errors import InfeasibleError, NascliError
+from nascli.spaces.space import Codes
+from nascli.spaces.staged import StagedSpace
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Nss:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        depth_bin, width_bin: how many consecutive depths and widths a space has per stage.
+        warmup: share of the training with the distribution frozen and uniform.
+        weight: of the cost term |cost / target - 1| (lambda, Eq. 5).
+        rate: of the distribution's Adam.
+        first, last: temperatures of the Gumbel-softmax, annealed exponentially.
+        drawn: spaces drawn at the end, of which the nearest to the target is kept (n).
+    """
+
+    depth_bin: int = 4
+    width_bin: int = 32
+    warmup: float = 0.3
+    weight: float = 1.0
+    rate: float = 0.05
+    first: float = 5.0
+    last: float = 0.5
+    drawn: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.depth_bin, self.width_bin, self.drawn) < 1 or not 0 <= self.warmup < 1:
+            raise NascliError(
+                "depth_bin, width_bin and drawn must be at least 1, and 0 <= warmup < 1 must hold"
+            )
+        if not 0 < self.last <= self.first or self.rate <= 0 or self.weight < 0:
+            raise NascliError("0 < last <= first, rate > 0 and weight >= 0 must hold")
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of a space: stage i's depths and widths in runs of `depth` and `width`."""
+
+    space: StagedSpace
+    depth: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.space.depths % self.depth or self.space.widths % self.width:
+            raise NascliError(
+                f"bins of {self.depth} depths and {self.width} widths do not divide {self.space.name}'s "
+                f"{self.space.depths} depths and {self.space.widths} widths."
+            )
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of bins of depths and of widths per stage."""
+        return self.space.depths // self.depth, self.space.widths // self.width
+
+    def sample(self, chosen: Sequence[tuple[int, int]], n: int, rng: np.random.Generator) -> Codes:
+        """`(n, 2 * stages)` codes, uniform over a drawn space (Eq. 3); `chosen` has (depth, width) bins."""
+        low = np.array([value for d, w in chosen for value in (d * self.depth, w * self.width)])
+        size = np.tile([self.depth, self.width], len(chosen))
+        return (low + rng.integers(0, size, (n, len(low)))).astype(np.int16)
+
+    def ranges(self, chosen: Sequence[tuple[int, int]]) -> tuple[tuple[int, int, int, int], ...]:
+        """Per stage least and most depth, least and most width."""
+        return tuple(
+            (d * self.depth + 1, (d + 1) * self.depth, w * self.width + 1, (w + 1) * self.width)
+            for d, w in chosen
+        )
+
+    def codes(self, chosen: Sequence[tuple[int, int]]) -> Codes:
+        """Every network of a drawn space, where it has at most a million."""
+        sides = [
+            np.arange(b * size, (b + 1) * size)
+            for d, w in chosen
+            for b, size in ((d, self.depth), (w, self.width))
+        ]
+        total = int(np.prod([len(side) for side in sides], dtype=float))
+        if total > 1_000_000:
+            raise NascliError(f"the space has {total:,} networks; draw from it instead")
+        mesh = np.meshgrid(*sides, indexing="ij")
+        return np.stack([axis.ravel() for axis in mesh], axis=1).astype(np.int16)
+
+
+def mean_macs(bins: Bins, chosen: Sequence[tuple[int, int]], rng: np.random.Generator) -> float:
+    """Mean MACs of a drawn space's networks: exactly where it is small, of 4,000 draws where it is not."""
+    small = (bins.depth * bins.width) ** len(chosen) <= 1_000_000
+    codes = bins.codes(chosen) if small else bins.sample(chosen, 4000, rng)
+    return float(bins.space.macs(codes).mean())
+
+
+def require_reachable(space: StagedSpace, target: float) -> None:
+    """Refuse a target that no network of the space has.
+
+    Raises:
+        InfeasibleError: naming the space's range.
+    """
+    stages = len(space.strides)
+    ends = np.array([[0, 0] * stages, [space.depths - 1, space.widths - 1] * stages])
+    low, high = (int(v) for v in space.macs(ends))
+    if not low <= target <= high:
+        raise InfeasibleError(
+            f"{space.name} has networks of {low:,} to {high:,} MACs, none of {target:,.0f}.",
+            "Choose a target in between, or a larger space.",
+        )
+
+
+def elite(
+    bins: Bins,
+    probabilities: Sequence[tuple[Array, Array]],
+    target: float,
+    drawn: int,
+    rng: np.random.Generator,
+) -> tuple[tuple[int, int], ...]:
+    """The drawn space whose mean cost is nearest to the target (section 4.1: n = 5 are drawn)."""
+    best: tuple[float, tuple[tuple[int, int], ...]] | None = None
+    for _ in range(drawn):
+        chosen = tuple(
+            (int(rng.choice(len(d), p=d / d.sum())), int(rng.choice(len(w), p=w / w.sum())))
+            for d, w in probabilities
+        )
+        off = abs(mean_macs(bins, chosen, rng) / target - 1)
+        if best is None or off < best[0]:
+            best = (off, chosen)
+    assert best is not None
+    return best[1]
+
+
+def samples_until(codes: Codes, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
+    """How many draws it takes until one lies within a share of the target (Table 1); None if none does."""
+    near = np.abs(space.macs(codes) / target - 1) <= within
+    return int(np.argmax(near)) + 1 if near.any() else None

@@ -1,0 +1,108 @@
+"""Spaces of DAG cells: what AutoSpace learns, as spaces that every other algorithm can search."""
+
+from __future__ import annotations
+
+from nascli.errors import SpaceError
+from nascli.spaces.catalog import space_factory
+from nascli.spaces.definitions.macro import Stage, check_macro, scaled, stage_places
+from nascli.spaces.library import conv_block, head, identity
+from nascli.spaces.library.cells import EDGE_OPERATORS, EDGES, cell
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.space import Layer, Space
+
+# The reference cell (an inverted residual), with kernels 3, 5 and 7.
+INVERTED_RESIDUALS = "10200110.10300110.10400110"
+SMALL_STAGES = (Stage(16, 1, 1), Stage(24, 3, 2), Stage(48, 3, 2))
+STAGES = (
+    Stage(16, 1, 1),
+    Stage(24, 4, 2),
+    Stage(40, 4, 2),
+    Stage(80, 4, 2),
+    Stage(96, 4, 1),
+    Stage(192, 4, 2),
+)
+_MOST_TEXT = 20_000
+
+
+def _parse(text: str, layers: int) -> list[list[tuple[int, ...]]]:
+    if len(text) > _MOST_TEXT:
+        raise SpaceError(f"cells take at most {_MOST_TEXT} characters, got {len(text)}")
+    found = []
+    for part in text.split("-"):
+        genes = []
+        for one in part.split("."):
+            if len(one) != len(EDGES) + 2 or not one.isascii() or not one.isdigit():
+                raise SpaceError(
+                    f"a cell is {len(EDGES) + 2} digits (edges, expanded node, join), got {one!r}"
+                )
+            genes.append(tuple(int(digit) for digit in one))
+        found.append(genes)
+    if len(found) == 1:
+        found = found * layers
+    if len(found) != layers:
+        raise SpaceError(f"the space has {layers} layers, got cells for {len(found)}")
+    return found
+
+
+def cell_of(shape: Shape, out: int, stride: int, genes: tuple[int, ...]) -> Operator:
+    """The cell of a row of genes at a place."""
+    if max(genes[:6]) >= len(EDGE_OPERATORS) or genes[6] > 2 or genes[7] > 1:
+        raise SpaceError(
+            f"edges are 0..{len(EDGE_OPERATORS) - 1}, the expanded node 0..2, the join 0 or 1: {genes}"
+        )
+    join = "concat" if genes[7] else "add"
+    return cell(shape, out, edges=genes[:6], expanded=genes[6], join=join, stride=stride)
+
+
+def _space(
+    name: str,
+    stages: tuple[Stage, ...],
+    cells: str,
+    skip: bool,
+    resolution: int,
+    width: float,
+    classes: int,
+    channels: int,
+    stride: int,
+    features: int,
+) -> Space:
+    check_macro(resolution, width, classes, channels)
+    stem = conv_block((channels, resolution, resolution), 16, stride=stride)
+    places = list(stage_places(stem.output, scaled(list(stages), width)))
+    layers = []
+    for (at, shape, out, step), genes in zip(places, _parse(cells, len(places)), strict=True):
+        candidates = [cell_of(shape, out, step, one) for one in dict.fromkeys(genes)]
+        if skip and candidates[0].output == shape:
+            candidates.append(identity(shape))
+        layers.append(Layer(at, tuple(candidates)))
+    tail = head(layers[-1].output, classes, features=features)
+    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+
+
+@space_factory("autospace")
+def autospace(
+    *,
+    cells: str = INVERTED_RESIDUALS,
+    skip: bool = True,
+    resolution: int = 224,
+    width: float = 1.0,
+    classes: int = 1000,
+    channels: int = 3,
+) -> Space:
+    """AutoSpace's 21 layers of DAG cells; by default inverted residuals of kernels 3, 5 and 7."""
+    return _space("autospace", STAGES, cells, skip, resolution, width, classes, channels, 2, 1280)
+
+
+@space_factory("autospace-mini")
+def autospace_mini(
+    *,
+    cells: str = INVERTED_RESIDUALS,
+    skip: bool = True,
+    resolution: int = 14,
+    width: float = 1.0,
+    classes: int = 10,
+    channels: int = 1,
+) -> Space:
+    """AutoSpace's cells in 7 thin layers for small images."""
+    return _space("autospace-mini", SMALL_STAGES, cells, skip, resolution, width, classes, channels, 1, 128)

@@ -1,0 +1,72 @@
+"""Elite Spaces: what Network Space Search finds, as spaces that every other algorithm can search.
+
+An Elite Space is, per stage, a range of depths and a range of widths. As a chain of layers, a stage has its widest
+width at its boundaries; each of its blocks chooses its inner width within the range's share of it, and blocks beyond
+the least depth may be skipped.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nascli.errors import SpaceError
+from nascli.spaces.catalog import space_factory
+from nascli.spaces.definitions.macro import check_macro
+from nascli.spaces.library import basic_block, conv_block, head, identity
+from nascli.spaces.space import Layer, Space
+
+_RANGE = re.compile(r"(\d+)to(\d+)x(\d+)to(\d+)")
+# Inner widths that a block chooses among, evenly over the range of widths.
+_CHOICES = 4
+StageRange = tuple[int, int, int, int]
+
+
+def parse_ranges(text: str) -> tuple[StageRange, ...]:
+    """Read ``1to4x1to32.2to3x8to16``: per stage least and most depth, least and most width.
+
+    Raises:
+        SpaceError: no such text, or an empty range.
+    """
+    found = []
+    for part in text.split("."):
+        match = _RANGE.fullmatch(part)
+        if match is None or len(text) > 200:
+            raise SpaceError(
+                f"ranges look like 1to4x1to32.2to3x8to16 (depths x widths per stage), got {text!r}"
+            )
+        low, high, narrow, wide = (int(value) for value in match.groups())
+        if not (1 <= low <= high <= 64 and 1 <= narrow <= wide <= 4096):
+            raise SpaceError(f"1 <= least <= most must hold for depths (at most 64) and widths, got {part}")
+        found.append((low, high, narrow, wide))
+    return tuple(found)
+
+
+def format_ranges(ranges: tuple[StageRange, ...]) -> str:
+    """The text that `parse_ranges` reads."""
+    return ".".join(f"{low}to{high}x{narrow}to{wide}" for low, high, narrow, wide in ranges)
+
+
+@space_factory("nss-elite")
+def nss_elite(
+    *,
+    ranges: str = "1to4x1to32.1to4x1to32.1to4x1to32",
+    resolution: int = 14,
+    classes: int = 10,
+    channels: int = 1,
+    stem: int = 8,
+) -> Space:
+    """NSS's Elite Spaces as chains of residual blocks: inner widths and skips are searched."""
+    check_macro(resolution, 1.0, classes, channels)
+    first = conv_block((channels, resolution, resolution), stem, act="relu")
+    shape, layers = first.output, []
+    for number, (low, high, narrow, wide) in enumerate(parse_ranges(ranges), 1):
+        widths = sorted({round(narrow + (wide - narrow) * i / (_CHOICES - 1)) for i in range(_CHOICES)})
+        for index in range(high):
+            stride = 2 if index == 0 and number > 1 else 1
+            blocks = [basic_block(shape, wide, stride=stride, width=w / wide) for w in widths]
+            if index >= low:
+                blocks.append(identity(shape))
+            layers.append(Layer(f"stage{number}.{index}", tuple(blocks)))
+            shape = layers[-1].output
+    tail = head(shape, classes)
+    return Space("nss-elite", (), (("stem", first), *layers, ("head", tail)))

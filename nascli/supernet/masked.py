@@ -1,0 +1,223 @@
+"""NSS's supernet: the widest and deepest network, of which an architecture is a part.
+
+Leading channels and blocks are shared. A single architecture is computed on slices of the weights; a distribution
+over spaces on masks, whose gates carry its gradient (Gumbel-softmax, straight through).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nascli.spaces.staged import StagedSpace
+
+Gates = tuple[Sequence[int], Tensor]
+
+
+def _norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Batch normalisation by the leading channels of a wider one."""
+    n = x.shape[1]
+    assert norm.running_mean is not None and norm.running_var is not None
+    # Slices are views, so the wide layer's statistics move along.
+    return F.batch_norm(
+        x,
+        norm.running_mean[:n],
+        norm.running_var[:n],
+        norm.weight[:n],
+        norm.bias[:n],
+        norm.training,
+        0.1,
+        norm.eps,
+    )
+
+
+class _Block(nn.Module):
+    """A residual block; the first of a stage projects its input."""
+
+    def __init__(self, before: int, width: int, stride: int, first: bool) -> None:
+        super().__init__()
+        self.stride = stride
+        self.first = nn.Conv2d(before, width, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.project = nn.Conv2d(before, width, 1, stride, bias=False) if first else None
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(3 if first else 2))
+        for conv in (self.first, self.second, self.project):
+            if conv is not None:
+                nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor, width: int, mask: Tensor | None) -> Tensor:
+        """The first `width` channels; under a mask, of all channels those that it shows."""
+        before = x.shape[1]
+        norms = [norm for norm in self.norms if isinstance(norm, nn.BatchNorm2d)]
+        h = F.relu(_norm(norms[0], F.conv2d(x, self.first.weight[:width, :before], None, self.stride, 1)))
+        h = h if mask is None else h * mask
+        h = _norm(norms[1], F.conv2d(h, self.second.weight[:width, :width], None, 1, 1))
+        short = x
+        if self.project is not None:
+            short = F.conv2d(x, self.project.weight[:width, :before], None, self.stride)
+            short = _norm(norms[2], short)
+        h = F.relu(short + h)
+        return h if mask is None else h * mask
+
+
+class MaskedSupernet(nn.Module):
+    """All networks of a staged space in one."""
+
+    def __init__(self, space: StagedSpace) -> None:
+        super().__init__()
+        self.space = space
+        self.stem = nn.Conv2d(space.input.channels, space.stem, 3, 1, 1, bias=False)
+        self.stem_norm = nn.BatchNorm2d(space.stem)
+        before, stages = space.stem, []
+        for stride in space.strides:
+            blocks = [
+                _Block(before if i == 0 else space.widths, space.widths, stride if i == 0 else 1, i == 0)
+                for i in range(space.depths)
+            ]
+            stages.append(nn.ModuleList(blocks))
+            before = space.widths
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Linear(space.widths, space.classes)
+
+    def forward(self, x: Tensor, code: Sequence[int]) -> Tensor:
+        """Logits of one architecture, on slices."""
+        h = F.relu(_norm(self.stem_norm, self.stem(x)))
+        width = self.space.stem
+        for stage, blocks in enumerate(self.stages):
+            depth, width = int(code[2 * stage]) + 1, int(code[2 * stage + 1]) + 1
+            assert isinstance(blocks, nn.ModuleList)
+            for block in list(blocks)[:depth]:
+                h = block(h, width, None)
+        return F.linear(h.mean((2, 3)), self.head.weight[:, :width], self.head.bias)
+
+    def mixture(self, x: Tensor, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
+        """Logits under gates over depths and over widths, one option per bin."""
+        h = F.relu(_norm(self.stem_norm, self.stem(x)))
+        full = self.space.widths
+        for blocks, ((depths, depth_gates), (widths, width_gates)) in zip(self.stages, stages, strict=True):
+            shown = torch.stack([(torch.arange(full) < w).float() for w in widths])
+            mask = (width_gates @ shown)[None, :, None, None]
+            assert isinstance(blocks, nn.ModuleList)
+            total: Tensor | None = None
+            for number, block in enumerate(list(blocks)[: max(depths)], 1):
+                h = block(h, full, mask)
+                for depth, gate in zip(depths, depth_gates, strict=True):
+                    if depth == number:
+                        total = gate * h if total is None else total + gate * h
+            assert total is not None
+            h = total
+        result: Tensor = self.head(h.mean((2, 3)))
+        return result
+
+
+def mixture_macs(space: StagedSpace, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
+    """MACs of the gated mixture's depths and widths, in the closed form of `StagedSpace.macs`; differentiable."""
+    height, width = space.input.height, space.input.width
+    total = torch.tensor(float(9 * space.input.channels * space.stem * height * width))
+    before = torch.tensor(float(space.stem))
+    for stride, ((depths, depth_gates), (widths, width_gates)) in zip(space.strides, stages, strict=True):
+        depth = depth_gates @ torch.tensor(depths, dtype=torch.float32)
+        channels = width_gates @ torch.tensor(widths, dtype=torch.float32)
+        height, width = -(-height // stride), -(-width // stride)
+        first = 9 * before * channels + 9 * channels**2 + before * channels
+        total = total + height * width * (first + (depth - 1) * 18 * channels**2)
+        before = channels
+    return total + before * space.classes
+
+
+class SpaceDistribution:
+    """Per stage a categorical over bins of depths and one over bins of widths, learned by gradient.
+
+    Args:
+        supernet: of the staged space.
+        depth_bin, width_bin: sizes of the bins.
+        target: MACs aimed at.
+        weight: of |MACs / target - 1| (Eq. 4 and 5).
+        rate: of Adam.
+        temperatures: at the beginning and at the end.
+        seed: of all draws.
+    """
+
+    def __init__(
+        self,
+        supernet: MaskedSupernet,
+        depth_bin: int,
+        width_bin: int,
+        *,
+        target: float,
+        weight: float,
+        rate: float,
+        temperatures: tuple[float, float],
+        seed: int,
+    ) -> None:
+        self.supernet = supernet
+        space = supernet.space
+        self._bins = (depth_bin, width_bin)
+        self._target, self._weight, self._temperatures, self._seed = target, weight, temperatures, seed
+        sizes = (space.depths // depth_bin, space.widths // width_bin)
+        self.thetas = [torch.zeros(size, requires_grad=True) for _ in space.strides for size in sizes]
+        self._optimizer = torch.optim.Adam(self.thetas, lr=rate)
+
+    def probabilities(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per stage the chances of the bins of depths and of widths."""
+        chances = [torch.softmax(theta.detach(), 0).double().numpy() for theta in self.thetas]
+        return list(zip(chances[::2], chances[1::2], strict=True))
+
+    def draw(self, step: int, uniform: bool) -> list[int]:
+        """An architecture, uniform inside a space drawn by the distribution (Eq. 3)."""
+        rng = np.random.default_rng([self._seed, 61, step])
+        code = []
+        for index, theta in enumerate(self.thetas):
+            size = self._bins[index % 2]
+            p = torch.softmax(theta.detach(), 0).double().numpy()
+            bin_ = int(rng.integers(len(p))) if uniform else int(rng.choice(len(p), p=p / p.sum()))
+            code.append(bin_ * size + int(rng.integers(size)))
+        return code
+
+    def step(self, number: int, share: float, images: Tensor, labels: Tensor) -> tuple[float, float]:
+        """One update on validation images, `share` of the way through; returns cross-entropy and MACs."""
+        rng = np.random.default_rng([self._seed, 62, number])
+        first, last = self._temperatures
+        temperature = first * (last / first) ** share
+        gated: list[Gates] = []
+        for index, theta in enumerate(self.thetas):
+            size = self._bins[index % 2]
+            noise = torch.from_numpy(rng.gumbel(size=len(theta)).astype(np.float32))
+            soft = torch.softmax((theta + noise) / temperature, 0)
+            hard = F.one_hot(soft.argmax(), len(theta)).float()
+            options = [b * size + int(rng.integers(size)) + 1 for b in range(len(theta))]
+            gated.append((options, hard + soft - soft.detach()))
+        stages = list(zip(gated[::2], gated[1::2], strict=True))
+        frozen = list(self.supernet.parameters())
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        try:
+            loss = F.cross_entropy(self.supernet.mixture(images, stages), labels)
+            macs = mixture_macs(self.supernet.space, stages)
+            self._optimizer.zero_grad(set_to_none=True)
+            (loss + self._weight * (macs / self._target - 1).abs()).backward()  # type: ignore[no-untyped-call]
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+        self._optimizer.step()
+        return float(loss.detach()), float(macs.detach())
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that a resumed search needs, as tensors."""
+        found = {f"theta{i}": theta.detach().clone() for i, theta in enumerate(self.thetas)}
+        for i, theta in enumerate(self.thetas):
+            found |= {f"adam{i}/{k}": v.clone() for k, v in self._optimizer.state[theta].items()}
+        return found
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from `state`."""
+        for i, theta in enumerate(self.thetas):
+            with torch.no_grad():
+                theta.copy_(tensors[f"theta{i}"])
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                if f"adam{i}/{key}" in tensors:
+                    self._optimizer.state[theta][key] = tensors[f"adam{i}/{key}"].clone()

@@ -1,0 +1,122 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nascli.errors import NascliError, SpaceError
+from nascli.search.autospace import (
+    GENES,
+    AutoSpace,
+    compensated,
+    distance,
+    encode,
+    first_population,
+    madds,
+    mutate,
+    reaches,
+    tournament,
+)
+from nascli.spaces import count, load_space
+from nascli.spaces.definitions.cells import cell_of
+from nascli.spaces.library.cells import REFERENCE
+from nascli.spaces.primitives import Shape
+
+SMALL = AutoSpace(cells=3, population=40, first_team=3, last_team=10)
+
+
+def random_cells(n, seed):
+    rng = np.random.default_rng(seed)
+    cells = np.concatenate(
+        [rng.integers(0, 6, (n, 6)), rng.integers(0, 3, (n, 1)), rng.integers(0, 2, (n, 1))], axis=1
+    ).astype(np.int8)
+    return cells
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([1, 2]), st.sampled_from([8, 12]))
+def test_madds_and_reachability_are_the_operator_s(seed, stride, out):
+    cells = random_cells(8, seed)
+    shape = Shape(8, 7, 9)
+    given_madds = madds(cells, shape, out, stride)
+    for row, macs, ok in zip(cells.tolist(), given_madds, reaches(cells), strict=True):
+        try:
+            operator = cell_of(shape, out, stride, tuple(row))
+        except SpaceError as error:
+            assert "not reached" in str(error) and not ok
+            continue
+        assert ok
+        assert count(operator.program).macs == macs, row
+
+
+def test_the_reference_is_an_inverted_residual():
+    from nascli.spaces.library import mbconv
+
+    ours = cell_of(Shape(8, 7, 7), 8, 1, (*REFERENCE, 1, 0))
+    theirs = mbconv((8, 7, 7), 8, kernel=3, expand=6)
+    assert count(ours.program).macs == count(theirs.program).macs
+    assert distance(np.array([[*REFERENCE, 1, 0]], dtype=np.int8))[0] == 0
+
+
+def test_populations_stay_valid_near_and_within_their_madds():
+    rng = np.random.default_rng(0)
+    cells = first_population(4, SMALL, rng)
+    assert cells.shape == (4, 40, GENES) and reaches(cells).all() and (distance(cells) <= 3).all()
+    assert len(np.unique(cells[0], axis=0)) > 20
+    shape = Shape(16, 14, 14)
+    most = float(madds(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 16, 1)[0])
+    limits = [(shape, 16, 1, most)] * 4
+    moved = mutate(cells, 2, SMALL, rng, near=False, limits=limits)
+    changed = np.any(moved != cells, axis=2)
+    assert changed.mean() > 0.5 and reaches(moved).all()
+    assert (madds(moved[changed], shape, 16, 1) <= most).all()
+    outside = np.ones(GENES, dtype=bool)
+    outside[2:5] = False
+    assert np.array_equal(moved[..., outside], cells[..., outside])
+
+
+def test_tournaments_by_hand():
+    fitness = np.array([[0.1, 0.9, 0.5, 0.7], [4.0, 3.0, 2.0, 1.0]])
+    rng = np.random.default_rng(0)
+    assert tournament(fitness, 2, 4, rng).tolist() == [[1, 3], [0, 1]]
+    drawn = np.array([tournament(fitness, 1, 1, rng)[0, 0] for _ in range(400)])
+    assert np.all(np.abs(np.bincount(drawn, minlength=4) / 400 - 0.25) < 0.08)
+    for row in tournament(fitness, 4, 2, rng):
+        assert sorted(row) == [0, 1, 2, 3]
+
+
+def test_compensation_by_hand():
+    g, now, then = np.array([0.5, -1.0]), np.array([2.0, 1.0]), np.array([1.0, 3.0])
+    assert compensated(g, now, then, 0.4).tolist() == pytest.approx([0.5 + 0.4 * 0.25, -1.0 - 0.4 * 2])
+    assert np.array_equal(compensated(g, now, then, 0.0), g)
+
+
+def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
+    paper = AutoSpace()
+    rng = np.random.default_rng(0)
+    cells = first_population(21, paper, rng)
+    limits = [(Shape(24, 28, 28), 24, 1, 1e9)] * 21
+    start = time.perf_counter()
+    mutate(cells, 1, paper, rng, near=True, limits=limits)
+    tournament(rng.random((21, 1000)), 9, 250, rng)
+    assert time.perf_counter() - start < 1.0
+
+
+def test_teams_grow_and_settings_are_checked():
+    paper = AutoSpace()
+    assert [paper.team(s) for s in (0.0, 0.5, 1.0)] == [30, 140, 250]
+    for wrong in ({"cells": 2000}, {"window": 9}, {"first_team": 300}, {"warmup": 0}):
+        with pytest.raises(NascliError):
+            AutoSpace(**wrong)
+
+
+def test_learned_cells_make_a_space_like_any_other():
+    cells = first_population(7, SMALL, np.random.default_rng(1))[:, :3]
+    space = load_space(f"autospace-mini:cells={encode(list(cells))}")
+    assert len(space.layers) == 7 and load_space(space.spec).digest == space.digest
+    assert space.network(space.sample(1, np.random.default_rng(0))[0]).output == (10, 1, 1)
+    assert load_space("autospace-mini").size > 1
+    for text in ("12", "1020011x", "99999999", "10200110-10200110", "00000010"):
+        with pytest.raises(SpaceError):
+            load_space(f"autospace-mini:cells={text}")

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from nascli.errors import InfeasibleError, NascliError, SpaceError
+from nascli.search.nss import Bins, Nss, elite, mean_macs, require_reachable, samples_until
+from nascli.spaces.catalog import load_any, load_space
+from nascli.spaces.definitions.elite import format_ranges, parse_ranges
+
+SPACE = load_any("nss-expanded-mini")
+BINS = Bins(SPACE, 2, 8)
+CHOSEN = ((0, 1), (1, 0), (1, 3))
+
+
+def test_the_published_number_of_spaces():
+    paper = load_any("nss-expanded")
+    depths, widths = Bins(paper, 4, 32).counts
+    assert (depths * widths) ** 3 == 2**18 == paper.elite_spaces()
+    assert paper.size == 8192**3
+
+
+def test_a_drawn_space_by_hand():
+    codes = BINS.codes(CHOSEN)
+    assert len(codes) == (2 * 8) ** 3 == len(np.unique(codes, axis=0))
+    assert BINS.ranges(CHOSEN) == ((1, 2, 9, 16), (3, 4, 1, 8), (3, 4, 25, 32))
+    drawn = BINS.sample(CHOSEN, 2000, np.random.default_rng(0))
+    inside = {tuple(c) for c in codes.tolist()}
+    assert all(tuple(c) in inside for c in drawn.tolist())
+    assert mean_macs(BINS, CHOSEN, np.random.default_rng(0)) == pytest.approx(SPACE.macs(codes).mean())
+    assert SPACE.macs(drawn).mean() == pytest.approx(SPACE.macs(codes).mean(), rel=0.05)
+
+
+def test_the_nearest_of_the_drawn_spaces_is_kept():
+    uniform = [(np.ones(2) / 2, np.ones(4) / 4)] * 3
+    target = mean_macs(BINS, CHOSEN, np.random.default_rng(0))
+    many = elite(BINS, uniform, target, 200, np.random.default_rng(0))
+    few = elite(BINS, uniform, target, 1, np.random.default_rng(0))
+    off = [abs(mean_macs(BINS, c, np.random.default_rng(0)) / target - 1) for c in (many, few)]
+    assert off[0] <= off[1] and off[0] < 0.1
+    sure = [(np.eye(2)[d], np.eye(4)[w]) for d, w in CHOSEN]
+    assert elite(BINS, sure, target, 5, np.random.default_rng(0)) == CHOSEN
+
+
+def test_samples_until_by_hand():
+    codes = np.array([[0, 0] * 3, [3, 31] * 3, [1, 9] * 3])
+    target = float(SPACE.macs(codes)[2])
+    assert samples_until(codes, SPACE, target) == 3
+    assert samples_until(codes[:2], SPACE, target) is None
+
+
+def test_targets_and_settings_that_cannot_be():
+    with pytest.raises(InfeasibleError, match="networks of"):
+        require_reachable(SPACE, 1e12)
+    with pytest.raises(NascliError, match="do not divide"):
+        Bins(SPACE, 3, 8)
+    with pytest.raises(NascliError):
+        Nss(warmup=1.0)
+    for text in ("", "1to2", "2to1x1to4", "1to2x0to4", "1to2x4to3." * 60):
+        with pytest.raises(SpaceError):
+            parse_ranges(text)
+
+
+def test_an_elite_space_is_a_space_like_any_other():
+    text = format_ranges(BINS.ranges(CHOSEN))
+    assert parse_ranges(text) == BINS.ranges(CHOSEN)
+    space = load_space(f"nss-elite:ranges={text}")
+    assert len(space.layers) == 2 + 4 + 4
+    again = load_space(space.spec)
+    assert again.digest == space.digest
+    network = space.network(space.sample(1, np.random.default_rng(0))[0])
+    assert network.output == (10, 1, 1)
+    widest = [
+        len(layer.candidates) - 1 - (layer.candidates[-1].family == "identity") for layer in space.layers
+    ]
+    assert space.network(widest).counts.macs == SPACE.network([1, 15, 3, 7, 3, 31]).counts.macs

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "constrain", "latency", "profile", "search", "space"]
+__all__ = ["__version__", "calibrated", "constrain", "latency", "optimise", "profile", "search", "space"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nascli.costmodel import Budget, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
 from nascli.costmodel.models import counted_names
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, UnknownNameError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
 from nascli.pipeline.measuring import Where, profile_models, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress, Silent
+from nascli.search.base import Searcher
+from nascli.search.journal import Entry
 from nascli.spaces.catalog import load_space, make_space
 from nascli.spaces.space import Parameter, Space
 
@@ -45,6 +50,91 @@ def latency(space: Space, table: LatencyTable) -> ChainCost:
     return table_latency(space, table, "nascli.profile(space)")
 
 
+def calibrated(
+    space: Space,
+    *,
+    device: str = "cpu",
+    batch: int = 16,
+    threads: int = 1,
+    networks: int = 24,
+    seed: int = 0,
+    store: Path | None = None,
+    progress: Progress | None = None,
+) -> ChainCost:
+    """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
+    from nascli.pipeline.calibrating import calibrate_space, known_calibration
+    from nascli.pipeline.measuring import read_table
+
+    where = Where(device, "auto", batch, threads, "fp32", store or default_store())
+    calibrate_space(space, where, networks=networks, seed=seed, progress=progress or Silent())
+    table = read_table(where)
+    found = known_calibration(space, where, table, latency(space, table))
+    assert found is not None
+    return found.cost
+
+
+def optimise(
+    evaluate: Callable[[tuple[int, ...]], float],
+    feasible: FeasibleSet,
+    *,
+    evaluations: int = 100,
+    algorithm: str = "guided",
+    journal: Path | None = None,
+    workers: int = 1,
+    repeats: int = 1,
+    time_limit: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[Entry]:
+    """Search a feasible set with an evaluator of your own; the best first.
+
+    Args:
+        evaluate: codes of an architecture to a number, higher is better; `nascli.search.evaluators.command`
+            makes one of a command line. What raises, returns NaN or overruns is passed over and noted.
+        feasible: where to search, as `constrain` makes it.
+        evaluations: how many architectures are evaluated at most.
+        algorithm: guided, spos, evolution or random.
+        journal: a file that keeps every evaluation; with it, a killed search goes on where it was.
+        workers: architectures that are evaluated at a time.
+        repeats: evaluations of each, of which the median counts.
+        time_limit: seconds for one evaluation.
+        seed: of the search.
+        progress: is shown the best so far.
+
+    Raises:
+        UnknownNameError: another algorithm.
+        NascliError: every evaluation failed.
+    """
+    import tempfile
+
+    from nascli.search.driver import drive
+    from nascli.search.evaluators import Guarded
+    from nascli.search.evolution import RegularisedEvolution
+    from nascli.search.guided import Guidance, GuidedSearcher
+    from nascli.search.journal import Journal
+    from nascli.search.random import RandomSearcher
+    from nascli.search.spos import Evolution, SposSearcher
+
+    rng = np.random.default_rng(seed)
+    makers: dict[str, Callable[[], Searcher]] = {
+        "guided": lambda: GuidedSearcher(
+            feasible, Guidance(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))), rng
+        ),
+        "spos": lambda: SposSearcher(feasible, Evolution(generations=max(1, evaluations // 50)), rng),
+        "evolution": lambda: RegularisedEvolution(feasible, evaluations, rng),
+        "random": lambda: RandomSearcher(feasible, evaluations, rng),
+    }
+    if algorithm not in makers:
+        raise UnknownNameError("algorithm", algorithm, list(makers))
+    guarded = Guarded(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Journal(journal or Path(folder) / "journal.jsonl")
+        try:
+            return drive(makers[algorithm](), guarded, kept, progress or Silent(), most=evaluations).ranked
+        finally:
+            kept.close()
+
+
 def constrain(space: Space, *constraints: str, latency: ChainCost | None = None) -> FeasibleSet:
     """The exact set of architectures that satisfy constraints such as ``"latency=8ms", "macs<=330M"``.
 
@@ -69,15 +159,17 @@ def search(
     space: str = "proxyless-mini",
     data: str = "digits",
     device: str = "cpu",
+    algorithm: str = "spos",
+    preset: str = "small",
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Search, verify and train as `nascli search` does; returns the document of result.json."""
     from nascli.pipeline.searching import run_search
-    from nascli.pipeline.settings import SearchSettings, default_out
+    from nascli.pipeline.settings import SearchSettings, default_out, effort_of
 
     texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
     where = Where(device, "auto", 16, 1, "fp32", default_store())
-    settings = SearchSettings(space, data, texts, where, seed=seed)
+    settings = SearchSettings(space, data, texts, where, algorithm, seed, effort_of(preset, algorithm))
     return run_search(settings, out or default_out(settings), progress or Silent())

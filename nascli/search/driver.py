@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nascli.errors import NascliError
 from nascli.progress import Progress
 from nascli.search.base import Evaluator, Score, Searcher
-from nascli.search.journal import Entry, Journal
+from nascli.search.evaluators import Guarded
+from nascli.search.journal import Entry, Journal, Key
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,14 @@ class Outcome:
 
     @property
     def ranked(self) -> list[Entry]:
-        """Best first."""
-        return sorted(self.entries, key=lambda entry: entry.score, reverse=True)
+        """Best first, without what failed."""
+        succeeded = [entry for entry in self.entries if entry.failure is None]
+        return sorted(succeeded, key=lambda entry: entry.score, reverse=True)
 
 
 def drive(
     searcher: Searcher,
-    evaluator: Evaluator,
+    evaluator: Evaluator | Guarded,
     journal: Journal,
     progress: Progress,
     *,
@@ -35,7 +38,8 @@ def drive(
     """Run a search to its end.
 
     Evaluations that the journal already holds are replayed, not repeated: a search that was killed asks
-    the same questions again, gets the recorded answers, and goes on from there.
+    the same questions again, gets the recorded answers, and goes on from there. An architecture whose
+    guarded evaluation failed counts for the searcher as the worst seen so far.
 
     Args:
         searcher: proposes architectures.
@@ -45,29 +49,59 @@ def drive(
         most: a limit on the number of evaluations.
 
     Raises:
-        NascliError: an evaluator that returns something else than a finite score.
+        NascliError: a plain evaluator that returns something else than a finite score, or a guarded one of
+            which every evaluation failed.
     """
     progress.start(f"searching ({searcher.name})", most or searcher.expected)
-    seen: dict[tuple[int, ...], Entry] = {}
+    seen: dict[Key, Entry] = {}
+    worst: Score | None = None
     while True:
         codes = searcher.ask()
         if len(codes) == 0:
             break
+        keys = [tuple(int(code) for code in row) for row in codes]
+        missing = list(dict.fromkeys(key for key in keys if key not in journal.entries))
+        if most is not None:
+            fresh = len(dict.fromkeys(key for key in keys if key not in seen))
+            over = len(seen) + fresh - most
+            missing = missing[: max(0, len(missing) - over)] if over > 0 else missing
+        _evaluate(missing, evaluator, journal, progress)
         scores: list[Score] = []
-        for row in codes:
-            key = tuple(int(code) for code in row)
+        for key in keys:
             if key not in journal.entries:
+                return Outcome(tuple(seen.values()))
+            entry = journal.entries[key]
+            if key not in seen:
                 if most is not None and len(seen) >= most:
                     return Outcome(tuple(seen.values()))
-                start = time.perf_counter()
-                score = evaluator(key)
-                if not (math.isfinite(score.value) and math.isfinite(score.tie_break)):
-                    raise NascliError(f"the evaluator gave {score} for {list(key)}; scores must be finite")
-                journal.add(key, score, time.perf_counter() - start)
-            if key not in seen:
-                seen[key] = journal.entries[key]
-                best = max(entry.score for entry in seen.values())
-                progress.advance(1, f"best {best.value:.4f}")
-            scores.append(seen[key].score)
+                seen[key] = entry
+                succeeded = [e.score for e in seen.values() if e.failure is None]
+                worst = min(succeeded, default=None)
+                progress.advance(1, f"best {max(succeeded).value:.4f}" if succeeded else "none succeeded yet")
+            scores.append(entry.score if entry.failure is None else worst or Score(0.0))
         searcher.tell(codes, scores)
+    if seen and all(entry.failure is not None for entry in seen.values()):
+        first = next(iter(seen.values()))
+        raise NascliError(
+            f"all {len(seen)} evaluations failed; the first: {first.failure}.",
+            "Try the evaluator on one architecture by itself.",
+        )
     return Outcome(tuple(seen.values()))
+
+
+def _evaluate(
+    keys: Sequence[Key], evaluator: Evaluator | Guarded, journal: Journal, progress: Progress
+) -> None:
+    """Evaluate what the journal lacks, each written down as soon as it is known."""
+    if isinstance(evaluator, Guarded):
+        for answer in evaluator.many(keys):
+            if answer.failure is not None:
+                progress.message(f"{list(answer.codes)} failed: {answer.failure}")
+            journal.add(answer.codes, answer.score or Score(0.0), answer.seconds, answer.failure)
+        return
+    for key in keys:
+        start = time.perf_counter()
+        score = evaluator(key)
+        if not (math.isfinite(score.value) and math.isfinite(score.tie_break)):
+            raise NascliError(f"the evaluator gave {score} for {list(key)}; scores must be finite")
+        journal.add(key, score, time.perf_counter() - start)

@@ -16,11 +16,12 @@ Key = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """One evaluation: the architecture, its score, and how long it took."""
+    """One evaluation: the architecture, its score, how long it took, and why it failed if it did."""
 
     codes: Key
     score: Score
     seconds: float
+    failure: str | None = None
 
 
 class Journal:
@@ -49,7 +50,10 @@ class Journal:
                 document = json.loads(line)
                 score = Score(float(document["value"]), float(document["tie_break"]))
                 codes = tuple(int(code) for code in document["codes"])
-                entry = Entry(codes, score, float(document["seconds"]))
+                failure = document.get("failure")
+                entry = Entry(
+                    codes, score, float(document["seconds"]), None if failure is None else str(failure)
+                )
             except (ValueError, KeyError, TypeError) as error:
                 raise RunError(
                     f"line {number} of {self.path} is damaged: {error}.",
@@ -60,19 +64,21 @@ class Journal:
             with self.path.open("r+b") as file:
                 file.truncate(whole)
 
-    def add(self, codes: Sequence[int], score: Score, seconds: float) -> None:
+    def add(self, codes: Sequence[int], score: Score, seconds: float, failure: str | None = None) -> None:
         """Write an evaluation down.
 
         Raises:
             RunError: the disk refuses.
         """
-        entry = Entry(tuple(int(code) for code in codes), score, seconds)
-        document = {
+        entry = Entry(tuple(int(code) for code in codes), score, seconds, failure)
+        document: dict[str, object] = {
             "codes": entry.codes,
             "value": score.value,
             "tie_break": score.tie_break,
             "seconds": round(seconds, 6),
         }
+        if failure is not None:
+            document["failure"] = failure
         try:
             self._file.write(json.dumps(document).encode() + b"\n")
             self._file.flush()

@@ -732,6 +732,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --constraint latency=8ms --constraint "macs<=30M"
       nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=10ms
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
+      nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
     from nascli.pipeline.settings import default_out
 
@@ -744,6 +745,16 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     progress = _progress()
     result = run_search(settings, folder, progress)
     progress.finish()
+    if result["measured_latency_s"] is None:
+        from nascli.pipeline.counted_search import counted_lines
+
+        if as_json:
+            _show_json(result)
+        else:
+            lines = counted_lines(result)
+            _table(lines[0], lines[1:])
+            click.echo(f"network: {folder / 'weights.safetensors'}, {folder / 'architecture.json'}")
+        return
     page = write_report(folder)
     if as_json:
         _show_json(result)
@@ -820,6 +831,83 @@ def supernet_train(
         _show_json(document)
     else:
         click.echo(f"{document['steps']} steps; {out}")
+
+
+@main.command()
+@click.argument("architecture", type=click.Path(path_type=Path))
+@click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER.")
+@click.option(
+    "--recipe",
+    "recipe_name",
+    default="small",
+    show_default=True,
+    help="small, or a paper's for ImageNet: spos, pcnas, nse.",
+)
+@click.option("--epochs", type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Of the ONNX file.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder of the training.")
+@json_option
+def train(
+    architecture: Path,
+    data: str,
+    recipe_name: str,
+    epochs: int | None,
+    seed: int,
+    batch: int,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Train an architecture's file from scratch; killed and run again, it goes on where it was.
+
+    \b
+    Example:
+      nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
+    """
+    from nascli.pipeline.handing_over import recipe_of, train_architecture
+
+    progress = _progress()
+    recipe = recipe_of(recipe_name, epochs)
+    document = train_architecture(
+        architecture, data, recipe, batch=batch, seed=seed, out=out, progress=progress
+    )
+    progress.finish()
+    if as_json:
+        _show_json(document)
+        return
+    low, high = document["top1_interval"]
+    click.echo(f"top-1 {document['top1']:.2%} [{low:.1%}, {high:.1%}] on the test part; {out}")
+
+
+@main.command()
+@click.argument("architecture", type=click.Path(path_type=Path))
+@click.option(
+    "--weights", required=True, type=click.Path(path_type=Path), help="weights.safetensors of a run."
+)
+@click.option(
+    "--format", "form", default="onnx", show_default=True, help="onnx, pt2 (torch.export) or python."
+)
+@click.option("--batch", default=16, show_default=True, type=click.IntRange(1))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@json_option
+def export(architecture: Path, weights: Path, form: str, batch: int, out: Path, as_json: bool) -> None:
+    """Write a trained architecture as ONNX, by torch.export, or as PyTorch code that needs no nascli.
+
+    What the file computes is compared with the trained network before it is called done.
+
+    \b
+    Example:
+      nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --format python --out net.py
+    """
+    from nascli.pipeline.handing_over import export_architecture
+
+    document = export_architecture(architecture, weights, form, batch, out)
+    if as_json:
+        _show_json(document)
+    else:
+        click.echo(
+            f"{', '.join(document['files'])}: differs from torch by {document['largest_difference']:.2g}"
+        )
 
 
 @main.command()

@@ -484,3 +484,66 @@ def test_spaces_that_cannot_be_learned(tmp_path):
             expect=1,
         )
         assert text in result.stderr
+
+
+@pytest.mark.slow
+def test_mixed_precision_is_searched_under_bitops(tmp_path):
+    space = "spos-resnet18-bits-mini:width=0.25,resolution=8"
+    args = [
+        "search", "--space", space, "--constraint", "bitops<=1M", "--out", tmp_path / "run", *QUICK,
+    ]  # fmt: skip
+    result = json.loads(run(*args, "--json").stdout)
+    assert result["measured_latency_s"] is None and result["costs"]["bitops"] <= 1e6
+    assert json.loads(run(*args, "--json").stdout) == result
+    assert "bitops" in run(*args).stdout and (tmp_path / "run" / "weights.safetensors").stat().st_size > 0
+    assert "counted budgets" in run("report", tmp_path / "run", expect=1).stderr
+    refused = run(
+        "search", "--space", space, "--constraint", "latency=5ms", "--out", tmp_path / "x", *QUICK, expect=1
+    )
+    assert "bit widths" in refused.stderr and "bitops<=" in refused.stderr
+
+
+@pytest.mark.slow
+def test_an_architecture_is_trained_and_handed_over(tmp_path):
+    from nascli.spaces import Architecture, load_space
+
+    space = load_space(TINY)
+    file, out = tmp_path / "a.json", tmp_path / "trained"
+    Architecture.of(space, [1] * len(space.layers), "mine").save(file)
+    args = ["train", file, "--epochs", "1", "--batch", "2", "--out", out]
+    trained = json.loads(run(*args, "--json").stdout)
+    assert 0 < trained["top1"] <= 1 and trained["top1_interval"][0] <= trained["top1"]
+    assert json.loads(run(*args, "--json").stdout) == trained
+    weights = out / "weights.safetensors"
+    for form, name in (("onnx", "m.onnx"), ("pt2", "m.pt2"), ("python", "net.py")):
+        target = tmp_path / name
+        done = json.loads(
+            run(
+                "export",
+                file,
+                "--weights",
+                weights,
+                "--format",
+                form,
+                "--batch",
+                "2",
+                "--out",
+                target,
+                "--json",
+            ).stdout
+        )
+        assert target.stat().st_size > 0 and done["largest_difference"] < 1e-3
+    assert "nascli" not in (tmp_path / "net.py").read_text()
+    predicted = run("measure", tmp_path / "m.onnx", "--batch", "2", "--json")
+    assert json.loads(predicted.stdout)["measured_latency_s"] > 0
+    wrong = run("export", file, "--weights", tmp_path / "m.onnx", "--out", tmp_path / "x.onnx", expect=1)
+    assert "no weights of this architecture" in wrong.stderr
+    assert (
+        "unknown format"
+        in run("export", file, "--weights", weights, "--format", "caffe", "--out", "x", expect=1).stderr
+    )
+    assert (
+        "unknown recipe" in run("train", file, "--recipe", "none", "--out", tmp_path / "y", expect=1).stderr
+    )
+    other = run(*args[:-1], tmp_path / "trained", "--seed", "3", expect=1)
+    assert "other settings" in other.stderr

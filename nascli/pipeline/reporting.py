@@ -25,6 +25,11 @@ def write_report(run: Path) -> Path:
     """
     result = read_json(run / "result.json")
     costs = read_json(run / "costs.json")
+    if result is not None and result.get("measured_latency_s") is None:
+        raise RunError(
+            f"{run} is a search under counted budgets: nothing was measured, so it has no page.",
+            f"Its figures are in {run / 'result.json'}.",
+        )
     if result is None or costs is None:
         raise RunError(
             f"{run} is not a finished run: it has no result.json.", "Finish it: nascli search --out RUN ..."

@@ -116,6 +116,10 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
             return done
         space = _learned(settings, given, constraints, folder, progress)
         images = _checked_images(settings, space, constraints)
+        if _at_few_bits(space):
+            from nascli.pipeline.counted_search import search_counted
+
+            return search_counted(settings, space, images, constraints, folder, progress)
         model = _frozen_model(settings, space, folder, progress)
         feasible = FeasibleSet(space, model.budgets(constraints))
         progress.message(
@@ -278,14 +282,6 @@ def _checked_images(settings: SearchSettings, space: Space, constraints: Sequenc
             )
     elif settings.algorithm == "pcnas":
         require_single_path(space, "PC-NAS")
-    for operator in space.operators():
-        if any(
-            isinstance(n.primitive, Conv) and n.primitive.weight_bits != 32 for n in operator.program.nodes
-        ):
-            raise ConstraintError(
-                f"{space.name} has convolutions with bit widths, which no runtime here can measure: "
-                "it can be listed and counted, not searched."
-            )
     images = load(settings.data, space.input.height)
     require_fit(images, space.input, space.output.channels)
     costs = _counted_costs(space, constraints)
@@ -294,6 +290,12 @@ def _checked_images(settings: SearchSettings, space: Space, constraints: Sequenc
         if absent_device(replace(settings.where, device=device)) is None:
             other_table(settings.where, device)
     return images
+
+
+def _at_few_bits(space: Space) -> bool:
+    """Whether a space has convolutions that no runtime here computes."""
+    nodes = (node.primitive for operator in space.operators() for node in operator.program.nodes)
+    return any(isinstance(node, Conv) and node.weight_bits != 32 for node in nodes)
 
 
 def _fixed(table: LatencyTable, space: Space) -> dict[str, float]:

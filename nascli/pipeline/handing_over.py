@@ -1,0 +1,195 @@
+"""Jobs of `nascli train` and `nascli export`: a found architecture, trained in full, in the forms that others read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nascli.errors import ArchitectureError, CheckpointError, UnknownNameError
+from nascli.files import write_atomically
+from nascli.pipeline.export import save_network
+from nascli.pipeline.run_folder import RunFolder, write_json
+from nascli.pipeline.training import train_network
+from nascli.profiles.graphs import onnx_bytes
+from nascli.progress import Progress
+from nascli.spaces.architecture import Architecture
+from nascli.supernet.data import load, require_fit
+from nascli.supernet.modules import ProgramModule, exported_weights, network_module, quantised
+from nascli.supernet.recipe import Recipe
+from nascli.supernet.source import python_source, source_weights
+
+RECIPES = ("small", "spos", "pcnas", "nse")
+FORMATS = ("onnx", "pt2", "python")
+
+
+def recipe_of(name: str, epochs: int | None) -> Recipe:
+    """How a network is trained in full: for a CPU and small images, or as a paper trained its result on ImageNet.
+
+    Raises:
+        UnknownNameError: no such recipe.
+    """
+    match name:
+        case "small":
+            return Recipe(epochs or 12, batch=32)
+        case "spos":
+            return Recipe(
+                epochs or 240, batch=1024, rate=0.5, warmup=0.0, schedule="linear", weight_decay=4e-5
+            )
+        case "pcnas":
+            return Recipe(
+                epochs or 300, batch=512, rate=0.1, warmup=0.0, floor=5e-4, weight_decay=1e-4, mixup=0.2,
+                label_smoothing=0.0,
+            )  # fmt: skip
+        case "nse":
+            return Recipe(epochs or 350, batch=2048, rate=0.8, weight_decay=4e-5, ema=0.9999)
+        case _:
+            raise UnknownNameError("recipe", name, list(RECIPES))
+
+
+def train_architecture(
+    path: Path, data: str, recipe: Recipe, *, batch: int, seed: int, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Train an architecture's file from scratch into a folder; killed and run again, it goes on.
+
+    Returns:
+        what `out`/training.json holds.
+    """
+    architecture = Architecture.load(path)
+    network = architecture.network
+    images = load(data, network.input.height)
+    require_fit(images, network.input, network.output.channels)
+    settings = {
+        "architecture": list(architecture.codes),
+        "space": architecture.space.spec,
+        "data": data,
+        "recipe": recipe.__dict__,
+        "seed": seed,
+    }
+    with RunFolder(out, settings) as folder:
+        trained = train_network(
+            network,
+            images,
+            recipe,
+            seed=seed,
+            file=folder.file("checkpoint.safetensors"),
+            progress=progress,
+            title=architecture.name,
+        )
+        document: dict[str, Any] = {
+            "space": architecture.space.spec,
+            "codes": list(architecture.codes),
+            "data": data,
+            "top1": trained.top1,
+            "top1_interval": [trained.low, trained.high],
+            "validation_top1": trained.validation_top1,
+            "macs": network.counts.macs,
+            "params": network.counts.params,
+        }
+        if quantised(network.program):
+            _save_weights(trained.blocks, out / "weights.safetensors")
+            architecture.save(out / "architecture.json")
+        else:
+            document["export_max_difference"] = save_network(architecture, trained.blocks, out, batch, images)
+        write_json(folder.file("training.json"), document)
+    return document
+
+
+def _save_weights(blocks: list[ProgramModule], path: Path) -> None:
+    from safetensors.torch import save
+
+    state = torch.nn.Sequential(*blocks).state_dict()
+    write_atomically(path, save({k: v.contiguous() for k, v in state.items()}))
+
+
+def export_architecture(path: Path, weights: Path, form: str, batch: int, out: Path) -> dict[str, Any]:
+    """Write a trained architecture as ONNX, by torch.export, or as plain PyTorch code with its weights beside it.
+
+    Every form is checked: what it computes is compared with the network in torch on random images.
+
+    Raises:
+        UnknownNameError: no such format.
+        CheckpointError: weights that do not fit the architecture.
+    """
+    if form not in FORMATS:
+        raise UnknownNameError("format", form, list(FORMATS))
+    architecture = Architecture.load(path)
+    network = architecture.network
+    module = network_module([operator.program for operator in network.operators])
+    _load_weights(module, weights)
+    module.eval()
+    blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
+    images = torch.from_numpy(
+        np.random.default_rng(0).standard_normal((batch, *network.input)).astype(np.float32)
+    )
+    with torch.inference_mode():
+        expected = module(images)
+    files = [out]
+    if form == "onnx":
+        given = _onnx(network.program, blocks, batch, out, images)
+    elif form == "pt2":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        torch.export.save(torch.export.export(module, (images,)), out)
+        given = torch.export.load(out).module()(images)
+    else:
+        files.append(out.with_suffix(".safetensors"))
+        given = _source(architecture, blocks, out, images)
+    difference = float((given - expected).abs().max().detach())
+    if not difference <= 1e-3 * max(1.0, float(expected.abs().max())):
+        raise ArchitectureError(f"the exported network differs from the trained one by {difference:.2g}.")
+    return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
+
+
+def _load_weights(module: torch.nn.Module, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        module.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path} holds no weights of this architecture: {first}.",
+            "weights.safetensors lies beside architecture.json in a run's folder.",
+        ) from error
+
+
+def _onnx(
+    program: Any, blocks: list[ProgramModule], batch: int, out: Path, images: torch.Tensor
+) -> torch.Tensor:
+    from nascli.profiles.runtimes import RuntimeOptions
+    from nascli.profiles.runtimes.ort_cpu import OrtCpu
+
+    model = onnx_bytes(program, batch, exported_weights(blocks))
+    write_atomically(out, model)
+    session = OrtCpu().load(model, RuntimeOptions())
+    try:
+        return torch.from_numpy(session.run(images.numpy()))
+    finally:
+        session.close()
+
+
+def _source(
+    architecture: Architecture, blocks: list[ProgramModule], out: Path, images: torch.Tensor
+) -> torch.Tensor:
+    import importlib.util
+
+    from safetensors.torch import save
+
+    side = out.with_suffix(".safetensors")
+    weights = source_weights(architecture.network, blocks)
+    write_atomically(out, python_source(architecture.network, side.name).encode())
+    write_atomically(side, save(weights))
+    # Our own text, just written: imported as its user will import it.
+    spec = importlib.util.spec_from_file_location("nascli_exported", out)
+    if spec is None or spec.loader is None:
+        raise ArchitectureError(f"{out} cannot be imported; its name must end in .py")
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    net = made.Net()
+    net.load_state_dict(weights)
+    with torch.inference_mode():
+        result: torch.Tensor = net.eval()(images)
+    return result

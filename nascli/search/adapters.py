@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nascli.costmodel import FeasibleSet
+from nascli.costmodel import ChainCost, FeasibleSet
 from nascli.errors import ConstraintError, missing_package
 from nascli.search.base import Score
 from nascli.spaces.space import Codes
@@ -90,12 +90,18 @@ class OptunaSearcher:
 
 
 class PymooSearcher:
-    """pymoo's genetic algorithm over integers, constraints as violations."""
+    """pymoo's genetic algorithm over integers, constraints as violations; with a front's cost, NSGA-II."""
 
-    name = "pymoo-ga"
-
-    def __init__(self, feasible: FeasibleSet, evaluations: int, seed: int, population: int = 20) -> None:
+    def __init__(
+        self,
+        feasible: FeasibleSet,
+        evaluations: int,
+        seed: int,
+        population: int = 20,
+        front: ChainCost | None = None,
+    ) -> None:
         try:
+            from pymoo.algorithms.moo.nsga2 import NSGA2
             from pymoo.algorithms.soo.nonconvex.ga import GA
             from pymoo.core.problem import Problem
             from pymoo.operators.crossover.sbx import SBX
@@ -106,8 +112,11 @@ class PymooSearcher:
             raise missing_package("pymoo", "bench", "the searcher pymoo-ga") from error
         _require_single_path(feasible)
         sizes = np.array([len(layer.candidates) for layer in feasible.space.layers])
-        problem = Problem(n_var=len(sizes), n_obj=1, n_ieq_constr=1, xl=0, xu=sizes - 1, vtype=int)
-        self._algorithm = GA(
+        objectives = 1 if front is None else 2
+        problem = Problem(n_var=len(sizes), n_obj=objectives, n_ieq_constr=1, xl=0, xu=sizes - 1, vtype=int)
+        self.name = "pymoo-ga" if front is None else "pymoo-nsga2"
+        self._front = front
+        self._algorithm = (GA if front is None else NSGA2)(
             pop_size=population,
             sampling=IntegerRandomSampling(),
             crossover=SBX(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
@@ -153,6 +162,9 @@ class PymooSearcher:
 
         # What was not evaluated is infeasible, and its objective is then not looked at.
         values = np.array([[-self._known.get(row, 0.0)] for row in self._rows])
+        if self._front is not None:
+            spent = self._front(np.array(self._rows, dtype=self._feasible.space.dtype))
+            values = np.concatenate([values, spent[:, None]], axis=1)
         violations = np.array([[v] for v in self._violations])
         static = StaticProblem(self._algorithm.problem, F=values, G=violations)
         Evaluator().eval(static, self._population)

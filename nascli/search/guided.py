@@ -1,7 +1,11 @@
 """A search that spends few evaluations: a surrogate's expected improvement over the exact feasible set.
 
-Where the feasible set is small every member is considered; where it is not, feasible draws, and feasible mutants and
+Where the feasible set is small every member is considered; where it is not, feasible draws, and feasible mutants
+and
 crossings of the best so far. A batch is filled one by one, each pretended to score what the surrogate expects.
+
+For a whole front of score against a cost, the gain is the expected growth of the area under the front; since the
+cost is known before anything is evaluated, that expectation is exact.
 """
 
 from __future__ import annotations
@@ -55,6 +59,7 @@ class GuidedSearcher:
         settings: how.
         rng: the source of randomness.
         costs: further costs that may tell architectures apart; the budgets' own are used anyway.
+        front: the cost of a whole front, cheaper being better; None looks for the single best.
     """
 
     name = "guided"
@@ -65,6 +70,7 @@ class GuidedSearcher:
         settings: Guidance,
         rng: np.random.Generator,
         costs: Sequence[ChainCost] = (),
+        front: ChainCost | None = None,
     ) -> None:
         self._feasible, self._settings, self._rng = feasible, settings, rng
         count = feasible.count()
@@ -73,6 +79,9 @@ class GuidedSearcher:
         reference = self._all if self._all is not None else feasible.sample(500, rng)
         known = {budget.cost.name + str(budget.cost.device): budget.cost for budget in feasible.budgets}
         known |= {cost.name + str(cost.device): cost for cost in costs}
+        self._front = front
+        if front is not None:
+            known[front.name + str(front.device)] = front
         self._views = Views(feasible.space, list(known.values()), reference)
         self._codes: list[tuple[int, ...]] = []
         self._values: list[float] = []
@@ -144,9 +153,11 @@ class GuidedSearcher:
             model = Surrogate(seen, values, self._rng, self._parameters, trials)
             self._parameters = model.parameters
             mean, deviation = model(views)
-            best = float(np.max(self._values))
-            z = (mean - best) / deviation
-            gain = deviation * (z * norm.cdf(z) + norm.pdf(z))
+            if self._front is None:
+                gain = expected_improvement(mean, deviation, float(np.max(self._values)))
+            else:
+                spent = self._front(known), self._front(pool)
+                gain = front_improvement(mean, deviation, spent[1], spent[0], np.array(self._values))
             gain[chosen] = -np.inf
             pick = int(np.argmax(gain))
             chosen.append(pick)
@@ -157,3 +168,44 @@ class GuidedSearcher:
             )
             values = np.append(values, mean[pick])
         return pool[chosen]
+
+
+def expected_improvement(mean: Array, deviation: Array, best: Array | float) -> Array:
+    """E[max(0, score - best)] of a normal guess (Jones et al. 1998)."""
+    z = (mean - best) / deviation
+    return np.asarray(deviation * (z * norm.cdf(z) + norm.pdf(z)))
+
+
+def front_improvement(mean: Array, deviation: Array, costs: Array, seen_costs: Array, seen: Array) -> Array:
+    """Expected growth of the area under the front of score against cost, per candidate.
+
+    The front is the best score at or below each cost. A candidate of cost c and score a adds the area between
+    a and the front from c on; over the front's steps that is a sum of expected improvements times their widths.
+
+    Args:
+        mean, deviation: `(n,)` the guess of each candidate's score.
+        costs: `(n,)` the candidates' known costs.
+        seen_costs, seen: `(m,)` what was evaluated.
+    """
+    low, high = min(costs.min(), seen_costs.min()), max(costs.max(), seen_costs.max())
+    span = max(high - low, 1e-30)
+    order = np.lexsort((-seen, seen_costs))
+    # Beyond the dearest the front goes on a little, so that more accurate and dearer is worth something.
+    edges = np.append((seen_costs[order] - low) / span, 1.05)
+    heights = np.maximum.accumulate(seen[order])
+    floor = float(seen.min())
+    starts = np.concatenate([[-0.05], edges[:-1]])
+    levels = np.concatenate([[floor], heights])
+    at = (costs - low) / span
+    widths = np.maximum(0.0, edges[None, :] - np.maximum(starts[None, :], at[:, None]))
+    gains = expected_improvement(mean[:, None], deviation[:, None], levels[None, :])
+    return np.asarray((widths * gains).sum(axis=1))
+
+
+def area_under_front(costs: Array, scores: Array, low: float, high: float, floor: float) -> float:
+    """The area under the front of score against cost between two costs, above a floor (the hypervolume)."""
+    order = np.lexsort((-scores, costs))
+    inside = costs[order] <= high
+    edges = np.append(np.maximum(costs[order][inside], low), high)
+    heights = np.maximum(np.maximum.accumulate(scores[order][inside]), floor) - floor
+    return float((heights * np.diff(edges)).sum())

@@ -7,7 +7,13 @@ from nascli.progress import Silent
 from nascli.search.base import Score
 from nascli.search.driver import drive
 from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import Guidance, GuidedSearcher
+from nascli.search.guided import (
+    Guidance,
+    GuidedSearcher,
+    area_under_front,
+    expected_improvement,
+    front_improvement,
+)
 from nascli.search.journal import Journal
 from nascli.search.random import RandomSearcher
 from nascli.search.surrogate import Surrogate, Views
@@ -118,3 +124,46 @@ def test_settings_that_cannot_be_are_refused():
         RegularisedEvolution(feasible(), 10, np.random.default_rng(0), population=3, tournament=9)
     with pytest.raises(NascliError, match="evaluations >= 1"):
         RandomSearcher(feasible(), 0, np.random.default_rng(0))
+
+
+def test_the_area_under_a_front_by_hand():
+    costs, scores = np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.9])
+    # From 0 to 1 nothing, from 1 to 3 a height of 0.5, from 3 to 4 of 0.9; the floor takes 0.1 off.
+    assert area_under_front(costs, scores, 0.0, 4.0, 0.1) == pytest.approx(0.4 * 2 + 0.8)
+
+
+def test_expected_growth_of_the_front_is_that_of_simulation():
+    rng = np.random.default_rng(0)
+    seen_costs, seen = np.array([0.0, 0.4, 1.0]), np.array([0.2, 0.5, 0.6])
+    costs, mean, deviation = np.array([0.2, 0.7]), np.array([0.45, 0.55]), np.array([0.1, 0.05])
+    given = front_improvement(mean, deviation, costs, seen_costs, seen)
+    before = area_under_front(seen_costs, seen, 0.0, 1.05, 0.2)
+    for i in range(2):
+        grown = []
+        for a in rng.normal(mean[i], deviation[i], 4000):
+            after = area_under_front(np.append(seen_costs, costs[i]), np.append(seen, a), 0.0, 1.05, 0.2)
+            grown.append(after - before)
+        assert given[i] == pytest.approx(np.mean(grown), rel=0.1)
+    one = expected_improvement(np.array([0.0]), np.array([1.0]), 0.0)
+    assert one[0] == pytest.approx(1 / np.sqrt(2 * np.pi))
+
+
+def test_a_whole_front_in_one_run_beats_random():
+    inside = feasible(0.9)
+    macs = counted(SPACE, "macs")
+    found = {"guided": [], "random": []}
+    for seed in range(3):
+        for name in found:
+            rng = np.random.default_rng(seed)
+            searcher = (
+                GuidedSearcher(inside, Guidance(evaluations=60), rng, front=macs)
+                if name == "guided"
+                else RandomSearcher(inside, 60, rng)
+            )
+            rows = []
+            while len(codes := searcher.ask()):
+                searcher.tell(codes, [Score(float(v)) for v in additive(codes)])
+                rows.append(codes)
+            rows = np.concatenate(rows)
+            found[name].append(area_under_front(macs(rows), additive(rows), macs.least, macs.most, 0.0))
+    assert min(found["guided"]) > max(found["random"])

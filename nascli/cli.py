@@ -808,10 +808,11 @@ def supernet() -> None:
 @click.option("--epochs", default=14, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
+@click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
 @json_option
 def supernet_train(
-    spec: str, data: str, epochs: int, seed: int, preset: str, out: Path, as_json: bool
+    spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
 ) -> None:
     """Train the supernet of a space; killed and run again, it goes on where it was.
 
@@ -825,7 +826,7 @@ def supernet_train(
     from nascli.pipeline.sweeping import train_supernet
 
     progress = _progress()
-    document = train_supernet(spec, data, epochs, seed, preset, out, progress)
+    document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
     progress.finish()
     if as_json:
         _show_json(document)

@@ -382,6 +382,11 @@ def test_a_supernet_of_its_own_command_and_a_sweep_over_budgets(tmp_path):
     assert json.loads(
         run("supernet", "train", "--space", TINY, "--epochs", "1", "--out", file, "--json").stdout
     )["reused"]
+    binned = tmp_path / "binned.safetensors"
+    window = ["supernet", "train", "--space", TINY, "--epochs", "1", "--out", binned, "--within"]
+    other = json.loads(run(*window, "150k<=macs<=300k", "--json").stdout)
+    assert other["identity"] != trained["identity"]
+    assert "Write both ends" in run(*window[:-2], tmp_path / "x", "--within", "macs<=1M", expect=1).stderr
     rows = json.loads(
         run(
             "sweep", "--budget", "latency=20ms", "--budget", "macs<=300k", "--space", TINY, "--batch", "4",

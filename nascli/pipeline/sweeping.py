@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nascli.costmodel import parse_constraint
 from nascli.pipeline.settings import SearchSettings, default_out, effort_of
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
@@ -53,9 +54,27 @@ def run_sweep(
 
 
 def train_supernet(
-    spec: str, data: str, epochs: int, seed: int, preset: str, out: Path, progress: Progress
+    spec: str,
+    data: str,
+    epochs: int,
+    seed: int,
+    preset: str,
+    out: Path,
+    progress: Progress,
+    within: str | None = None,
 ) -> dict[str, Any]:
-    """Train the supernet of a space into a file that `nascli search --supernet` takes."""
+    """Train the supernet of a space into a file that `nascli search --supernet` takes.
+
+    Args:
+        spec: the space.
+        data: a data set.
+        epochs: of the training.
+        seed: of everything.
+        preset: whose recipe.
+        out: the checkpoint.
+        progress: is shown the training.
+        within: a window such as '290M<=macs<=360M', over whose bins paths are drawn.
+    """
     from nascli.pipeline.searching import adapted_space
     from nascli.pipeline.training import trained_supernet
     from nascli.supernet import checkpoint, distributed
@@ -66,7 +85,10 @@ def train_supernet(
     images = load(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
     recipe = effort_of(preset, "spos").supernet_recipe(epochs)
-    _, identity, reused = trained_supernet(space, images, recipe, seed=seed, progress=progress, out=out)
+    window = None if within is None else parse_constraint(within)
+    _, identity, reused = trained_supernet(
+        space, images, recipe, seed=seed, progress=progress, out=out, within=window
+    )
     _, state = checkpoint.load(out)
     return {
         "space": space.spec,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nascli.errors import CheckpointError
+from nascli.costmodel import BinnedSampler, Constraint, counted
+from nascli.costmodel.models import counted_names
+from nascli.errors import CheckpointError, ConstraintError
 from nascli.paths import home
 from nascli.progress import Progress
 from nascli.spaces.network import Network
@@ -34,9 +37,27 @@ class Trained:
     validation_top1: float
 
 
-def supernet_identity(space: Space, images: Images, recipe: Recipe, seed: int) -> str:
-    """What a trained supernet depends on: space, data, recipe and seed, and no budget."""
-    return digest("supernet-aligned-1", space.digest, images.digest, recipe, seed)
+# SPOS's authors' code draws uniformly over so many bins of the cost.
+BINS = 7
+
+
+def supernet_identity(
+    space: Space, images: Images, recipe: Recipe, seed: int, within: Constraint | None = None
+) -> str:
+    """What a trained supernet depends on: space, data, recipe and seed, and where its paths are drawn."""
+    parts = ["supernet-aligned-1", space.digest, images.digest, recipe, seed]
+    return digest(*parts) if within is None else digest(*parts, str(within))
+
+
+def _within(space: Space, within: Constraint) -> BinnedSampler:
+    """Paths drawn uniformly over bins of a counted cost (SPOS's uniform constraint sampling)."""
+    if within.name not in counted_names() or not math.isfinite(within.low) or not math.isfinite(within.high):
+        raise ConstraintError(
+            f"paths are drawn within a window of a counted cost, not {within}.",
+            'Write both ends: --within "290M<=macs<=360M"',
+        )
+    edges = np.linspace(within.low, within.high, BINS + 1).tolist()
+    return BinnedSampler(space, counted(space, within.name), edges)
 
 
 def trained_supernet(
@@ -48,6 +69,7 @@ def trained_supernet(
     progress: Progress,
     given: str | None = None,
     out: Path | None = None,
+    within: Constraint | None = None,
 ) -> tuple[Supernet, str, bool]:
     """The supernet of a space, trained once and then shared by every search of it.
 
@@ -59,6 +81,7 @@ def trained_supernet(
         progress: is shown the training.
         given: a finished checkpoint to take instead.
         out: where to keep it; by default beside the store.
+        within: draw paths uniformly over bins of this window instead of uniformly over the space.
 
     Returns:
         the supernet, its identity, and whether it had been trained before.
@@ -66,7 +89,7 @@ def trained_supernet(
     Raises:
         CheckpointError: a given checkpoint that is not finished, or of another space.
     """
-    identity = supernet_identity(space, images, recipe, seed)
+    identity = supernet_identity(space, images, recipe, seed, within)
     file = out or home() / "supernets" / f"{identity}.safetensors"
     torch.manual_seed(seed)
     supernet = Supernet(space)
@@ -85,10 +108,13 @@ def trained_supernet(
         load_module(supernet, checkpoint.load(file)[0])
         progress.message(f"supernet {identity[:8]} of {space.name} is trained already; reused")
     else:
+        bins = None if within is None else _within(space, within)
         alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
 
         def path(step: int) -> Sequence[int]:
             rng = np.random.default_rng([seed, 3, step])
+            if bins is not None:
+                return bins.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
             if space.multi_branch:
                 return uniform_branches(space.layers, alive, rng)
             return space.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]

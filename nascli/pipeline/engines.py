@@ -14,7 +14,7 @@ from nascli.progress import Progress
 from nascli.search.nse import Keep, Trained
 from nascli.search.pcnas import PathOf
 from nascli.spaces.space import Codes, Space
-from nascli.supernet.data import Images
+from nascli.supernet.data import Images, endless_batch
 from nascli.supernet.fitness import Fitness
 from nascli.supernet.recipe import FitnessSettings, Recipe
 from nascli.supernet.supernet import Supernet, uniform_branches
@@ -154,6 +154,8 @@ class NseEngine:
         supernet = Supernet(space)
         fitness = Fitness(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
 
+        images, seed = self._images, [self._seed, 43, number]
+
         def path(step: int) -> Sequence[int]:
             return uniform_branches(
                 fitness.layers, fitness.alive, np.random.default_rng([self._seed, 42, number, step])
@@ -161,7 +163,7 @@ class NseEngine:
 
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
-                fitness.step(step, *self._validation(number, step // 2))
+                fitness.step(step, *endless_batch(images.validation, self._recipe.batch, seed, step // 2))
             if (step + 1) % trainer.per_epoch == 0:
                 thetas = [theta.tolist() for theta in fitness.thetas]
                 kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
@@ -187,15 +189,6 @@ class NseEngine:
             tuple(tuple(float(v) for v in theta.detach()) for theta in fitness.thetas),
             tuple(tuple(bool(v) for v in alive) for alive in fitness.alive),
         )
-
-    def _validation(self, number: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A batch of validation images; which one follows from seed, round and index alone."""
-        split = self._images.validation
-        batch = min(self._recipe.batch, len(split))
-        epoch, place = divmod(index, max(1, len(split) // batch))
-        order = np.random.default_rng([self._seed, 43, number, epoch]).permutation(len(split))
-        part = torch.from_numpy(order[place * batch : (place + 1) * batch])
-        return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
 
     def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
         """`(n,)` top-1 on the validation part in a round's trained supernet."""

@@ -32,7 +32,7 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet import checkpoint
 from nascli.supernet.cells import CellSupernet
-from nascli.supernet.data import Images
+from nascli.supernet.data import Images, endless_batch
 from nascli.supernet.masked import MaskedSupernet, SpaceDistribution
 from nascli.supernet.recipe import Recipe
 from nascli.supernet.training import Trainer, digest, load_module
@@ -124,7 +124,9 @@ def search_space(
     def after(step: int) -> None:
         if step % 2 and not warming(step):
             share = (step / trainer.steps - settings.warmup) / (1 - settings.warmup)
-            distribution.step(step, share, *_validation(images, recipe.batch, seed, step // 2))
+            distribution.step(
+                step, share, *endless_batch(images.validation, recipe.batch, [seed, 64], step // 2)
+            )
 
     trainer = Trainer(
         supernet,
@@ -146,15 +148,6 @@ def search_space(
         mean_macs(bins, chosen, rng),
         tuple((tuple(map(float, d)), tuple(map(float, w))) for d, w in probabilities),
     )
-
-
-def _validation(images: Images, batch: int, seed: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-    split = images.validation
-    batch = min(batch, len(split))
-    epoch, place = divmod(index, max(1, len(split) // batch))
-    order = np.random.default_rng([seed, 64, epoch]).permutation(len(split))
-    part = torch.from_numpy(order[place * batch : (place + 1) * batch])
-    return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
 
 
 @dataclass(frozen=True)

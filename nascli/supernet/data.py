@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,3 +164,12 @@ def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
     samples = torch.arange(n)[:, None, None]
     # Indices around the channel slice put the channels last; they are moved back.
     return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def endless_batch(split: Split, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
+    """The batch of an index in an endless pass over a split; it follows from seed and index alone."""
+    size = min(batch, len(split))
+    epoch, place = divmod(index, max(1, len(split) // size))
+    order = np.random.default_rng([*seed, epoch]).permutation(len(split))
+    part = torch.from_numpy(order[place * size : (place + 1) * size])
+    return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]

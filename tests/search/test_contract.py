@@ -1,0 +1,52 @@
+"""Every searcher keeps the contract that third parties' searchers are held to."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from nascli.search.adapters import OptunaSearcher, PymooSearcher
+from nascli.search.evolution import RegularisedEvolution
+from nascli.search.guided import Guidance, GuidedSearcher
+from nascli.search.random import RandomSearcher
+from nascli.search.spos import Evolution, SposSearcher
+from nascli.testing.searchers import SearcherContract
+
+
+class TestGuided(SearcherContract):
+    def searcher(self, feasible, evaluations, seed):
+        return GuidedSearcher(feasible, Guidance(evaluations=evaluations), np.random.default_rng(seed))
+
+
+class TestSpos(SearcherContract):
+    def searcher(self, feasible, evaluations, seed):
+        return SposSearcher(feasible, Evolution(population=6, generations=4), np.random.default_rng(seed))
+
+
+class TestEvolution(SearcherContract):
+    def searcher(self, feasible, evaluations, seed):
+        return RegularisedEvolution(
+            feasible, evaluations, np.random.default_rng(seed), population=6, tournament=3
+        )
+
+
+class TestRandom(SearcherContract):
+    def searcher(self, feasible, evaluations, seed):
+        return RandomSearcher(feasible, evaluations, np.random.default_rng(seed))
+
+
+class TestOptuna(SearcherContract):
+    evaluations = 10
+
+    def searcher(self, feasible, evaluations, seed):
+        pytest.importorskip("optuna")
+        warnings.simplefilter("ignore")
+        return OptunaSearcher(feasible, evaluations, seed)
+
+
+class TestPymoo(SearcherContract):
+    evaluations = 12
+
+    def searcher(self, feasible, evaluations, seed):
+        pytest.importorskip("pymoo")
+        return PymooSearcher(feasible, evaluations, seed, population=8)

@@ -140,7 +140,7 @@ def main() -> None:
     spaces: dict[str, list[float]] = {}
     winners: dict[str, list[float]] = {}
     for seed in range(seeds):
-        rounds = study.evolve(seed)
+        rounds = study.evolve(seed, rounds=2 if quick else 3)
         for number, one in enumerate(rounds, 1):
             kinds = [("aggregated", one.aggregated)]
             if number == 1:
@@ -148,12 +148,13 @@ def main() -> None:
             for kind, kept in kinds:
                 spaces.setdefault(f"round {number}, {kind}", []).extend(study.sampled(kept, seed, few))
         winners.setdefault("NSE, K = 4, three rounds", []).append(study.alone(winner_of(rounds), 50 + seed))
-        free = study.evolve(seed, lock=False, rehearse=False)
+        free = study.evolve(seed, rounds=1 if quick else 3, lock=False, rehearse=False)
         winners.setdefault("(b) without lock and rehearse", []).append(
             study.alone(winner_of(free), 50 + seed)
         )
-        large = study.evolve(seed, rounds=1, epochs=3 * study.epochs, candidates=9)
-        winners.setdefault("(c) K = 9, one round", []).append(study.alone(winner_of(large), 50 + seed))
+        if not quick:
+            large = study.evolve(seed, rounds=1, epochs=3 * study.epochs, candidates=9)
+            winners.setdefault("(c) K = 9, one round", []).append(study.alone(winner_of(large), 50 + seed))
         feasible = FeasibleSet(study.space, [study.budget])
         count = 10 if quick else 285
         shared = one_shot(study.space, study.data, recipe_of(3 * study.epochs), seed)

@@ -49,12 +49,12 @@ def main() -> None:
     data = images(4000, quick)
     places = load_space("autospace-mini:width=0.5")
     settings = AutoSpace(
-        cells=4, population=60, first_team=5, last_team=20, warmup=1 if quick else 4, evolution=1 if quick else 10,
-        frequency=10, reference_epochs=1 if quick else 5,
+        cells=4, population=60, first_team=5, last_team=20, warmup=1 if quick else 3, evolution=1 if quick else 7,
+        frequency=10, reference_epochs=1 if quick else 4,
     )  # fmt: skip
     recipe = Recipe(1, 64, shift=1, label_smoothing=0.0)
-    train = replace(recipe, epochs=1 if quick else 10)
-    short = replace(recipe, epochs=1 if quick else 5)
+    train = replace(recipe, epochs=1 if quick else 6)
+    short = replace(recipe, epochs=1 if quick else 4)
     macs = counted(places, "macs")
     draws = macs(places.sample(2000, np.random.default_rng(0)))
     budgets = [float(q) for q in np.quantile(draws, [0.5] if quick else [0.15, 0.4, 0.8])]
@@ -75,7 +75,7 @@ def main() -> None:
         for name, space in spaces.items():
             supernet = one_shot(space, data, train, seed)
             for limit in budgets:
-                code = winner(space, supernet, data, limit, seed, 16 if quick else 64)
+                code = winner(space, supernet, data, limit, seed, 16 if quick else 40)
                 if code is not None:
                     found.setdefault(name, {}).setdefault(limit, []).append(
                         alone(space, code, data, short, seed)

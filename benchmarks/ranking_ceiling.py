@@ -28,7 +28,9 @@ def main() -> None:
     feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
     codes = feasible.sample(4 if quick else 30, np.random.default_rng([0, 9]))
     train = Recipe(1 if quick else 5, 64, shift=1, label_smoothing=0.0)
-    first, second = (np.array([alone(space, c, data, train, seed) for c in codes.tolist()]) for seed in (0, 1))
+    first, second = (
+        np.array([alone(space, c, data, train, seed) for c in codes.tolist()]) for seed in (0, 1)
+    )
     pearson, kendall = correlation(first, second, "pearson"), correlation(first, second)
     size = correlation(macs(codes), first, "pearson")
     rows = [

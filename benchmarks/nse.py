@@ -132,8 +132,8 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.time()
     study = Study(quick)
-    seeds = 1 if quick else 2
-    few = 1 if quick else 6
+    seeds = 1 if quick else 3
+    few = 1 if quick else 5
     rows: list[list[str]] = []
     ratios = step_times(study, 3 if quick else 8)
     rows.append(["fitness update / weight step", spread(ratios)])

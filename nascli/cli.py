@@ -89,8 +89,24 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def place_options(function: F) -> F:
-    """The options that say where to measure."""
+    """The options that say where to measure, and how models are run there."""
     for option in (
+        click.option(
+            "--lock-clocks",
+            "clock",
+            is_flag=False,
+            flag_value="sustained",
+            metavar="[MHZ]",
+            help="Hold a card's clock while measuring; by default at what it sustains. Needs root.",
+        ),
+        click.option("--rotate-inputs", "rotate", is_flag=True, help="TensorRT: other inputs in each run."),
+        click.option("--cuda-graph", is_flag=True, help="Cards: launch each run as one CUDA graph."),
+        click.option(
+            "--cuda-driver",
+            default="auto",
+            show_default=True,
+            help="TensorRT: cuda-core, pycuda or torch for memory and events.",
+        ),
         click.option("--store", type=click.Path(path_type=Path), help="The store's file (default: shared)."),
         click.option("--precision", default="fp32", show_default=True),
         click.option(
@@ -104,11 +120,12 @@ def place_options(function: F) -> F:
     return function
 
 
-def _where(device: str, runtime: str, batch: int, threads: int, precision: str, store: Path | None) -> Where:
+def _where(store: Path | None, clock: str | None, **place: Any) -> Where:
     from nascli.paths import default_store
-    from nascli.pipeline.measuring import Where
+    from nascli.pipeline.measuring import Where, clock_of
 
-    return Where(device, runtime, batch, threads, precision, store or default_store())
+    mhz = None if clock is None else clock_of(clock, place["device"])
+    return Where(store=store or default_store(), clock_mhz=mhz, **place)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -254,6 +271,11 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Order of the measurements."
 )
+@click.option("--host", metavar="USER@MACHINE", help="Write a plan to be measured there, and the commands.")
+@click.option("--plan", type=click.Path(path_type=Path), help="Measure what such a plan says.")
+@click.option(
+    "--pack", type=click.Path(path_type=Path), help="With --plan: write the figures into this file."
+)
 @place_options
 @json_option
 def profile(
@@ -262,6 +284,9 @@ def profile(
     age: str | None,
     unstable: bool,
     seed: int,
+    host: str | None,
+    plan: Path | None,
+    pack: Path | None,
     as_json: bool,
     **place: Any,
 ) -> None:
@@ -273,13 +298,32 @@ def profile(
     Examples:
       nascli profile --device cpu --space proxyless-mini --batch 16
       nascli profile --device cpu --network model.onnx --batch 1
+      nascli profile --device titanxp --host user@lab-machine
+      nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
     """
     from nascli.pipeline.profiling import profile_target
+    from nascli.pipeline.remote import run_plan, write_plan
 
+    if host is not None and plan is not None:
+        raise click.UsageError("--host writes a plan and --plan measures one: give one of them")
+    if pack is not None and plan is None:
+        raise click.UsageError("--pack goes with --plan; without a plan: nascli lut export")
+    if host is not None:
+        written = write_plan(spec, network, _where(**place), host, Path.cwd())
+        if as_json:
+            _show_json(written)
+            return
+        click.echo(f"{written['models']} models to measure are in {written['plan']}. Next:")
+        for command in written["commands"]:
+            click.echo(f"  {command}")
+        return
     progress = _progress()
-    document = profile_target(
-        spec, network, _where(**place), age=age, unstable=unstable, seed=seed, progress=progress
-    )
+    if plan is not None:
+        document = run_plan(plan, pack, _where(**place), seed=seed, progress=progress)
+    else:
+        document = profile_target(
+            spec, network, _where(**place), age=age, unstable=unstable, seed=seed, progress=progress
+        )
     progress.finish()
     if as_json:
         _show_json(document)
@@ -314,7 +358,7 @@ def lut_list(store: Path | None, as_json: bool) -> None:
     if as_json:
         _show_json(tables)
         return
-    keys = ["device", "runtime", "runtime_version", "precision", "batch", "threads", "operators"]
+    keys = ["device", "runtime", "runtime_version", "precision", "batch", "threads", "mode", "operators"]
     _table(keys, [[str(t[key]) for key in keys] for t in tables])
 
 
@@ -713,7 +757,9 @@ def _settings(constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[
     return settings if given is None else replace(settings, supernet=str(given))
 
 
-_PLACE = ("device", "runtime", "batch", "threads", "precision", "store")
+_PLACE = (
+    "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph", "rotate", "clock",
+)  # fmt: skip
 
 
 @main.command()

@@ -47,6 +47,10 @@ class DeviceError(NascliError):
     """A device that is not here, or that failed while it was used."""
 
 
+class ModelRefusedError(DeviceError):
+    """A model that a runtime cannot load on its device; other models may well load."""
+
+
 class RuntimeUnavailableError(NascliError):
     """A runtime whose packages or drivers are missing."""
 

@@ -35,8 +35,12 @@ ALLOWED = {
 }  # fmt: skip
 # Heavy or special packages, and the only places that may import them.
 HOMES = {
-    "torch": {"supernet", "pipeline"},
-    "onnxruntime": {"profiles/runtimes/ort_cpu.py"},
+    # On a card torch may also provide memory and events.
+    "torch": {"supernet", "pipeline", "profiles/cuda/with_torch.py"},
+    "onnxruntime": {"profiles/runtimes/ort_cpu.py", "profiles/runtimes/ort_gpu.py"},
+    "cuda": {"profiles/cuda/with_cuda_core.py"},
+    "pycuda": {"profiles/cuda/with_pycuda.py"},
+    "pynvml": {"profiles/devices/cards.py"},
     "click": {"cli.py"},
     "rich": {"cli.py", "terminal.py"},
     "sqlite3": {"lut/store.py"},

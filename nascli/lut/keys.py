@@ -31,6 +31,7 @@ class Setup:
         precision: 'fp32', ...
         batch: samples per run.
         threads: threads inside one operator.
+        mode: what else was chosen about how models run, such as 'cuda graph'; empty by default.
     """
 
     device: str
@@ -39,6 +40,7 @@ class Setup:
     precision: str
     batch: int
     threads: int
+    mode: str = ""
 
     def __post_init__(self) -> None:
         for name in ("batch", "threads"):
@@ -51,7 +53,7 @@ class Setup:
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return (
             f"{self.device}, {self.runtime} {self.runtime_version}, {self.precision}, "
-            f"batch {self.batch}, {threads}"
+            f"batch {self.batch}, {threads}{f', {self.mode}' if self.mode else ''}"
         )
 
     def to_json(self) -> dict[str, str | int]:

@@ -1,7 +1,8 @@
 """Packs: a table's raw samples in one Parquet file, to hand to a colleague or commit to a project.
 
 One row per sample; the file's metadata says what it is and carries a digest of all rows, so that damage is
-found. Nothing in a pack is executed. Format version 2; version 1, without generations and waits, is read too.
+found. Nothing in a pack is executed. Format version 3; versions 1, without generations and waits, and 2,
+without modes and throttling, are read too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from nascli.lut.store import Store
 from nascli.spaces.primitives import Program
 
 FORMAT = "nascli-pack"
-VERSION = 2
+VERSION = 3
 _LARGEST_FILE = 1 << 31
 _SCHEMA = pa.schema(
     [
@@ -37,9 +38,10 @@ _SCHEMA = pa.schema(
         ("taken_at", pa.float64()),
         ("generation", pa.int64()),
         ("waited", pa.float64()),
+        ("throttled", pa.bool_()),
     ]
 )
-_SCHEMA_1 = pa.schema(list(_SCHEMA)[:-2])
+_SCHEMAS = {1: pa.schema(list(_SCHEMA)[:-3]), 2: pa.schema(list(_SCHEMA)[:-1]), 3: _SCHEMA}
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def _table(pack: Pack) -> pa.Table:
                     "taken_at": sample.taken_at,
                     "generation": sample.generation,
                     "waited": sample.waited,
+                    "throttled": sample.throttled,
                 }
             )
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
@@ -111,13 +114,16 @@ def _table(pack: Pack) -> pa.Table:
 
 def _digest(pack: Pack, version: int = VERSION) -> str:
     state = hashlib.sha256()
-    state.update(json.dumps([pack.setup.to_json(), pack.facts], sort_keys=True).encode())
+    setup = pack.setup.to_json()
+    if version < 3:
+        del setup["mode"]
+    state.update(json.dumps([setup, pack.facts], sort_keys=True).encode())
     for key in sorted(pack.samples):
         label, program = pack.operators[key]
         state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
         for sample in sorted(pack.samples[key], key=lambda s: s.round):
             waited = np.nan if sample.waited is None else sample.waited
-            newer = [] if version == 1 else [sample.generation, waited]
+            newer = [sample.generation, waited, float(sample.throttled)][: {1: 0, 2: 2, 3: 3}[version]]
             numbers = np.array(
                 [sample.round, sample.anchor, sample.taken_at, *newer, *sample.seconds], dtype="<f8"
             )
@@ -160,9 +166,9 @@ def read_pack(path: Path) -> Pack:
         about = json.loads((table.schema.metadata or {})[b"nascli"])
         if about["format"] != FORMAT:
             raise StoreError(f"{path} is not a pack")
-        if about["version"] not in (1, VERSION):
+        if about["version"] not in _SCHEMAS:
             raise StoreError(
-                f"{path} is a pack of version {about['version']}; this nascli reads 1 and {VERSION}.",
+                f"{path} is a pack of version {about['version']}; this nascli reads 1 to {VERSION}.",
                 "Upgrade nascli: pip install --upgrade nascli",
             )
         pack = _parse(table, about)
@@ -179,9 +185,9 @@ def read_pack(path: Path) -> Pack:
 
 
 def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
-    if table.schema.remove_metadata() != (_SCHEMA_1 if about["version"] == 1 else _SCHEMA):
+    if table.schema.remove_metadata() != _SCHEMAS[about["version"]]:
         raise StoreError("its columns are not those of a pack")
-    known = {field.name for field in fields(Setup)}
+    known = {field.name for field in fields(Setup)} - ({"mode"} if about["version"] < 3 else set())
     given = about["setup"]
     if set(given) != known:
         raise StoreError(f"its setup has the fields {sorted(given)}, expected {sorted(known)}")
@@ -192,6 +198,7 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
         precision=str(given["precision"]),
         batch=int(given["batch"]),
         threads=int(given["threads"]),
+        mode=str(given.get("mode", "")),
     )
     operators: dict[str, tuple[str, Program]] = {}
     samples: dict[str, list[Sample]] = {}
@@ -213,6 +220,7 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
                 row["taken_at"],
                 row.get("generation", 0),
                 row.get("waited"),
+                bool(row.get("throttled", False)),
             )
         )
     facts = {str(k): str(v) for k, v in about["facts"].items()}

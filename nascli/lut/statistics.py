@@ -30,6 +30,7 @@ class Sample:
         generation: 0 for the first measurement; one more each time the operator is measured anew.
         waited: seconds in this burst that the process waited for a core, already taken off `seconds`; None
             where nobody can say.
+        throttled: whether the device said that it ran slower than it could.
     """
 
     round: int
@@ -38,6 +39,7 @@ class Sample:
     taken_at: float
     generation: int = 0
     waited: float | None = None
+    throttled: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Estimate:
         rounds: number of rounds behind it.
         kind: 'measured', 'in context', 'imported', 'sum of imported parts', or for a program that computes
             nothing 'empty'.
+        throttled: whether it had to be taken from samples during which the device was slowed down.
     """
 
     seconds: float
@@ -58,6 +61,7 @@ class Estimate:
     high: float
     rounds: int
     kind: str = "measured"
+    throttled: bool = False
 
     @property
     def relative_width(self) -> float:
@@ -94,12 +98,16 @@ def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured"
 
     Returns:
         the figure with a 95 % interval from the spread of the rounds' ratios: the median's standard error
-        is 1.2533 times the mean's, with the spread taken from the median absolute deviation.
+        is 1.2533 times the mean's, with the spread taken from the median absolute deviation. Samples of a
+        device that was slowed down count only where there are too few others, and then the figure says so.
     """
-    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
+    free = [sample for sample in samples if not sample.throttled]
+    throttled = len(free) < min(LEAST_ROUNDS, len(samples))
+    used = samples if throttled else free
+    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in used])
     centre = float(np.median(ratios))
     if len(ratios) < LEAST_ROUNDS:
-        return Estimate(centre * reference, 0.0, float("inf"), len(ratios), kind)
+        return Estimate(centre * reference, 0.0, float("inf"), len(ratios), kind, throttled)
     spread = 1.4826 * float(np.median(np.abs(ratios - centre)))
     half = 1.96 * 1.2533 * spread / float(np.sqrt(len(ratios)))
     return Estimate(
@@ -108,4 +116,5 @@ def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured"
         (centre + half) * reference,
         len(ratios),
         kind,
+        throttled,
     )

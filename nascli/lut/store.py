@@ -24,7 +24,7 @@ from nascli.spaces.primitives import Program
 
 _BUSY_SECONDS = 30.0
 _COLUMNS = ", ".join(field.name for field in fields(Setup))
-_SAMPLE_COLUMNS = "round, anchor, seconds, taken_at, generation, waited"
+_SAMPLE_COLUMNS = "round, anchor, seconds, taken_at, generation, waited, throttled"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RoundConditions:
         steal: share of a core's time that the hypervisor gave to others.
         elsewhere: cores that other processes kept busy.
         pressure: share of the time in which some process waited for a core.
+        card: clocks, temperature, power and what slows it, of the card that was measured on.
     """
 
     began_at: float
@@ -46,6 +47,7 @@ class RoundConditions:
     steal: float | None
     elsewhere: float | None
     pressure: float | None
+    card: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,14 @@ class Store:
                 f"{self.path} has schema version {version}; this nascli knows version {schema.VERSION}.",
                 "Upgrade nascli: pip install --upgrade nascli",
             )
-        self._db.execute("PRAGMA foreign_keys = ON")
         self._db.execute("PRAGMA synchronous = NORMAL")
         if version < schema.VERSION:
             # SQLite does not wait for others when it changes the journal's mode, so one goes at a time.
             with FileLock(self.path.with_name(f".{self.path.name}.new")):
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._upgrade()
+        # Only now: while a table is replaced by a newer one, rows refer to what is not there.
+        self._db.execute("PRAGMA foreign_keys = ON")
 
     def _upgrade(self) -> None:
         """Bring the file to the newest schema in one transaction: all of it, or nothing."""
@@ -216,7 +219,7 @@ class Store:
             before = self._db.total_changes
             self._db.executemany(
                 f"INSERT OR IGNORE INTO samples (setup, operator, {_SAMPLE_COLUMNS}) "  # noqa: S608
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(identity, *row) for row in rows],
             )
             return self._db.total_changes - before
@@ -248,8 +251,18 @@ class Store:
         """Note how one round went."""
         with self._transaction():
             self._db.execute(
-                "INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (visit, number, *astuple(conditions)),
+                "INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    visit,
+                    number,
+                    conditions.began_at,
+                    conditions.seconds,
+                    conditions.bursts,
+                    conditions.steal,
+                    conditions.elsewhere,
+                    conditions.pressure,
+                    None if conditions.card is None else json.dumps(conditions.card, sort_keys=True),
+                ),
             )
 
     def visits(self, setup: Setup) -> list[Visit]:
@@ -266,9 +279,17 @@ class Store:
                     _document(before),
                     None if after is None else _document(after),
                     tuple(
-                        RoundConditions(*row)
-                        for row in self._db.execute(
-                            "SELECT began_at, seconds, bursts, steal, elsewhere, pressure FROM rounds "
+                        RoundConditions(
+                            began,
+                            seconds,
+                            bursts,
+                            steal,
+                            elsewhere,
+                            pressure,
+                            None if card is None else _document(card),
+                        )
+                        for began, seconds, bursts, steal, elsewhere, pressure, card in self._db.execute(
+                            "SELECT began_at, seconds, bursts, steal, elsewhere, pressure, card FROM rounds "
                             "WHERE visit = ? ORDER BY number",
                             (identity,),
                         )
@@ -276,6 +297,39 @@ class Store:
                 )
                 for identity, began_at, ended_at, before, after in rows
             ]
+
+    def add_notes(self, setup: Setup, key: str, notes: Mapping[str, Any]) -> None:
+        """Keep what a runtime told of a loaded model; the newest counts."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+                (self._known_setup(setup), key, json.dumps(dict(notes), sort_keys=True)),
+            )
+
+    def notes(self, setup: Setup) -> dict[str, dict[str, Any]]:
+        """What a runtime told of the models of a setup, by key."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT operator, document FROM notes WHERE setup = ?", (self._setup_id(setup),)
+            ).fetchall()
+        return {key: _document(text) for key, text in rows}
+
+    def timing_cache(self, setup: Setup) -> bytes:
+        """What a builder found out about kernels on this device with this version; empty at first."""
+        with self._translated():
+            row = self._db.execute(
+                "SELECT data FROM timing_caches WHERE device = ? AND runtime = ? AND runtime_version = ?",
+                (setup.device, setup.runtime, setup.runtime_version),
+            ).fetchone()
+        return b"" if row is None else bytes(row[0])
+
+    def keep_timing_cache(self, setup: Setup, data: bytes) -> None:
+        """Keep what a builder found out."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO timing_caches VALUES (?, ?, ?, ?)",
+                (setup.device, setup.runtime, setup.runtime_version, data),
+            )
 
     def add_networks(self, space: str, networks: Mapping[str, Sequence[int]]) -> None:
         """Note which architecture of a space (by its digest) a measured network is; codes by key."""
@@ -302,6 +356,7 @@ class Store:
                 "DELETE FROM rounds WHERE visit IN (SELECT id FROM visits WHERE setup = ?)", (identity,)
             )
             self._db.execute("DELETE FROM visits WHERE setup = ?", (identity,))
+            self._db.execute("DELETE FROM notes WHERE setup = ?", (identity,))
             self._db.execute("DELETE FROM setups WHERE id = ?", (identity,))
             return cursor.rowcount
 
@@ -351,22 +406,30 @@ class Store:
                 "ORDER BY operator, round",
                 (identity,),
             ).fetchall()
-        for operator, number, anchor, blob, taken_at, generation, waited in rows:
+        for operator, number, anchor, blob, taken_at, generation, waited, throttled in rows:
             if len(blob) == 0 or len(blob) % 8:
                 raise StoreError(f"the store {self.path} is damaged: a burst of {len(blob)} bytes")
             seconds = np.frombuffer(blob, dtype="<f8").astype(np.float64)
             found.setdefault(operator, []).append(
-                Sample(number, seconds, anchor, taken_at, generation, waited)
+                Sample(number, seconds, anchor, taken_at, generation, waited, bool(throttled))
             )
         return found
 
 
-def _sample_row(sample: Sample) -> tuple[int, float, bytes, float, int, float | None]:
+def _sample_row(sample: Sample) -> tuple[int, float, bytes, float, int, float | None, int]:
     seconds = np.asarray(sample.seconds, dtype="<f8")
     valid = len(seconds) > 0 and np.all(np.isfinite(seconds)) and np.all(seconds > 0)
     if not valid or not sample.anchor > 0:
         raise StoreError(f"latencies must be finite and positive, got {seconds}, anchor {sample.anchor}")
-    return (sample.round, sample.anchor, seconds.tobytes(), sample.taken_at, sample.generation, sample.waited)
+    return (
+        sample.round,
+        sample.anchor,
+        seconds.tobytes(),
+        sample.taken_at,
+        sample.generation,
+        sample.waited,
+        int(sample.throttled),
+    )
 
 
 def _document(text: str) -> dict[str, Any]:

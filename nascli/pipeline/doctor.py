@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nascli.paths import default_store, home
 from nascli.profiles.advice import of_machine
-from nascli.profiles.devices import this_cpu
-from nascli.profiles.runtimes import all_runtimes
+from nascli.profiles.devices import Device, card_key, cards_here, of_card, this_cpu
+from nascli.profiles.devices.cards import Card
+from nascli.profiles.devices.clocks import left_locked
+from nascli.profiles.linked import installed
+from nascli.profiles.runtimes import Runtime, all_runtimes
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,13 @@ def examine() -> list[Check]:
         Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         Check("device cpu", True, f"{cpu.title}, {cpu.cores} cores ({cpu.key})"),
     ]
-    for runtime in all_runtimes().values():
-        missing = runtime.missing()
-        if missing is None:
-            checks.append(Check(f"runtime {runtime.name}", True, runtime.version()))
-        else:
-            detail, _, advice = missing.partition(": ")
-            checks.append(Check(f"runtime {runtime.name}", False, detail, advice))
+    cards, reason = cards_here()
+    checks += [_card(card) for card in cards]
+    if reason is not None:
+        what, _, advice = reason.partition(": ")
+        checks.append(Check("NVIDIA cards", False, what + (f": {advice}" if advice else ""), _CARD_ADVICE))
+    checks += [_runtime(runtime, [cpu, *map(of_card, cards)]) for runtime in all_runtimes().values()]
+    checks += _conflicts()
     checks.append(_package("torch", "search", "training"))
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
@@ -51,6 +55,54 @@ def examine() -> list[Check]:
     if not noise:
         checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))
     return checks
+
+
+_CARD_ADVICE = "only for NVIDIA cards: the driver, and pip install nvidia-ml-py"
+
+
+def _card(card: Card) -> Check:
+    what = (
+        f"{card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, driver {card.driver} "
+        f"(CUDA {card.cuda[0]}.{card.cuda[1]})"
+    )
+    if left_locked(card):
+        return Check(
+            f"device {card_key(card)}",
+            False,
+            f"{what}; its clock was left locked by a process that was killed",
+            f"the next nascli profile unlocks it, or: nvidia-smi -i {card.index} --reset-gpu-clocks",
+        )
+    return Check(f"device {card_key(card)}", True, what)
+
+
+def _runtime(runtime: Runtime, devices: Sequence[Device]) -> Check:
+    """Whether a runtime works on some device that is here; else why not, and what to do."""
+    name = f"runtime {runtime.name}"
+    missing = runtime.missing()
+    if missing is not None:
+        detail, _, advice = missing.partition(": ")
+        return Check(name, False, detail, advice)
+    refusals = [(device, runtime.refuses(device)) for device in devices]
+    served = [device.key for device, reason in refusals if reason is None]
+    if served:
+        return Check(name, True, f"{runtime.version()} on {', '.join(served)}")
+    # The reason that has to do with a card is more use than that the CPU is none.
+    _, reason = refusals[-1]
+    detail, _, advice = (reason or "").partition(": ")
+    return Check(name, False, f"{runtime.version()}; {detail}", advice)
+
+
+def _conflicts() -> list[Check]:
+    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+        return [
+            Check(
+                "onnxruntime",
+                False,
+                "onnxruntime and onnxruntime-gpu are both installed and share a folder; the last one wins",
+                "pip uninstall -y onnxruntime onnxruntime-gpu, then install one of them again",
+            )
+        ]
+    return []
 
 
 def _store() -> Check:

@@ -12,7 +12,7 @@ from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.context import in_context, is_scaffold
 from nascli.pipeline.measuring import Where, stored_setup
-from nascli.profiles.devices import find_device, profiles, this_cpu
+from nascli.profiles.devices import card_key, cards_here, find_device, profiles, this_cpu
 from nascli.spaces import space_names
 from nascli.spaces.catalog import load_any, summary
 from nascli.spaces.operators import Operator
@@ -22,10 +22,15 @@ from nascli.units import format_big_integer, format_count, format_seconds
 
 
 def list_devices() -> list[dict[str, Any]]:
-    """Every device with a profile, and this CPU."""
+    """What is here, and every other device with a profile."""
     cpu = this_cpu()
     here = [{"key": "cpu", "title": f"{cpu.title} ({cpu.key})", "here": True}]
-    return here + [{"key": key, "title": p.title, "here": False} for key, p in profiles().items()]
+    cards, _ = cards_here()
+    here += [{"key": card_key(card), "title": f"{card.name} ({card.uuid})", "here": True} for card in cards]
+    found = {device["key"] for device in here}
+    return here + [
+        {"key": key, "title": p.title, "here": False} for key, p in profiles().items() if key not in found
+    ]
 
 
 def describe_device(name: str) -> dict[str, Any]:

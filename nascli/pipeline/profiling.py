@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nascli.lut import LatencyTable
 from nascli.pipeline.measuring import Where, models_of, plan, profile_models
 from nascli.profiles.advice import of_machine
 from nascli.profiles.profiling import Renewal
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
+from nascli.spaces.operators import Operator
 from nascli.units import format_seconds, parse_quantity
 
 
@@ -51,15 +54,21 @@ def profile_target(
         for advice in of_machine(where.threads):
             progress.message(f"noise: {advice.what}. {advice.do}")
     table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
+    return {**shown(work.operators, table, where, protocol), "measured_now": len(work.todo)}
+
+
+def shown(
+    operators: Sequence[Operator], table: LatencyTable, where: Where, protocol: Protocol
+) -> dict[str, Any]:
+    """What a profiling run tells of its table, as a document."""
     return {
         "setup": table.setup.to_json(),
         "store": str(where.store),
-        "operators": len(work.operators),
-        "measured_now": len(work.todo),
+        "operators": len(operators),
         "interval_target": protocol.target,
         "unstable": [
             operator.label
-            for operator in work.operators
+            for operator in operators
             if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
         ],
         "table_digest": table.digest,

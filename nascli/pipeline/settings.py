@@ -198,9 +198,9 @@ class SearchSettings:
         return intersect(parsed)
 
     def to_json(self) -> dict[str, Any]:
-        """All settings that decide the result; the store's place does not."""
+        """All settings that decide the result; the place of the store and who provides CUDA events do not."""
         document = asdict(self)
-        del document["where"]["store"]
+        del document["where"]["store"], document["where"]["cuda_driver"]
         return document
 
     @property

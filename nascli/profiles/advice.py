@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,29 @@ def of_rounds(rounds: Sequence[RoundConditions]) -> list[Advice]:
     if elsewhere is not None and elsewhere > _ELSEWHERE:
         found.append(
             Advice(f"other processes kept {elsewhere:.1f} cores busy", "Stop them, and profile again.")
+        )
+    return [*found, *_of_card([r.card for r in rounds if r.card is not None])]
+
+
+def _of_card(states: Sequence[dict[str, Any]]) -> list[Advice]:
+    found = []
+    slowed = [state["slowed_by"] for state in states if state.get("slowed_by")]
+    if slowed:
+        reasons = sorted({reason for some in slowed for reason in some})
+        found.append(
+            Advice(
+                f"the card was slowed down in {len(slowed)} of {len(states)} rounds ({', '.join(reasons)})",
+                "Cool it, raise its power limit, or hold a clock that it can keep: --lock-clocks. Then: "
+                "nascli profile --unstable",
+            )
+        )
+    others = {pid for state in states for pid in state.get("others") or ()}
+    if others:
+        found.append(
+            Advice(
+                f"other processes used the card ({', '.join(map(str, sorted(others)))})",
+                "Stop them, and profile again.",
+            )
         )
     return found
 

@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from nascli.errors import SpaceError
+from nascli.profiles.halved import halved
 from nascli.profiles.quantised import quantised
 from nascli.spaces.primitives import (
     Act,
@@ -36,6 +37,7 @@ from nascli.spaces.primitives import (
 
 OPSET = 20
 IR_VERSION = 10
+PRECISIONS = ("fp32", "fp16", "int8", "int8-symmetric")
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
 _POOL_SIZE = 1 << 18
@@ -260,18 +262,20 @@ def onnx_bytes(
         program: what to write.
         batch: the static batch size.
         weights: as for `onnx_model`.
-        precision: 'fp32', or 'int8' for integer convolutions with scales that suit random weights: good for
-            timing only.
+        precision: 'fp32'; 'fp16'; or 'int8' and 'int8-symmetric' for integer convolutions with scales that
+            suit random weights, good for timing only.
 
     Raises:
         SpaceError: another precision, or trained weights in int8.
     """
-    if precision not in ("fp32", "int8"):
-        raise SpaceError(f"models are written in fp32 or int8, not {precision!r}")
+    if precision not in PRECISIONS:
+        raise SpaceError(f"models are written in {', '.join(PRECISIONS)}, not {precision!r}")
     model = onnx_model(program, batch, weights)
-    if precision == "int8":
+    if precision == "fp16":
+        model = halved(model)
+    elif precision != "fp32":
         if weights is not None:
-            raise SpaceError("trained weights are written in fp32 only: int8 needs scales calibrated on data")
-        model = quantised(model)
+            raise SpaceError("trained weights are not written in int8: that needs scales calibrated on data")
+        model = quantised(model, symmetric=precision == "int8-symmetric")
     data: bytes = model.SerializeToString()
     return data

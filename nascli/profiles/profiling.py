@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from nascli.errors import DeviceError, RuntimeUnavailableError, StoreError
+from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.lut.store import RoundConditions
@@ -17,8 +19,10 @@ from nascli.paths import home
 from nascli.profiles.advice import of_rounds
 from nascli.profiles.conditions import snapshot
 from nascli.profiles.devices import Device
+from nascli.profiles.devices.cards import Probe
+from nascli.profiles.devices.clocks import left_locked, locked, unlock
 from nascli.profiles.protocol import Protocol, Subject, done, measure
-from nascli.profiles.runtimes import Runtime, RuntimeOptions
+from nascli.profiles.runtimes import MemoryCache, Runtime, RuntimeOptions
 from nascli.progress import Progress
 from nascli.spaces.counts import count
 from nascli.spaces.network import Network
@@ -41,9 +45,12 @@ class Target:
         """The key that all measurements on this target carry.
 
         Raises:
-            RuntimeUnavailableError: the runtime is not installed.
-            DeviceError: a precision that the runtime does not have.
+            RuntimeUnavailableError: the runtime is not installed, or does not run on the device.
+            DeviceError: a precision or a way to run models that the runtime does not have.
         """
+        reason = self.runtime.refuses(self.device)
+        if reason is not None:
+            raise RuntimeUnavailableError(reason)
         missing = self.runtime.missing()
         if missing is not None:
             raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")
@@ -52,6 +59,9 @@ class Target:
                 f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
                 f"not {self.options.precision!r}"
             )
+        for mode, option in (("cuda_graph", "--cuda-graph"), ("rotate", "--rotate-inputs")):
+            if getattr(self.options, mode) and mode not in self.runtime.modes:
+                raise DeviceError(f"{self.runtime.name} has no {option}", f"Leave out {option}.")
         return Setup(
             device=self.device.key,
             runtime=self.runtime.name,
@@ -59,6 +69,7 @@ class Target:
             precision=self.options.precision,
             batch=self.batch,
             threads=self.options.threads,
+            mode=self.options.mode,
         )
 
 
@@ -153,10 +164,11 @@ def profile(
     """Measure what the store lacks, and return the setup's table.
 
     Every sample is committed as soon as it is taken; a run that was killed goes on where it was. Two
-    profilers on one device would disturb each other, so they take turns.
+    profilers on one device would disturb each other, so they take turns. An operator that the runtime refuses
+    does not keep the others from being measured.
 
     Raises:
-        DeviceError: an operator that the runtime refuses.
+        DeviceError: operators that the runtime refuses, all of them by name, once the others are measured.
         StoreError: a store that cannot be written.
     """
     wanted = list(operators)
@@ -187,32 +199,104 @@ def _measure_plan(
         for operator, generation in zip(plan.todo, plan.generations, strict=True)
     ]
     progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
-    visit = store.begin_visit(plan.setup, time.time(), snapshot())
+    probe = None if target.device.card is None else Probe(target.device.card)
+    cache = MemoryCache(store.timing_cache(plan.setup))
+    try:
+        with _held_clock(target, progress):
+            refusals = _measure_subjects(
+                subjects, plan.setup, store, target, protocol, rng, progress, probe, cache
+            )
+    finally:
+        if cache.read():
+            store.keep_timing_cache(plan.setup, cache.read())
+        if probe is not None:
+            probe.close()
+    if refusals:
+        named = "; ".join(f"{label}: {reason}" for label, reason in refusals[:5])
+        more = f"; and {len(refusals) - 5} more" if len(refusals) > 5 else ""
+        raise DeviceError(
+            f"{target.runtime.name} refuses {len(refusals)} of {len(subjects)} {what}: {named}{more}.",
+            "The others are measured and kept. Use another runtime or precision, a smaller batch, or a space "
+            "without these operators.",
+        )
+
+
+def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[None]:
+    card = target.device.card
+    if card is not None and left_locked(card):
+        # A process that was killed could not give the clock back.
+        unlock(card)
+        progress.message(f"{card.name}: unlocked the clock that a killed process had left locked")
+    if target.options.clock_mhz is None:
+        return nullcontext()
+    if card is None:
+        raise DeviceError(f"{target.device.key} is no NVIDIA card.", "Leave out --lock-clocks.")
+    return locked(card, target.options.clock_mhz)
+
+
+def _measure_subjects(
+    subjects: Sequence[Subject],
+    setup: Setup,
+    store: Store,
+    target: Target,
+    protocol: Protocol,
+    rng: np.random.Generator,
+    progress: Progress,
+    probe: Probe | None,
+    cache: MemoryCache,
+) -> list[tuple[str, str]]:
+    """Measure; returns label and reason of what was refused."""
+    refusals: list[tuple[str, str]] = []
+    waiting_for_host: list[str] = []
     rounds: list[RoundConditions] = []
 
+    def surroundings() -> dict[str, Any]:
+        return {**snapshot(), "card": None if probe is None else probe.state()}
+
+    visit = store.begin_visit(setup, time.time(), surroundings())
+
     def keep(key: str, sample: Sample) -> None:
-        store.add_sample(plan.setup, key, sample)
+        store.add_sample(setup, key, sample)
         progress.advance(0)
 
-    def note(conditions: RoundConditions) -> None:
-        store.add_round(visit, len(rounds), conditions)
-        rounds.append(conditions)
+    def note_round(conditions: RoundConditions) -> None:
+        seen = conditions if probe is None else replace(conditions, card=probe.state())
+        store.add_round(visit, len(rounds), seen)
+        rounds.append(seen)
+
+    def refused(subject: Subject, error: ModelRefusedError) -> None:
+        refusals.append((subject.label, error.message))
+        progress.message(f"refused: {subject.label}: {error.message}")
+
+    def noted(key: str, notes: dict[str, Any]) -> None:
+        store.add_notes(setup, key, notes)
+        if notes.get("host_bound"):
+            waiting_for_host.append(key)
 
     measure(
         subjects,
         runtime=target.runtime,
-        options=target.options,
+        options=replace(target.options, timing_cache=cache),
         batch=target.batch,
         protocol=protocol,
         rng=rng,
-        known=store.history(plan.setup),
+        known=store.history(setup),
         sink=keep,
         finished=progress.advance,
-        round_done=note,
+        round_done=note_round,
+        refused=refused,
+        noted=noted,
+        slowed=(lambda: False) if probe is None else probe.slowed,
     )
-    store.end_visit(visit, time.time(), snapshot())
+    store.end_visit(visit, time.time(), surroundings())
     for advice in of_rounds(rounds):
         progress.message(f"while measuring, {advice.what}. {advice.do}")
+    if waiting_for_host:
+        progress.message(
+            f"the card waited for the host in {len(waiting_for_host)} of {len(subjects)} models: "
+            "their times hold gaps between kernels; --cuda-graph closes them"
+        )
+    return refusals
 
 
 def _subject(operator: Operator, batch: int, generation: int) -> Subject:
@@ -233,7 +317,9 @@ class _turn:
             raise StoreError(
                 f"cannot make {folder}: {error.strerror}", "Set NASCLI_HOME to a folder that can be written."
             ) from error
-        self._lock = FileLock(folder / f"{device.key}.lock")
+        # Two cards of one kind do not disturb each other, and have one key.
+        name = device.key if device.card is None else device.card.uuid
+        self._lock = FileLock(folder / f"{name}.lock")
         self._progress = progress
 
     def __enter__(self) -> None:

@@ -11,11 +11,12 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from nascli.errors import NascliError
+from nascli.errors import ModelRefusedError, NascliError
 from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile, newest
 from nascli.lut.store import RoundConditions
 from nascli.profiles.conditions import Watch
@@ -70,12 +71,12 @@ class Protocol:
         return int(np.clip(np.ceil(self.burst_seconds / seconds), self.least_runs, self.most_runs))
 
     def settled(self, figure: Estimate) -> bool:
-        """Whether the interval is narrow enough."""
-        return figure.rounds >= self.least_rounds and figure.relative_width <= self.target
-
-    def finished(self, figure: Estimate | None) -> bool:
-        """Whether nothing more is measured: settled, or given up as unstable."""
-        return figure is not None and (figure.rounds >= self.most_rounds or self.settled(figure))
+        """Whether the interval is narrow enough, and the device was not slowed down."""
+        return (
+            figure.rounds >= self.least_rounds
+            and figure.relative_width <= self.target
+            and not figure.throttled
+        )
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,29 @@ class Subject:
 Sink = Callable[[str, Sample], None]
 RoundSink = Callable[[RoundConditions], None]
 Notify = Callable[[int], None]
+Refused = Callable[[Subject, ModelRefusedError], None]
+Noted = Callable[[str, dict[str, Any]], None]
+
+
+def _reraise(subject: Subject, error: ModelRefusedError) -> None:
+    raise error
 
 
 class _Anchor:
     """The anchor model, timed between bursts."""
 
-    def __init__(self, session: Session, protocol: Protocol) -> None:
+    def __init__(self, session: Session, protocol: Protocol, warmup_seconds: float) -> None:
         self._session = session
+        self._warmup_seconds = warmup_seconds
         session.time(20)
+        self.warm_up()
         self._runs = protocol.runs(2 * low_quantile(session.time(20).seconds))
+
+    def warm_up(self) -> None:
+        """Keep the device busy until its clock is up."""
+        start = time.monotonic()
+        while time.monotonic() - start < self._warmup_seconds:
+            self._session.time(20)
 
     def time(self) -> float:
         return low_quantile(self._session.time(self._runs).seconds)
@@ -127,14 +142,18 @@ def _quiet_interpreter() -> Iterator[None]:
 
 @contextmanager
 def _loaded(
-    runtime: Runtime, options: RuntimeOptions, batch: int, subjects: Sequence[Subject]
+    runtime: Runtime, options: RuntimeOptions, batch: int, subjects: Sequence[Subject], refused: Refused
 ) -> Iterator[dict[str, Session]]:
     sessions: dict[str, Session] = {}
     try:
         for subject in subjects:
-            sessions[subject.key] = runtime.load(
-                onnx_bytes(subject.program, batch, precision=options.precision), options
-            )
+            try:
+                sessions[subject.key] = runtime.load(
+                    onnx_bytes(subject.program, batch, precision=runtime.precisions[options.precision]),
+                    options,
+                )
+            except ModelRefusedError as error:
+                refused(subject, error)
         yield sessions
     finally:
         for session in sessions.values():
@@ -166,6 +185,9 @@ def measure(
     sink: Sink,
     finished: Notify = lambda count: None,
     round_done: RoundSink = lambda conditions: None,
+    refused: Refused = _reraise,
+    noted: Noted = lambda key, notes: None,
+    slowed: Callable[[], bool] = lambda: False,
 ) -> None:
     """Time every subject until it has settled or is given up.
 
@@ -181,16 +203,33 @@ def measure(
         sink: receives each sample as soon as it is complete.
         finished: told how many subjects have become finished since the last call.
         round_done: receives what the machine did during each round.
+        refused: told of each model that the runtime refuses; the others go on. By default the first one
+            is raised.
+        noted: receives what a session has to tell besides times, by key.
+        slowed: whether the device runs slower than it could right now; such a sample is marked.
 
     Raises:
-        DeviceError: a model that the runtime refuses.
+        ModelRefusedError: the anchor, or without `refused` any model, is refused.
+        DeviceError: the device failed.
     """
-    anchor_session = runtime.load(onnx_bytes(ANCHOR, ANCHOR_BATCH), options)
+    # One for all precisions, so that their tables rest on the same clock; TF32 where it is, since that is
+    # what cards do with fp32 unless told not to.
+    plain = "tf32" if "tf32" in runtime.precisions else "fp32"
+    anchor_session = runtime.load(
+        onnx_bytes(ANCHOR, ANCHOR_BATCH, precision=runtime.precisions[plain]),
+        replace(options, precision=plain),
+    )
     try:
-        anchor = _Anchor(anchor_session, protocol)
+        anchor = _Anchor(anchor_session, protocol, runtime.warmup_seconds)
         for group in _groups(subjects, protocol.memory_bytes):
-            with _loaded(runtime, options, batch, group) as sessions:
-                _measure_group(sessions, group, anchor, protocol, rng, known, sink, finished, round_done)
+            with _loaded(runtime, options, batch, group, refused) as sessions:
+                _measure_group(
+                    sessions, group, anchor, protocol, rng, known, sink, finished, round_done, slowed
+                )
+                for key, session in sessions.items():
+                    notes = session.notes()
+                    if notes:
+                        noted(key, notes)
     finally:
         anchor_session.close()
 
@@ -205,6 +244,7 @@ def _measure_group(
     sink: Sink,
     finished: Notify,
     round_done: RoundSink,
+    slowed: Callable[[], bool],
 ) -> None:
     generations = {subject.key: subject.generation for subject in group}
     samples = {key: _counting(known.get(key, ()), generations[key]) for key in sessions}
@@ -216,6 +256,7 @@ def _measure_group(
     watch = Watch()
     while active:
         watch.start()
+        anchor.warm_up()
         before = anchor.time()
         for index in rng.permutation(len(active)):
             key = active[index]
@@ -223,7 +264,15 @@ def _measure_group(
                 sessions[key].time(protocol.warmup_runs)
                 seconds, waited = sessions[key].time(runs[key])
                 after = anchor.time()
-            sample = Sample(first[key], seconds, (before + after) / 2, time.time(), generations[key], waited)
+            sample = Sample(
+                first[key],
+                seconds,
+                (before + after) / 2,
+                time.time(),
+                generations[key],
+                waited,
+                slowed(),
+            )
             first[key] += 1
             samples[key].append(sample)
             sink(key, sample)
@@ -239,6 +288,8 @@ def _counting(known: Sequence[Sample], generation: int) -> list[Sample]:
 
 
 def done(protocol: Protocol, samples: Sequence[Sample]) -> bool:
-    """Whether an operator with these samples needs no more."""
+    """Whether an operator with these samples needs no more: settled, or given up as unstable."""
+    if len(samples) >= protocol.most_rounds:
+        return True
     # The reference scales figure and interval alike, so any value judges the relative width.
-    return bool(samples) and protocol.finished(estimate(samples, 1.0))
+    return bool(samples) and protocol.settled(estimate(samples, 1.0))

@@ -2,7 +2,8 @@
 DequantizeLinear pairs, which runtimes fuse into integer kernels.
 
 The scales suit the normal random weights and inputs that are measured with; they are not calibrated on data,
-so what such a model computes is only good for timing it.
+so what such a model computes is only good for timing it. Runtimes differ in what they fuse: ONNX Runtime's CPU
+kernels like unsigned activations, TensorRT takes signed ones around zero only, and biases in float.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ _FUSED_ACTIVATIONS = ("Relu", "Clip")
 _WEIGHTED = ("Conv", "Gemm")
 
 
-def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its weights in int8, its biases in int32, and every value between nodes in uint8."""
+def quantised(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelProto:
+    """The model with its weights in int8, and every value between nodes in 8 bits.
+
+    Args:
+        model: in fp32, as `onnx_model` writes it.
+        symmetric: signed activations around zero and biases in float, as TensorRT wants them; otherwise
+            unsigned ones with a zero point, and biases in int32.
+    """
+    zero, positive = (np.int8(0), np.int8(0)) if symmetric else (_ZERO, _POSITIVE_ZERO)
+    positive_scale = np.float32(6 / 127) if symmetric else _POSITIVE_SCALE
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     uses = Counter(name for node in graph.node for name in node.input)
@@ -31,16 +40,16 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = [
         numpy_helper.from_array(np.array(_SCALE), "activation.scale"),
-        numpy_helper.from_array(np.array(_ZERO), "activation.zero"),
-        numpy_helper.from_array(np.array(_POSITIVE_SCALE), "positive.scale"),
-        numpy_helper.from_array(np.array(_POSITIVE_ZERO), "positive.zero"),
+        numpy_helper.from_array(np.array(zero), "activation.zero"),
+        numpy_helper.from_array(np.array(positive_scale), "positive.scale"),
+        numpy_helper.from_array(np.array(positive), "positive.zero"),
     ]
     renamed: dict[str, str] = {}
     scales: dict[str, np.float32] = {}
 
     def through(source: str, output: str, kind: str = "activation") -> None:
         pair = [f"{kind}.scale", f"{kind}.zero"]
-        scales[output] = _POSITIVE_SCALE if kind == "positive" else _SCALE
+        scales[output] = positive_scale if kind == "positive" else _SCALE
         nodes.append(helper.make_node("QuantizeLinear", [source, *pair], [f"{output}.q"]))
         nodes.append(helper.make_node("DequantizeLinear", [f"{output}.q", *pair], [output]))
 
@@ -52,7 +61,9 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto:
         inputs = [renamed.get(name, name) for name in node.input]
         if node.op_type in _WEIGHTED:
             inputs[1:] = [
-                _weight(weights.pop(name), position, scales[inputs[0]], nodes, constants)
+                name
+                if symmetric and position == 1
+                else _weight(weights.pop(name), position, scales[inputs[0]], nodes, constants)
                 for position, name in enumerate(inputs[1:])
             ]
         (output,) = node.output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from nascli.errors import DeviceError
@@ -25,7 +27,10 @@ class RuntimeContract:
 
     def test_it_times_every_run(self) -> None:
         """One positive figure per run."""
-        session = self.runtime().load(onnx_bytes(mbconv((8, 8, 8), 8).program, 2), RuntimeOptions())
+        runtime = self.runtime()
+        session = runtime.load(
+            onnx_bytes(mbconv((8, 8, 8), 8).program, 2), RuntimeOptions(precision=_plain(runtime))
+        )
         seconds, waited = session.time(7)
         session.close()
         assert seconds.shape == (7,)
@@ -37,7 +42,9 @@ class RuntimeContract:
         runtime = self.runtime()
         figures = []
         for size in (8, 64):
-            session = runtime.load(onnx_bytes(mbconv((32, size, size), 32).program, 4), RuntimeOptions())
+            session = runtime.load(
+                onnx_bytes(mbconv((32, size, size), 32).program, 4), RuntimeOptions(precision=_plain(runtime))
+            )
             session.time(3)
             figures.append(float(np.min(session.time(9).seconds)))
             session.close()
@@ -45,7 +52,10 @@ class RuntimeContract:
 
     def test_it_computes_what_the_model_says(self) -> None:
         """Same inputs, same outputs, of the declared shape."""
-        session = self.runtime().load(onnx_bytes(mbconv((4, 6, 6), 8).program, 3), RuntimeOptions())
+        runtime = self.runtime()
+        session = runtime.load(
+            onnx_bytes(mbconv((4, 6, 6), 8).program, 3), RuntimeOptions(precision=_plain(runtime))
+        )
         inputs = np.random.default_rng(1).standard_normal((3, 4, 6, 6)).astype(np.float32)
         first, second = session.run(inputs), session.run(inputs)
         session.close()
@@ -58,7 +68,7 @@ class RuntimeContract:
         inputs = np.random.default_rng(1).standard_normal((2, 8, 8, 8)).astype(np.float32)
         for precision in runtime.precisions:
             options = RuntimeOptions(precision=precision)
-            model = onnx_bytes(mbconv((8, 8, 8), 8).program, 2, precision=precision)
+            model = onnx_bytes(mbconv((8, 8, 8), 8).program, 2, precision=runtime.precisions[precision])
             session = runtime.load(model, options)
             assert np.all(np.isfinite(session.run(inputs)))
             assert np.all(session.time(3).seconds > 0)
@@ -66,8 +76,57 @@ class RuntimeContract:
 
     def test_it_refuses_what_is_no_model(self) -> None:
         """Damage is a domain error."""
+        runtime = self.runtime()
         try:
-            self.runtime().load(b"not a model", RuntimeOptions())
+            runtime.load(b"not a model", RuntimeOptions(precision=_plain(runtime)))
         except DeviceError:
             return
         raise AssertionError("a broken model was loaded")
+
+
+class CardRuntimeContract(RuntimeContract):
+    """What holds besides for a runtime on an NVIDIA card; needs one."""
+
+    def test_bursts_repeat(self) -> None:
+        """Two bursts of a warm model agree within 10 %."""
+        runtime = self.runtime()
+        model = onnx_bytes(mbconv((32, 56, 56), 32).program, 16)
+        session = runtime.load(model, RuntimeOptions(precision=_plain(runtime)))
+        deadline = time.monotonic() + max(runtime.warmup_seconds, 0.2)
+        while time.monotonic() < deadline:
+            session.time(10)
+        figures = [float(np.median(session.time(50).seconds)) for _ in range(6)]
+        session.close()
+        # Sessions may hold several engines, timed in turn.
+        assert max(figures[::2]) < 1.1 * min(figures[::2])
+
+    def test_every_mode_runs(self) -> None:
+        """CUDA graphs and rotating inputs are timed where the runtime names them."""
+        runtime = self.runtime()
+        model = onnx_bytes(mbconv((8, 16, 16), 8).program, 4)
+        for mode in runtime.modes:
+            options = RuntimeOptions(
+                precision=_plain(runtime), cuda_graph=mode == "cuda_graph", rotate=mode == "rotate"
+            )
+            session = runtime.load(model, options)
+            assert np.all(session.time(5).seconds > 0)
+            session.close()
+
+    def test_it_agrees_with_the_cpu(self) -> None:
+        """The card computes what the model says, within what its precision allows."""
+        from nascli.profiles.runtimes.ort_cpu import OrtCpu
+
+        model = onnx_bytes(mbconv((8, 12, 12), 8).program, 2)
+        inputs = np.random.default_rng(2).standard_normal((2, 8, 12, 12)).astype(np.float32)
+        runtime = self.runtime()
+        session = runtime.load(model, RuntimeOptions(precision=_plain(runtime)))
+        got = session.run(inputs)
+        session.close()
+        other = OrtCpu().load(model, RuntimeOptions())
+        expected = other.run(inputs)
+        other.close()
+        assert float(np.abs(got - expected).max()) < 0.02 * float(np.abs(expected).max())
+
+
+def _plain(runtime: Runtime) -> str:
+    return "tf32" if "tf32" in runtime.precisions else "fp32"

@@ -1,4 +1,6 @@
 import sqlite3
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -86,9 +88,9 @@ def test_other_files_and_newer_packs_are_refused(tmp_path):
     table = pq.read_table(path)
     about = table.schema.metadata[b"nascli"].decode()
     pq.write_table(
-        table.replace_schema_metadata({"nascli": about.replace('"version": 2', '"version": 9')}), path
+        table.replace_schema_metadata({"nascli": about.replace('"version": 3', '"version": 9')}), path
     )
-    with pytest.raises(StoreError, match="version 9; this nascli reads 1 and 2"):
+    with pytest.raises(StoreError, match="version 9; this nascli reads 1 to 3"):
         read_pack(path)
     pq.write_table(
         table.replace_schema_metadata({"nascli": about.replace('"batch": 16', '"batch": 1')}), path
@@ -150,3 +152,25 @@ def test_removal(tmp_path):
         import_pack(pack_of(), store)
         assert store.remove_setup(SETUP) == 18
         assert store.setups() == [] and store.integrity() == []
+
+
+def test_a_pack_of_version_2_is_read(tmp_path):
+    pack = read_pack(Path(__file__).parent / "data" / "pack_v2.parquet")
+    assert pack.setup == Setup("cpu-golden", "ort-cpu", "1.0", "fp32", 16, 1) and pack.setup.mode == ""
+    assert pack.count == 18 and not any(s.throttled for rows in pack.samples.values() for s in rows)
+    write_pack(pack, tmp_path / "new.parquet")
+    assert read_pack(tmp_path / "new.parquet").setup == pack.setup
+
+
+def test_mode_and_throttling_survive_a_pack(tmp_path):
+    pack = pack_of()
+    key, rows = next(iter(pack.samples.items()))
+    changed = replace(
+        pack,
+        setup=replace(pack.setup, mode="cuda graph"),
+        samples={**pack.samples, key: [replace(rows[0], throttled=True), *rows[1:]]},
+    )
+    write_pack(changed, tmp_path / "p.parquet")
+    found = read_pack(tmp_path / "p.parquet")
+    assert found.setup.mode == "cuda graph" and found.samples[key][0].throttled
+    assert not found.samples[key][1].throttled

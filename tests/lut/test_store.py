@@ -1,6 +1,7 @@
 import multiprocessing
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_foreign_newer_and_damaged_files_are_told_apart(tmp_path):
     db = sqlite3.connect(newer)
     db.execute(f"PRAGMA user_version = {store_schema.VERSION + 1}")
     db.close()
-    with pytest.raises(StoreError, match="schema version 3; this nascli knows version 2"):
+    with pytest.raises(StoreError, match="schema version 4; this nascli knows version 3"):
         Store(newer)
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"not a database at all" * 500)
@@ -189,7 +190,42 @@ def test_a_store_of_version_1_is_upgraded_and_keeps_its_figures(tmp_path):
             assert {s.generation for rows in store.samples(setup).values() for s in rows} == {0}
             assert store.visits(setup) == []
             assert store.integrity() == []
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (2,)
+    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_a_store_of_version_2_is_upgraded_and_keeps_all(tmp_path):
+    path = tmp_path / "old.sqlite"
+    path.write_bytes((Path(__file__).parent / "data" / "store_v2.sqlite").read_bytes())
+    setup = Setup("cpu-golden", "ort-cpu", "1.0", "fp32", 16, 1)
+    graph = replace(setup, mode="cuda graph")
+    with Store(path) as store:
+        history = store.history(setup)
+        assert [len(rows) for rows in history.values()] == [6, 6, 6]
+        assert not any(sample.throttled for rows in history.values() for sample in rows)
+        assert store.visits(setup)[0].rounds == (RoundConditions(1.0, 2.0, 3, 0.01, None, 0.5),)
+        assert list(store.networks("space").values()) == [(1, 2)]
+        # The mode tells setups apart, and rows still refer to their own.
+        store.add_setup(graph, {})
+        key = next(iter(history))
+        store.add_sample(graph, key, Sample(0, np.full(3, 1e-3), 1e-3, 1.0, throttled=True))
+        assert store.history(graph)[key][0].throttled and len(store.history(setup)[key]) == 6
+        assert store.integrity() == []
+        with pytest.raises(StoreError):
+            store.add_sample(setup, "nobody", Sample(0, np.full(3, 1e-3), 1e-3, 1.0))
+
+
+def test_notes_and_timing_caches_are_kept(tmp_path):
+    with filled(tmp_path / "s") as store:
+        key = program_key(OPERATORS[0].program)
+        store.add_notes(SETUP, key, {"layers": ["a + b"]})
+        store.add_notes(SETUP, key, {"layers": ["a", "b"]})
+        assert store.notes(SETUP) == {key: {"layers": ["a", "b"]}}
+        assert store.timing_cache(SETUP) == b""
+        store.keep_timing_cache(SETUP, b"one")
+        store.keep_timing_cache(SETUP, b"two")
+        # Kernels do not depend on batch or threads of the setup, only on device and version.
+        assert store.timing_cache(replace(SETUP, batch=1)) == b"two"
+        assert store.timing_cache(replace(SETUP, runtime_version="9")) == b""
 
 
 def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path, monkeypatch):

@@ -2,11 +2,11 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import DEVICE, SimulatedMachine, SimulatedRuntime
+from fakes import DEVICE, FakeNvml, SimulatedMachine, SimulatedRuntime
 
-from nascli.errors import RuntimeUnavailableError
+from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError
 from nascli.lut import Store
-from nascli.profiles.profiling import Target, make_plan, network_operator, profile
+from nascli.profiles.profiling import Renewal, Target, make_plan, network_operator, profile
 from nascli.profiles.protocol import Protocol
 from nascli.profiles.runtimes import RuntimeOptions
 from nascli.progress import Silent
@@ -92,3 +92,127 @@ def test_two_profilers_take_turns(tmp_path, tiny):
     for thread in threads:
         thread.join()
     assert most == alone
+
+
+def card_target(nvml, monkeypatch, machine=None):
+    """A simulated runtime on a card that NVML tells about."""
+    from dataclasses import replace
+
+    from nascli.profiles.devices import cards, of_card
+
+    monkeypatch.setattr(cards, "_nvml", lambda: nvml)
+    device = of_card(cards.find_cards(nvml)[0])
+    runtime = SimulatedRuntime(machine or SimulatedMachine())
+    return replace(Target(DEVICE, runtime, RuntimeOptions(), 4), device=device), runtime
+
+
+def on_card(target, store, **values):
+    operators = [o for o in make_space("proxyless-mini", resolution=8).operators()][:6]
+    return profile(
+        operators,
+        store,
+        target,
+        protocol=Protocol(),
+        rng=np.random.default_rng(0),
+        progress=Silent(),
+        **values,
+    ), operators
+
+
+def test_the_state_of_a_card_is_kept_before_during_and_after(tmp_path, monkeypatch):
+
+    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    target, _ = card_target(nvml, monkeypatch)
+    with Store(tmp_path / "s") as store:
+        table, _ = on_card(target, store)
+        (visit,) = store.visits(table.setup)
+        assert table.setup.device == "titanxp"
+        assert visit.before["card"]["sm_mhz"] == visit.after["card"]["sm_mhz"] == 1404
+        assert all(one.card["temperature"] == 61 for one in visit.rounds) and len(visit.rounds) >= 6
+    assert nvml.open == 0
+
+
+def test_a_run_during_which_the_card_throttled_is_unstable(tmp_path, monkeypatch):
+
+    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    nvml.reasons = 0x40
+    target, _ = card_target(nvml, monkeypatch)
+    protocol = Protocol()
+    with Store(tmp_path / "s") as store:
+        table, operators = on_card(target, store)
+        figures = [table.lookup(o.program) for o in operators if o.program.output]
+        assert all(f.throttled and not protocol.settled(f) for f in figures)
+        # Once it has cooled down, --unstable measures anew, and then they have settled.
+        nvml.reasons = 0
+        table, _ = on_card(target, store, renewal=Renewal(unstable=True))
+        assert all(protocol.settled(table.lookup(o.program)) for o in operators if o.program.output)
+
+
+def test_refused_operators_are_named_at_the_end_and_the_others_are_kept(tmp_path):
+    runtime = SimulatedRuntime(SimulatedMachine())
+    original, seen = runtime.load, []
+
+    def load(model, options):
+        seen.append(model)
+        if len(seen) in (3, 5):
+            raise ModelRefusedError("out of memory")
+        return original(model, options)
+
+    runtime.load = load
+    with Store(tmp_path / "s") as store:
+        target = Target(DEVICE, runtime, RuntimeOptions(), 4)
+        with pytest.raises(
+            DeviceError, match=r"simulated refuses 2 of \d operators: .*: out of memory; .*out of memory"
+        ) as caught:
+            on_card(target, store)
+        assert "The others are measured and kept" in str(caught.value)
+        assert len(store.samples(target.setup())) == len(seen) - 3
+
+
+def test_a_card_that_disappears_ends_the_run_and_what_was_measured_is_kept(tmp_path, monkeypatch):
+
+    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    target, runtime = card_target(nvml, monkeypatch)
+    asked = []
+    original = nvml.nvmlDeviceGetCurrentClocksEventReasons
+
+    def reasons(handle):
+        asked.append(1)
+        if len(asked) == 20:
+            nvml.gone = True
+        return original(handle)
+
+    nvml.nvmlDeviceGetCurrentClocksEventReasons = reasons
+    with Store(tmp_path / "s") as store:
+        with pytest.raises(DeviceError, match="is gone"):
+            on_card(target, store)
+        kept = sum(map(len, store.samples(target.setup()).values()))
+        assert 10 < kept < 20
+        nvml.gone = False
+        asked.extend([1] * 100)
+        table, _ = on_card(target, store)
+        assert len(table.estimates) >= 5
+    assert all(session.closed for session in runtime.loads)
+
+
+def test_ways_to_run_models_that_a_runtime_does_not_have(tmp_path):
+    with Store(tmp_path / "s") as store:
+        target = Target(DEVICE, SimulatedRuntime(SimulatedMachine()), RuntimeOptions(cuda_graph=True), 4)
+        with pytest.raises(DeviceError, match="simulated has no --cuda-graph"):
+            on_card(target, store)
+
+
+def test_a_clock_left_locked_by_a_killed_process_is_unlocked_first(tmp_path, monkeypatch):
+
+    from nascli.profiles.devices import clocks
+
+    monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
+    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    nvml.locked = (1404, 1404)
+    target, _ = card_target(nvml, monkeypatch)
+    mark = clocks._mark(target.device.card)
+    mark.parent.mkdir(parents=True)
+    mark.write_text("1404")
+    with Store(tmp_path / "s") as store:
+        on_card(target, store)
+    assert nvml.locked is None and not mark.exists()

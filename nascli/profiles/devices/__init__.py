@@ -11,7 +11,8 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
-from nascli.errors import DeviceError, UnknownNameError
+from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
+from nascli.profiles.devices.cards import Card, find_cards, slug
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class Device:
         title: for people.
         cores: logical processors that this process may use.
         facts: what is recorded beside every table.
+        card: the NVIDIA card that it is; None for the CPU.
     """
 
     key: str
     title: str
     cores: int
     facts: tuple[tuple[str, str], ...]
+    card: Card | None = None
 
 
 @lru_cache(maxsize=1)
@@ -112,11 +115,32 @@ def this_cpu() -> Device:
     return Device(key=key, title=title, cores=cores, facts=facts)
 
 
+def card_key(card: Card) -> str:
+    """The key that tables of a card carry: its profile's, or one made of its name; of a MIG slice, with it."""
+    names = {name: profile.key for profile in profiles().values() for name in profile.nvml_names}
+    key = names.get(card.name, slug(card.name))
+    return key if card.slice is None else f"{key}-mig-{card.slice}"
+
+
+def of_card(card: Card) -> Device:
+    """A card as a device."""
+    return Device(card_key(card), card.name, len(os.sched_getaffinity(0)), tuple(card.facts().items()), card)
+
+
+def cards_here() -> tuple[list[Card], str | None]:
+    """The cards in this machine, and where none can be seen, why not."""
+    try:
+        return find_cards(), None
+    except RuntimeUnavailableError as error:
+        return [], error.message
+
+
 def find_device(name: str) -> Device:
     """A device that is here, by the name that a user gives.
 
     Args:
-        name: 'cpu', the full key of this CPU, or the key of a card.
+        name: 'cpu', the full key of this CPU, the key of a card such as 'titanxp', with several of them
+            'titanxp:1' for the second, or 'cuda:0' for the card with that number.
 
     Raises:
         DeviceError: a known device that is not in this machine.
@@ -125,16 +149,28 @@ def find_device(name: str) -> Device:
     cpu = this_cpu()
     if name in ("cpu", cpu.key):
         return cpu
-    known = profiles()
-    if name in known:
-        raise DeviceError(
-            f"{known[name].title} ({name}) is not in this machine; here is: cpu ({cpu.title}).",
-            f"Run this command on a machine with that card, or use --device cpu. Tables that exist: "
-            f"nascli lut list. {name}'s data sheet: nascli devices {name}",
-        )
     if name.startswith("cpu-"):
         raise DeviceError(
             f"{name} is another machine's CPU; this one is {cpu.key}.",
             "Use --device cpu for this machine. Tables that exist: nascli lut list",
         )
-    raise UnknownNameError("device", name, ["cpu", *known])
+    cards, reason = cards_here()
+    kind, _, number = name.partition(":")
+    if number and not number.isdigit():
+        raise DeviceError(f"{name}: behind the colon stands the number of a card, such as {kind}:1")
+    fitting = cards if kind == "cuda" else [card for card in cards if card_key(card) == kind]
+    if fitting:
+        if int(number or 0) >= len(fitting):
+            raise DeviceError(f"{name}: there are {len(fitting)} such cards, numbered from 0")
+        return of_card(fitting[int(number or 0)])
+    known = profiles()
+    here = "; ".join([f"cpu ({cpu.title})", *(f"{card_key(card)} ({card.name})" for card in cards)])
+    if kind in known:
+        because = "" if reason is None else f" No card can be seen: {reason}"
+        raise DeviceError(
+            f"{known[kind].title} ({kind}) is not in this machine; here is: {here}.{because}",
+            f"Run this command on a machine with that card (nascli profile --host user@machine writes the "
+            f"plan), or use --device cpu. Tables that exist: nascli lut list. {kind}'s data sheet: "
+            f"nascli devices {kind}",
+        )
+    raise UnknownNameError("device", name, ["cpu", *sorted({*known, *map(card_key, cards)})])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from nascli.errors import UnknownNameError
-from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
+from nascli.profiles.runtimes.base import MemoryCache, Runtime, RuntimeOptions, Session
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
+from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt
+from nascli.profiles.runtimes.tensorrt import TensorRt
 
-__all__ = ["Runtime", "RuntimeOptions", "Session", "all_runtimes", "get_runtime"]
+__all__ = ["MemoryCache", "Runtime", "RuntimeOptions", "Session", "all_runtimes", "get_runtime"]
 
 
 def all_runtimes() -> dict[str, Runtime]:
-    """Every runtime that nascli knows, installed or not."""
-    return {runtime.name: runtime for runtime in (OrtCpu(),)}
+    """Every runtime that nascli knows, installed or not, in the order in which 'auto' tries them."""
+    known: tuple[Runtime, ...] = (OrtCpu(), TensorRt(), OrtTensorrt(), OrtCuda())
+    return {runtime.name: runtime for runtime in known}
 
 
 def get_runtime(name: str) -> Runtime:

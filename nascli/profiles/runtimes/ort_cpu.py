@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import DeviceError, missing_package
+from nascli.errors import ModelRefusedError, missing_package
+from nascli.profiles.devices import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
 
 _PROVIDER = "CPUExecutionProvider"
@@ -34,7 +37,7 @@ class OrtCpuSession:
         try:
             self._session: Any = ort.InferenceSession(model, settings, providers=[_PROVIDER])
         except Exception as error:
-            raise DeviceError(f"ONNX Runtime refuses the model: {error}") from error
+            raise ModelRefusedError(f"ONNX Runtime refuses the model: {error}") from error
         self._input = self._session.get_inputs()[0]
         self._binding: Any = self._session.io_binding()
         shape = tuple(int(size) for size in self._input.shape)
@@ -74,6 +77,10 @@ class OrtCpuSession:
         outputs = self._session.run(None, {self._input.name: inputs})
         return np.asarray(outputs[0], dtype=np.float32)
 
+    def notes(self) -> dict[str, Any]:
+        """Nothing: the graph is the model's own."""
+        return {}
+
     def close(self) -> None:
         """Free the model."""
         self._binding = None
@@ -84,13 +91,19 @@ class OrtCpu:
     """ONNX Runtime's CPU execution provider."""
 
     name = "ort-cpu"
-    precisions: tuple[str, ...] = ("fp32", "int8")
+    precisions: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "int8": "int8"})
+    warmup_seconds = 0.0
+    modes: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
         """None if onnxruntime can be imported."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "onnxruntime is not installed: pip install 'nascli[cpu]'"
         return None
+
+    def refuses(self, device: Device) -> str | None:
+        """None on a CPU."""
+        return None if device.card is None else f"{self.name} runs on the CPU, and {device.key} is a card"
 
     def version(self) -> str:
         """Version of the installed onnxruntime."""
@@ -105,7 +118,7 @@ class OrtCpu:
         """Load a model.
 
         Raises:
-            DeviceError: a model that ONNX Runtime refuses.
+            ModelRefusedError: a model that ONNX Runtime refuses.
         """
         if self.missing() is not None:
             raise missing_package("onnxruntime", "cpu", "measuring on the CPU")

@@ -1,0 +1,161 @@
+"""Measuring on another machine: a plan file is carried there, a pack is brought back.
+
+The other machine needs neither torch nor the space's definition: the plan holds the programs themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nascli.errors import StoreError
+from nascli.files import write_atomically
+from nascli.lut import Store
+from nascli.lut.packs import read_store, write_pack
+from nascli.pipeline.measuring import Where, models_of, profile_models
+from nascli.pipeline.profiling import shown
+from nascli.profiles.protocol import Protocol
+from nascli.progress import Progress
+from nascli.spaces.operators import Operator
+from nascli.spaces.primitives import Program
+
+_LARGEST_FILE = 1 << 28
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    label: str = Field(max_length=10_000)
+    program: str = Field(max_length=1_000_000)
+
+
+class PlanFile(BaseModel):
+    """What a plan file holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal["nascli-plan"] = "nascli-plan"
+    version: Literal[1] = 1
+    what: str = Field(max_length=10_000)
+    device: str = Field(max_length=200)
+    runtime: str = Field(max_length=200)
+    batch: int = Field(ge=1, le=1 << 20)
+    threads: int = Field(ge=1, le=1 << 12)
+    precision: str = Field(max_length=20)
+    cuda_graph: bool
+    rotate: bool
+    models: list[_Model]
+    digest: str = ""
+
+    def sealed(self) -> PlanFile:
+        """With the digest of everything else."""
+        return self.model_copy(update={"digest": self.computed_digest()})
+
+    def computed_digest(self) -> str:
+        """A digest of everything but the digest."""
+        document = self.model_dump(exclude={"digest"})
+        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+    def operators(self) -> list[Operator]:
+        """The models as what is measured.
+
+        Raises:
+            SpaceError: a program that breaks a rule.
+        """
+        return [Operator(m.label, (), Program.from_canonical(m.program)) for m in self.models]
+
+    def where(self, place: Where) -> Where:
+        """The place meant, with the store and the CUDA package of the machine that reads the plan."""
+        return Where(
+            self.device, self.runtime, self.batch, self.threads, self.precision, place.store,
+            place.cuda_driver, self.cuda_graph, self.rotate, place.clock_mhz,
+        )  # fmt: skip
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read a plan file and check it.
+
+    Raises:
+        StoreError: missing, damaged, or not a plan.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise StoreError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        plan = PlanFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"cannot read the plan {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise StoreError(
+            f"{path} is no plan: {place}: {first['msg']}", "Write it again with --host."
+        ) from error
+    if plan.computed_digest() != plan.digest:
+        raise StoreError(f"{path} is damaged: its digest does not match.", "Carry the file over again.")
+    return plan
+
+
+def write_plan(space: str, network: Path | None, where: Where, host: str, folder: Path) -> dict[str, Any]:
+    """Write the plan of a profiling run for another machine.
+
+    Returns:
+        the file, and the commands that carry it there, measure, and bring the pack back.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    name, distinct, models = models_of(space, network)
+    plan = PlanFile(
+        what=name,
+        device=where.device,
+        runtime=where.runtime,
+        batch=where.batch,
+        threads=where.threads,
+        precision=where.precision,
+        cuda_graph=where.cuda_graph,
+        rotate=where.rotate,
+        models=[_Model(label=model.label, program=model.program.canonical) for model in models],
+    ).sealed()
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{where.device}-{name}").strip("-")
+    file, pack = folder / f"{stem}.plan.json", f"{stem}.parquet"
+    try:
+        write_atomically(file, plan.model_dump_json().encode())
+    except OSError as error:
+        raise StoreError(f"cannot write {file}: {error.strerror}") from error
+    there = shlex.quote(host)
+    return {
+        "plan": str(file),
+        "operators": distinct,
+        "models": len(models),
+        "commands": [
+            f"scp {shlex.quote(str(file))} {there}:",
+            f"ssh {there} nascli profile --plan {file.name} --pack {pack}",
+            f"scp {there}:{pack} .",
+            f"nascli lut import {pack}",
+        ],
+    }
+
+
+def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress: Progress) -> dict[str, Any]:
+    """Measure what a plan file says, and write the pack.
+
+    Raises:
+        StoreError: a damaged plan; a pack that cannot be written.
+        DeviceError: as `profile`; what was measured is kept, and run again it goes on.
+    """
+    plan = read_plan(path)
+    where = plan.where(place)
+    models = plan.operators()
+    protocol = Protocol()
+    progress.message(f"{plan.what}: {len(models)} models by the plan {path.name}")
+    table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress)
+    if pack is not None:
+        with Store(where.store) as store:
+            write_pack(read_store(store, table.setup), pack)
+    return {**shown(models, table, where, protocol), "pack": None if pack is None else str(pack)}

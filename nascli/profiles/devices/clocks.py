@@ -1,0 +1,99 @@
+"""Locking a card's clock while it is measured, and unlocking it again whatever happens.
+
+The lock is the driver's and outlives the process. It is taken back at the end, on errors and on SIGTERM and
+SIGHUP. A process that is killed with SIGKILL cannot; so a mark is left beside the store's locks, and the next
+measurement on that card, or `nascli doctor`, finds it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nascli.errors import DeviceError
+from nascli.paths import home
+from nascli.profiles.devices.cards import Card, opened
+
+
+def _mark(card: Card) -> Path:
+    return home() / "locks" / f"{card.uuid}.clocks"
+
+
+def left_locked(card: Card) -> bool:
+    """Whether a process that was killed has left the card's clock locked."""
+    return _mark(card).exists()
+
+
+def unlock(card: Card, nvml: Any | None = None) -> None:
+    """Give the clock back to the driver.
+
+    Raises:
+        DeviceError: not permitted.
+    """
+    with opened(nvml) as library:
+        try:
+            library.nvmlDeviceResetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(card.index))
+        except library.NVMLError as error:
+            raise DeviceError(
+                f"cannot unlock the clock of {card.name}: {error}",
+                f"As root: nvidia-smi -i {card.index} --reset-gpu-clocks",
+            ) from error
+    _mark(card).unlink(missing_ok=True)
+
+
+def sustained_mhz(card: Card, nvml: Any | None = None) -> int:
+    """The clock that the card keeps under any load: its default application clock.
+
+    Raises:
+        DeviceError: the card does not tell.
+    """
+    with opened(nvml) as library:
+        try:
+            handle = library.nvmlDeviceGetHandleByIndex(card.index)
+            return int(library.nvmlDeviceGetDefaultApplicationsClock(handle, library.NVML_CLOCK_GRAPHICS))
+        except library.NVMLError as error:
+            raise DeviceError(
+                f"{card.name} does not tell its sustained clock: {error}",
+                "Name one in MHz: --lock-clocks 1404. See: nvidia-smi --query-supported-clocks=gr --format=csv",
+            ) from error
+
+
+@contextmanager
+def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
+    """Hold the clock at `mhz`.
+
+    Raises:
+        DeviceError: not permitted, or not a clock of this card.
+    """
+    mark = _mark(card)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    # The mark comes first: a lock without a mark would never be found.
+    mark.write_text(f"{mhz}\n", encoding="utf-8")
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    try:
+        with opened(nvml) as library:
+            try:
+                library.nvmlDeviceSetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(card.index), mhz, mhz)
+            except library.NVMLError as error:
+                mark.unlink(missing_ok=True)
+                raise DeviceError(
+                    f"cannot lock the clock of {card.name} at {mhz} MHz: {error}",
+                    "Locking needs root; leave out --lock-clocks, or run the command with sudo.",
+                ) from error
+        for number in previous:
+            signal.signal(number, leave)
+        yield
+    finally:
+        if mark.exists():
+            unlock(card, nvml)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,290 @@
+"""ONNX Runtime on NVIDIA cards: the CUDA and the TensorRT execution provider.
+
+Timed on the host around a run that ends when the card is done, with inputs and outputs bound to the card: what
+a program pays that calls ONNX Runtime. A node that the provider does not take would silently run on the CPU;
+that is forbidden, and checked.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.errors import DeviceError, ModelRefusedError, missing_package
+from nascli.paths import home
+from nascli.profiles.devices import Device
+from nascli.profiles.linked import TENSORRT_PACKAGES, folder_of, installed, linked_major
+from nascli.profiles.runtimes.base import Burst, RuntimeOptions
+
+WARMUP_SECONDS = 0.2
+TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
+    {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "int8": "int8-symmetric"}
+)
+# What is loaded once the card is out of reach: then no other model will fare better.
+_LOST = ("device is lost", "illegal memory access", "uncorrectable ecc", "launch failure", "hardware error")
+
+
+def lost(text: str) -> bool:
+    """Whether an error's text says that the card, and not the model, is the trouble."""
+    return any(sign in text.lower() for sign in _LOST)
+
+
+def providers_in_force(wanted: str, actual: Iterable[str]) -> None:
+    """Refuse a session that fell back.
+
+    Raises:
+        DeviceError: the provider asked for is not the first in force.
+    """
+    listed = list(actual)
+    if not listed or listed[0] != wanted:
+        raise DeviceError(
+            f"ONNX Runtime fell back from {wanted} to {listed[0] if listed else 'nothing'}.",
+            "Its libraries cannot be loaded or do not fit the driver: nascli doctor says which.",
+        )
+
+
+class OrtGpuSession:
+    """A model on a card, with input and output bound there."""
+
+    def __init__(
+        self, model: bytes, provider: str, settings: dict[str, str], options: RuntimeOptions
+    ) -> None:
+        import onnxruntime as ort
+
+        session_options = ort.SessionOptions()
+        session_options.log_severity_level = 3
+        session_options.intra_op_num_threads = options.threads
+        session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            self._session: Any = ort.InferenceSession(
+                model, session_options, providers=[(provider, settings)]
+            )
+        except Exception as error:
+            raise refusal(provider, error) from error
+        providers_in_force(provider, self._session.get_providers())
+        self._input = self._session.get_inputs()[0]
+        shape = tuple(int(size) for size in self._input.shape)
+        self._half = "float16" in self._input.type
+        values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        self._held: Any = ort.OrtValue.ortvalue_from_numpy(self._typed(values), "cuda", options.ordinal)
+        self._binding: Any = self._session.io_binding()
+        self._binding.bind_ortvalue_input(self._input.name, self._held)
+        self._output = self._session.get_outputs()[0].name
+        out_shape = [int(size) for size in self._session.get_outputs()[0].shape]
+        kind = np.float16 if "float16" in self._session.get_outputs()[0].type else np.float32
+        # Allocated once: a CUDA graph writes to the address that it was captured with.
+        self._result: Any = ort.OrtValue.ortvalue_from_shape_and_type(
+            out_shape, kind, "cuda", options.ordinal
+        )
+        self._binding.bind_ortvalue_output(self._output, self._result)
+
+    def _typed(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        return np.ascontiguousarray(values.astype(np.float16 if self._half else np.float32))
+
+    def _once(self) -> None:
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:
+            raise DeviceError(
+                f"the card failed while a model ran: {error}",
+                "What was measured is kept. Look at nvidia-smi, and run the same command again.",
+            ) from error
+
+    def time(self, runs: int) -> Burst:
+        """Run `runs` times; each ends when the card is done."""
+        taken = np.empty(runs)
+        for index in range(runs):
+            start = time.perf_counter_ns()
+            self._once()
+            taken[index] = time.perf_counter_ns() - start
+        return Burst(taken * 1e-9)
+
+    def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The model's output for one batch."""
+        self._held.update_inplace(self._typed(inputs))
+        self._once()
+        return np.asarray(self._result.numpy(), dtype=np.float32)
+
+    def notes(self) -> dict[str, Any]:
+        """Nothing: ONNX Runtime does not tell."""
+        return {}
+
+    def close(self) -> None:
+        """Free the model."""
+        self._binding = self._held = self._result = None
+        self._session = None
+
+
+def refusal(provider: str, error: Exception) -> DeviceError:
+    """What an error at loading means."""
+    text = str(error)
+    if "no kernel image" in text:
+        return DeviceError(
+            f"this build of ONNX Runtime has no kernels for the card: {text}",
+            "Cards before Turing need a build for CUDA 12: pip install 'onnxruntime-gpu[cuda,cudnn]<1.27'",
+        )
+    if lost(text):
+        return DeviceError(f"the card failed: {text}", "Look at nvidia-smi, and run the same command again.")
+    if "cannot open shared object" in text or "Failed to load" in text:
+        return DeviceError(
+            f"ONNX Runtime cannot load {provider}: {text}", "nascli doctor says what is missing."
+        )
+    return ModelRefusedError(f"{provider} refuses the model: {text}")
+
+
+def _provider_file(name: str) -> Path | None:
+    folder = folder_of("onnxruntime")
+    return None if folder is None else folder / "capi" / f"libonnxruntime_providers_{name}.so"
+
+
+class _OrtGpu(ABC):
+    name: str
+    precisions: Mapping[str, str]
+    warmup_seconds = WARMUP_SECONDS
+    modes: tuple[str, ...] = ("cuda_graph",)
+    _provider: str
+    _file: str
+
+    def missing(self) -> str | None:
+        """None if onnxruntime-gpu is installed with this provider, and its libraries fit."""
+        file = _provider_file(self._file)
+        if file is None:
+            return "onnxruntime-gpu is not installed: pip install 'nascli[gpu]'"
+        if not file.is_file():
+            if installed("onnxruntime") and installed("onnxruntime-gpu"):
+                return (
+                    "onnxruntime and onnxruntime-gpu are both installed and share a folder, the CPU's lies on "
+                    "top: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nascli[gpu]'"
+                )
+            return (
+                "the onnxruntime that is installed has no such provider: "
+                "pip uninstall -y onnxruntime && pip install 'nascli[gpu]'"
+            )
+        return self._libraries(file)
+
+    def _libraries(self, file: Path) -> str | None:
+        return None
+
+    def version(self) -> str:
+        """Version of the installed onnxruntime-gpu."""
+        version = installed("onnxruntime-gpu")
+        if version is None:
+            raise missing_package("onnxruntime-gpu", "gpu", f"measuring with {self.name}")
+        return version
+
+    def refuses(self, device: Device) -> str | None:
+        """None if the build serves the card's generation and the driver serves the build's CUDA."""
+        if device.card is None:
+            return f"{self.name} runs on NVIDIA cards, and {device.key} is none"
+        file = _provider_file("cuda")
+        needed = None if file is None else linked_major(file, "libcudart")
+        if needed is None:
+            return None
+        if needed > device.card.cuda[0]:
+            return (
+                f"this onnxruntime-gpu needs CUDA {needed}, and the driver {device.card.driver} serves "
+                f"{device.card.cuda[0]}.{device.card.cuda[1]}: install a newer driver"
+            )
+        if needed >= 13 and device.card.compute_capability < (7, 5):
+            capability = ".".join(map(str, device.card.compute_capability))
+            return (
+                f"CUDA {needed}, which this onnxruntime-gpu is built on, dropped cards of compute capability "
+                f"{capability}: pip install 'onnxruntime-gpu[cuda,cudnn]<1.27'"
+            )
+        return None
+
+    @abstractmethod
+    def _settings(self, options: RuntimeOptions) -> dict[str, str]:
+        """The provider's own options."""
+
+    def load(self, model: bytes, options: RuntimeOptions) -> OrtGpuSession:
+        """Load a model onto the card.
+
+        Raises:
+            ModelRefusedError: the provider refuses the model.
+            DeviceError: it fell back, its libraries cannot be loaded, or the card failed.
+        """
+        missing = self.missing()
+        if missing is not None:
+            raise DeviceError(f"{self.name} does not work here: {missing}")
+        return OrtGpuSession(model, self._provider, self._settings(options), options)
+
+
+class OrtCuda(_OrtGpu):
+    """ONNX Runtime's CUDA execution provider."""
+
+    name = "ort-cuda"
+    precisions: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "tf32": "fp32", "fp16": "fp16"})
+    _provider = "CUDAExecutionProvider"
+    _file = "cuda"
+
+    def _settings(self, options: RuntimeOptions) -> dict[str, str]:
+        return {
+            "device_id": str(options.ordinal),
+            "use_tf32": "1" if options.precision == "tf32" else "0",
+            "cudnn_conv_algo_search": "EXHAUSTIVE",
+            "enable_cuda_graph": "1" if options.cuda_graph else "0",
+        }
+
+
+class OrtTensorrt(_OrtGpu):
+    """ONNX Runtime's TensorRT execution provider, alone: what TensorRT does not take is refused."""
+
+    name = "ort-tensorrt"
+    precisions: Mapping[str, str] = TENSORRT_PRECISIONS
+    _provider = "TensorrtExecutionProvider"
+    _file = "tensorrt"
+
+    def _libraries(self, file: Path) -> str | None:
+        linked = linked_major(file, "libnvinfer")
+        version = next((v for v in map(installed, TENSORRT_PACKAGES) if v), None)
+        if version is None:
+            return f"ONNX Runtime's provider needs TensorRT {linked}: pip install 'tensorrt=={linked}.*'"
+        if linked is not None and int(version.split(".")[0]) != linked:
+            return (
+                f"ONNX Runtime's provider is linked against TensorRT {linked}, and TensorRT {version} is "
+                f"installed: pip install 'tensorrt=={linked}.*', or use --runtime tensorrt"
+            )
+        return None
+
+    def _settings(self, options: RuntimeOptions) -> dict[str, str]:
+        if options.precision == "fp32" and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0":
+            # The provider has no option for it, and TensorRT's own default is on.
+            raise DeviceError(
+                "TensorRT computes fp32 models in TF32 where the card can, unless it is told not to.",
+                "Run with NVIDIA_TF32_OVERRIDE=0, or say what it is: --precision tf32",
+            )
+        folder = home() / "tensorrt" / f"ort-{self.version()}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return {
+            "device_id": str(options.ordinal),
+            "trt_fp16_enable": "1" if options.precision == "fp16" else "0",
+            "trt_int8_enable": "1" if options.precision == "int8" else "0",
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(folder),
+            "trt_cuda_graph_enable": "1" if options.cuda_graph else "0",
+        }
+
+    def refuses(self, device: Device) -> str | None:
+        """None if TensorRT serves the card's generation."""
+        reason = super().refuses(device)
+        return reason if reason is not None or device.card is None else too_old_for_tensorrt(device)
+
+
+def too_old_for_tensorrt(device: Device) -> str | None:
+    """TensorRT 10 begins at compute capability 7.0, from 10.5 on at 7.5 (its support matrices)."""
+    if device.card is None or device.card.compute_capability >= (7, 0):
+        return None
+    capability = ".".join(map(str, device.card.compute_capability))
+    return (
+        f"TensorRT 10 and later do not serve compute capability {capability} ({device.title}): "
+        "use --runtime ort-cuda"
+    )

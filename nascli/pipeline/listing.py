@@ -138,6 +138,7 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
         setup = stored_setup(where, store)
         table = LatencyTable.read(store, setup)
         programs = store.operators()
+        notes = store.notes(setup)
     rows = []
     for key, figure in table.estimates.items():
         label, program = programs[key]
@@ -155,6 +156,7 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
                 "low": figure.low if math.isfinite(figure.high) else None,
                 "high": figure.high if math.isfinite(figure.high) else None,
                 "rounds": figure.rounds,
+                "notes": notes.get(key, {}),
                 "kind": figure.kind,
                 "in_context_seconds": None if inside is None else inside.seconds,
                 "macs": table.labels[key][1],

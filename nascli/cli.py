@@ -716,6 +716,11 @@ def search_options(function: F) -> F:
             type=click.Path(path_type=Path),
             help="A checkpoint of `nascli supernet train`, instead of training one.",
         ),
+        click.option(
+            "--after",
+            type=click.Path(path_type=Path),
+            help="NSE: a finished run, whose last operations the space nse-second inherits.",
+        ),
         click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
         click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER."),
         click.option("--space", "spec", default="proxyless-mini", show_default=True),
@@ -731,8 +736,6 @@ def search_options(function: F) -> F:
 
 
 def _settings(constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]) -> SearchSettings:
-    from dataclasses import replace
-
     from nascli.pipeline.settings import SearchSettings, effort_of
 
     effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
@@ -751,10 +754,11 @@ def _settings(constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[
         chosen["seed"],
         effort,
         chosen["confidence"],
+        None if chosen["supernet"] is None else str(chosen["supernet"]),
+        None if chosen["after"] is None else str(chosen["after"]),
     )
     settings.parsed_constraints()
-    given = chosen["supernet"]
-    return settings if given is None else replace(settings, supernet=str(given))
+    return settings
 
 
 _PLACE = (

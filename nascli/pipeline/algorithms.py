@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from nascli.costmodel import Budget, FeasibleSet
 from nascli.errors import ConstraintError
 from nascli.pipeline.engines import NseEngine, PcnasEngine
-from nascli.pipeline.run_folder import RunFolder
+from nascli.pipeline.run_folder import RunFolder, read_json, reading
 from nascli.pipeline.settings import SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
@@ -24,6 +25,9 @@ from nascli.search.pcnas import PcnasSearch
 from nascli.search.random import RandomSearcher
 from nascli.search.spos import SposSearcher
 from nascli.search.state import StateFile
+from nascli.spaces.catalog import make_space, takes_parameter
+from nascli.spaces.definitions.branches import format_inherited, parse_inherited
+from nascli.spaces.space import Space
 from nascli.supernet.data import Images
 from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.recipe import Recipe
@@ -148,6 +152,7 @@ def _nse(task: Task) -> Found:
         settings.seed,
         StateFile(task.folder.file(STORY)),
         others=[b for b in task.budgets if b is not target],
+        inherited=_inherited(task.feasible.space),
     )
     engine = NseEngine(
         task.images,
@@ -163,11 +168,43 @@ def _nse(task: Task) -> Found:
     points = {p.codes: p for r in rounds for p in r.evaluated}
     _journal(task, [Entry(p.codes, Score(p.accuracy, 0.0), 0.0) for p in points.values()])
     # The last front first, then the rest of the last round: a reserve for the verification.
-    inside = [p for p in rounds[-1].evaluated if task.feasible.contains(np.array([p.codes]))[0]]
+    last = rounds[-1].evaluated
+    fits = task.feasible.contains(np.array([p.codes for p in last], dtype=task.feasible.space.dtype))
+    inside = [p for p, fit in zip(last, fits, strict=True) if fit]
     front = {p.codes for p in rounds[-1].front}
     ranked = sorted(inside, key=lambda p: (p.codes in front, p.accuracy), reverse=True)
     entries = [Entry(p.codes, Score(p.accuracy, float(p.codes in front)), 0.0) for p in ranked]
     return Found(entries, f"the supernet of round {len(rounds)} of this run")
+
+
+def _inherited(space: Space) -> tuple[tuple[int, ...], ...] | None:
+    """What a second space takes over from the first: the operations in front of its own."""
+    text = str(dict(space.parameters).get("inherited", ""))
+    return tuple(tuple(range(len(kept))) for kept in parse_inherited(text)) or None
+
+
+def continued(space: Space, story: Path) -> Space:
+    """A second space with the operations that the last round of a run in the first space handed on.
+
+    Args:
+        space: the second one, such as nse-second.
+        story: the first run's `story.json`.
+
+    Raises:
+        ConstraintError: a space that inherits nothing, or a run that is not NSE's in the first space.
+    """
+    if not takes_parameter(space.name, "inherited"):
+        raise ConstraintError(
+            f"{space.name} inherits nothing.", "Choose --space nse-second or nse-second-mini"
+        )
+    rounds = (read_json(story) or {}).get("rounds")
+    if not rounds:
+        raise ConstraintError(f"{story.parent} is no finished search by NSE.", "Name the run's folder.")
+    with reading(story):
+        text = format_inherited(rounds[-1]["aggregated"])
+    made = make_space(space.name, **{**dict(space.parameters), "inherited": text})
+    assert isinstance(made, Space)
+    return made
 
 
 def _journal(task: Task, entries: Sequence[Entry]) -> None:

@@ -146,7 +146,6 @@ class NseEngine:
         self._target, self._seed, self._folder, self._progress = target, seed, folder, progress
         self._calibration = calibration
         self._current: tuple[int, Supernet] | None = None
-        self.trajectory: list[tuple[int, list[list[float]]]] = []
 
     def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
         """Train a round; weights every step, indicators every second one, simplification every epoch."""
@@ -168,7 +167,7 @@ class NseEngine:
                 thetas = [theta.tolist() for theta in fitness.thetas]
                 kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
                 fitness.alive = [np.array(row) for row in kept]
-                self.trajectory.append((number, thetas))
+                fitness.note()
 
         trainer = Trainer(
             supernet,
@@ -188,6 +187,7 @@ class NseEngine:
         return Trained(
             tuple(tuple(float(v) for v in theta.detach()) for theta in fitness.thetas),
             tuple(tuple(bool(v) for v in alive) for alive in fitness.alive),
+            tuple(tuple(tuple(theta) for theta in moment) for moment in fitness.trajectory),
         )
 
     def accuracies(self, number: int, space: Space, codes: Codes) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import numpy as np
 
 from nascli.costmodel import ChainCost
 from nascli.errors import RunError
+from nascli.pipeline.rescaling import WINNER_COSTS, narrowed_to
 from nascli.pipeline.run_folder import read_json, reading
-from nascli.report.page import Block, Evaluated, render, rounds_chart, trained_networks
+from nascli.report.page import Block, Evaluated, render, rounds_chart, trained_networks, trajectories_chart
 from nascli.report.story import Story, pools_story, rounds_story
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, count
-from nascli.spaces.space import Layer
+from nascli.spaces.space import Layer, Space
 
 
 def write_report(run: Path) -> Path:
@@ -49,7 +51,7 @@ def write_report(run: Path) -> Path:
             Evaluated(float(seconds), entry.score.value, entry.codes)
             for seconds, entry in zip(predicted, entries, strict=True)
         ]
-        blocks = _blocks(architecture, latency, costs)
+        blocks = _blocks(*_own(run, architecture, latency, costs))
         text = render(result, evaluated, blocks, _stories(run, architecture))
     page = run / "report.html"
     try:
@@ -73,15 +75,34 @@ def _stories(run: Path, architecture: Architecture) -> list[Story]:
         "Accuracy in each round's own supernet; the last round is marked.",
         rounds_chart(rounds),
     )
-    return [rounds_story(space, rounds, winner), fronts]
+    settings = read_json(run / "settings.json") or {}
+    threshold = settings.get("effort", {}).get("nse", {}).get("threshold", -2.0)
+    trajectories = trajectories_chart(rounds, threshold)
+    paths = Story(
+        "Fitness indicators",
+        "Each line is one operation of one layer. Blue ones are on the round's front; below the dashed line "
+        "an operation is dropped.",
+        trajectories or "",
+    )
+    return [rounds_story(space, rounds, winner), fronts, *([paths] if trajectories else [])]
 
 
-def _blocks(architecture: Architecture, latency: ChainCost, costs: dict[str, Any]) -> list[Block]:
+def _own(
+    run: Path, architecture: Architecture, latency: ChainCost, costs: dict[str, Any]
+) -> tuple[Space, Sequence[int], ChainCost, dict[str, float]]:
+    """Space, code and costs of the winner's blocks; of a rescaled one in a table of its own operators."""
+    own = read_json(run / WINNER_COSTS)
+    if own is None:
+        return architecture.space, architecture.codes, latency, costs["fixed"]
+    space, code = narrowed_to(architecture.space, architecture.codes)
+    return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
+
+
+def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[str, float]) -> list[Block]:
     joins = latency.joins or (None,) * len(latency.unary)
-    layers = iter(zip(architecture.codes, latency.unary, joins, strict=True))
-    fixed = costs["fixed"]
+    layers = iter(zip(codes, latency.unary, joins, strict=True))
     blocks = []
-    for block, (name, operator) in zip(architecture.space.blocks, architecture.network.blocks, strict=True):
+    for block, (name, operator) in zip(space.blocks, space.network(codes).blocks, strict=True):
         if isinstance(block, Layer):
             code, unary, join = next(layers)
             chosen = list(block.chosen(int(code)))

@@ -29,6 +29,7 @@ from nascli.pipeline.measuring import (
     space_models,
 )
 from nascli.pipeline.predicting import CALIBRATED, MODEL, absent_device
+from nascli.pipeline.rescaling import WINNER_COSTS, narrowed_to, rescaled
 from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.profiles.protocol import Protocol
@@ -342,9 +343,13 @@ class _Run:
         self.folder = folder
         self.progress = progress
         self.images = images
+        # Spaces of architectures whose widths were changed, by code.
+        self.resized: dict[tuple[int, ...], Space] = {}
 
     def result(self) -> dict[str, Any]:
         ranked, identity = self._search()
+        if self.settings.algorithm == "nse" and self.settings.effort.nse.rescale:
+            self._resize(ranked[: self.settings.effort.finalists])
         finalists = self._verified(ranked)
         winner = self._winner([f for f in finalists if f.within])
         self.progress.message(
@@ -354,6 +359,40 @@ class _Run:
         document = self._document(winner, finalists, ranked, identity)
         write_json(self.folder.file(RESULT), document)
         return document
+
+    def _resize(self, entries: Sequence[Entry]) -> None:
+        """Widen or narrow architectures to their budget, where all of it can be counted (NSE, section 4.1)."""
+        counted = [c for c in self.constraints if c.name != "latency" and c.high != float("inf")]
+        if len(counted) < len(self.constraints):
+            return
+        for entry in entries:
+            space = rescaled(self.space, entry.codes, counted)
+            if space.spec != self.space.spec:
+                self.resized[tuple(entry.codes)] = space
+        if self.resized:
+            self.progress.message(f"{len(self.resized)} architectures rescaled to the budget")
+
+    def _space_of(self, codes: Sequence[int]) -> Space:
+        return self.resized.get(tuple(codes), self.space)
+
+    def _predicted(self, codes: Sequence[int]) -> float:
+        """Latency by the model; of a rescaled architecture by a table of its own operators."""
+        codes = tuple(codes)
+        if codes not in self.resized:
+            return float(self.model.latency(self._row(codes))[0])
+        own, code = narrowed_to(self.resized[codes], codes)
+        cost, _ = self._own_costs(own)
+        return float(cost(own.check(np.array([code])))[0])
+
+    def _own_costs(self, own: Space) -> tuple[ChainCost, dict[str, float]]:
+        table = profile_models(
+            space_models(own),
+            self.settings.where,
+            protocol=Protocol(),
+            seed=self.settings.seed,
+            progress=self.progress,
+        )
+        return table_latency(own, table, "nascli profile"), _fixed(table, own)
 
     def _winner(self, fitting: Sequence[Finalist]) -> Finalist:
         """The best by its score; of PC-NAS and NSE, whose papers train the last candidates, by that training."""
@@ -386,7 +425,7 @@ class _Run:
         window = (here[0].low, here[0].high) if here else (-float("inf"), float("inf"))
 
         def predict(entry: Entry) -> float:
-            return float(self.model.latency(self._row(entry.codes))[0])
+            return self._predicted(entry.codes)
 
         def measure(entries: Sequence[Entry]) -> list[Measured]:
             figures = self._measure([entry.codes for entry in entries])
@@ -399,14 +438,15 @@ class _Run:
         return finalists
 
     def _measure(self, rows: Sequence[Sequence[int]]) -> list[Any]:
-        networks = [self.space.network(row, f"{self.space.name} {list(row)}") for row in rows]
+        networks = [self._space_of(row).network(row, f"{self.space.name} {list(row)}") for row in rows]
         return measure_networks(
             networks,
             self.settings.where,
             protocol=FINAL_PROTOCOL,
             seed=self.settings.seed,
             progress=self.progress,
-            members=(self.space, rows),
+            # Networks of other widths say nothing about the space's own cost model.
+            members=None if self.resized else (self.space, rows),
         )
 
     def _row(self, codes: Sequence[int]) -> Codes:
@@ -435,11 +475,16 @@ class _Run:
             for name, codes in contenders.items()
         }
         best = rows.pop("winner")
+        if tuple(winner.entry.codes) in self.resized:
+            own, _ = narrowed_to(self._space_of(winner.entry.codes), winner.entry.codes)
+            cost, fixed = self._own_costs(own)
+            write_json(self.folder.file(WINNER_COSTS), {"latency": cost.to_json(), "fixed": fixed})
         return {
             "format": "nascli-result",
             "version": 1,
             "algorithm": self.settings.algorithm,
-            "space": self.space.spec,
+            "space": self._space_of(winner.entry.codes).spec,
+            "searched_space": self.space.spec,
             "space_size": str(self.space.size),
             "feasible_count": self.feasible.count(),
             "data": self.settings.data,
@@ -479,12 +524,12 @@ class _Run:
         }
 
     def _facts(self, codes: Sequence[int]) -> dict[str, Any]:
-        counts = self.space.network(codes).counts
+        counts = self._space_of(codes).network(codes).counts
         return {
             "codes": list(codes),
             "macs": counts.macs,
             "params": counts.params,
-            "predicted_latency_s": float(self.model.latency(self._row(codes))[0]),
+            "predicted_latency_s": self._predicted(codes),
         }
 
     def _finalist(self, finalist: Finalist) -> dict[str, Any]:
@@ -501,7 +546,7 @@ class _Run:
         from nascli.pipeline.training import train_network
         from nascli.supernet.recipe import Recipe
 
-        network = self.space.network(codes, name)
+        network = self._space_of(codes).network(codes, name)
         trained = train_network(
             network,
             self.images,
@@ -517,7 +562,7 @@ class _Run:
             "validation_top1": trained.validation_top1,
         }
         if name == "winner":
-            architecture = Architecture.of(self.space, np.array(codes), "winner")
+            architecture = Architecture.of(self._space_of(codes), np.array(codes), "winner")
             document["export_max_difference"] = save_network(
                 architecture, trained.blocks, self.folder.path, self.settings.where.batch, self.images
             )

@@ -155,6 +155,7 @@ class SearchSettings:
     Attributes:
         confidence: with which the latency model must say that a budget is kept; None takes its figure as it is.
         supernet: a checkpoint of `nascli supernet train`, instead of training one.
+        after: a finished run of NSE, whose last operations a second space inherits.
     """
 
     space: str
@@ -166,12 +167,15 @@ class SearchSettings:
     effort: Effort = field(default_factory=Effort)
     confidence: float | None = None
     supernet: str | None = None
+    after: str | None = None
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
             raise UnknownNameError("algorithm", self.algorithm, list(ALGORITHMS))
         if not self.constraints:
             raise ConstraintError("a search needs at least one constraint, such as latency=8ms.")
+        if self.after is not None and self.algorithm != "nse":
+            raise ConstraintError("--after continues a search by NSE.", "Add --algorithm nse.")
 
     def load_space(self) -> Space:
         """The space, as it is before the data decides its classes and channels."""
@@ -179,6 +183,10 @@ class SearchSettings:
 
     def load_any_space(self) -> Space | StagedSpace:
         """`load_space`, for NSS also a space of spaces."""
+        if self.after is not None:
+            from nascli.pipeline.algorithms import STORY, continued
+
+            return continued(load_space(self.space), Path(self.after) / STORY)
         return load_any(self.space) if self.algorithm == "nss" else load_space(self.space)
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:

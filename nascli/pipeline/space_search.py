@@ -295,10 +295,11 @@ class _Evolution:
         rows = np.arange(len(self.places))[:, None]
         gradient = self.supernet.gradients() / self.settings.frequency
         now = self.fitness[rows, self.chosen]
+        # Gradients of a gate are tiny beside a fitness of order one; their common scale is taken out, and
+        # first: the compensation squares them, and would vanish.
+        gradient = gradient / max(float(np.abs(gradient).mean()), 1e-12)
         moved = compensated(gradient, now, self.then[rows, self.chosen], self.settings.compensation)
-        # Gradients of a gate are tiny beside a fitness of order one; their common scale is taken out.
-        scale = max(float(np.abs(moved).mean()), 1e-12)
-        self.fitness[rows, self.chosen] = now - self.settings.rate * np.clip(moved / scale, -3, 3)
+        self.fitness[rows, self.chosen] = now - self.settings.rate * np.clip(moved, -3, 3)
         self.then[rows, self.chosen] = now
 
     def _evolve(self) -> None:

@@ -190,6 +190,34 @@ def rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def trajectories_chart(rounds: Sequence[dict[str, Any]], threshold: float) -> str | None:
+    """NSE: every indicator epoch by epoch, round after round; those that lived on are marked."""
+    series, marks, begun = [], [], 0
+    for number, one in enumerate(rounds, 1):
+        moments = one["trained"].get("trajectory") or []
+        if not moments:
+            return None
+        for layer, chosen in enumerate(one["subset"]):
+            for position, index in enumerate(chosen):
+                points = [
+                    (float(begun + t), moment[layer][position], "") for t, moment in enumerate(moments, 1)
+                ]
+                lives = index in one["aggregated"][layer]
+                series.append(Series(points, "keep" if lives else "gone", line=True))
+        if number > 1:
+            marks.append((begun + 0.5, f"round {number}"))
+        begun += len(moments)
+    series.sort(key=lambda one: one.style == "keep")
+    limit = [(1.0, threshold, ""), (float(begun), threshold, "")]
+    return chart(
+        "fitness indicators by epoch",
+        Axis("epoch", lambda v: f"{v:g}"),
+        Axis("fitness indicator", lambda v: f"{v:.2g}", (threshold,)),
+        [*series, Series(limit, "guide", line=True)],
+        marks,
+    )
+
+
 def render(
     result: dict[str, Any],
     evaluated: Sequence[Evaluated],

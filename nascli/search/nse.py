@@ -38,6 +38,7 @@ class Nse:
         rehearse: evaluate the previous front again, so that it competes.
         rounds: at most so many; None until a layer has no operations left.
         window: the lower end of the window over the upper, where the budget names none.
+        rescale: widen or narrow the last architectures to a counted budget before they are trained.
     """
 
     candidates: int = 5
@@ -48,6 +49,7 @@ class Nse:
     rehearse: bool = True
     rounds: int | None = None
     window: float = 0.857
+    rescale: bool = True
 
     def __post_init__(self) -> None:
         if self.candidates < 2 or self.samples < 1 or self.beyond < 0:
@@ -63,10 +65,17 @@ class Nse:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a round's training found: per layer the indicators, and which operations are left."""
+    """What a round's training found: per layer the indicators, and which operations are left.
+
+    Attributes:
+        thetas: the indicators at the end.
+        alive: which operations are left.
+        trajectory: the indicators after each epoch: epoch, layer, operation.
+    """
 
     thetas: tuple[tuple[float, ...], ...]
     alive: tuple[tuple[bool, ...], ...]
+    trajectory: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -416,6 +425,10 @@ def _round_from_json(document: dict[str, Any]) -> Round:
         Trained(
             tuple(tuple(float(v) for v in row) for row in trained["thetas"]),
             tuple(tuple(bool(v) for v in row) for row in trained["alive"]),
+            tuple(
+                tuple(tuple(float(v) for v in row) for row in moment)
+                for moment in trained.get("trajectory", [])
+            ),
         ),
         points(document["evaluated"]),
         points(document["front"]),

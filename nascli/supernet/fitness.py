@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
 from nascli.spaces.space import Layer
+from nascli.supernet.learned import frozen, learned_state, load_learned
 from nascli.supernet.recipe import FitnessSettings
 from nascli.supernet.regularisers import configuration_probability, pair_cost
 from nascli.supernet.supernet import Supernet
@@ -59,6 +60,7 @@ class Fitness:
         self.thetas = [torch.zeros(len(layer.candidates), requires_grad=True) for layer in self.layers]
         # What simplification has dropped is drawn no more.
         self.alive = [np.ones(len(layer.candidates), dtype=bool) for layer in self.layers]
+        self._noted: list[list[Tensor]] = [[] for _ in self.thetas]
         self._optimizer = torch.optim.Adam(self.thetas, lr=settings.rate, betas=settings.betas)
 
     def draw(self, layer: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -92,18 +94,12 @@ class Fitness:
         rng = np.random.default_rng([self._seed, 41, number])
         pairs = [self.draw(layer, rng) for layer in range(len(self.layers))]
         self.supernet.train()
-        frozen = [p for p in self.supernet.parameters() if p.requires_grad]
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        try:
+        with frozen(self.supernet):
             loss = F.cross_entropy(self._forward(images, pairs), labels)
             demand = pair_cost(self.thetas, [a for a, _ in pairs], [b for _, b in pairs], self._cost)
             excess = demand / self._target - 1
             self._optimizer.zero_grad(set_to_none=True)
             (loss + self._settings.weight * excess**2).backward()  # type: ignore[no-untyped-call]
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
         for theta, alive in zip(self.thetas, self.alive, strict=True):
             assert theta.grad is not None
             theta.grad[torch.from_numpy(~alive)] = 0
@@ -135,25 +131,31 @@ class Fitness:
         a = _joined(x, [outputs[i] for i in torch.nonzero(first)[:, 0].tolist()], normal)
         return mixed_output(a, b, renormalised(self.thetas[number], first, second))
 
+    def note(self) -> None:
+        """Add the indicators as they are to their trajectory."""
+        for kept, theta in zip(self._noted, self.thetas, strict=True):
+            kept.append(theta.detach().clone())
+
+    @property
+    def trajectory(self) -> list[list[list[float]]]:
+        """The indicators each time that they were noted: time, layer, operation."""
+        return [[theta.tolist() for theta in moment] for moment in zip(*self._noted, strict=True)]
+
     def state(self) -> dict[str, Tensor]:
         """Everything that a resumed search needs, as tensors."""
-        found: dict[str, Tensor] = {}
-        for number, theta in enumerate(self.thetas):
-            found[f"theta{number}"] = theta.detach().clone()
-            found[f"alive{number}"] = torch.from_numpy(self.alive[number].copy())
-            for key, value in self._optimizer.state[theta].items():
-                found[f"adam{number}/{key}"] = value.clone()
+        found = learned_state(self.thetas, self._optimizer)
+        for number, alive in enumerate(self.alive):
+            found[f"alive{number}"] = torch.from_numpy(alive.copy())
+            if self._noted[number]:
+                found[f"noted{number}"] = torch.stack(self._noted[number])
         return found
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `state`."""
-        for number, theta in enumerate(self.thetas):
-            with torch.no_grad():
-                theta.copy_(tensors[f"theta{number}"])
+        load_learned(self.thetas, self._optimizer, tensors)
+        for number in range(len(self.thetas)):
             self.alive[number] = tensors[f"alive{number}"].numpy().copy()
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                if f"adam{number}/{key}" in tensors:
-                    self._optimizer.state[theta][key] = tensors[f"adam{number}/{key}"].clone()
+            self._noted[number] = list(tensors.get(f"noted{number}", torch.empty(0)))
 
 
 def _joined(x: Tensor, branches: Sequence[Tensor], normal: bool) -> Tensor:

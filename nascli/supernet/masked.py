@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.learned import frozen, learned_state, load_learned
 
 Gates = tuple[Sequence[int], Tensor]
 
@@ -192,32 +193,18 @@ class SpaceDistribution:
             options = [b * size + int(rng.integers(size)) + 1 for b in range(len(theta))]
             gated.append((options, hard + soft - soft.detach()))
         stages = list(zip(gated[::2], gated[1::2], strict=True))
-        frozen = list(self.supernet.parameters())
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        try:
+        with frozen(self.supernet):
             loss = F.cross_entropy(self.supernet.mixture(images, stages), labels)
             macs = mixture_macs(self.supernet.space, stages)
             self._optimizer.zero_grad(set_to_none=True)
             (loss + self._weight * (macs / self._target - 1).abs()).backward()  # type: ignore[no-untyped-call]
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(True)
         self._optimizer.step()
         return float(loss.detach()), float(macs.detach())
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a resumed search needs, as tensors."""
-        found = {f"theta{i}": theta.detach().clone() for i, theta in enumerate(self.thetas)}
-        for i, theta in enumerate(self.thetas):
-            found |= {f"adam{i}/{k}": v.clone() for k, v in self._optimizer.state[theta].items()}
-        return found
+        return learned_state(self.thetas, self._optimizer)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `state`."""
-        for i, theta in enumerate(self.thetas):
-            with torch.no_grad():
-                theta.copy_(tensors[f"theta{i}"])
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                if f"adam{i}/{key}" in tensors:
-                    self._optimizer.state[theta][key] = tensors[f"adam{i}/{key}"].clone()
+        load_learned(self.thetas, self._optimizer, tensors)

@@ -1,6 +1,7 @@
 """Feasible sets against enumeration, on small chains of every kind."""
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from nascli.costmodel import (
 from nascli.costmodel.feasible import additive
 from nascli.costmodel.feasible.diagnosis import find_feasible
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.spaces import Layer, Space, make_space
+from nascli.spaces import Layer, Space, load_space, make_space
 from nascli.spaces.library import mbconv
 
 KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
@@ -412,3 +413,13 @@ def test_seconds_do_not_drown_in_the_solvers_tolerance():
     low, high = costs[gap] + 1e-9, costs[gap + 1] - 1e-9
     with pytest.raises(InfeasibleError):
         FeasibleSet(space, [window(latency, low, high)])
+
+
+def test_a_cost_under_its_own_budget_is_maximised_at_once_though_very_many_tie():
+    space = load_space("nse-27-mini:width=0.5,resolution=8")
+    macs = counted(space, "macs")
+    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, 250e3), macs)])
+    start = time.monotonic()
+    code = best(feasible, macs.unary)
+    assert time.monotonic() - start < 20
+    assert 249e3 < macs(code[None])[0] <= 250e3

@@ -17,6 +17,8 @@ from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes
 
 Array = npt.NDArray[np.float64]
+# Bounds that agree to this share of the best score are the same but for rounding.
+_TIE = 1e-11
 
 
 def best(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
@@ -100,16 +102,19 @@ class _Search:
         self.tables = _tables(feasible, scores)
         self.start = np.array(feasible._start if start is None else start, dtype=np.int64)
         self.ticket = itertools.count()
-        self.heap: list[tuple[float, int, Any]] = []
+        self.heap: list[tuple[float, int, int, Any]] = []
+        self.grain = 1.0
         self._stages: dict[int, list[Table]] = {}
 
     def run(self, k: int) -> Codes:
         space = self.feasible.space
         first = self.tables[0][0] if isinstance(self.feasible._layers[0], Paired) else self.tables[0]
-        self._push(float(first[tuple(self.start)]), ((), 0.0, self.start, None))
+        whole = float(first[tuple(self.start)])
+        self.grain = max(abs(whole), 1e-300) * _TIE if np.isfinite(whole) else 1.0
+        self._push(whole, ((), 0.0, self.start, None))
         found: list[tuple[int, ...]] = []
         while self.heap and len(found) < k:
-            _, _, (codes, score, left, inside) = heapq.heappop(self.heap)
+            *_, (codes, score, left, inside) = heapq.heappop(self.heap)
             if len(codes) == len(space.layers):
                 found.append(codes)
             elif inside is not None:
@@ -120,7 +125,12 @@ class _Search:
 
     def _push(self, bound: float, node: Any) -> None:
         if bound > -np.inf:
-            heapq.heappush(self.heap, (-bound, next(self.ticket), node))
+            codes, _, _, inside = node
+            undecided = 0 if inside is None else inside[0]
+            # Of those that tie, the one that is furthest on: where very many tie (a cost under a budget of its
+            # own) going through them side by side would never end.
+            behind = (len(self.feasible.space.layers) - len(codes)) * 64 + undecided
+            heapq.heappush(self.heap, (-round(bound / self.grain), behind, next(self.ticket), node))
 
     def _expand(self, codes: tuple[int, ...], score: float, left: npt.NDArray[np.int64]) -> None:
         number = len(codes)

@@ -112,6 +112,46 @@ def _multi_branch(operations: Sequence[Operation], most: int, se: bool) -> Calla
     return place
 
 
+def parse_inherited(text: str) -> list[tuple[int, ...]]:
+    """Read ``6.11--0``: per layer the operations of the first space, '.' between them and '-' between layers.
+
+    Raises:
+        SpaceError: no such text, or operations that the first space does not have.
+    """
+    if not text:
+        return []
+    try:
+        found = [tuple(int(i) for i in layer.split(".") if i) for layer in text.split("-")]
+    except ValueError as error:
+        raise SpaceError(f"inherited operations look like 6.11--0, got {text!r}") from error
+    for number, chosen in enumerate(found, 1):
+        if any(not 0 <= i < len(NSE_27) for i in chosen) or len(set(chosen)) != len(chosen):
+            raise SpaceError(
+                f"layer {number}: inherited operations are different numbers below {len(NSE_27)}, got {chosen}"
+            )
+    return found
+
+
+def format_inherited(layers: Sequence[Sequence[int]]) -> str:
+    """The text that `parse_inherited` reads."""
+    return "-".join(".".join(map(str, chosen)) for chosen in layers)
+
+
+def _second(inherited: str, stages: Sequence[Stage], most: int, se: bool) -> Callable[..., Layer]:
+    """Layers of the second space, each with what it inherits from the first one in front."""
+    given = parse_inherited(inherited)
+    layers = sum(stage.layers for stage in stages)
+    if given and len(given) != layers:
+        raise SpaceError(f"the space has {layers} layers, and operations are inherited for {len(given)}")
+    kept = iter(given or [()] * layers)
+
+    def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
+        operations = (*(NSE_27[i] for i in next(kept)), *NSE_SECOND)
+        return _multi_branch(operations, most, se)(name, shape, width, stride)
+
+    return place
+
+
 def _single_path(operations: Sequence[Operation], se: bool) -> Callable[..., Layer]:
     def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
         candidates = [make(shape, width, stride, se) for make in operations]
@@ -160,9 +200,10 @@ def nse_second(
     channels: int = 3,
     branches: int = 5,
     se: bool = False,
+    inherited: str = "",
 ) -> Space:
-    """NSE's second space: 45 depthwise operations between grouped 1x1 projections."""
-    place = _multi_branch(NSE_SECOND, branches, se)
+    """NSE's second space: 45 depthwise operations between grouped 1x1 projections; and what it inherits."""
+    place = _second(inherited, MACS_STAGES, branches, se)
     return _space(
         "nse-second",
         MACS_STAGES,
@@ -257,10 +298,16 @@ def nse_27_mini(
 
 @space_factory("nse-second-mini")
 def nse_second_mini(
-    *, resolution: int = 14, width: float = 1.0, classes: int = 10, channels: int = 1, branches: int = 3
+    *,
+    resolution: int = 14,
+    width: float = 1.0,
+    classes: int = 10,
+    channels: int = 1,
+    branches: int = 3,
+    inherited: str = "",
 ) -> Space:
     """NSE's second space in 7 thin layers for small images."""
-    place = _multi_branch(NSE_SECOND, branches, False)
+    place = _second(inherited, SMALL_STAGES, branches, False)
     return _small("nse-second-mini", place, resolution, width, classes, channels)
 
 

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+
+from nascli.costmodel import Constraint, counted
+from nascli.errors import SpaceError
+from nascli.pipeline.algorithms import continued
+from nascli.pipeline.rescaling import narrowed_to, rescaled
+from nascli.spaces import load_space
+from nascli.spaces.definitions.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
+
+SPACE = load_space("nse-27-mini:resolution=8")
+
+
+def macs_of(space, code):
+    return float(counted(space, "macs")(space.check(np.array([code])))[0])
+
+
+def test_an_architecture_alone_is_itself():
+    code = SPACE.sample(1, np.random.default_rng(1))[0].tolist()
+    own, own_code = narrowed_to(SPACE, code)
+    assert macs_of(own, own_code) == macs_of(SPACE, code)
+    assert own.network(own_code).program.canonical == SPACE.network(code).program.canonical
+    single = load_space("pcnas-small-mini:resolution=8")
+    code = single.sample(1, np.random.default_rng(1))[0].tolist()
+    own, own_code = narrowed_to(single, code)
+    assert own.network(own_code).program.canonical == single.network(code).program.canonical
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.3])
+def test_widths_come_as_near_to_the_budget_as_they_can_and_never_beyond(seed, factor):
+    code = SPACE.sample(1, np.random.default_rng(seed))[0].tolist()
+    budget = factor * macs_of(SPACE, code)
+    found = rescaled(SPACE, code, [Constraint("macs", -np.inf, budget)])
+    assert macs_of(found, code) <= budget
+    if found.spec != SPACE.spec:
+        width = dict(found.parameters)["width"]
+        wider = load_space(f"nse-27-mini:resolution=8,width={width * 1.2:.4f}")
+        assert macs_of(wider, code) > budget
+    elif factor == 1.0:
+        assert macs_of(found, code) > 0.7 * budget
+
+
+def test_several_budgets_hold_and_what_nothing_meets_is_left_alone():
+    code = SPACE.sample(1, np.random.default_rng(3))[0].tolist()
+    budgets = [Constraint("macs", -np.inf, 1.5 * macs_of(SPACE, code)), Constraint("params", -np.inf, 20_000)]
+    found = rescaled(SPACE, code, budgets)
+    counts = found.network(code).counts
+    assert counts.params <= 20_000 or found is SPACE
+    assert rescaled(SPACE, code, [Constraint("macs", -np.inf, 1.0)]) is SPACE
+    nowidth = load_space("nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8")
+    assert rescaled(nowidth, [0] * len(nowidth.layers), budgets) is nowidth
+
+
+def test_a_second_space_has_what_it_inherits_in_front():
+    inherited = [(3, 17), (), (0,), (5,), (), (1, 2, 26), (9,)]
+    text = format_inherited(inherited)
+    assert text == "3.17--0-5--1.2.26-9" and parse_inherited(text) == inherited and parse_inherited("") == []
+    space = load_space(f"nse-second-mini:resolution=8,inherited={text}")
+    plain = load_space("nse-second-mini:resolution=8")
+    for layer, old, first, chosen in zip(space.layers, plain.layers, SPACE.layers, inherited, strict=True):
+        assert layer.candidates[: len(chosen)] == tuple(first.candidates[i] for i in chosen)
+        assert layer.candidates[len(chosen) :] == old.candidates
+    assert len(space.layers[0].candidates) == 2 + len(NSE_SECOND) <= 62 and len(NSE_27) == 27
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1-2", "7 layers, and operations are inherited for 2"),
+        ("x", "look like"),
+        ("27------", "below 27"),
+        ("1.1------", "different"),
+    ],
+)
+def test_what_cannot_be_inherited(text, message):
+    with pytest.raises(SpaceError, match=message):
+        load_space(f"nse-second-mini:resolution=8,inherited={text}")
+
+
+def test_a_run_that_cannot_be_continued(tmp_path):
+    from nascli.errors import ConstraintError
+
+    second = load_space("nse-second-mini:resolution=8")
+    with pytest.raises(ConstraintError, match="no finished search by NSE"):
+        continued(second, tmp_path / "story.json")
+    with pytest.raises(ConstraintError, match="inherits nothing"):
+        continued(SPACE, tmp_path / "story.json")
+    (tmp_path / "story.json").write_text(
+        '{"rounds": [{"aggregated": [[3, 17], [], [0], [5], [], [1], [9]]}]}'
+    )
+    assert dict(continued(second, tmp_path / "story.json").parameters)["inherited"] == "3.17--0-5--1-9"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from nascli.errors import NascliError
@@ -21,6 +20,22 @@ from nascli.supernet.modules import ProgramModule, exported_weights
 _TOLERANCE = 1e-3
 
 
+def save_weights(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's parameters and statistics as safetensors, as one step."""
+    from safetensors.torch import save
+
+    write_atomically(path, save({k: v.contiguous() for k, v in module.state_dict().items()}))
+
+
+def run_onnx(model: bytes, inputs: torch.Tensor) -> torch.Tensor:
+    """What an ONNX model computes on the CPU."""
+    session = OrtCpu().load(model, RuntimeOptions())
+    try:
+        return torch.from_numpy(session.run(inputs.contiguous().numpy()))
+    finally:
+        session.close()
+
+
 def save_network(
     architecture: Architecture, blocks: Sequence[ProgramModule], folder: Path, batch: int, images: Images
 ) -> float:
@@ -32,8 +47,6 @@ def save_network(
     Raises:
         NascliError: the exported model does not compute what the trained one does.
     """
-    from safetensors.torch import save
-
     program = architecture.network.program
     model = onnx_bytes(program, batch, exported_weights(blocks))
     inputs = images.validation.images[:batch]
@@ -43,18 +56,12 @@ def save_network(
         expected = inputs
         for block in blocks:
             expected = block(expected)
-    session = OrtCpu().load(model, RuntimeOptions())
-    try:
-        given = session.run(inputs.contiguous().numpy())
-    finally:
-        session.close()
-    difference = float(np.abs(given - expected.numpy()).max())
+    difference = float((run_onnx(model, inputs) - expected).abs().max())
     if not difference <= _TOLERANCE * max(1.0, float(expected.abs().max())):
         raise NascliError(
             f"the exported model differs from the trained one by {difference:.2g} in its logits"
         )
-    state = torch.nn.Sequential(*blocks).state_dict()
     write_atomically(folder / "model.onnx", model)
-    write_atomically(folder / "weights.safetensors", save({k: v.contiguous() for k, v in state.items()}))
+    save_weights(torch.nn.Sequential(*blocks), folder / "weights.safetensors")
     architecture.save(folder / "architecture.json")
     return difference

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nascli.errors import ArchitectureError, CheckpointError, UnknownNameError
+from nascli.errors import ArchitectureError, CheckpointError, RuntimeUnavailableError, UnknownNameError
 from nascli.files import write_atomically
-from nascli.pipeline.export import save_network
+from nascli.pipeline.epochs import EpochLog
+from nascli.pipeline.export import run_onnx, save_network, save_weights
 from nascli.pipeline.run_folder import RunFolder, write_json
 from nascli.pipeline.training import train_network
 from nascli.profiles.graphs import onnx_bytes
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
+from nascli.supernet import distributed
 from nascli.supernet.data import load, require_fit
 from nascli.supernet.modules import ProgramModule, exported_weights, network_module, quantised
 from nascli.supernet.recipe import Recipe
 from nascli.supernet.source import python_source, source_weights
 
 RECIPES = ("small", "spos", "pcnas", "nse")
-FORMATS = ("onnx", "pt2", "python")
+FORMATS = ("onnx", "pt2", "python", "tensorrt")
 
 
 def recipe_of(name: str, epochs: int | None) -> Recipe:
@@ -50,13 +53,35 @@ def recipe_of(name: str, epochs: int | None) -> Recipe:
 
 
 def train_architecture(
-    path: Path, data: str, recipe: Recipe, *, batch: int, seed: int, out: Path, progress: Progress
+    path: Path,
+    data: str,
+    recipe: Recipe,
+    *,
+    batch: int,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train an architecture's file from scratch into a folder; killed and run again, it goes on.
+
+    Under torchrun several processes train it together; the first one writes.
+
+    Args:
+        path: the architecture's file.
+        data: a data set.
+        recipe: how to train.
+        batch: of the ONNX file.
+        seed: of everything.
+        out: the folder: checkpoint.safetensors (the last state), best.safetensors (by validation),
+            weights.safetensors and model.onnx (the result), training.json.
+        progress: is shown the training.
+        tensorboard: write logs for TensorBoard.
 
     Returns:
         what `out`/training.json holds.
     """
+    distributed.start()
     architecture = Architecture.load(path)
     network = architecture.network
     images = load(data, network.input.height)
@@ -68,15 +93,17 @@ def train_architecture(
         "recipe": recipe.__dict__,
         "seed": seed,
     }
-    with RunFolder(out, settings) as folder:
+    with RunFolder(out, settings) if distributed.is_first() else nullcontext():
+        log = EpochLog(images.validation, out, tensorboard)
         trained = train_network(
             network,
             images,
             recipe,
             seed=seed,
-            file=folder.file("checkpoint.safetensors"),
+            file=out / "checkpoint.safetensors",
             progress=progress,
             title=architecture.name,
+            log=log,
         )
         document: dict[str, Any] = {
             "space": architecture.space.spec,
@@ -85,32 +112,32 @@ def train_architecture(
             "top1": trained.top1,
             "top1_interval": [trained.low, trained.high],
             "validation_top1": trained.validation_top1,
+            "validation_top1_by_epoch": log.history,
+            "best_epoch": 1 + int(np.argmax(log.history)),
             "macs": network.counts.macs,
             "params": network.counts.params,
         }
+        if not distributed.is_first():
+            return document
         if quantised(network.program):
-            _save_weights(trained.blocks, out / "weights.safetensors")
+            save_weights(torch.nn.Sequential(*trained.blocks), out / "weights.safetensors")
             architecture.save(out / "architecture.json")
         else:
             document["export_max_difference"] = save_network(architecture, trained.blocks, out, batch, images)
-        write_json(folder.file("training.json"), document)
+        write_json(out / "training.json", document)
     return document
 
 
-def _save_weights(blocks: list[ProgramModule], path: Path) -> None:
-    from safetensors.torch import save
-
-    state = torch.nn.Sequential(*blocks).state_dict()
-    write_atomically(path, save({k: v.contiguous() for k, v in state.items()}))
-
-
 def export_architecture(path: Path, weights: Path, form: str, batch: int, out: Path) -> dict[str, Any]:
-    """Write a trained architecture as ONNX, by torch.export, or as plain PyTorch code with its weights beside it.
+    """Write a trained architecture as ONNX, by torch.export, as plain PyTorch code with its weights beside it, or as
+    a TensorRT engine.
 
-    Every form is checked: what it computes is compared with the network in torch on random images.
+    Every form is checked: what it computes is compared with the network in torch on random images; of an engine,
+    what the ONNX model computes that it is built from.
 
     Raises:
         UnknownNameError: no such format.
+        RuntimeUnavailableError: an engine where TensorRT does not work.
         CheckpointError: weights that do not fit the architecture.
     """
     if form not in FORMATS:
@@ -127,8 +154,13 @@ def export_architecture(path: Path, weights: Path, form: str, batch: int, out: P
     with torch.inference_mode():
         expected = module(images)
     files = [out]
-    if form == "onnx":
-        given = _onnx(network.program, blocks, batch, out, images)
+    if form in ("onnx", "tensorrt"):
+        model = onnx_bytes(network.program, batch, exported_weights(blocks))
+        given = run_onnx(model, images)
+        if form == "onnx":
+            write_atomically(out, model)
+        else:
+            _engine(model, out)
     elif form == "pt2":
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(torch.export.export(module, (images,)), out)
@@ -156,19 +188,15 @@ def _load_weights(module: torch.nn.Module, path: Path) -> None:
         ) from error
 
 
-def _onnx(
-    program: Any, blocks: list[ProgramModule], batch: int, out: Path, images: torch.Tensor
-) -> torch.Tensor:
-    from nascli.profiles.runtimes import RuntimeOptions
-    from nascli.profiles.runtimes.ort_cpu import OrtCpu
+def _engine(model: bytes, out: Path) -> None:
+    """Write a TensorRT engine for the card that is here."""
+    from nascli.profiles.runtimes import MemoryCache
+    from nascli.profiles.runtimes.tensorrt import TensorRt
 
-    model = onnx_bytes(program, batch, exported_weights(blocks))
-    write_atomically(out, model)
-    session = OrtCpu().load(model, RuntimeOptions())
-    try:
-        return torch.from_numpy(session.run(images.numpy()))
-    finally:
-        session.close()
+    missing = TensorRt().missing()
+    if missing is not None:
+        raise RuntimeUnavailableError(f"an engine is built by TensorRT, which does not work here: {missing}")
+    write_atomically(out, TensorRt().engine(model, MemoryCache()))
 
 
 def _source(

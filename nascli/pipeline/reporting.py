@@ -10,8 +10,10 @@ import numpy as np
 
 from nascli.costmodel import ChainCost
 from nascli.errors import RunError
+from nascli.files import write_atomically
 from nascli.pipeline.rescaling import WINNER_COSTS, narrowed_to
 from nascli.pipeline.run_folder import read_json, reading
+from nascli.report.comparison import render_comparison
 from nascli.report.page import Block, Evaluated, render, rounds_chart, trained_networks, trajectories_chart
 from nascli.report.story import Story, pools_story, rounds_story
 from nascli.search.journal import Journal
@@ -59,6 +61,29 @@ def write_report(run: Path) -> Path:
     except OSError as error:
         raise RunError(f"cannot write {page}: {error.strerror}") from error
     return page
+
+
+def write_comparison(runs: Sequence[Path], out: Path) -> Path:
+    """Write a page that compares finished runs; returns its path.
+
+    Raises:
+        RunError: a folder that is no finished run with measurements, or a page that cannot be written.
+    """
+    documents = []
+    for run in runs:
+        result = read_json(run / "result.json")
+        if result is None or result.get("measured_latency_s") is None:
+            raise RunError(
+                f"{run} is not a finished run with measurements.", "Name folders of nascli search."
+            )
+        documents.append((run.name, result))
+    with reading(out):
+        text = render_comparison(documents)
+    try:
+        write_atomically(out, text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from error
+    return out
 
 
 def _stories(run: Path, architecture: Architecture) -> list[Story]:

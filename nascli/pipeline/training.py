@@ -14,6 +14,7 @@ from nascli.costmodel import BinnedSampler, Constraint, counted
 from nascli.costmodel.models import counted_names
 from nascli.errors import CheckpointError, ConstraintError
 from nascli.paths import home
+from nascli.pipeline.epochs import EpochLog
 from nascli.progress import Progress
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
@@ -133,12 +134,30 @@ def train_network(
     file: Path,
     progress: Progress,
     title: str,
+    log: EpochLog | None = None,
 ) -> Trained:
-    """Train a network from scratch, or finish or load what `file` holds of it; then test it once."""
-    identity = digest("network", network.program.canonical, images.digest, recipe, seed)
+    """Train a network from scratch, or finish or load what `file` holds of it; then test it once.
+
+    Args:
+        network: what to train.
+        images: data.
+        recipe: how.
+        seed: of weights and data order.
+        file: the checkpoint.
+        progress: is shown the training.
+        title: for people.
+        log: told of every epoch's end; its state is kept in the checkpoint.
+    """
+    kind = "network" if log is None else "network with epochs"
+    identity = digest(kind, network.program.canonical, images.digest, recipe, seed)
     torch.manual_seed(seed)
     module = network_module([operator.program for operator in network.operators])
-    trainer = Trainer(module, images.train, recipe, seed=seed)
+
+    def after(step: int) -> None:
+        if log is not None and (step + 1) % trainer.per_epoch == 0:
+            log.note(module, recipe.rate_at(step, trainer.steps))
+
+    trainer = Trainer(module, images.train, recipe, seed=seed, after=after, beside=log)
     trainer.run(file, identity, progress, f"training {title}")
     trainer.use_average()
     module.eval()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
+from nascli.report.html import page_of, picture
 from nascli.report.story import Story
 from nascli.report.svg import Axis, Series, chart, pareto_front
 from nascli.units import format_count, format_seconds
@@ -43,6 +43,31 @@ def _percent(value: float) -> str:
 
 def _budget_text(result: dict[str, Any]) -> str:
     return " and ".join(result["constraints"])
+
+
+def _headline(result: dict[str, Any]) -> str:
+    """The answer: what was found for which budget."""
+    top1 = f"{result['retrained_top1']:.2%} top-1"
+    measured = format_seconds(result["measured_latency_s"])
+    if any(b["cost"] == "latency" for b in result["budget"]):
+        return f"{measured} measured for {_budget_text(result)}: {top1}"
+    return f"{format_count(result['macs'])} MACs for {_budget_text(result)}: {top1}, {measured} measured"
+
+
+def _belief(result: dict[str, Any]) -> str:
+    """How far the model was off on the networks that were measured whole."""
+    rows = [*result["finalists"], *result["baselines"].values()]
+    errors = [
+        abs(row["predicted_latency_s"] / row["measured_latency_s"] - 1)
+        for row in rows
+        if row["measured_latency_s"] > 0
+    ]
+    low, high = result["measured_interval_s"]
+    width = (high - low) / 2 / result["measured_latency_s"]
+    return (
+        f"Over {len(errors)} whole networks the model was off by {sum(errors) / len(errors):.1%} on average, "
+        f"{max(errors):.1%} at most; the winner's own measurement is known to ±{width:.1%}."
+    )
 
 
 def _bound(result: dict[str, Any]) -> float | None:
@@ -235,27 +260,19 @@ def render(
     Returns:
         HTML that loads nothing from elsewhere; all text from outside is escaped.
     """
-    import jinja2
-    from markupsafe import Markup
-
-    template = resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     longest = max(block.seconds for block in blocks)
     setup = result["predicted_latency_s"]["setup"]
-    return environment.from_string(template).render(
-        headline=f"{format_seconds(result['measured_latency_s'])} measured for {_budget_text(result)}: "
-        f"{result['retrained_top1']:.2%} top-1",
+    return page_of(
+        "page",
+        headline=_headline(result),
         subline=f"{result['space']} on {result['data']}, searched with {result['algorithm']}, "
         f"on {setup['device']} with {setup['runtime']} {setup['runtime_version']}",
         facts=_facts(result),
-        # The charts escape their own text.
-        front=Markup(front_chart(result, evaluated)),  # noqa: S704
-        agreement=Markup(agreement_chart(result)),  # noqa: S704
-        convergence=Markup(convergence_chart(evaluated)),  # noqa: S704
-        stories=[
-            {"title": s.title, "text": s.text, "svg": Markup(s.svg)}  # noqa: S704
-            for s in stories
-        ],
+        front=picture(front_chart(result, evaluated)),
+        agreement=picture(agreement_chart(result)),
+        belief=_belief(result),
+        convergence=picture(convergence_chart(evaluated)),
+        stories=[{"title": s.title, "text": s.text, "svg": picture(s.svg)} for s in stories],
         contenders=trained_networks(result),
         blocks=[
             {

@@ -9,7 +9,9 @@ from typing import Any
 
 from nascli.spaces.space import Layer, Space
 
-_CELL, _LEFT, _TOP = 22, 210, 74
+_CELL, _TOP = 22, 74
+# Pixels per character of a row's name.
+_LETTER = 6.9
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,24 @@ class Story:
 
 def grid(columns: Sequence[str], rows: Sequence[str], cells: dict[tuple[int, int], Cell]) -> str:
     """A grid of squares: layers across, operators down; darker means more of it is left."""
-    width, height = _LEFT + _CELL * len(columns) + 48, _TOP + _CELL * len(rows) + 8
+    left = 16 + round(_LETTER * max((len(name) for name in rows), default=0))
+    width, height = left + _CELL * len(columns) + 48, _TOP + _CELL * len(rows) + 8
     parts = [
         f'<svg viewBox="0 0 {width} {height}" style="max-width:{width * 1.3:.0f}px" role="img" aria-label="survivors">'
     ]
     for x, name in enumerate(columns):
-        at = _LEFT + _CELL * x + _CELL / 2 + 4
+        at = left + _CELL * x + _CELL / 2 + 4
         parts.append(
             f'<text transform="translate({at} {_TOP - 6}) rotate(-55)" class="tick">{escape(name)}</text>'
         )
     for y, name in enumerate(rows):
         at = _TOP + _CELL * y + _CELL / 2 + 4
-        parts.append(f'<text x="{_LEFT - 8}" y="{at}" text-anchor="end" class="tick">{escape(name)}</text>')
+        parts.append(f'<text x="{left - 8}" y="{at}" text-anchor="end" class="tick">{escape(name)}</text>')
     for (x, y), cell in sorted(cells.items()):
         style = "best" if cell.won else "cell"
         opacity = 1.0 if cell.won else 0.08 + 0.82 * cell.share
         parts.append(
-            f'<rect class="{style}" x="{_LEFT + _CELL * x + 1}" y="{_TOP + _CELL * y + 1}" width="{_CELL - 2}" '
+            f'<rect class="{style}" x="{left + _CELL * x + 1}" y="{_TOP + _CELL * y + 1}" width="{_CELL - 2}" '
             f'height="{_CELL - 2}" rx="3" fill-opacity="{opacity:.2f}"><title>{escape(cell.tip)}</title></rect>'
         )
     return "".join([*parts, "</svg>"])

@@ -16,7 +16,7 @@ from nascli.profiles.cuda import Driver, Memory, Stream, choose_driver, open_dri
 from nascli.profiles.cuda.timing import time_queries
 from nascli.profiles.devices import Device
 from nascli.profiles.linked import TENSORRT_PACKAGES, installed
-from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions
+from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, TimingCache
 from nascli.profiles.runtimes.ort_gpu import TENSORRT_PRECISIONS, WARMUP_SECONDS, too_old_for_tensorrt
 from nascli.profiles.runtimes.tensorrt_engine import Messages, build, failure, layers_of
 
@@ -229,6 +229,15 @@ class TensorRt:
         """Version of TensorRT."""
         found = next((version for version in map(installed, TENSORRT_PACKAGES) if version), None)
         return found if found is not None else str(_tensorrt().__version__)
+
+    def engine(self, model: bytes, cache: TimingCache) -> bytes:
+        """One engine for the card that is here, as bytes to keep.
+
+        Raises:
+            ModelRefusedError: TensorRT has no kernels for the model.
+        """
+        trt = _tensorrt()
+        return build(trt, Messages(trt), model, tf32=False, cache=cache)
 
     def load(self, model: bytes, options: RuntimeOptions) -> TensorrtSession:
         """Build engines for a model and load them onto the card.

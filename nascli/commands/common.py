@@ -1,0 +1,139 @@
+"""What the commands share: errors, printing, progress, and the options that say where to measure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nascli.errors import NascliError
+
+if TYPE_CHECKING:
+    from nascli.pipeline.measuring import Where
+    from nascli.terminal import TerminalProgress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """Turns domain errors into two lines and exit 1; anything else is a bug and may show a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command, and say what went wrong in its own words."""
+        try:
+            return super().invoke(ctx)
+        except NascliError as error:
+            if ctx.params.get("debug"):
+                raise
+            stop(str(error), 1)
+        except KeyboardInterrupt:
+            stop("interrupted; what was measured and evaluated is kept, run the same command to go on", 130)
+        except (OSError, MemoryError) as error:
+            if ctx.params.get("debug"):
+                raise
+            stop(f"{type(error).__name__}: {error}", 1)
+
+
+def stop(text: str, status: int) -> None:
+    """End with an error: what and why in the first line, what to do in the second."""
+    first, _, rest = text.partition("\n")
+    click.echo(click.style("error: ", fg="red") + printable(first), err=True)
+    if rest:
+        click.echo(printable(rest), err=True)
+    sys.exit(status)
+
+
+def printable(text: str) -> str:
+    """Text with its control characters made visible."""
+    # Names may come from files of others; control characters must not reach the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+
+
+def terminal_progress() -> TerminalProgress:
+    """Progress on stderr; with --quiet nothing of it is shown."""
+    from rich.console import Console
+
+    from nascli.terminal import TerminalProgress
+
+    root = click.get_current_context().find_root()
+    return TerminalProgress(Console(stderr=True, quiet=bool(root.params.get("quiet"))))
+
+
+def show_json(document: Any) -> None:
+    """One document on stdout."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
+    """A table on stdout; piped, it has no colours and is not cut."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    # Piped output must not be cut to 80 columns.
+    if not console.is_terminal:
+        console = Console(width=200)
+    if title is not None:
+        # Not the table's own title, which would be folded to the table's width.
+        console.print(Text(printable(title)), soft_wrap=True)
+    table = Table()
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(row[index][:1].isdigit() for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(table)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def place_options(function: F) -> F:
+    """The options that say where to measure, and how models are run there."""
+    for option in (
+        click.option(
+            "--lock-clocks",
+            "clock",
+            is_flag=False,
+            flag_value="sustained",
+            metavar="[MHZ]",
+            help="Hold a card's clock while measuring; by default at what it sustains. Needs root.",
+        ),
+        click.option("--rotate-inputs", "rotate", is_flag=True, help="TensorRT: other inputs in each run."),
+        click.option("--cuda-graph", is_flag=True, help="Cards: launch each run as one CUDA graph."),
+        click.option(
+            "--cuda-driver",
+            default="auto",
+            show_default=True,
+            help="TensorRT: cuda-core, pycuda or torch for memory and events.",
+        ),
+        click.option("--store", type=click.Path(path_type=Path), help="The store's file (default: shared)."),
+        click.option("--precision", default="fp32", show_default=True),
+        click.option(
+            "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads per operator."
+        ),
+        click.option("--batch", default=16, show_default=True, type=click.IntRange(1)),
+        click.option("--runtime", default="auto", show_default=True, help="Such as ort-cpu."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, or a card: nascli devices."),
+    ):
+        function = option(function)
+    return function
+
+
+def where_of(store: Path | None, clock: str | None, **place: Any) -> Where:
+    """The place that `place_options` name."""
+    from nascli.paths import default_store
+    from nascli.pipeline.measuring import Where, clock_of
+
+    mhz = None if clock is None else clock_of(clock, place["device"])
+    return Where(store=store or default_store(), clock_mhz=mhz, **place)
+
+
+PLACE = (
+    "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph", "rotate", "clock",
+)  # fmt: skip

@@ -1,0 +1,225 @@
+"""Measuring and predicting: profile, calibrate, predict, measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nascli.commands.common import (
+    json_option,
+    place_options,
+    print_table,
+    show_json,
+    terminal_progress,
+    where_of,
+)
+
+
+@click.command()
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@click.option(
+    "--network",
+    type=click.Path(path_type=Path),
+    help="An architecture's .json or an .onnx file: measure its own layers instead of a space's.",
+)
+@click.option("--older-than", "age", help="Measure anew what was measured longer ago than this: 30d, 1h.")
+@click.option("--unstable", is_flag=True, help="Measure anew what did not settle.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Order of the measurements."
+)
+@click.option("--host", metavar="USER@MACHINE", help="Write a plan to be measured there, and the commands.")
+@click.option("--plan", type=click.Path(path_type=Path), help="Measure what such a plan says.")
+@click.option(
+    "--pack", type=click.Path(path_type=Path), help="With --plan: write the figures into this file."
+)
+@place_options
+@json_option
+def profile(
+    spec: str,
+    network: Path | None,
+    age: str | None,
+    unstable: bool,
+    seed: int,
+    host: str | None,
+    plan: Path | None,
+    pack: Path | None,
+    as_json: bool,
+    **place: Any,
+) -> None:
+    """Measure the operators of a space, or the layers of a network, that the store lacks.
+
+    Killed and run again, it goes on where it was.
+
+    \b
+    Examples:
+      nascli profile --device cpu --space proxyless-mini --batch 16
+      nascli profile --device cpu --network model.onnx --batch 1
+      nascli profile --device titanxp --host user@lab-machine
+      nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
+    """
+    from nascli.pipeline.profiling import profile_target
+    from nascli.pipeline.remote import run_plan, write_plan
+
+    if host is not None and plan is not None:
+        raise click.UsageError("--host writes a plan and --plan measures one: give one of them")
+    if pack is not None and plan is None:
+        raise click.UsageError("--pack goes with --plan; without a plan: nascli lut export")
+    if host is not None:
+        written = write_plan(spec, network, where_of(**place), host, Path.cwd())
+        if as_json:
+            show_json(written)
+            return
+        click.echo(f"{written['models']} models to measure are in {written['plan']}. Next:")
+        for command in written["commands"]:
+            click.echo(f"  {command}")
+        return
+    progress = terminal_progress()
+    if plan is not None:
+        document = run_plan(plan, pack, where_of(**place), seed=seed, progress=progress)
+    else:
+        document = profile_target(
+            spec, network, where_of(**place), age=age, unstable=unstable, seed=seed, progress=progress
+        )
+    progress.finish()
+    if as_json:
+        show_json(document)
+        return
+    unsettled = len(document["unstable"])
+    click.echo(
+        f"{document['operators']} models in {document['store']}; {unsettled} did not settle within "
+        f"{document['interval_target']:.0%}"
+        + (": nascli profile --unstable measures them anew" if unsettled else "")
+    )
+
+
+@click.command()
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@click.option(
+    "--networks", default=24, show_default=True, type=click.IntRange(8), help="Whole networks to measure."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@place_options
+@json_option
+def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) -> None:
+    """Measure whole networks that cover a space, and correct the sum of operators by them.
+
+    Predictions for the space are calibrated from then on, and have intervals. Profiles what is missing first;
+    killed and run again, it goes on where it was.
+
+    \b
+    Example:
+      nascli calibrate --device cpu --space proxyless-mini --batch 16
+    """
+    from nascli.pipeline.calibrating import calibrate_space
+    from nascli.spaces import load_space
+
+    progress = terminal_progress()
+    document = calibrate_space(
+        load_space(spec), where_of(**place), networks=networks, seed=seed, progress=progress
+    )
+    progress.finish()
+    if as_json:
+        show_json(document)
+        return
+    rows = [
+        [
+            name,
+            f"{document[key]['bias']:+.1%}",
+            f"{document[key]['mean_absolute']:.1%}",
+            f"{document[key]['within_5_percent']:.0%}",
+        ]
+        for name, key in (("plain sum", "plain"), ("calibrated, each network left out", "calibrated"))
+    ]
+    print_table(["model", "bias", "mean abs. error", "within 5 %"], rows)
+    click.echo(
+        f"{document['networks']} networks of {document['space']}; "
+        f"{document['confidence']:.0%} interval: ±{document['half_width']:.1%}"
+        if document["half_width"] is not None
+        else f"{document['networks']} networks are too few for an interval of {document['confidence']:.0%}"
+    )
+    if document["contradicting"]:
+        shown = "; ".join(str(codes) for codes in document["contradicting"])
+        click.echo(f"the other networks contradict the figures of these codes: {shown}")
+
+
+@click.command()
+@click.argument("network", type=click.Path(path_type=Path))
+@click.option("--explain", is_flag=True, help="Show each block's share.")
+@click.option(
+    "--confidence", default=0.9, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True)
+)
+@place_options
+@json_option
+def predict(network: Path, explain: bool, confidence: float, as_json: bool, **place: Any) -> None:
+    """Predict the latency of an architecture's file or an ONNX model from the table.
+
+    Calibrated, with an interval, where `nascli calibrate` measured networks of the space. For a card without
+    a table the figure is predicted from its data sheet, and says so.
+
+    \b
+    Example:
+      nascli predict --device cpu runs/first/architecture.json --explain
+    """
+    from nascli.pipeline.predicting import predict_network
+    from nascli.units import format_seconds
+
+    document = predict_network(network, where_of(**place), confidence)
+    if as_json:
+        show_json(document)
+        return
+    interval = document["interval_s"]
+    shown = format_seconds(document["latency_s"])
+    if interval is not None:
+        ends = ", ".join(format_seconds(end) for end in interval)
+        shown += f" [{ends}] at {document['confidence']:.0%}"
+    click.echo(f"{shown}: {document['model']}")
+    if document["kind"] == "predicted":
+        click.echo("predicted, not measured: import or measure a table for a figure to rely on")
+    elif document["extrapolated"]:
+        click.echo("beyond what was calibrated on: the interval may be too narrow")
+    if document["kind"] == "measured":
+        click.echo("no interval: whole networks were not measured for it (nascli calibrate)")
+    if not explain:
+        return
+    largest = max(part["share"] for part in document["parts"])
+    rows = [
+        [
+            part["block"],
+            part["operator"],
+            format_seconds(part["seconds"]),
+            f"{part['share']:.1%}",
+            "█" * max(1, round(24 * part["share"] / largest)) if part["share"] else "",
+            part["kind"],
+        ]
+        for part in document["parts"]
+    ]
+    print_table(["block", "operator", "latency", "share", "", "kind"], rows)
+
+
+@click.command()
+@click.argument("architecture", type=click.Path(path_type=Path))
+@place_options
+@json_option
+def measure(architecture: Path, as_json: bool, **place: Any) -> None:
+    """Measure an architecture's file or an ONNX model end to end.
+
+    \b
+    Example:
+      nascli measure --device cpu runs/first/architecture.json
+    """
+    from nascli.pipeline.measuring import measure_file
+    from nascli.units import format_seconds
+
+    progress = terminal_progress()
+    figure = measure_file(architecture, where_of(**place), progress)
+    progress.finish()
+    if as_json:
+        interval = [figure.low, figure.high]
+        show_json({"measured_latency_s": figure.seconds, "interval_s": interval, "rounds": figure.rounds})
+        return
+    click.echo(
+        f"{format_seconds(figure.seconds)} [{format_seconds(figure.low)}, {format_seconds(figure.high)}] "
+        f"at 95 %, {figure.rounds} rounds"
+    )

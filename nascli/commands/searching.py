@@ -1,0 +1,212 @@
+"""Searches: search, sweep, supernet train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nascli.commands.common import (
+    PLACE,
+    F,
+    json_option,
+    place_options,
+    print_table,
+    show_json,
+    terminal_progress,
+    where_of,
+)
+
+if TYPE_CHECKING:
+    from nascli.pipeline.settings import SearchSettings
+
+
+def search_options(function: F) -> F:
+    """What decides a search beside its constraints and place."""
+    for option in (
+        click.option(
+            "--confidence",
+            type=click.FloatRange(0, 1, min_open=True, max_open=True),
+            help="Search only where the calibrated model is this sure that the latency budget is kept.",
+        ),
+        click.option("--retrain-epochs", type=click.IntRange(1), help="Training of the final networks."),
+        click.option("--supernet-epochs", type=click.IntRange(1), help="Of the supernet; of NSE, per round."),
+        click.option("--evaluations", type=click.IntRange(8), help="Of random, evolution and guided."),
+        click.option("--generations", type=click.IntRange(1), help="Of SPOS."),
+        click.option("--population", type=click.IntRange(2), help="Of SPOS."),
+        click.option(
+            "--preset",
+            default="small",
+            show_default=True,
+            help="How much is spent: small (a CPU, small images) or paper (the papers' ImageNet settings).",
+        ),
+        click.option(
+            "--supernet",
+            type=click.Path(path_type=Path),
+            help="A checkpoint of `nascli supernet train`, instead of training one.",
+        ),
+        click.option(
+            "--after",
+            type=click.Path(path_type=Path),
+            help="NSE: a finished run, whose last operations the space nse-second inherits.",
+        ),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
+        click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER."),
+        click.option("--space", "spec", default="proxyless-mini", show_default=True),
+        click.option(
+            "--algorithm",
+            default="spos",
+            show_default=True,
+            help="spos, pcnas, nse, nss, autospace, guided, evolution or random.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def settings_of(
+    constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]
+) -> SearchSettings:
+    """The settings that `search_options` and constraints name."""
+    from nascli.pipeline.settings import SearchSettings, effort_of
+
+    effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
+        population=chosen["population"],
+        generations=chosen["generations"],
+        evaluations=chosen["evaluations"],
+        supernet_epochs=chosen["supernet_epochs"],
+        retrain_epochs=chosen["retrain_epochs"],
+    )
+    settings = SearchSettings(
+        chosen["spec"],
+        chosen["data"],
+        constraints,
+        where_of(**place),
+        chosen["algorithm"],
+        chosen["seed"],
+        effort,
+        chosen["confidence"],
+        None if chosen["supernet"] is None else str(chosen["supernet"]),
+        None if chosen["after"] is None else str(chosen["after"]),
+    )
+    settings.parsed_constraints()
+    return settings
+
+
+@click.command()
+@click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")
+@search_options
+@place_options
+@json_option
+def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
+    """Find the most accurate network within a budget, and verify it on the device.
+
+    Profiles what is missing first. Killed and run again, it goes on where it was.
+
+    \b
+    Examples:
+      nascli search --constraint latency=8ms --constraint "macs<=30M"
+      nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=10ms
+      nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
+      nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
+    """
+    from nascli.pipeline.settings import default_out
+
+    place = {name: options.pop(name) for name in PLACE}
+    settings = settings_of(constraints, place, options)
+    from nascli.pipeline.reporting import result_lines, write_report
+    from nascli.pipeline.searching import run_search
+
+    folder = out or default_out(settings)
+    progress = terminal_progress()
+    result = run_search(settings, folder, progress)
+    progress.finish()
+    if result["measured_latency_s"] is None:
+        from nascli.pipeline.counted_search import counted_lines
+
+        if as_json:
+            show_json(result)
+        else:
+            lines = counted_lines(result)
+            print_table(lines[0], lines[1:])
+            click.echo(f"network: {folder / 'weights.safetensors'}, {folder / 'architecture.json'}")
+        return
+    page = write_report(folder)
+    if as_json:
+        show_json(result)
+        return
+    lines = result_lines(result)
+    print_table(lines[0], lines[1:])
+    click.echo(f"report: {page}\nnetwork: {folder / 'model.onnx'}, {folder / 'architecture.json'}")
+
+
+@click.command()
+@click.option("--budget", "budgets", multiple=True, required=True, help="One search each: latency=6ms, ...")
+@click.option("--constraint", "constraints", multiple=True, help="Holds in every search.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder of the runs (default: runs/...).")
+@search_options
+@place_options
+@json_option
+def sweep(
+    budgets: tuple[str, ...], constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Search one space under several budgets on one supernet (SPOS, Table 5).
+
+    \b
+    Example:
+      nascli sweep --budget latency=6ms --budget latency=8ms --budget "macs<=20M"
+    """
+    place = {name: options.pop(name) for name in PLACE}
+    settings = [settings_of((budget, *constraints), place, options) for budget in budgets]
+    from nascli.pipeline.reporting import write_report
+    from nascli.pipeline.sweeping import run_sweep
+
+    progress = terminal_progress()
+    rows = run_sweep(budgets, settings, out, progress)
+    progress.finish()
+    for row in rows:
+        write_report(Path(row["run"]))
+    if as_json:
+        show_json(rows)
+        return
+    keys = ["budget", "top-1 (95 %)", "measured", "MACs", "params", "feasible", "run"]
+    print_table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+
+
+@click.group()
+def supernet() -> None:
+    """Train supernets that several searches share."""
+
+
+@supernet.command("train")
+@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER.")
+@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
+@click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
+@json_option
+def supernet_train(
+    spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
+) -> None:
+    """Train the supernet of a space; killed and run again, it goes on where it was.
+
+    Several processes under torchrun train it together.
+
+    \b
+    Examples:
+      nascli supernet train --space spos-mini --out spos.safetensors
+      torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
+    """
+    from nascli.pipeline.sweeping import train_supernet
+
+    progress = terminal_progress()
+    document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
+    progress.finish()
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(f"{document['steps']} steps; {out}")

@@ -1,0 +1,247 @@
+"""Latency tables: everything under `nascli lut`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nascli.commands.common import json_option, place_options, print_table, show_json, where_of
+
+
+@click.group()
+def lut() -> None:
+    """Look at latency tables."""
+
+
+@lut.command("list")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_list(store: Path | None, as_json: bool) -> None:
+    """List the tables of the store, one per setup.
+
+    \b
+    Example:
+      nascli lut list
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.listing import list_tables
+
+    tables = list_tables(store or default_store())
+    if as_json:
+        show_json(tables)
+        return
+    keys = ["device", "runtime", "runtime_version", "precision", "batch", "threads", "mode", "operators"]
+    print_table(keys, [[str(t[key]) for key in keys] for t in tables])
+
+
+@lut.command("show")
+@place_options
+@click.option("--networks", is_flag=True, help="Show whole networks too.")
+@json_option
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page: slowest, roofline, cliffs.")
+def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> None:
+    """Show the figures of one table, slowest first.
+
+    \b
+    Examples:
+      nascli lut show --device cpu --batch 16
+      nascli lut show --device cpu --batch 16 --html table.html
+    """
+    from nascli.pipeline.listing import show_table
+    from nascli.pipeline.table_report import write_table_page
+
+    if html is not None:
+        page = write_table_page(where_of(**place), html)
+        if as_json:
+            show_json({"page": str(page)})
+        else:
+            click.echo(str(page))
+        return
+
+    rows = show_table(where_of(**place), networks)
+    if as_json:
+        show_json(rows)
+        return
+    keys = ["operator", "alone", "interval", "in context", "rounds", "macs"]
+    print_table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+
+
+@lut.command("export")
+@place_options
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write, .parquet.")
+@json_option
+def lut_export(out: Path, as_json: bool, **place: Any) -> None:
+    """Write a table with all its raw samples into one Parquet file.
+
+    \b
+    Example:
+      nascli lut export --device cpu --batch 16 --out my-cpu.parquet
+    """
+    from nascli.pipeline.tables import export_table
+
+    document = export_table(where_of(**place), out)
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+
+
+@lut.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    default="pack",
+    show_default=True,
+    help="pack, or another tool's: proxylessnas, ofa, nse, tinynas, fbnet, hw-nas-bench, trtexec, csv.",
+)
+@click.option("--device", help="The device of another tool's table; its file does not say.")
+@click.option("--batch", type=click.IntRange(1), help="The batch of another tool's table.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--runtime", default="unknown", show_default=True, help="What the other tool measured with.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_import(
+    files: tuple[Path, ...],
+    form: str,
+    device: str | None,
+    batch: int | None,
+    threads: int,
+    precision: str,
+    runtime: str,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Add packs to the store, or tables in the formats of other tools.
+
+    What is there already is not added twice. Several repeats of another tool's table are several samples.
+
+    \b
+    Examples:
+      nascli lut import titanxp.parquet
+      nascli lut import run1.dump run2.dump --format nse --device titanxp --batch 128
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.tables import import_foreign, import_packs
+
+    place = store or default_store()
+    if form == "pack":
+        documents = import_packs(files, place)
+    else:
+        documents = import_foreign(files, form, device, batch, threads, precision, runtime, place)
+    if as_json:
+        show_json(documents)
+        return
+    for document in documents:
+        click.echo(
+            f"{document['file']}: {document['new']} of {document['samples']} samples were new"
+            + (f"; left out: {document['left_out']}" if document.get("left_out") else "")
+        )
+
+
+@lut.command("merge")
+@click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write.")
+@json_option
+def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Merge packs of one setup; refuses to mix what differs.
+
+    \b
+    Example:
+      nascli lut merge monday.parquet tuesday.parquet --out both.parquet
+    """
+    from nascli.pipeline.tables import merge_packs
+
+    document = merge_packs(packs, out)
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+
+
+@lut.command("diff")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Rows to show.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw it too, as an .svg file.")
+@json_option
+def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json: bool) -> None:
+    """Show how two packs differ: a new driver, another machine, another batch.
+
+    \b
+    Example:
+      nascli lut diff old-driver.parquet new-driver.parquet
+    """
+    from nascli.pipeline.tables import diff_packs, draw_diff
+
+    document = diff_packs(first, second)
+    if picture is not None:
+        draw_diff(document, first.stem, second.stem, picture)
+    if as_json:
+        show_json(document)
+        return
+    for line in document["setup"]:
+        click.echo(f"differs in {line}")
+    keys = ["operator", "first", "second", "ratio", "apart"]
+    print_table(keys, [[row["shown"][key] for key in keys] for row in document["rows"][:most]])
+    click.echo(
+        f"{len(document['rows'])} operators in both, median ratio {document['median_ratio']:.3f}, "
+        f"{sum(row['apart'] for row in document['rows'])} with intervals apart; "
+        f"{len(document['only_first'])} only in the first, {len(document['only_second'])} only in the second"
+    )
+
+
+@lut.command("check")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_check(store: Path | None, as_json: bool) -> None:
+    """Audit the store: damage, impossible values, operators that disagree with themselves, stale versions.
+
+    Exits with 1 where something is damaged; warnings leave it at 0.
+
+    \b
+    Example:
+      nascli lut check
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.tables import check_store
+
+    findings = check_store(store or default_store())
+    if as_json:
+        show_json(findings)
+    elif findings:
+        keys = ["severity", "what", "setup"]
+        print_table(keys, [[finding[key] for key in keys] for finding in findings])
+    else:
+        click.echo("nothing is wrong")
+    if any(finding["severity"] == "damage" for finding in findings):
+        sys.exit(1)
+
+
+@lut.command("remove")
+@place_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
+    """Delete a table and its samples from the store.
+
+    \b
+    Example:
+      nascli lut remove --device cpu --batch 16
+    """
+    from nascli.pipeline.tables import remove_table
+
+    where = where_of(**place)
+    if not yes:
+        click.confirm(
+            f"delete the table of {where.device}, batch {where.batch}, from {where.store}?", abort=True
+        )
+    removed = remove_table(where)
+    if as_json:
+        show_json({"samples_removed": removed})
+    else:
+        click.echo(f"{removed} samples removed")

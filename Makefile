@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BUDGET ?= 8ms
 OUT ?= runs/first
 
-.PHONY: run test install lint types test-gpu clean
+.PHONY: run test install lint types test-gpu docs clean
 
 run: $(STAMP)
 	@$(BIN)/nascli doctor
@@ -25,13 +25,16 @@ types: $(STAMP)
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
 
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
 install: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,search,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,search,docs,dev]'
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

@@ -552,3 +552,32 @@ def test_an_architecture_is_trained_and_handed_over(tmp_path):
     )
     other = run(*args[:-1], tmp_path / "trained", "--seed", "3", expect=1)
     assert "other settings" in other.stderr
+
+
+def test_shells_are_completed():
+    for shell in ("bash", "zsh", "fish"):
+        assert "_NASCLI_COMPLETE" in run("completion", shell).output
+    run("completion", "tcsh", expect=2)
+
+
+def test_quiet_leaves_results_and_errors_only(tmp_path):
+    store = str(tmp_path / "s.sqlite")
+    words = ["profile", "--space", TINY, "--batch", "2", "--store", store]
+    loud, quiet = run(*words), run("--quiet", *words)
+    assert "distinct operators" in loud.stderr and quiet.stderr == ""
+    assert "models in" in quiet.stdout
+    assert "error" in run("--quiet", "profile", "--device", "titanxp", expect=1).stderr
+
+
+def test_several_runs_on_one_page_need_finished_runs(tmp_path):
+    (tmp_path / "a").mkdir()
+    assert "not a finished run" in run("report", tmp_path / "a", tmp_path / "a", expect=1).output
+    assert "goes with several runs" in run("report", tmp_path / "a", "--out", "x.html", expect=2).output
+
+
+def test_a_missing_package_is_told_and_not_a_traceback(monkeypatch):
+    def absent():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("nascli.pipeline.doctor.examine", absent)
+    assert "pip install 'nascli[search]'" in run("doctor", expect=1).output

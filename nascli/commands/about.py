@@ -116,7 +116,8 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@json_option
+def completion(shell: str, as_json: bool) -> None:
     """Print what makes a shell complete nascli's commands and options.
 
     \b
@@ -129,4 +130,8 @@ def completion(shell: str) -> None:
     maker = get_completion_class(shell)
     assert maker is not None
     root = click.get_current_context().find_root()
-    click.echo(maker(root.command, {}, "nascli", "_NASCLI_COMPLETE").source())
+    script = maker(root.command, {}, "nascli", "_NASCLI_COMPLETE").source()
+    if as_json:
+        show_json({"shell": shell, "script": script})
+    else:
+        click.echo(script)

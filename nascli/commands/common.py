@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What brings the optional packages that a command may turn out to need.
+_EXTRAS = {
+    "torch": "pip install 'nascli[search]'",
+    "safetensors": "pip install 'nascli[search]'",
+    "sklearn": "pip install 'nascli[search]'",
+    "onnxruntime": "pip install 'nascli[cpu]'",
+    "tensorboard": "pip install 'nascli[tensorboard]'",
+    "PIL": "pip install 'nascli[data]'",
+}
+
 
 class Group(click.Group):
     """Turns domain errors into two lines and exit 1; anything else is a bug and may show a traceback."""
@@ -30,6 +40,11 @@ class Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             stop(str(error), 1)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").split(".")[0]
+            if ctx.params.get("debug") or package not in _EXTRAS:
+                raise
+            stop(f"this needs {package}, which is not installed.\nInstall it: {_EXTRAS[package]}", 1)
         except KeyboardInterrupt:
             stop("interrupted; what was measured and evaluated is kept, run the same command to go on", 130)
         except (OSError, MemoryError) as error:

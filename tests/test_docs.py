@@ -1,0 +1,169 @@
+"""Every command and every piece of Python in README, docs and notebooks runs."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from nascli.cli import main
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Less of everything: what is tested is that the commands work, not what they find.
+TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
+LESS = {
+    "search": ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"],
+    "sweep": ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"],
+    "train": ["--epochs", "1"],
+}
+
+
+def blocks(page, *languages):
+    text = page.read_text()
+    for match in re.finditer(r"```(\w*)[^\n]*\n(.*?)```", text, re.S):
+        if match[1] in languages:
+            yield match[2]
+
+
+def documented(page):
+    for block in blocks(page, "", "console", "bash"):
+        for line in block.splitlines():
+            if line.startswith("nascli "):
+                yield line.split("  #")[0].strip()
+
+
+ALL = [(page.name, command) for page in PAGES for command in documented(page)]
+
+
+def resolve(words):
+    """The command that words name, with what is left of them."""
+    group, left = main, list(words)
+    while isinstance(group, click.Group) and left and left[0] in group.commands:
+        group = group.commands[left.pop(0)]
+    return group, left
+
+
+def test_there_are_commands_to_run():
+    assert len(ALL) > 25 and len({page for page, _ in ALL}) >= 5
+
+
+@pytest.mark.parametrize(("page", "command"), ALL)
+def test_documented_commands_parse(page, command):
+    found, left = resolve(shlex.split(command)[1:])
+    assert not isinstance(found, click.Group), f"{page}: no such command: {command}"
+    with found.make_context("x", left) as context:
+        assert context.command is found
+
+
+def reduced(command):
+    words = shlex.split(command)[1:]
+    name = words[0]
+    if "--space" in words:
+        at = words.index("--space") + 1
+        if words[at].startswith("proxyless-mini"):
+            words[at] = TINY
+    elif name in ("search", "profile", "calibrate"):
+        words += ["--space", TINY]
+    words = [re.sub(r"latency=[\d.]+ms", "latency=50ms", word) for word in words]
+    if name == "train" and "--epochs" in words:
+        words[words.index("--epochs") + 1] = "1"
+        return words
+    return words + LESS.get(name, [])
+
+
+def ran(words, expect=(0,)):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code in expect, (words, result.output, result.exception)
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NASCLI_HOME", str(tmp_path / "home"))
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+def test_the_tutorial_runs_from_top_to_bottom(sandbox):
+    for command in documented(ROOT / "docs" / "tutorial.md"):
+        ran(reduced(command))
+    assert {"runs", "comparison.html", "table.html", "net.onnx", "net.py", "net.safetensors"} <= {
+        p.name for p in sandbox.iterdir()
+    }
+    # The last file needs no nascli.
+    probe = (
+        "import sys; sys.modules['nascli'] = None\n"
+        "import net, torch\nfrom safetensors.torch import load_file\n"
+        "m = net.Net(); m.load_state_dict(load_file('net.safetensors')); m.eval()\n"
+        "print(tuple(m(torch.zeros(2, 1, 8, 8)).shape))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=sandbox)
+    assert done.stdout.strip() == "(2, 10)", done.stderr
+    for page in ("device.md", "data.md"):
+        for command in documented(ROOT / "docs" / "guides" / page):
+            ran(reduced(command))
+    for command in documented(ROOT / "docs" / "formats.md"):
+        ran(reduced(command))
+    assert (sandbox / "cpu.parquet").exists()
+
+
+def python_of(page):
+    return "\n".join(blocks(page, "python"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One store: all of them use the same small space, which is measured once."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.mark.parametrize("page", ["space.md", "evaluator.md", "python.md"])
+def test_the_python_of_the_guides_runs(page, tmp_path, home):
+    text = python_of(ROOT / "docs" / "guides" / page)
+    assert text.count("\n") > 5
+    executed(text, tmp_path, home)
+
+
+@pytest.mark.parametrize("name", ["budgets", "tables"])
+def test_the_notebooks_run(name, tmp_path, home):
+    document = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in document["cells"] if cell["cell_type"] == "code"]
+    assert len(cells) >= 3 and all(not cell.get("outputs") for cell in document["cells"])
+    executed("\n\n".join(cells), tmp_path, home)
+
+
+def executed(text, folder, home):
+    (folder / "script.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=240,
+        env={**os.environ, "NASCLI_HOME": str(home)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_documentation_builds_and_all_its_links_lead_somewhere(tmp_path):
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "-q", "--strict", "-d", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True, timeout=240, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    reference = (tmp_path / "site" / "reference" / "index.html").read_text()
+    assert "FeasibleSet" in reference and "uniform" in reference
+
+
+def test_files_that_readme_and_docs_name_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -581,3 +581,11 @@ def test_a_missing_package_is_told_and_not_a_traceback(monkeypatch):
 
     monkeypatch.setattr("nascli.pipeline.doctor.examine", absent)
     assert "pip install 'nascli[search]'" in run("doctor", expect=1).output
+
+
+def test_a_space_is_learned_for_a_latency(tmp_path):
+    out = tmp_path / "run"
+    result = run("search", "--algorithm", "nss", "--space", "nss-expanded-mini:resolution=8,widths=16", "--constraint",
+                 "latency=20ms", "--batch", "4", "--out", out, "--supernet-epochs", "1", *QUICK[:4], "--retrain-epochs", "1",
+                 "--store", tmp_path / "s", expect=1)  # fmt: skip
+    assert "none of 20.0 ms" in result.output and "Choose a target in between" in result.output

@@ -148,18 +148,34 @@ def _learned(
     images = load(settings.data, given.input.height)
     if isinstance(given, StagedSpace):
         require_fit(images, given.input, given.classes)
-        target = next((c.high for c in constraints if c.name == "macs"), float("inf"))
-        if target == float("inf"):
-            raise ConstraintError("NSS aims at a number of MACs: add --constraint macs<=...")
+        bound = next(
+            (
+                c
+                for name in ("macs", "latency")
+                for c in constraints
+                if (c.name, c.device) == (name, None) and c.high != float("inf")
+            ),
+            None,
+        )
+        if bound is None:
+            raise ConstraintError(
+                "NSS aims at a number of MACs or a latency here.", "Add --constraint macs<=... or latency=..."
+            )
+        cost = None
+        if bound.name == "latency":
+            from nascli.pipeline.staged_latency import staged_latency
+
+            cost = staged_latency(given, settings.where, seed=settings.seed, progress=progress)
         found = search_space(
             given,
             images,
-            target,
+            bound.high,
             effort.nss,
             effort.supernet_recipe(effort.nss_epochs),
             seed=settings.seed,
             file=file,
             progress=progress,
+            cost=cost,
         )
         space, document = found.chain(), found.document()
     elif settings.algorithm == "nss":

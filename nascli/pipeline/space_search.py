@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nascli.costmodel.staged import StagedCost, staged_macs
 from nascli.errors import CheckpointError
 from nascli.progress import Progress
 from nascli.search.autospace import (
@@ -22,7 +23,7 @@ from nascli.search.autospace import (
     mutate,
     tournament,
 )
-from nascli.search.nss import Bins, Nss, elite, mean_macs, require_reachable
+from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable
 from nascli.spaces.catalog import make_space
 from nascli.spaces.definitions.cells import cell_of
 from nascli.spaces.definitions.elite import format_ranges
@@ -45,13 +46,15 @@ class EliteSpace:
     Attributes:
         chosen: per stage the bins of depths and of widths.
         bins: their sizes, and the space they are bins of.
-        macs: mean MACs of its networks.
+        cost: what was aimed at.
+        mean: mean cost of its networks.
         probabilities: per stage the chances of the bins.
     """
 
     chosen: tuple[tuple[int, int], ...]
     bins: Bins
-    macs: float
+    cost: StagedCost
+    mean: float
     probabilities: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 
     @property
@@ -79,7 +82,8 @@ class EliteSpace:
             "space": self.bins.space.spec,
             "chosen": [list(pair) for pair in self.chosen],
             "ranges": self.text,
-            "mean_macs": self.macs,
+            "cost": self.cost.name,
+            "mean_cost": self.mean,
             "probabilities": [[list(d), list(w)] for d, w in self.probabilities],
         }
 
@@ -94,16 +98,29 @@ def search_space(
     seed: int,
     file: Path | None,
     progress: Progress,
+    cost: StagedCost | None = None,
 ) -> EliteSpace:
     """Network Space Search: train the masked supernet and the distribution, and draw the Elite Space.
 
     Weights step on training images along architectures drawn uniformly from drawn spaces; every second step the
     distribution steps on validation images, after the warm-up. Resumable from `file` at any step.
 
+    Args:
+        space: of stages.
+        images: data.
+        target: what networks of the Elite Space shall cost on average.
+        settings: hyper-parameters.
+        recipe: how weights train.
+        seed: of everything.
+        file: the checkpoint; None keeps nothing.
+        progress: is shown the training.
+        cost: MACs by default; or latency, which the paper leaves for later.
+
     Raises:
         InfeasibleError: a target outside of the space's range.
     """
-    require_reachable(space, target)
+    cost = staged_macs(space) if cost is None else cost
+    require_reachable(cost, target)
     bins = Bins(space, settings.depth_bin, settings.width_bin)
     torch.manual_seed(seed)
     supernet = MaskedSupernet(space)
@@ -112,6 +129,7 @@ def search_space(
         settings.depth_bin,
         settings.width_bin,
         target=target,
+        cost=cost,
         weight=settings.weight,
         rate=settings.rate,
         temperatures=(settings.first, settings.last),
@@ -137,15 +155,16 @@ def search_space(
         after=after,
         beside=distribution,
     )
-    identity = digest("nss-1", space.spec, images.digest, recipe, settings, seed, target)
+    identity = digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
     trainer.run(file, identity, progress, f"searching for a space within {space.spec}")
     rng = np.random.default_rng([seed, 63])
     probabilities = distribution.probabilities()
-    chosen = elite(bins, probabilities, target, settings.drawn, rng)
+    chosen = elite(bins, probabilities, target, settings.drawn, rng, cost)
     return EliteSpace(
         chosen,
         bins,
-        mean_macs(bins, chosen, rng),
+        cost,
+        mean_cost(cost, bins, chosen, rng),
         tuple((tuple(map(float, d)), tuple(map(float, w))) for d, w in probabilities),
     )
 

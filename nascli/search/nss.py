@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nascli.costmodel.staged import StagedCost, staged_macs
 from nascli.errors import InfeasibleError, NascliError
 from nascli.spaces.space import Codes
 from nascli.spaces.staged import StagedSpace
+from nascli.units import format_seconds
 
 Array = npt.NDArray[np.float64]
 
@@ -97,27 +99,32 @@ class Bins:
         return np.stack([axis.ravel() for axis in mesh], axis=1).astype(np.int16)
 
 
-def mean_macs(bins: Bins, chosen: Sequence[tuple[int, int]], rng: np.random.Generator) -> float:
-    """Mean MACs of a drawn space's networks: exactly where it is small, of 4,000 draws where it is not."""
+def mean_cost(
+    cost: StagedCost, bins: Bins, chosen: Sequence[tuple[int, int]], rng: np.random.Generator
+) -> float:
+    """Mean cost of a drawn space's networks: exactly where it is small, of 4,000 draws where it is not."""
     small = (bins.depth * bins.width) ** len(chosen) <= 1_000_000
     codes = bins.codes(chosen) if small else bins.sample(chosen, 4000, rng)
-    return float(bins.space.macs(codes).mean())
+    return float(cost(codes).mean())
 
 
-def require_reachable(space: StagedSpace, target: float) -> None:
+def require_reachable(cost: StagedCost, target: float) -> None:
     """Refuse a target that no network of the space has.
 
     Raises:
         InfeasibleError: naming the space's range.
     """
-    stages = len(space.strides)
-    ends = np.array([[0, 0] * stages, [space.depths - 1, space.widths - 1] * stages])
-    low, high = (int(v) for v in space.macs(ends))
-    if not low <= target <= high:
+    if not cost.least <= target <= cost.most:
+        shown = format_seconds if cost.name == "latency" else _macs
         raise InfeasibleError(
-            f"{space.name} has networks of {low:,} to {high:,} MACs, none of {target:,.0f}.",
+            f"{cost.space.name} has networks of {shown(cost.least)} to {shown(cost.most)}, none of "
+            f"{shown(target)}.",
             "Choose a target in between, or a larger space.",
         )
+
+
+def _macs(value: float) -> str:
+    return f"{value:,.0f} MACs"
 
 
 def elite(
@@ -126,15 +133,17 @@ def elite(
     target: float,
     drawn: int,
     rng: np.random.Generator,
+    cost: StagedCost | None = None,
 ) -> tuple[tuple[int, int], ...]:
-    """The drawn space whose mean cost is nearest to the target (section 4.1: n = 5 are drawn)."""
+    """The drawn space whose mean cost is nearest to the target (section 4.1: n = 5 are drawn); by default MACs."""
+    cost = staged_macs(bins.space) if cost is None else cost
     best: tuple[float, tuple[tuple[int, int], ...]] | None = None
     for _ in range(drawn):
         chosen = tuple(
             (int(rng.choice(len(d), p=d / d.sum())), int(rng.choice(len(w), p=w / w.sum())))
             for d, w in probabilities
         )
-        off = abs(mean_macs(bins, chosen, rng) / target - 1)
+        off = abs(mean_cost(cost, bins, chosen, rng) / target - 1)
         if best is None or off < best[0]:
             best = (off, chosen)
     assert best is not None

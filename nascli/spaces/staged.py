@@ -94,11 +94,15 @@ class StagedSpace:
         limits = np.tile([self.depths, self.widths], len(self.strides))
         return rng.integers(0, limits, (n, len(limits))).astype(np.int16)
 
-    def macs(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """`(n,)` MACs of networks, in closed form."""
+    def features(self, codes: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """What costs are made of.
+
+        Returns:
+            `(n, stages + 1, 3)`: per stage MACs, blocks, and elements that its convolutions write; at the end the
+            head's MACs, 0, 0. The stem, the same in all networks, is left out.
+        """
         rows = self.check(codes).astype(np.int64) + 1
-        size = self.input.height * self.input.width
-        total = np.full(len(rows), 9 * self.input.channels * self.stem * size, dtype=np.int64)
+        found = np.zeros((len(rows), len(self.strides) + 1, 3))
         before = np.full(len(rows), self.stem, dtype=np.int64)
         height, width = self.input.height, self.input.width
         for stage, stride in enumerate(self.strides):
@@ -106,9 +110,24 @@ class StagedSpace:
             height, width = -(-height // stride), -(-width // stride)
             projected = (before != channels) | (stride != 1)
             first = 9 * before * channels + 9 * channels**2 + np.where(projected, before * channels, 0)
-            total += height * width * (first + (depth - 1) * 18 * channels**2)
+            found[:, stage, 0] = height * width * (first + (depth - 1) * 18 * channels**2)
+            found[:, stage, 1] = depth
+            found[:, stage, 2] = height * width * 2 * depth * channels
             before = channels
-        return total + before * self.classes
+        found[:, -1, 0] = before * self.classes
+        return found
+
+    @property
+    def stem_macs(self) -> int:
+        """MACs of the first convolution."""
+        return 9 * self.input.channels * self.stem * self.input.height * self.input.width
+
+    def macs(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """`(n,)` MACs of networks, in closed form."""
+        total: npt.NDArray[np.int64] = (
+            self.features(codes)[..., 0].sum(axis=1).astype(np.int64) + self.stem_macs
+        )
+        return total
 
     def network(self, code: npt.ArrayLike, name: str | None = None) -> Network:
         """The network of one code."""

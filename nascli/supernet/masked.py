@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nascli.costmodel.staged import StagedCost
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.learned import frozen, learned_state, load_learned
 
@@ -115,19 +116,24 @@ class MaskedSupernet(nn.Module):
         return result
 
 
-def mixture_macs(space: StagedSpace, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
-    """MACs of the gated mixture's depths and widths, in the closed form of `StagedSpace.macs`; differentiable."""
+def mixture_cost(cost: StagedCost, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
+    """Cost of the gated mixture's depths and widths, in the closed form of `StagedSpace.features`; differentiable."""
+    space = cost.space
     height, width = space.input.height, space.input.width
-    total = torch.tensor(float(9 * space.input.channels * space.stem * height * width))
+    total = torch.tensor(cost.constant)
     before = torch.tensor(float(space.stem))
-    for stride, ((depths, depth_gates), (widths, width_gates)) in zip(space.strides, stages, strict=True):
+    for stride, weights, ((depths, depth_gates), (widths, width_gates)) in zip(
+        space.strides, cost.weights, stages, strict=False
+    ):
         depth = depth_gates @ torch.tensor(depths, dtype=torch.float32)
         channels = width_gates @ torch.tensor(widths, dtype=torch.float32)
         height, width = -(-height // stride), -(-width // stride)
         first = 9 * before * channels + 9 * channels**2 + before * channels
-        total = total + height * width * (first + (depth - 1) * 18 * channels**2)
+        macs = height * width * (first + (depth - 1) * 18 * channels**2)
+        written = height * width * 2 * depth * channels
+        total = total + weights[0] * macs + weights[1] * depth + weights[2] * written
         before = channels
-    return total + before * space.classes
+    return total + cost.weights[-1][0] * before * space.classes
 
 
 class SpaceDistribution:
@@ -136,8 +142,9 @@ class SpaceDistribution:
     Args:
         supernet: of the staged space.
         depth_bin, width_bin: sizes of the bins.
-        target: MACs aimed at.
-        weight: of |MACs / target - 1| (Eq. 4 and 5).
+        target: what is aimed at, in the cost's unit.
+        cost: MACs, or latency.
+        weight: of |cost / target - 1| (Eq. 4 and 5).
         rate: of Adam.
         temperatures: at the beginning and at the end.
         seed: of all draws.
@@ -150,6 +157,7 @@ class SpaceDistribution:
         width_bin: int,
         *,
         target: float,
+        cost: StagedCost,
         weight: float,
         rate: float,
         temperatures: tuple[float, float],
@@ -158,6 +166,7 @@ class SpaceDistribution:
         self.supernet = supernet
         space = supernet.space
         self._bins = (depth_bin, width_bin)
+        self._cost = cost
         self._target, self._weight, self._temperatures, self._seed = target, weight, temperatures, seed
         sizes = (space.depths // depth_bin, space.widths // width_bin)
         self.thetas = [torch.zeros(size, requires_grad=True) for _ in space.strides for size in sizes]
@@ -180,7 +189,7 @@ class SpaceDistribution:
         return code
 
     def step(self, number: int, share: float, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """One update on validation images, `share` of the way through; returns cross-entropy and MACs."""
+        """One update on validation images, `share` of the way through; returns cross-entropy and cost."""
         rng = np.random.default_rng([self._seed, 62, number])
         first, last = self._temperatures
         temperature = first * (last / first) ** share
@@ -195,11 +204,11 @@ class SpaceDistribution:
         stages = list(zip(gated[::2], gated[1::2], strict=True))
         with frozen(self.supernet):
             loss = F.cross_entropy(self.supernet.mixture(images, stages), labels)
-            macs = mixture_macs(self.supernet.space, stages)
+            demand = mixture_cost(self._cost, stages)
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._weight * (macs / self._target - 1).abs()).backward()  # type: ignore[no-untyped-call]
+            (loss + self._weight * (demand / self._target - 1).abs()).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        return float(loss.detach()), float(macs.detach())
+        return float(loss.detach()), float(demand.detach())
 
     def state(self) -> dict[str, Tensor]:
         """Everything that a resumed search needs, as tensors."""

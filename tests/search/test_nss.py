@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
 
+from nascli.costmodel.staged import StagedCost, fitted, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
-from nascli.search.nss import Bins, Nss, elite, mean_macs, require_reachable, samples_until
+from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable, samples_until
 from nascli.spaces.catalog import load_any, load_space
 from nascli.spaces.definitions.elite import format_ranges, parse_ranges
 
 SPACE = load_any("nss-expanded-mini")
 BINS = Bins(SPACE, 2, 8)
 CHOSEN = ((0, 1), (1, 0), (1, 3))
+MACS = staged_macs(SPACE)
 
 
 def test_the_published_number_of_spaces():
@@ -25,16 +27,16 @@ def test_a_drawn_space_by_hand():
     drawn = BINS.sample(CHOSEN, 2000, np.random.default_rng(0))
     inside = {tuple(c) for c in codes.tolist()}
     assert all(tuple(c) in inside for c in drawn.tolist())
-    assert mean_macs(BINS, CHOSEN, np.random.default_rng(0)) == pytest.approx(SPACE.macs(codes).mean())
+    assert mean_cost(MACS, BINS, CHOSEN, np.random.default_rng(0)) == pytest.approx(SPACE.macs(codes).mean())
     assert SPACE.macs(drawn).mean() == pytest.approx(SPACE.macs(codes).mean(), rel=0.05)
 
 
 def test_the_nearest_of_the_drawn_spaces_is_kept():
     uniform = [(np.ones(2) / 2, np.ones(4) / 4)] * 3
-    target = mean_macs(BINS, CHOSEN, np.random.default_rng(0))
+    target = mean_cost(MACS, BINS, CHOSEN, np.random.default_rng(0))
     many = elite(BINS, uniform, target, 200, np.random.default_rng(0))
     few = elite(BINS, uniform, target, 1, np.random.default_rng(0))
-    off = [abs(mean_macs(BINS, c, np.random.default_rng(0)) / target - 1) for c in (many, few)]
+    off = [abs(mean_cost(MACS, BINS, c, np.random.default_rng(0)) / target - 1) for c in (many, few)]
     assert off[0] <= off[1] and off[0] < 0.1
     sure = [(np.eye(2)[d], np.eye(4)[w]) for d, w in CHOSEN]
     assert elite(BINS, sure, target, 5, np.random.default_rng(0)) == CHOSEN
@@ -49,7 +51,7 @@ def test_samples_until_by_hand():
 
 def test_targets_and_settings_that_cannot_be():
     with pytest.raises(InfeasibleError, match="networks of"):
-        require_reachable(SPACE, 1e12)
+        require_reachable(MACS, 1e12)
     with pytest.raises(NascliError, match="do not divide"):
         Bins(SPACE, 3, 8)
     with pytest.raises(NascliError):
@@ -72,3 +74,41 @@ def test_an_elite_space_is_a_space_like_any_other():
         len(layer.candidates) - 1 - (layer.candidates[-1].family == "identity") for layer in space.layers
     ]
     assert space.network(widest).counts.macs == SPACE.network([1, 15, 3, 7, 3, 31]).counts.macs
+
+
+def test_macs_as_a_staged_cost_are_exact():
+    codes = SPACE.sample(50, np.random.default_rng(0))
+    assert MACS(codes).tolist() == SPACE.macs(codes).tolist()
+    assert [SPACE.network(c).counts.macs for c in codes[:5]] == SPACE.macs(codes[:5]).tolist()
+    low, high = SPACE.macs(codes).min(), SPACE.macs(codes).max()
+    assert MACS.least <= low and high <= MACS.most
+
+
+def test_a_latency_of_known_parts_is_found_again():
+    true = StagedCost(
+        "latency",
+        SPACE,
+        2e-5,
+        ((1e-11, 3e-6, 0.0), (2e-11, 1e-6, 1e-10), (0.0, 2e-6, 3e-10), (0.0, 0.0, 0.0)),
+    )
+    codes = SPACE.sample(40, np.random.default_rng(1))
+    found, error = fitted(SPACE, codes, true(codes))
+    fresh = SPACE.sample(200, np.random.default_rng(2))
+    assert found(fresh) == pytest.approx(true(fresh), rel=1e-3) and error < 1e-3
+    noisy = true(codes) * (1 + 0.02 * np.random.default_rng(3).standard_normal(40))
+    found, error = fitted(SPACE, codes, noisy)
+    assert 0.005 < error < 0.08
+    assert np.abs(found(fresh) / true(fresh) - 1).mean() < 0.03
+    assert all(weight >= 0 for row in found.weights for weight in row) and found.constant >= 0
+    with pytest.raises(NascliError, match="at least 8"):
+        fitted(SPACE, codes[:5], noisy[:5])
+
+
+def test_an_elite_space_by_latency_is_the_nearest_by_latency():
+    cost = StagedCost("latency", SPACE, 0.0, ((0.0, 1e-3, 0.0),) * 3 + ((0.0, 0.0, 0.0),))
+    even = [(np.ones(n) / n, np.ones(m) / m) for n, m in [BINS.counts] * 3]
+    chosen = elite(BINS, even, 4.5e-3, 300, np.random.default_rng(0), cost)
+    # Bins of two depths: 1 or 2, or 3 or 4, thus 1.5 or 3.5 blocks on average; three times 1.5 make 4.5.
+    assert [d for d, _ in chosen] == [0, 0, 0]
+    with pytest.raises(InfeasibleError, match=r"3.00 ms to 12.0 ms, none of 1.00 s"):
+        require_reachable(cost, 1.0)

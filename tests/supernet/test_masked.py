@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from nascli.costmodel.staged import StagedCost, staged_macs
 from nascli.progress import Silent
 from nascli.search.nss import Nss
 from nascli.spaces.catalog import load_any
 from nascli.supernet.data import load
-from nascli.supernet.masked import MaskedSupernet, SpaceDistribution, mixture_macs
+from nascli.supernet.masked import MaskedSupernet, SpaceDistribution, mixture_cost
 from nascli.supernet.recipe import Recipe
 
 SPACE = load_any("nss-expanded-mini:resolution=8,depths=4,widths=16")
@@ -27,20 +28,28 @@ def test_masks_and_slices_are_the_same_network():
     assert torch.allclose(plain, masked, atol=1e-5)
 
 
-def test_mixture_macs_is_the_closed_form():
+def test_the_mixtures_cost_is_the_closed_form():
     code = np.array([[1, 4, 0, 11, 2, 6]])
-    given = mixture_macs(SPACE, [gates(2, 5), gates(1, 12), gates(3, 7)])
+    given = mixture_cost(staged_macs(SPACE), [gates(2, 5), gates(1, 12), gates(3, 7)])
     assert float(given) == pytest.approx(float(SPACE.macs(code)[0]))
     soft = torch.tensor([0.3, 0.7], requires_grad=True)
     stages = [(([1, 2], soft), ([4, 8], torch.tensor([1.0, 0.0])))] + [gates(1, 8)] * 2
-    mixture_macs(SPACE, stages).backward()
+    mixture_cost(staged_macs(SPACE), stages).backward()
     assert soft.grad[1] > soft.grad[0] > 0
 
 
 def distribution(target, weight=20.0):
     torch.manual_seed(0)
     return SpaceDistribution(
-        MaskedSupernet(SPACE), 2, 4, target=target, weight=weight, rate=0.1, temperatures=(2.0, 0.5), seed=1
+        MaskedSupernet(SPACE),
+        2,
+        4,
+        target=target,
+        cost=staged_macs(SPACE),
+        weight=weight,
+        rate=0.1,
+        temperatures=(2.0, 0.5),
+        seed=1,
     )
 
 
@@ -95,4 +104,13 @@ def test_the_whole_search_resumes_and_ends_in_a_space(tmp_path, monkeypatch):
         job(tmp_path / "b", Killed(5))
     again = job(tmp_path / "b", Silent())
     assert again == whole
-    assert whole.chain().output == (10, 1, 1) and whole.macs > 0
+    assert whole.chain().output == (10, 1, 1) and whole.mean > 0
+
+
+def test_a_latency_of_the_mixture_is_the_closed_form():
+    cost = StagedCost(
+        "latency", SPACE, 1e-4, ((1e-9, 2e-5, 3e-8), (2e-9, 1e-5, 1e-8), (1e-9, 0.0, 0.0), (1e-9, 0.0, 0.0))
+    )
+    code = np.array([[1, 4, 0, 11, 2, 6]])
+    given = mixture_cost(cost, [gates(2, 5), gates(1, 12), gates(3, 7)])
+    assert float(given) == pytest.approx(float(cost(code)[0]), rel=1e-5)

@@ -39,7 +39,7 @@ def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
     findings = [Finding("damage", "", problem) for problem in store.integrity()]
     operators: dict[str, tuple[str, Program | None]] = {}
     try:
-        operators = store.operators()
+        operators = store.all_operators()
     except NascliError as error:
         findings.append(Finding("damage", "", error.message))
     for key, (label, program) in operators.items():

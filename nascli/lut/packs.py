@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -72,11 +73,11 @@ def read_store(store: Store, setup: Setup) -> Pack:
     Raises:
         StoreError: nothing was measured there.
     """
-    facts = next((facts for known, facts, _ in store.setups() if known == setup), None)
+    facts = store.facts(setup)
     samples = store.history(setup)
     if facts is None or not samples:
         raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
-    operators = store.operators()
+    operators = store.operators(setup)
     known: dict[str, tuple[str, Program]] = {}
     for key in samples:
         label, program = operators[key]
@@ -90,40 +91,95 @@ def read_store(store: Store, setup: Setup) -> Pack:
     return Pack(setup, facts, known, samples)
 
 
-def _table(pack: Pack) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    for key in sorted(pack.samples):
-        label, program = pack.operators[key]
-        for sample in sorted(pack.samples[key], key=lambda s: s.round):
-            rows.append(
-                {
-                    "operator": key,
-                    "label": label,
-                    "program": program.canonical,
-                    "round": sample.round,
-                    "anchor": sample.anchor,
-                    "seconds": sample.seconds.tolist(),
-                    "taken_at": sample.taken_at,
-                    "generation": sample.generation,
-                    "waited": sample.waited,
-                    "throttled": sample.throttled,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+@dataclass(frozen=True)
+class _Columns:
+    """A pack's samples as columns, sorted by operator and round."""
+
+    operators: list[str]
+    per_operator: list[int]
+    numbers: dict[str, npt.NDArray[Any]]
+    lengths: npt.NDArray[np.int64]
+    seconds: npt.NDArray[np.float64]
+
+
+def _columns(pack: Pack) -> _Columns:
+    keys = sorted(pack.samples)
+    rows = [sample for key in keys for sample in sorted(pack.samples[key], key=lambda s: s.round)]
+    count = len(rows)
+    return _Columns(
+        keys,
+        [len(pack.samples[key]) for key in keys],
+        {
+            "round": np.fromiter((s.round for s in rows), np.int64, count),
+            "anchor": np.fromiter((s.anchor for s in rows), np.float64, count),
+            "taken_at": np.fromiter((s.taken_at for s in rows), np.float64, count),
+            "generation": np.fromiter((s.generation for s in rows), np.int64, count),
+            "waited": np.fromiter(
+                (np.nan if s.waited is None else s.waited for s in rows), np.float64, count
+            ),
+            "throttled": np.fromiter((s.throttled for s in rows), np.bool_, count),
+        },
+        np.fromiter((len(s.seconds) for s in rows), np.int64, count),
+        np.concatenate([s.seconds for s in rows]) if rows else np.empty(0),
+    )
+
+
+def _table(pack: Pack, columns: _Columns) -> pa.Table:
+    repeated = np.repeat(np.arange(len(columns.operators)), columns.per_operator)
+
+    def text(values: list[str]) -> pa.Array:
+        # Each operator's text once, and a number per row: a file of many rounds stays small.
+        return pa.DictionaryArray.from_arrays(
+            pa.array(repeated, pa.int32()), pa.array(values, pa.string())
+        ).cast(pa.string())
+
+    numbers = columns.numbers
+    offsets = np.concatenate([[0], np.cumsum(columns.lengths)]).astype(np.int32)
+    arrays = {
+        "operator": text(columns.operators),
+        "label": text([pack.operators[key][0] for key in columns.operators]),
+        "program": text([pack.operators[key][1].canonical for key in columns.operators]),
+        "round": pa.array(numbers["round"]),
+        "anchor": pa.array(numbers["anchor"]),
+        "seconds": pa.ListArray.from_arrays(pa.array(offsets), pa.array(columns.seconds)),
+        "taken_at": pa.array(numbers["taken_at"]),
+        "generation": pa.array(numbers["generation"]),
+        "waited": pa.array(numbers["waited"], mask=np.isnan(numbers["waited"])),
+        "throttled": pa.array(numbers["throttled"]),
+    }
+    return pa.Table.from_pydict(arrays, schema=_SCHEMA)
 
 
 def _digest(pack: Pack, version: int = VERSION) -> str:
+    if version < 3:
+        return _row_digest(pack, version)
+    columns = _columns(pack)
+    state = hashlib.sha256()
+    state.update(json.dumps([pack.setup.to_json(), pack.facts], sort_keys=True).encode())
+    for key in columns.operators:
+        label, program = pack.operators[key]
+        state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
+    state.update(np.array(columns.per_operator, dtype="<i8").tobytes())
+    for name in sorted(columns.numbers):
+        values = columns.numbers[name]
+        # One kind of bytes on every machine.
+        state.update(values.astype("<f8" if values.dtype.kind == "f" else "<i8").tobytes())
+    state.update(columns.lengths.astype("<i8").tobytes() + columns.seconds.astype("<f8").tobytes())
+    return state.hexdigest()
+
+
+def _row_digest(pack: Pack, version: int) -> str:
+    """The digest of versions 1 and 2, sample by sample."""
     state = hashlib.sha256()
     setup = pack.setup.to_json()
-    if version < 3:
-        del setup["mode"]
+    del setup["mode"]
     state.update(json.dumps([setup, pack.facts], sort_keys=True).encode())
     for key in sorted(pack.samples):
         label, program = pack.operators[key]
         state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
         for sample in sorted(pack.samples[key], key=lambda s: s.round):
             waited = np.nan if sample.waited is None else sample.waited
-            newer = [sample.generation, waited, float(sample.throttled)][: {1: 0, 2: 2, 3: 3}[version]]
+            newer = [] if version == 1 else [sample.generation, waited]
             numbers = np.array(
                 [sample.round, sample.anchor, sample.taken_at, *newer, *sample.seconds], dtype="<f8"
             )
@@ -144,7 +200,9 @@ def write_pack(pack: Pack, path: Path) -> None:
         "facts": pack.facts,
         "digest": _digest(pack),
     }
-    table = _table(pack).replace_schema_metadata({"nascli": json.dumps(about, sort_keys=True)})
+    table = _table(pack, _columns(pack)).replace_schema_metadata(
+        {"nascli": json.dumps(about, sort_keys=True)}
+    )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     try:
@@ -202,25 +260,39 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
     )
     operators: dict[str, tuple[str, Program]] = {}
     samples: dict[str, list[Sample]] = {}
-    for row in table.to_pylist():
-        key = row["operator"]
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    seconds = columns["seconds"].values.to_numpy(zero_copy_only=False)
+    offsets = columns["seconds"].offsets.to_numpy()
+    anchors = columns["anchor"].to_numpy(zero_copy_only=False)
+    used = seconds[offsets[0] : offsets[-1]] if len(table) else seconds[:0]
+    if np.any(np.diff(offsets) < 1) or not np.all(np.isfinite(used) & (used > 0)) or not np.all(anchors > 0):
+        raise StoreError(
+            "impossible times: a latency that is not finite and positive, or a burst without runs"
+        )
+    count = len(table)
+    generation = columns["generation"].to_pylist() if "generation" in columns else [0] * count
+    waited = columns["waited"].to_pylist() if "waited" in columns else [None] * count
+    throttled = columns["throttled"].to_pylist() if "throttled" in columns else [False] * count
+    keys, labels = columns["operator"].to_pylist(), columns["label"].to_pylist()
+    programs = columns["program"].to_pylist()
+    rounds, taken_at = columns["round"].to_pylist(), columns["taken_at"].to_pylist()
+    for index in range(count):
+        key = keys[index]
         if key not in operators:
-            program = Program.from_canonical(row["program"])
+            program = Program.from_canonical(programs[index])
             if program_key(program) != key:
                 raise StoreError(f"operator {key} does not match its program")
-            operators[key] = (str(row["label"]), program)
-        seconds = np.asarray(row["seconds"], dtype=float)
-        if len(seconds) == 0 or not np.all(np.isfinite(seconds) & (seconds > 0)) or not row["anchor"] > 0:
-            raise StoreError(f"impossible times of {row['label']}: {seconds}, anchor {row['anchor']}")
-        samples.setdefault(key, []).append(
+            operators[key] = (str(labels[index]), program)
+            samples[key] = []
+        samples[key].append(
             Sample(
-                row["round"],
-                seconds,
-                row["anchor"],
-                row["taken_at"],
-                row.get("generation", 0),
-                row.get("waited"),
-                bool(row.get("throttled", False)),
+                rounds[index],
+                seconds[offsets[index] : offsets[index + 1]],
+                float(anchors[index]),
+                taken_at[index],
+                generation[index],
+                waited[index],
+                throttled[index],
             )
         )
     facts = {str(k): str(v) for k, v in about["facts"].items()}

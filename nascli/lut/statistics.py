@@ -101,20 +101,92 @@ def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured"
         is 1.2533 times the mean's, with the spread taken from the median absolute deviation. Samples of a
         device that was slowed down count only where there are too few others, and then the figure says so.
     """
-    free = [sample for sample in samples if not sample.throttled]
-    throttled = len(free) < min(LEAST_ROUNDS, len(samples))
-    used = samples if throttled else free
-    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in used])
-    centre = float(np.median(ratios))
-    if len(ratios) < LEAST_ROUNDS:
-        return Estimate(centre * reference, 0.0, float("inf"), len(ratios), kind, throttled)
-    spread = 1.4826 * float(np.median(np.abs(ratios - centre)))
-    half = 1.96 * 1.2533 * spread / float(np.sqrt(len(ratios)))
-    return Estimate(
-        centre * reference,
-        max(0.0, centre - half) * reference,
-        (centre + half) * reference,
-        len(ratios),
-        kind,
-        throttled,
-    )
+    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
+    throttled = np.array([sample.throttled for sample in samples])
+    used, marked = _counting(ratios, throttled)
+    centre, half = _centre_and_half(used[None])
+    return _estimate(float(centre[0]), float(half[0]), len(used), reference, kind, marked)
+
+
+def _counting(ratios: Array, throttled: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
+    """The ratios that count, and whether they had to be taken from a device that was slowed down."""
+    free = ratios[~throttled]
+    marked = len(free) < min(LEAST_ROUNDS, len(ratios))
+    return (ratios if marked else free), marked
+
+
+def _centre_and_half(ratios: Array) -> tuple[Array, Array]:
+    """`(n,)` median and half interval of `(n, rounds)` ratios."""
+    centre = np.median(ratios, axis=1)
+    spread = 1.4826 * np.median(np.abs(ratios - centre[:, None]), axis=1)
+    return centre, 1.96 * 1.2533 * spread / float(np.sqrt(ratios.shape[1]))
+
+
+def _estimate(
+    centre: float, half: float, rounds: int, reference: float, kind: str, throttled: bool
+) -> Estimate:
+    if rounds < LEAST_ROUNDS:
+        return Estimate(centre * reference, 0.0, float("inf"), rounds, kind, throttled)
+    low, high = max(0.0, centre - half) * reference, (centre + half) * reference
+    return Estimate(centre * reference, low, high, rounds, kind, throttled)
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """Many samples as columns, for tables of thousands of operators.
+
+    Attributes:
+        keys: `(n,)` the operator of each sample.
+        low: `(n,)` low quantile of its burst.
+        anchor: `(n,)` seconds of the anchor beside it.
+        generation: `(n,)` as in `Sample`.
+        throttled: `(n,)` as in `Sample`.
+    """
+
+    keys: npt.NDArray[np.str_]
+    low: Array
+    anchor: Array
+    generation: npt.NDArray[np.int64]
+    throttled: npt.NDArray[np.bool_]
+
+
+def low_quantiles(bursts: Sequence[bytes]) -> Array:
+    """`(n,)` low quantiles of bursts as the store keeps them, little-endian doubles."""
+    lengths = np.fromiter((len(burst) // 8 for burst in bursts), dtype=np.int64, count=len(bursts))
+    values = np.frombuffer(b"".join(bursts), dtype="<f8")
+    ends = np.cumsum(lengths)
+    found = np.empty(len(bursts))
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        found[rows] = np.quantile(
+            values[(ends[rows] - length)[:, None] + np.arange(length)], LOW_QUANTILE, axis=1
+        )
+    return found
+
+
+def estimates(bursts: Bursts, reference: float, kind: str, least: int) -> dict[str, Estimate]:
+    """The figures of all operators that have at least so many samples in their newest generation."""
+    keys, owner = np.unique(bursts.keys, return_inverse=True)
+    newest_of = np.zeros(len(keys), dtype=np.int64)
+    np.maximum.at(newest_of, owner, bursts.generation)
+    counting = np.flatnonzero(bursts.generation == newest_of[owner])
+    counting = counting[np.argsort(owner[counting], kind="stable")]
+    ratios, throttled = (bursts.low / bursts.anchor)[counting], bursts.throttled[counting]
+    counts = np.bincount(owner[counting], minlength=len(keys))
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    found: dict[str, Estimate] = {}
+    clean = ~np.bincount(owner[counting], weights=throttled, minlength=len(keys)).astype(bool)
+    for count in np.unique(counts[clean & (counts >= least)]):
+        # Operators with as many rounds are one array.
+        rows = np.flatnonzero(clean & (counts == count))
+        centre, half = _centre_and_half(ratios[starts[rows][:, None] + np.arange(count)])
+        for row, c, h in zip(rows.tolist(), centre.tolist(), half.tolist(), strict=True):
+            found[str(keys[row])] = _estimate(c, h, int(count), reference, kind, False)
+    for row in np.flatnonzero(~clean & (counts >= least)).tolist():
+        part = slice(starts[row], starts[row] + counts[row])
+        used, marked = _counting(ratios[part], throttled[part])
+        centre, half = _centre_and_half(used[None])
+        found[str(keys[row])] = _estimate(
+            float(centre[0]), float(half[0]), len(used), reference, kind, marked
+        )
+    return found

@@ -17,12 +17,13 @@ from filelock import FileLock
 from nascli.errors import StoreError
 from nascli.lut import schema
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import Sample, newest
+from nascli.lut.statistics import Bursts, Sample, low_quantiles, newest
 from nascli.spaces.counts import count
 from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
 
 _BUSY_SECONDS = 30.0
+_OF_SETUP = "key IN (SELECT DISTINCT operator FROM samples WHERE setup = ?)"
 _COLUMNS = ", ".join(field.name for field in fields(Setup))
 _SAMPLE_COLUMNS = "round, anchor, seconds, taken_at, generation, waited, throttled"
 
@@ -213,7 +214,7 @@ class Store:
         Raises:
             StoreError: a setup or operator that was never made known, or impossible times.
         """
-        rows = [(key, *_sample_row(sample)) for key, some in samples.items() for sample in some]
+        rows = _sample_rows(samples)
         with self._transaction():
             identity = self._known_setup(setup)
             before = self._db.total_changes
@@ -368,6 +369,14 @@ class Store:
         problems = [row for row in rows if row != "ok"]
         return problems + ([f"{len(loose)} rows refer to nothing"] if loose else [])
 
+    def facts(self, setup: Setup) -> dict[str, str] | None:
+        """What was recorded of a setup's device; None where the setup is unknown."""
+        with self._translated():
+            row = self._db.execute(
+                "SELECT facts FROM setups WHERE id = ?", (self._setup_id(setup),)
+            ).fetchone()
+        return None if row is None else _facts(row[0])
+
     def setups(self) -> list[tuple[Setup, dict[str, str], int]]:
         """Every setup with its facts and the number of operators measured in it."""
         query = (
@@ -378,23 +387,52 @@ class Store:
             rows = self._db.execute(query).fetchall()
             return [(Setup(*row[:-2]), _facts(row[-2]), int(row[-1])) for row in rows]
 
-    def operators(self) -> dict[str, tuple[str, Program | None]]:
-        """Label and program of every known operator, by key; imported rows may have a label only."""
+    def operators(self, setup: Setup) -> dict[str, tuple[str, Program | None]]:
+        """Label and program of the operators of a setup, by key; imported rows may have a label only."""
         with self._translated():
-            rows = self._db.execute("SELECT key, label, program FROM operators").fetchall()
-        return {
-            key: (label, Program.from_canonical(program) if program else None) for key, label, program in rows
-        }
+            return _operators(
+                self._db.execute(
+                    f"SELECT key, label, program FROM operators WHERE {_OF_SETUP}",  # noqa: S608
+                    (self._setup_id(setup),),
+                )
+            )
 
-    def labels(self) -> dict[str, tuple[str, int, int]]:
-        """Label, MACs and parameters of every known operator, by key."""
+    def all_operators(self) -> dict[str, tuple[str, Program | None]]:
+        """Label and program of every known operator, by key."""
         with self._translated():
-            rows = self._db.execute("SELECT key, label, macs, params FROM operators").fetchall()
+            return _operators(self._db.execute("SELECT key, label, program FROM operators"))
+
+    def labels(self, setup: Setup) -> dict[str, tuple[str, int, int]]:
+        """Label, MACs and parameters of the operators of a setup, by key."""
+        with self._translated():
+            rows = self._db.execute(
+                f"SELECT key, label, macs, params FROM operators WHERE {_OF_SETUP}",  # noqa: S608
+                (self._setup_id(setup),),
+            ).fetchall()
         return {key: (label, macs, params) for key, label, macs, params in rows}
 
     def samples(self, setup: Setup) -> dict[str, list[Sample]]:
         """The bursts of a setup that count, by operator: those of the newest generation, by round."""
         return {key: newest(rows) for key, rows in self.history(setup).items()}
+
+    def bursts(self, setup: Setup) -> Bursts:
+        """All samples of a setup as columns: what `history` gives, for tables of many operators."""
+        with self._translated():
+            rows = self._db.execute(
+                "SELECT operator, seconds, anchor, generation, throttled FROM samples WHERE setup = ?",
+                (self._setup_id(setup),),
+            ).fetchall()
+        keys, blobs, anchors, generations, throttled = zip(*rows, strict=True) if rows else ((),) * 5
+        for blob in blobs:
+            if len(blob) == 0 or len(blob) % 8:
+                raise _no_burst(self.path, len(blob))
+        return Bursts(
+            np.array(keys, dtype=np.str_),
+            low_quantiles(blobs),
+            np.array(anchors, dtype=float),
+            np.array(generations, dtype=np.int64),
+            np.array(throttled, dtype=bool),
+        )
 
     def history(self, setup: Setup) -> dict[str, list[Sample]]:
         """All bursts of a setup ever taken, by operator, in the order of their rounds."""
@@ -408,7 +446,7 @@ class Store:
             ).fetchall()
         for operator, number, anchor, blob, taken_at, generation, waited, throttled in rows:
             if len(blob) == 0 or len(blob) % 8:
-                raise StoreError(f"the store {self.path} is damaged: a burst of {len(blob)} bytes")
+                raise _no_burst(self.path, len(blob))
             seconds = np.frombuffer(blob, dtype="<f8").astype(np.float64)
             found.setdefault(operator, []).append(
                 Sample(number, seconds, anchor, taken_at, generation, waited, bool(throttled))
@@ -416,20 +454,46 @@ class Store:
         return found
 
 
-def _sample_row(sample: Sample) -> tuple[int, float, bytes, float, int, float | None, int]:
-    seconds = np.asarray(sample.seconds, dtype="<f8")
-    valid = len(seconds) > 0 and np.all(np.isfinite(seconds)) and np.all(seconds > 0)
-    if not valid or not sample.anchor > 0:
-        raise StoreError(f"latencies must be finite and positive, got {seconds}, anchor {sample.anchor}")
-    return (
-        sample.round,
-        sample.anchor,
-        seconds.tobytes(),
-        sample.taken_at,
-        sample.generation,
-        sample.waited,
-        int(sample.throttled),
-    )
+def _operators(rows: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, Program | None]]:
+    return {
+        key: (label, Program.from_canonical(program) if program else None) for key, label, program in rows
+    }
+
+
+def _no_burst(path: Path, size: int) -> StoreError:
+    return StoreError(f"the store {path} is damaged: a burst of {size} bytes")
+
+
+def _sample_rows(samples: Mapping[str, Sequence[Sample]]) -> list[tuple[Any, ...]]:
+    flat = [(key, sample) for key, some in samples.items() for sample in some]
+    if flat:
+        # All at once: imports bring hundreds of thousands.
+        lengths = np.fromiter((len(sample.seconds) for _, sample in flat), np.int64, len(flat))
+        seconds = np.concatenate([sample.seconds for _, sample in flat])
+        anchors = np.fromiter((sample.anchor for _, sample in flat), np.float64, len(flat))
+        if lengths.min() == 0 or not (np.all(np.isfinite(seconds) & (seconds > 0)) and np.all(anchors > 0)):
+            bad = next(
+                sample
+                for _, sample in flat
+                if not (
+                    len(sample.seconds) and np.all(np.isfinite(sample.seconds)) and np.all(sample.seconds > 0)
+                )
+                or not sample.anchor > 0
+            )
+            raise StoreError(f"latencies must be finite and positive, got {bad.seconds}, anchor {bad.anchor}")
+    return [
+        (
+            key,
+            sample.round,
+            sample.anchor,
+            np.asarray(sample.seconds, dtype="<f8").tobytes(),
+            sample.taken_at,
+            sample.generation,
+            sample.waited,
+            int(sample.throttled),
+        )
+        for key, sample in flat
+    ]
 
 
 def _document(text: str) -> dict[str, Any]:

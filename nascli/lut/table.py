@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.parts import sum_of_parts
-from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimate, newest, reference_anchor
+from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimates, reference_anchor
 from nascli.lut.store import Store
 from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
@@ -39,22 +39,17 @@ class LatencyTable:
     @staticmethod
     def read(store: Store, setup: Setup) -> LatencyTable:
         """Derive the table of a setup from all its samples."""
-        history = store.history(setup)
-        if not history:
+        bursts = store.bursts(setup)
+        if not len(bursts.keys):
             return LatencyTable(setup, {}, {})
-        samples = {key: newest(rows) for key, rows in history.items()}
-        facts: dict[str, str] = next((facts for known, facts, _ in store.setups() if known == setup), {})
-        imported = facts.get("origin") == "imported"
+        imported = (store.facts(setup) or {}).get("origin") == "imported"
         # One or two rounds say nothing about how sure they are: such an operator is not measured yet. An
         # imported figure is what its file says, however often it was taken.
         least = 1 if imported else LEAST_ROUNDS
         # Over all generations: what was measured anew on a busy day is held against the quiet days too.
-        reference = reference_anchor([s.anchor for rows in history.values() for s in rows])
+        reference = reference_anchor(bursts.anchor)
         kind = "imported" if imported else "measured"
-        estimates = {
-            key: estimate(rows, reference, kind) for key, rows in samples.items() if len(rows) >= least
-        }
-        return LatencyTable(setup, estimates, store.labels(), imported)
+        return LatencyTable(setup, estimates(bursts, reference, kind, least), store.labels(setup), imported)
 
     def lookup(self, program: Program) -> Estimate | None:
         """The figure of a program; None if there is none. A program without nodes costs 0.

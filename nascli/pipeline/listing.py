@@ -137,7 +137,7 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
     with Store(where.store) as store:
         setup = stored_setup(where, store)
         table = LatencyTable.read(store, setup)
-        programs = store.operators()
+        programs = store.operators(setup)
         notes = store.notes(setup)
     rows = []
     for key, figure in table.estimates.items():

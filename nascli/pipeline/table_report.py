@@ -24,7 +24,7 @@ def write_table_page(where: Where, out: Path) -> Path:
     with Store(where.store) as store:
         setup = stored_setup(where, store)
         table = LatencyTable.read(store, setup)
-        programs = store.operators()
+        programs = store.operators(setup)
     rows = []
     for key, figure in table.estimates.items():
         label, program = programs[key]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 from nascli.errors import SpaceError
@@ -301,8 +301,11 @@ class Program:
         return json.dumps(document, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
+    @lru_cache(maxsize=1 << 16)
     def from_canonical(text: str) -> Program:
         """Read a program back from its canonical text, inferring and checking every shape.
+
+        The tables of many devices hold the same programs; each text is read once.
 
         Raises:
             SpaceError: when the text is not a valid program.
@@ -320,8 +323,11 @@ class Program:
 
 def _non_defaults(primitive: Primitive) -> dict[str, Any]:
     # Attributes at their default are left out, so that a new attribute does not change existing keys.
-    defaults = {f.name: f.default for f in fields(primitive)}
-    return {name: value for name, value in asdict(primitive).items() if value != defaults[name]}
+    return {
+        field.name: value
+        for field in fields(primitive)
+        if (value := getattr(primitive, field.name)) != field.default
+    }
 
 
 class Builder:

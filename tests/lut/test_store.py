@@ -38,7 +38,7 @@ def test_samples_come_back_exactly(tmp_path):
         assert [s.round for s in rows] == list(range(6))
         assert np.array_equal(rows[0].seconds, np.full(4, 2e-3)) and rows[0].anchor == 1e-3
         assert store.setups() == [(SETUP, {"model": "m"}, 3)]
-        label, program = store.operators()[program_key(OPERATORS[0].program)]
+        label, program = store.all_operators()[program_key(OPERATORS[0].program)]
         assert program == OPERATORS[0].program and label == OPERATORS[0].label
 
 

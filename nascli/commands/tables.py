@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nascli.commands.common import json_option, place_options, print_table, show_json, where_of
+from nascli.commands.common import json_option, place_options, print_table, printable, show_json, where_of
 
 
 @click.group()
@@ -141,6 +141,47 @@ def lut_import(
             f"{document['file']}: {document['new']} of {document['samples']} samples were new"
             + (f"; left out: {document['left_out']}" if document.get("left_out") else "")
         )
+
+
+@lut.command("push")
+@click.argument("url")
+@place_options
+@json_option
+def lut_push(url: str, as_json: bool, **place: Any) -> None:
+    """Write a table's pack to a URL: file://, s3:// or gs://.
+
+    \b
+    Example:
+      nascli lut push s3://team-tables/cpu.parquet --device cpu --batch 16
+    """
+    from nascli.pipeline.carrying import push
+
+    document = push(where_of(**place), url)
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(f"{document['operators']} operators, {document['samples']} samples in {printable(url)}")
+
+
+@lut.command("pull")
+@click.argument("url")
+@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@json_option
+def lut_pull(url: str, store: Path | None, as_json: bool) -> None:
+    """Import the pack at a URL: file://, http(s)://, s3:// or gs://. Its digest is checked first.
+
+    \b
+    Example:
+      nascli lut pull https://tables.example.org/titanxp.parquet
+    """
+    from nascli.paths import default_store
+    from nascli.pipeline.carrying import pull
+
+    document = pull(url, store or default_store())
+    if as_json:
+        show_json(document)
+    else:
+        click.echo(f"{printable(url)}: {document['new']} of {document['samples']} samples were new")
 
 
 @lut.command("merge")

@@ -42,6 +42,8 @@ HOMES = {
     "cuda": {"profiles/cuda/with_cuda_core.py"},
     "pycuda": {"profiles/cuda/with_pycuda.py"},
     "pynvml": {"profiles/devices/cards.py"},
+    "ray": {"search/batches.py"},
+    "fsspec": {"pipeline/carrying.py"},
     "click": {"cli.py", "commands"},
     "rich": {"commands", "terminal.py"},
     "sqlite3": {"lut/store.py"},

@@ -31,6 +31,7 @@ from nascli.commands.common import (
 )
 @click.option("--host", metavar="USER@MACHINE", help="Write a plan to be measured there, and the commands.")
 @click.option("--plan", type=click.Path(path_type=Path), help="Measure what such a plan says.")
+@click.option("--ray", metavar="auto|ADDRESS", help="Have the device of a Ray cluster measured.")
 @click.option(
     "--pack", type=click.Path(path_type=Path), help="With --plan: write the figures into this file."
 )
@@ -45,6 +46,7 @@ def profile(
     host: str | None,
     plan: Path | None,
     pack: Path | None,
+    ray: str | None,
     as_json: bool,
     **place: Any,
 ) -> None:
@@ -62,8 +64,8 @@ def profile(
     from nascli.pipeline.profiling import profile_target
     from nascli.pipeline.remote import run_plan, write_plan
 
-    if host is not None and plan is not None:
-        raise click.UsageError("--host writes a plan and --plan measures one: give one of them")
+    if sum(given is not None for given in (host, plan, ray)) > 1:
+        raise click.UsageError("--host writes a plan, --plan measures one, --ray has it measured: give one")
     if pack is not None and plan is None:
         raise click.UsageError("--pack goes with --plan; without a plan: nascli lut export")
     if host is not None:
@@ -76,6 +78,15 @@ def profile(
             click.echo(f"  {command}")
         return
     progress = terminal_progress()
+    if ray is not None:
+        from nascli.pipeline.ray_profiling import profile_on_ray
+
+        brought = profile_on_ray(spec, network, where_of(**place), ray, seed=seed, progress=progress)
+        if as_json:
+            show_json(brought)
+        else:
+            click.echo(f"{brought['new']} of {brought['samples']} samples were new in {brought['store']}")
+        return
     if plan is not None:
         document = run_plan(plan, pack, where_of(**place), seed=seed, progress=progress)
     else:

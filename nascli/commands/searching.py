@@ -46,6 +46,7 @@ def search_options(function: F) -> F:
             type=click.Path(path_type=Path),
             help="A checkpoint of `nascli supernet train`, instead of training one.",
         ),
+        click.option("--ray", metavar="auto|ADDRESS", help="Evaluate on a Ray cluster."),
         click.option(
             "--after",
             type=click.Path(path_type=Path),
@@ -89,6 +90,7 @@ def settings_of(
         chosen["confidence"],
         None if chosen["supernet"] is None else str(chosen["supernet"]),
         None if chosen["after"] is None else str(chosen["after"]),
+        chosen["ray"],
     )
     settings.parsed_constraints()
     return settings

@@ -16,6 +16,7 @@ from nascli.pipeline.settings import SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
 from nascli.search.base import Score, Searcher
+from nascli.search.batches import Local, OnRay
 from nascli.search.driver import drive
 from nascli.search.evolution import RegularisedEvolution
 from nascli.search.guided import GuidedSearcher
@@ -29,8 +30,8 @@ from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.definitions.branches import format_inherited, parse_inherited
 from nascli.spaces.space import Space
 from nascli.supernet.data import Images
-from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.recipe import Recipe
+from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
 
 EVALUATIONS = "evaluations.jsonl"
 STORY = "story.json"
@@ -82,17 +83,20 @@ def _one_shot(task: Task) -> Found:
         progress=task.progress,
         given=settings.supernet,
     )
-    inherited = SupernetEvaluator(supernet, task.images, calibration=settings.effort.calibration_images)
-
-    def evaluator(code: Sequence[int]) -> Score:
-        accuracy = inherited(code)
-        return Score(accuracy.top1, -accuracy.loss)
-
+    calibration = settings.effort.calibration_images
+    evaluator: Local | OnRay
+    if settings.ray is None:
+        evaluator = Local(TreeScorer(supernet, task.images, calibration=calibration), by_prefix)
+    else:
+        given = (task.feasible.space.spec, settings.data, packed(supernet), calibration, 1)
+        evaluator = OnRay(scorer_elsewhere, given, by_prefix, address=settings.ray)
     journal = Journal(task.folder.file(EVALUATIONS))
     try:
         outcome = drive(_searcher(task), evaluator, journal, task.progress)
     finally:
         journal.close()
+        if isinstance(evaluator, OnRay):
+            evaluator.close()
     return Found(outcome.ranked, identity)
 
 

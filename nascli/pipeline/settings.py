@@ -156,6 +156,7 @@ class SearchSettings:
         confidence: with which the latency model must say that a budget is kept; None takes its figure as it is.
         supernet: a checkpoint of `nascli supernet train`, instead of training one.
         after: a finished run of NSE, whose last operations a second space inherits.
+        ray: evaluate on the Ray cluster at this address, or 'auto'.
     """
 
     space: str
@@ -168,6 +169,7 @@ class SearchSettings:
     confidence: float | None = None
     supernet: str | None = None
     after: str | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -206,9 +208,9 @@ class SearchSettings:
         return intersect(parsed)
 
     def to_json(self) -> dict[str, Any]:
-        """All settings that decide the result; the place of the store and who provides CUDA events do not."""
+        """All settings that decide the result: not where the store is, nor who provides CUDA events or evaluates."""
         document = asdict(self)
-        del document["where"]["store"], document["where"]["cuda_driver"]
+        del document["where"]["store"], document["where"]["cuda_driver"], document["ray"]
         return document
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nascli.errors import NascliError
 from nascli.progress import Progress
 from nascli.search.base import Evaluator, Score, Searcher
-from nascli.search.evaluators import Guarded
+from nascli.search.batches import Batched
 from nascli.search.journal import Entry, Journal, Key
 
 
@@ -29,7 +29,7 @@ class Outcome:
 
 def drive(
     searcher: Searcher,
-    evaluator: Evaluator | Guarded,
+    evaluator: Evaluator | Batched,
     journal: Journal,
     progress: Progress,
     *,
@@ -62,9 +62,9 @@ def drive(
         keys = [tuple(int(code) for code in row) for row in codes]
         missing = list(dict.fromkeys(key for key in keys if key not in journal.entries))
         if most is not None:
-            fresh = len(dict.fromkeys(key for key in keys if key not in seen))
-            over = len(seen) + fresh - most
-            missing = missing[: max(0, len(missing) - over)] if over > 0 else missing
+            # Of what was never seen, only so much is admitted.
+            admitted = set(list(dict.fromkeys(key for key in keys if key not in seen))[: most - len(seen)])
+            missing = [key for key in missing if key in admitted]
         _evaluate(missing, evaluator, journal, progress)
         scores: list[Score] = []
         for key in keys:
@@ -90,10 +90,10 @@ def drive(
 
 
 def _evaluate(
-    keys: Sequence[Key], evaluator: Evaluator | Guarded, journal: Journal, progress: Progress
+    keys: Sequence[Key], evaluator: Evaluator | Batched, journal: Journal, progress: Progress
 ) -> None:
     """Evaluate what the journal lacks, each written down as soon as it is known."""
-    if isinstance(evaluator, Guarded):
+    if hasattr(evaluator, "many"):
         for answer in evaluator.many(keys):
             if answer.failure is not None:
                 progress.message(f"{list(answer.codes)} failed: {answer.failure}")

@@ -1,0 +1,153 @@
+"""Evaluators that take many architectures at once: in this process, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from nascli.errors import RuntimeUnavailableError, missing_package
+from nascli.search.base import Score
+from nascli.search.evaluators import Answer
+from nascli.search.journal import Key
+
+Scorer = Callable[[Sequence[Key]], Sequence[tuple[float, float]]]
+Split = Callable[[Sequence[Key]], Iterator[list[Key]]]
+# Batches that may be lost to workers that die, before the cluster is given up.
+_MOST_DEATHS = 20
+
+
+class Batched(Protocol):
+    """What the driver asks of an evaluator of many."""
+
+    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+        """Evaluate several; each answer comes once, in any order."""
+
+
+class Local:
+    """Batches, one after the other, in this process.
+
+    Args:
+        scorer: scores a batch.
+        split: cuts what is asked for into batches.
+    """
+
+    def __init__(self, scorer: Scorer, split: Split) -> None:
+        self._scorer, self._split = scorer, split
+
+    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+        """Evaluate several."""
+        for batch in self._split(keys):
+            start = time.perf_counter()
+            yield from _answers(batch, self._scorer(batch), time.perf_counter() - start)
+
+
+def _answers(batch: Sequence[Key], scores: Sequence[tuple[float, float]], seconds: float) -> Iterator[Answer]:
+    for key, (value, tie_break) in zip(batch, scores, strict=True):
+        yield Answer(key, Score(value, tie_break), None, seconds / len(batch))
+
+
+def connect(address: str) -> Any:
+    """Ray, connected: to the cluster at an address; 'auto' joins the one that is running, or starts one here.
+
+    Raises:
+        RuntimeUnavailableError: Ray is not installed, or nobody answers.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise missing_package("ray", "ray", "working on a cluster") from error
+    if not ray.is_initialized():
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if address != "auto":
+                ray.init(address=address, **settings)
+            else:
+                try:
+                    ray.init(address="auto", **settings)
+                except ConnectionError:
+                    ray.init(include_dashboard=False, **settings)
+        except Exception as error:
+            raise RuntimeUnavailableError(
+                f"no Ray cluster answers at {address!r}: {error}",
+                "Start one: ray start --head; or leave the address to nascli: --ray auto",
+            ) from error
+    return ray
+
+
+class OnRay:
+    """Batches on the workers of a Ray cluster, each of which makes its scorer once.
+
+    A worker that dies, alone or with its node, is replaced, and its batch is done again elsewhere; no architecture is
+    answered twice.
+
+    Args:
+        make: makes a scorer; called on the worker with `arguments`.
+        arguments: carried to the workers once.
+        split: cuts what is asked for into batches.
+        address: of the cluster.
+        workers: how many; by default one per core of the cluster.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Scorer],
+        arguments: Sequence[Any],
+        split: Split,
+        *,
+        address: str = "auto",
+        workers: int | None = None,
+    ) -> None:
+        self._ray = connect(address)
+        ray = self._ray
+
+        class Worker:
+            def __init__(self, *given: Any) -> None:
+                self._scorer = make(*given)
+
+            def score(self, batch: list[Key]) -> list[tuple[float, float]]:
+                return [(float(v), float(t)) for v, t in self._scorer(batch)]
+
+        self._remote = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+        self._arguments = [ray.put(argument) for argument in arguments]
+        self._split = split
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        self._idle = [self._hire() for _ in range(workers or max(1, cores))]
+
+    def _hire(self) -> Any:
+        return self._remote.remote(*self._arguments)
+
+    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+        """Evaluate several.
+
+        Raises:
+            RuntimeUnavailableError: worker after worker dies.
+        """
+        ray, deaths = self._ray, 0
+        waiting = list(self._split(keys))[::-1]
+        running: dict[Any, tuple[Any, list[Key], float]] = {}
+        while waiting or running:
+            while waiting and self._idle:
+                worker, batch = self._idle.pop(), waiting.pop()
+                running[worker.score.remote(batch)] = (worker, batch, time.perf_counter())
+            done, _ = ray.wait(list(running), num_returns=1)
+            worker, batch, start = running.pop(done[0])
+            try:
+                scores = ray.get(done[0])
+            except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+                deaths += 1
+                if deaths > _MOST_DEATHS:
+                    raise RuntimeUnavailableError(
+                        f"{deaths} workers of the cluster died: {error}", "Look at: ray status"
+                    ) from error
+                waiting.append(batch)
+                self._idle.append(self._hire())
+                continue
+            self._idle.append(worker)
+            yield from _answers(batch, scores, time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Let the workers go."""
+        for worker in self._idle:
+            self._ray.kill(worker)
+        self._idle = []

@@ -1,0 +1,124 @@
+"""On a real Ray cluster of two nodes on this machine, one of which is killed."""
+
+import time
+
+import numpy as np
+import pytest
+
+from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.errors import DeviceError, RuntimeUnavailableError
+from nascli.lut import LatencyTable, Store
+from nascli.pipeline.measuring import Where, space_models
+from nascli.progress import Silent
+from nascli.search.batches import Local, OnRay
+from nascli.search.driver import drive
+from nascli.search.journal import Journal
+from nascli.search.spos import Evolution, SposSearcher
+from nascli.spaces import load_space
+from nascli.supernet.data import load
+from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.supernet import Supernet
+
+ray = pytest.importorskip("ray")
+SPACE = load_space("proxyless-mini:resolution=8,width=0.25,depth=1")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    from ray.cluster_utils import Cluster
+
+    home = tmp_path_factory.mktemp("home")
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    found.spare = found.add_node(num_cpus=1)
+    found.device = found.add_node(
+        num_cpus=0, resources={"nascli-cpu": 1}, env_vars={"NASCLI_HOME": str(home)}
+    )
+    found.wait_for_nodes()
+    yield found
+    ray.shutdown()
+    found.shutdown()
+
+
+def slow(*given):
+    """A scorer that takes a while, so that something is under way when a node is killed."""
+    scorer = scorer_elsewhere(*given)
+
+    def score(rows):
+        time.sleep(0.6)
+        return scorer(rows)
+
+    return score
+
+
+def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
+    import torch
+
+    torch.manual_seed(0)
+    supernet = Supernet(SPACE)
+    images = load("digits", 8)
+    macs = counted(SPACE, "macs")
+    feasible = FeasibleSet(SPACE, [Budget(Constraint("macs", -np.inf, (macs.least + macs.most) / 2), macs)])
+
+    def search(evaluator, file):
+        searcher = SposSearcher(feasible, Evolution(population=8, generations=3), np.random.default_rng(0))
+        journal = Journal(tmp_path / file)
+        try:
+            return drive(searcher, evaluator, journal, Silent()), journal
+        finally:
+            journal.close()
+
+    def small(keys):
+        return by_prefix(keys, 2)
+
+    here, _ = search(Local(TreeScorer(supernet, images, calibration=128), small), "here")
+    given = (SPACE.spec, "digits", packed(supernet), 128, 1)
+    pool = OnRay(slow, given, small, address=cluster.address, workers=2)
+    answered = []
+    original, killed = pool.many, []
+
+    def watched(keys):
+        for answer in original(keys):
+            answered.append(answer.codes)
+            if len(answered) == 2:
+                cluster.remove_node(cluster.spare, allow_graceful=False)
+                killed.append(True)
+            yield answer
+
+    pool.many = watched
+    there, _ = search(pool, "there")
+    pool.close()
+    assert killed and len(answered) == len(set(answered))
+    assert [e.codes for e in there.entries] == [e.codes for e in here.entries]
+    for a, b in zip(there.entries, here.entries, strict=True):
+        assert a.score.value == pytest.approx(b.score.value, abs=1e-9)
+
+
+def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
+    from nascli.pipeline.ray_profiling import profile_on_ray
+
+    where = Where("cpu", "auto", 2, 1, "fp32", tmp_path / "store.sqlite")
+    found = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
+    assert found["new"] == found["samples"] > 100
+    with Store(where.store) as store:
+        ((setup, _, _),) = store.setups()
+        assert LatencyTable.read(store, setup).missing(space_models(SPACE)) == []
+    # Asked again, the node measures nothing and this store learns nothing.
+    again = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
+    assert again["new"] == 0 and again["samples"] == found["samples"]
+    with pytest.raises(DeviceError, match="no node of the cluster has titanxp; it has: cpu"):
+        profile_on_ray(
+            SPACE.spec,
+            None,
+            Where("titanxp", "auto", 2, 1, "fp32", where.store),
+            cluster.address,
+            seed=0,
+            progress=Silent(),
+        )
+
+
+def test_no_cluster_is_said(cluster):
+    ray.shutdown()
+    from nascli.search.batches import connect
+
+    with pytest.raises(RuntimeUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"):
+        connect("127.0.0.1:1")

@@ -1,5 +1,6 @@
 """On a real Ray cluster of two nodes on this machine, one of which is killed."""
 
+import sys
 import time
 
 import numpy as np
@@ -53,6 +54,8 @@ def slow(*given):
 def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
     import torch
 
+    # The nodes do not have this file.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     torch.manual_seed(0)
     supernet = Supernet(SPACE)
     images = load("digits", 8)
@@ -114,6 +117,17 @@ def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
             seed=0,
             progress=Silent(),
         )
+
+
+def broken():
+    raise ValueError("no such data set here")
+
+
+def test_workers_that_cannot_begin_are_told_at_once(cluster):
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    pool = OnRay(broken, (), lambda keys: iter([list(keys)]), address=cluster.address, workers=1)
+    with pytest.raises(RuntimeUnavailableError, match=r"die \(1 so far\): .*no such data set here"):
+        list(pool.many([(0, 1)]))
 
 
 def test_no_cluster_is_said(cluster):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ Scorer = Callable[[Sequence[Key]], Sequence[tuple[float, float]]]
 Split = Callable[[Sequence[Key]], Iterator[list[Key]]]
 # Batches that may be lost to workers that die, before the cluster is given up.
 _MOST_DEATHS = 20
+_PATIENCE_SECONDS = 5.0
 
 
 class Batched(Protocol):
@@ -61,6 +63,10 @@ def connect(address: str) -> Any:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
             if address != "auto":
+                host, _, port = address.rpartition(":")
+                if host and port.isdigit() and "://" not in address:
+                    # Ray itself waits for minutes for an address where nobody is.
+                    socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
                 ray.init(address=address, **settings)
             else:
                 try:
@@ -105,6 +111,9 @@ class OnRay:
             def __init__(self, *given: Any) -> None:
                 self._scorer = make(*given)
 
+            def ready(self) -> bool:
+                return True
+
             def score(self, batch: list[Key]) -> list[tuple[float, float]]:
                 return [(float(v), float(t)) for v, t in self._scorer(batch)]
 
@@ -112,10 +121,15 @@ class OnRay:
         self._arguments = [ray.put(argument) for argument in arguments]
         self._split = split
         cores = int(ray.cluster_resources().get("CPU", 1))
-        self._idle = [self._hire() for _ in range(workers or max(1, cores))]
+        # Workers that have not answered yet, by their first answer: a cluster may have no room for them.
+        self._starting: dict[Any, Any] = {}
+        self._idle: list[Any] = []
+        for _ in range(workers or max(1, cores)):
+            self._hire()
 
-    def _hire(self) -> Any:
-        return self._remote.remote(*self._arguments)
+    def _hire(self) -> None:
+        worker = self._remote.remote(*self._arguments)
+        self._starting[worker.ready.remote()] = worker
 
     def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
         """Evaluate several.
@@ -130,24 +144,29 @@ class OnRay:
             while waiting and self._idle:
                 worker, batch = self._idle.pop(), waiting.pop()
                 running[worker.score.remote(batch)] = (worker, batch, time.perf_counter())
-            done, _ = ray.wait(list(running), num_returns=1)
-            worker, batch, start = running.pop(done[0])
+            (done, *_), _ = ray.wait([*running, *self._starting], num_returns=1)
+            beginner = self._starting.pop(done, None)
+            worker, batch, start = running.pop(done, (beginner, [], 0.0))
             try:
-                scores = ray.get(done[0])
+                scores = ray.get(done)
             except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
                 deaths += 1
-                if deaths > _MOST_DEATHS:
+                # A worker that cannot even begin will not begin elsewhere either.
+                if "creation task" in str(error) or deaths > _MOST_DEATHS:
                     raise RuntimeUnavailableError(
-                        f"{deaths} workers of the cluster died: {error}", "Look at: ray status"
+                        f"the cluster's workers die ({deaths} so far): {str(error).splitlines()[-1]}",
+                        "Look at: ray status. Every node needs nascli with the extra 'search', and the data set.",
                     ) from error
-                waiting.append(batch)
-                self._idle.append(self._hire())
+                waiting += [batch] if batch else []
+                self._hire()
                 continue
             self._idle.append(worker)
+            if beginner is not None:
+                continue
             yield from _answers(batch, scores, time.perf_counter() - start)
 
     def close(self) -> None:
         """Let the workers go."""
-        for worker in self._idle:
+        for worker in [*self._idle, *self._starting.values()]:
             self._ray.kill(worker)
-        self._idle = []
+        self._idle, self._starting = [], {}

@@ -25,10 +25,14 @@ class TreeScorer:
         self._supernet, self._images, self._calibration = supernet, images, calibration
 
     def __call__(self, rows: Rows) -> list[tuple[float, float]]:
-        """`(top-1, -loss)` of each row. A row's scores do not depend on the other rows."""
+        """`(top-1, -loss)` of each row. A row's scores do not depend on the other rows.
+
+        Losses are rounded: their last digits depend on the number of threads, and would let searches on
+        different machines go different ways.
+        """
         tree = PrefixTree(self._supernet, rows)
         return [
-            (found.top1, -found.loss if math.isfinite(found.loss) else -1e30)
+            (found.top1, -round(found.loss, 4) if math.isfinite(found.loss) else -1e30)
             for found in tree.accuracies(self._images, calibration=self._calibration)
         ]
 

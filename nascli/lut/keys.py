@@ -43,9 +43,14 @@ class Setup:
     mode: str = ""
 
     def __post_init__(self) -> None:
+        # Setups are also read from files of others, where anything may stand.
         for name in ("batch", "threads"):
-            if getattr(self, name) < 1:
-                raise StoreError(f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise StoreError(f"{name} must be at least 1, got {value!r}")
+        for name in ("device", "runtime", "runtime_version", "precision", "mode"):
+            if not isinstance(getattr(self, name), str):
+                raise StoreError(f"{name} of a setup must be a text, got {getattr(self, name)!r}")
 
     @property
     def label(self) -> str:

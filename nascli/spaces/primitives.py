@@ -317,7 +317,7 @@ class Program:
                 values = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()}
                 builder.append(PRIMITIVES[kind](**values), tuple(int(i) for i in inputs))
             return builder.build(int(document["output"]))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise SpaceError(f"not a program description: {error}") from error
 
 

@@ -331,3 +331,10 @@ def test_four_processes_write_one_store_for_30_seconds(tmp_path):
     wanted = sorted(i * 4 + writer for writer, count in written.items() for i in range(count))
     assert sorted(rounds) == wanted and len(set(rounds)) == len(rounds)
     assert min(written.values()) > 100
+
+
+def test_a_setup_of_nothings_is_refused():
+    with pytest.raises(StoreError, match="batch must be at least 1, got None"):
+        Setup("d", "r", "1", "fp32", None, 1)
+    with pytest.raises(StoreError, match="device of a setup must be a text, got None"):
+        Setup(None, "r", "1", "fp32", 1, 1)

@@ -99,3 +99,13 @@ def test_chain_joins_and_refuses_what_does_not_fit():
         chain([a, a])
     with pytest.raises(SpaceError, match="at least one"):
         chain([])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"input":[1,2,3],"nodes":[["conv",[0],1e308]],"output":1}', '{"input":[1e400,1,1],"nodes":[],"output":0}',
+     '{"input":[1,1,1],"nodes":[["conv",[0],{"out":1}]],"output":1e400}', "[" * 100000, "7", "null"],
+)  # fmt: skip
+def test_texts_that_are_no_programs(text):
+    with pytest.raises(SpaceError):
+        Program.from_canonical(text)

@@ -151,21 +151,23 @@ def jobs() -> list[Job]:
         Job("calibrate", ("calibrate", "--space", SPACE, "--networks", "8", "--batch", "2"), table_of, 4.0),
         Job("lut import", ("lut", "import", "a.parquet", "b.parquet"), samples, 1.2),
         Job("lut merge", ("lut", "merge", "a.parquet", "b.parquet", "--out", "both.parquet"), digests("both.parquet"), 1.2),
-        Job("supernet train", ("supernet", "train", "--space", SPACE, "--epochs", "6", "--out", "s.safetensors"), tensors("s.safetensors"), 8.0),
-        Job("train", ("train", "architecture.json", "--epochs", "6", "--out", "t"), tensors("t/weights.safetensors"), 8.0),
-        Job("search spos", (*search, "--space", SPACE, "--population", "6", "--generations", "3", "--out", "r"), evaluations("r"), 9.0),
-        Job("search guided", (*search, "--space", SPACE, "--algorithm", "guided", "--evaluations", "16", "--out", "r"), evaluations("r"), 9.0),
-        Job("search pcnas", (*search, "--space", SPACE, "--algorithm", "pcnas", "--out", "r"), evaluations("r"), 9.0),
-        Job("search nse", ("search", "--constraint", "macs<=700k", *QUICK, "--space", BRANCHES, "--algorithm", "nse", "--out", "r"), evaluations("r"), 9.0, BRANCHES),
+        Job("supernet train", ("supernet", "train", "--space", SPACE, "--epochs", "6", "--out", "s.safetensors"), tensors("s.safetensors"), 6.0),
+        Job("train", ("train", "architecture.json", "--epochs", "6", "--out", "t"), tensors("t/weights.safetensors"), 6.0),
+        Job("search spos", (*search, "--space", SPACE, "--population", "6", "--generations", "3", "--out", "r"), evaluations("r"), 7.0),
+        Job("search guided", (*search, "--space", SPACE, "--algorithm", "guided", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
+        Job("search pcnas", (*search, "--space", SPACE, "--algorithm", "pcnas", "--out", "r"), evaluations("r"), 7.0),
+        Job("search nse", ("search", "--constraint", "macs<=700k", *QUICK, "--space", BRANCHES, "--algorithm", "nse", "--out", "r"), evaluations("r"), 7.0, BRANCHES),
     ]  # fmt: skip
 
 
-def prepared(folder: Path) -> dict[str | None, Path]:
+def prepared(folder: Path, spaces: set[str | None]) -> dict[str | None, Path]:
     """A home per space: profiled, with packs and an architecture to work on."""
     from nascli.spaces import Architecture, load_space
 
     found: dict[str | None, Path] = {}
     for name, space in (("empty", None), ("single", SPACE), ("branches", BRANCHES)):
+        if space not in spaces:
+            continue
         home = folder / name
         home.mkdir()
         if space is not None:

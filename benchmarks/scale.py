@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -85,7 +86,6 @@ def prepared(layers: int, choices: int) -> float:
 
 def evolved(population: int) -> float:
     from benchmarks.spos import best_so_far
-    from nascli.search.base import Score
 
     space, cost = chain(20, 10, np.random.default_rng(0))
     budget = Budget(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
@@ -93,7 +93,9 @@ def evolved(population: int) -> float:
     searcher = SposSearcher(
         feasible, Evolution(population=population, generations=5), np.random.default_rng(0)
     )
-    return taken(lambda: best_so_far(searcher, lambda code: Score(float(sum(code))), population * 5, {}))
+    return taken(
+        lambda: best_so_far(searcher, lambda code: SimpleNamespace(top1=float(sum(code))), population * 5, {})
+    )
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:

@@ -69,8 +69,8 @@ class CountingSession:
         self._clock[0] += time.perf_counter() - start if runs > 1 else 0.0
         return burst
 
-    def close(self) -> None:
-        self._session.close()
+    def __getattr__(self, name: str):
+        return getattr(self._session, name)
 
 
 class CountingRuntime:
@@ -78,13 +78,9 @@ class CountingRuntime:
 
     def __init__(self, runtime) -> None:
         self._runtime, self.clock = runtime, [0.0]
-        self.name, self.precisions = runtime.name, runtime.precisions
 
-    def missing(self):
-        return self._runtime.missing()
-
-    def version(self):
-        return self._runtime.version()
+    def __getattr__(self, name: str):
+        return getattr(self._runtime, name)
 
     def load(self, model, options):
         return CountingSession(self._runtime.load(model, options), self.clock)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import torch
 from scipy.stats import kendalltau, pearsonr
+from scipy.stats import t as student_t
 
 from nascli.progress import Silent
 from nascli.spaces import Space
@@ -59,6 +62,27 @@ def alone(space: Space, code: Sequence[int], data: Images, recipe: Recipe, seed:
     trainer.use_average()
     module.eval()
     return accuracy(module, data.test).top1
+
+
+def in_processes(work: Callable[[int, bool], dict], seeds: int, quick: bool) -> list[dict]:
+    """The results of a study's seeds, two at a time where there are several, each on one thread."""
+    if seeds == 1:
+        return [work(0, quick)]
+    with ProcessPoolExecutor(
+        2, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        return list(pool.map(work, range(seeds), [quick] * seeds))
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    """Mean difference in points over seeds, with a 95 % interval (Student's t)."""
+    difference = (np.array(ours) - np.array(theirs)) * 100
+    if len(difference) < 2:
+        return f"{difference.mean():+.1f} (one seed)"
+    half = float(
+        student_t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference))
+    )
+    return f"{difference.mean():+.1f} ± {half:.1f}"
 
 
 def inherited(supernet: Supernet, data: Images, codes: np.ndarray, calibration: int = 256) -> np.ndarray:

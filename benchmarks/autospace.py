@@ -12,7 +12,7 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, images, of, one_shot
 from benchmarks.spos import best_so_far
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
-from nascli.pipeline.space_search import learn_cells
+from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
 from nascli.search.autospace import AutoSpace, first_population, madds, mutate
 from nascli.search.spos import Evolution, SposSearcher

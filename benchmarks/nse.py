@@ -9,29 +9,39 @@ import numpy as np
 import torch
 
 from benchmarks._report import Target, parse_arguments, spread, write
-from benchmarks._studies import alone, images, inherited, of, one_shot
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
-from nascli.errors import InfeasibleError
+from benchmarks._studies import alone, images, in_processes, inherited, of, one_shot, paired
+from benchmarks.spos import best_so_far
+from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
+from nascli.costmodel.feasible import BranchLaw
+from nascli.errors import ConstraintError, InfeasibleError
 from nascli.pipeline.engines import NseEngine
 from nascli.progress import Silent
-from nascli.search.nse import Nse, NseSearch, restricted_cost, widened
+from nascli.search.nse import Nse, NseSearch
+from nascli.search.nse_rounds import widened
+from nascli.search.spos import Evolution, SposSearcher
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
-from nascli.supernet.fitness import Fitness, FitnessSettings
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.evaluation import SupernetEvaluator
+from nascli.supernet.fitness import Fitness, truncated_bernoulli
+from nascli.supernet.recipe import FitnessSettings, Recipe
+from nascli.supernet.regularisers import branch_probability
 from nascli.supernet.supernet import Supernet
 from nascli.supernet.training import Trainer
 
 NOTES = """
 Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test), NSE's 19 operations in 7 thin layers,
-at most 3 branches, K = 4, three rounds, MACs within the 1 % to 6 % quantile of random networks. (a) Fig. 4 and 5: random
-architectures of the window, trained from scratch, drawn from each round's initial subset, what simplification left, and
-the aggregated one. (b) without lock and rehearse. (c) K = 9, one round, as many epochs in all. (d) equal supernet training:
-one-shot (uniform paths over all 19, best of as many evaluations), ProxylessNAS-style (indicators over all 19, the most
-probable architecture of the window), random. (f) pruning thresholds. Each winner is trained from scratch. Step: a fitness
-update against a weight step of the same supernet, turn by turn. Directions at this size, not the paper's figures.
+at most 3 branches, K = 4, rounds until a layer runs out (5 or 6), MACs within the 1 % to 6 % quantile of random networks;
+4 seeds, whose differences are paired. (a) Fig. 4 and 5: random architectures of the window, trained from scratch, drawn from
+each round's initial subset, what simplification left, and the aggregated one, beside the round's Pareto front; their MACs are
+given. (b) without lock and rehearse. (c) K = 10 in two rounds, as many epochs and evaluations in all. (d) equal supernet
+epochs and evaluations: one-shot with the best of uniform draws, SPOS's evolution on the same supernet, ProxylessNAS-style
+(indicators over all 19, paths drawn by them, the most probable architecture of the window), random. (f) pruning thresholds,
+after one round. Each winner is trained three times; one training of one network repeats to about 1.1 points here
+(ranking_ceiling), a mean of three to 0.6. Step: a fitness update against a weight step of the same supernet, turn by turn,
+indicators held still. Directions at this size, not the paper's figures.
 """
 WEIGHTS = FitnessSettings(start=0.25)
+TRAININGS = 3
 
 
 def recipe_of(epochs: int) -> Recipe:
@@ -47,33 +57,52 @@ class Study:
         draws = self.cost(self.space.sample(4000, np.random.default_rng(0)))
         low, high = (float(q) for q in np.quantile(draws, [0.01, 0.06]))
         self.budget = Budget(Constraint("macs", low, high), self.cost)
-        self.epochs = 1 if quick else 8
+        self.epochs = 1 if quick else 6
+        self.samples, self.beyond = (8, 2) if quick else (60, 12)
         self.train = Recipe(1 if quick else 4, 64, rate=0.2, shift=1, label_smoothing=0.0)
 
-    def evolve(self, seed: int, rounds: int = 3, epochs: int | None = None, **values):
-        settings = Nse(**{"candidates": 4, "samples": 8 if self.quick else 80, "beyond": 2 if self.quick else 15, "rounds": rounds, **values})  # fmt: skip
-        search = NseSearch(self.space, self.budget, settings, seed, StateFile(None))
+    def evolve(self, seed: int, *, epochs: int | None = None, **values):
+        given = {
+            "candidates": 4,
+            "samples": self.samples,
+            "beyond": self.beyond,
+            "rounds": 1 if self.quick else None,
+        }
+        search = NseSearch(self.space, self.budget, Nse(**{**given, **values}), seed, StateFile(None))
         engine = NseEngine(
             self.data, recipe_of(epochs or self.epochs), WEIGHTS, target=search.target, seed=seed, folder=None,
             progress=Silent(), calibration=128,
         )  # fmt: skip
         return search.evolve(engine, Silent())
 
-    def alone(self, code: Sequence[int], seed: int) -> float:
+    def once(self, code: Sequence[int], seed: int) -> float:
         return alone(self.space, code, self.data, self.train, seed)
 
-    def sampled(self, kept: Sequence[Sequence[int]], seed: int, n: int) -> list[float]:
-        """Test accuracies of random architectures of a subset, inside the window."""
-        kept = [tuple(chosen) for chosen in kept]
-        filled = [chosen or (0,) for chosen in kept]
-        space = self.space.restricted("subset", filled)
-        cost = restricted_cost(self.cost, filled)
+    def judged(self, code: Sequence[int], seed: int) -> float:
+        """Mean test accuracy of several trainings."""
+        return float(
+            np.mean([self.once(code, 1000 * seed + n) for n in range(1 if self.quick else TRAININGS)])
+        )
+
+    def sampled(self, kept: Sequence[Sequence[int]], seed: int, n: int) -> list[tuple[float, float]]:
+        """MACs and test accuracy of random architectures of a subset, inside the window."""
+        # A layer that lost all its operations is skipped: the one that stands in for them is never taken.
+        subset = [tuple(chosen) or (0,) for chosen in kept]
+        space = self.space.restricted("subset", subset)
+        laws = [
+            BranchLaw(np.full(len(some), float(bool(chosen))), np.ones(len(some)))
+            for chosen, some in zip(kept, subset, strict=True)
+        ]
+        cost = counted(space, "macs")
         try:
             feasible = FeasibleSet(space, [Budget(self.budget.constraint, cost)])
-            codes = feasible.sample(n, np.random.default_rng([seed, 77]))
-        except InfeasibleError:
+            codes = feasible.weighted(laws, n, np.random.default_rng([seed, 77]))
+        except (InfeasibleError, ConstraintError):
             return []
-        return [self.alone(row, seed) for row in widened(codes, filled).tolist()]
+        return [
+            (float(macs), self.once(row, seed))
+            for macs, row in zip(cost(codes), widened(codes, subset).tolist(), strict=True)
+        ]
 
 
 def simplified(round_) -> list[tuple[int, ...]]:
@@ -87,29 +116,41 @@ def winner_of(rounds) -> tuple[int, ...]:
     return max(rounds[-1].front, key=lambda p: p.accuracy).codes
 
 
-def proxyless(study: Study, seed: int, epochs: int) -> tuple[int, ...]:
-    """Indicators over all operations at once; the most probable architecture in the window."""
-    search = NseSearch(study.space, study.budget, Nse(candidates=19, samples=1, beyond=0, rounds=1), seed, StateFile(None))  # fmt: skip
-    engine = NseEngine(
-        study.data, recipe_of(epochs), WEIGHTS, target=search.target, seed=seed, folder=None, progress=Silent(), calibration=128
-    )  # fmt: skip
-    trained = engine.train(0, study.space, study.cost, lambda thetas, alive: [list(a) for a in alive])
-    feasible = FeasibleSet(study.space, [study.budget])
-    codes = feasible.sample(4000, np.random.default_rng(seed))
-    # log p(a) of independent branches.
-    total = np.zeros(len(codes))
-    for layer, theta in enumerate(trained.thetas):
-        p = 1 / (1 + np.exp(-np.array(theta)))
-        gates = (codes[:, layer : layer + 1] >> np.arange(len(p))) & 1
-        total += (gates * np.log(p) + (1 - gates) * np.log(1 - p)).sum(axis=1)
-    return tuple(codes[int(np.argmax(total))].tolist())
+def proxyless(study: Study, feasible: FeasibleSet, seed: int, epochs: int) -> tuple[int, ...]:
+    """Indicators over all operations at once, paths drawn by them; the most probable architecture of the window."""
+    torch.manual_seed(seed)
+    supernet = Supernet(study.space)
+    fitness = Fitness(supernet, study.cost, study.budget.constraint.low, WEIGHTS, seed)
+    validation = study.data.validation
+
+    def path(step: int) -> list[int]:
+        rng = np.random.default_rng([seed, 91, step])
+        code = []
+        for layer, theta in zip(study.space.layers, fitness.thetas, strict=True):
+            p = branch_probability(theta.detach()).double().numpy()
+            (gates,) = truncated_bernoulli(p, layer.least, layer.most, 1, rng)
+            code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
+        return code
+
+    def after(step: int) -> None:
+        if step % 2 and step >= WEIGHTS.start * trainer.steps:
+            rows = np.random.default_rng([seed, 92, step]).integers(0, len(validation), 64)
+            fitness.step(step, validation.images[rows], validation.labels[rows])
+
+    trainer = Trainer(supernet, study.data.train, recipe_of(epochs), seed=seed, path=path, after=after)
+    trainer.run(None, "study", Silent(), "")
+    odds = [
+        np.log(p / (1 - p)) for p in (branch_probability(t.detach()).double().numpy() for t in fitness.thetas)
+    ]
+    return tuple(int(c) for c in best(feasible, odds))
 
 
 def step_times(study: Study, turns: int) -> list[float]:
     space = study.space.restricted("four", [tuple(range(0, 16, 4))] * len(study.space.layers))
     torch.manual_seed(0)
     supernet = Supernet(space)
-    fitness = Fitness(supernet, counted(space, "macs"), study.budget.constraint.high, WEIGHTS, 0)
+    still = FitnessSettings(rate=0.0)
+    fitness = Fitness(supernet, counted(space, "macs"), study.budget.constraint.high, still, 0)
     rng = np.random.default_rng(0)
     trainer = Trainer(
         supernet, study.data.train, Recipe(100, 64), seed=0, path=lambda step: space.sample(1, rng)[0].tolist()
@@ -127,59 +168,90 @@ def step_times(study: Study, turns: int) -> list[float]:
     return ratios
 
 
+def one_seed(seed: int, quick: bool) -> dict:
+    """Everything of one seed: accuracies of spaces by name, of winners by name, and how many rounds there were."""
+    study = Study(quick)
+    few = 1 if quick else 6
+    spaces: dict[str, list[tuple[float, float]]] = {}
+    winners: dict[str, float] = {}
+    rounds = study.evolve(seed)
+    for number, one in enumerate(rounds, 1):
+        kinds = [("aggregated", one.aggregated)]
+        if number == 1:
+            kinds = [("initial", one.subset), ("simplified", simplified(one)), *kinds]
+        for kind, kept in kinds:
+            spaces[f"round {number}, {kind}"] = study.sampled(kept, seed, few)
+        front = [one.front[i] for i in np.unique(np.linspace(0, len(one.front) - 1, 3).astype(int))]
+        spaces[f"round {number}, Pareto front"] = [
+            (p.cost, study.once(p.codes, seed)) for p in front[: few or None]
+        ]
+    epochs, evaluations = len(rounds) * study.epochs, sum(len(r.evaluated) for r in rounds)
+    winners["NSE, K = 4"] = study.judged(winner_of(rounds), seed)
+    free = study.evolve(seed, lock=False, rehearse=False)
+    winners["(b) without lock and rehearse"] = study.judged(winner_of(free), seed)
+    if not quick:
+        half = {"samples": evaluations // 2 - study.beyond, "epochs": epochs // 2, "rounds": 2}
+        large = study.evolve(seed, candidates=10, **half)
+        winners["(c) K = 10, two rounds"] = study.judged(winner_of(large), seed)
+    feasible = FeasibleSet(study.space, [study.budget])
+    shared = one_shot(study.space, study.data, recipe_of(epochs), seed)
+    codes = feasible.sample(evaluations, np.random.default_rng(seed))
+    uniform = codes[int(np.argmax(inherited(shared, study.data, codes, 128)))].tolist()
+    winners["(d) one-shot, best of uniform draws"] = study.judged(uniform, seed)
+    scores: dict[tuple[int, ...], float] = {}
+    searcher = SposSearcher(feasible, Evolution(population=40, generations=40), np.random.default_rng(seed))
+    best_so_far(searcher, SupernetEvaluator(shared, study.data, calibration=128), evaluations, scores)
+    winners["(d) one-shot, SPOS's evolution"] = study.judged(max(scores, key=scores.__getitem__), seed)
+    winners["(d) ProxylessNAS-style"] = study.judged(proxyless(study, feasible, seed, epochs), seed)
+    random = feasible.sample(1 if quick else 4, np.random.default_rng([seed, 5])).tolist()
+    winners["(d) random in the window"] = float(np.mean([study.judged(c, seed) for c in random]))
+    for threshold in () if quick else (-1.0, -4.0):
+        (one,) = study.evolve(seed, rounds=1, threshold=threshold)
+        spaces[f"(f) round 1 aggregated, threshold {threshold:g}"] = study.sampled(one.aggregated, seed, few)
+    return {"spaces": spaces, "winners": winners, "rounds": len(rounds), "evaluations": evaluations}
+
+
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
     torch.set_num_threads(1)
     start = time.time()
-    study = Study(quick)
-    seeds = 1 if quick else 3
-    few = 1 if quick else 5
-    rows: list[list[str]] = []
-    ratios = step_times(study, 3 if quick else 8)
-    rows.append(["fitness update / weight step", spread(ratios)])
-    spaces: dict[str, list[float]] = {}
-    winners: dict[str, list[float]] = {}
-    for seed in range(seeds):
-        rounds = study.evolve(seed, rounds=2 if quick else 3)
-        for number, one in enumerate(rounds, 1):
-            kinds = [("aggregated", one.aggregated)]
-            if number == 1:
-                kinds = [("initial", one.subset), ("simplified", simplified(one)), *kinds]
-            for kind, kept in kinds:
-                spaces.setdefault(f"round {number}, {kind}", []).extend(study.sampled(kept, seed, few))
-        winners.setdefault("NSE, K = 4, three rounds", []).append(study.alone(winner_of(rounds), 50 + seed))
-        free = study.evolve(seed, rounds=1 if quick else 3, lock=False, rehearse=False)
-        winners.setdefault("(b) without lock and rehearse", []).append(
-            study.alone(winner_of(free), 50 + seed)
+    ratios = step_times(Study(quick), 3 if quick else 8)
+    rows: list[list[str]] = [["fitness update / weight step", spread(ratios)]]
+    seeds = in_processes(one_seed, 1 if quick else 4, quick)
+    rows.append(
+        ["rounds; evaluations, by seed", "; ".join(f"{s['rounds']}, {s['evaluations']}" for s in seeds)]
+    )
+    names = list(dict.fromkeys(name for s in seeds for name in s["spaces"]))
+    means: dict[str, list[float]] = {}
+    for name in sorted(names, key=lambda n: (n.startswith("("), n.split(",")[0], "aggregated" in n, n)):
+        found = [s["spaces"].get(name, []) for s in seeds]
+        flat = [pair for some in found for pair in some]
+        if not flat:
+            continue
+        means[name] = [float(np.mean([a for _, a in some])) if some else np.nan for some in found]
+        error = (
+            float(np.nanstd(means[name], ddof=1) / np.sqrt(len(seeds)) * 196) if len(seeds) > 1 else np.nan
         )
-        if not quick:
-            large = study.evolve(seed, rounds=1, epochs=3 * study.epochs, candidates=9)
-            winners.setdefault("(c) K = 9, one round", []).append(study.alone(winner_of(large), 50 + seed))
-        feasible = FeasibleSet(study.space, [study.budget])
-        count = 10 if quick else 285
-        shared = one_shot(study.space, study.data, recipe_of(3 * study.epochs), seed)
-        codes = feasible.sample(count, np.random.default_rng(seed))
-        best = codes[int(np.argmax(inherited(shared, study.data, codes, 128)))]
-        winners.setdefault("(d) one-shot over all 19", []).append(study.alone(best.tolist(), 50 + seed))
-        code = proxyless(study, seed, 3 * study.epochs)
-        winners.setdefault("(d) ProxylessNAS-style over all 19", []).append(study.alone(code, 50 + seed))
-        random = feasible.sample(few, np.random.default_rng([seed, 5]))
-        winners.setdefault("(d) random in the window", []).extend(study.alone(c, 50 + seed) for c in random.tolist())  # fmt: skip
-        for threshold in () if quick else (-1.0, -4.0):
-            one = study.evolve(seed, rounds=1, threshold=threshold)
-            spaces.setdefault(f"(f) round 1 aggregated, threshold {threshold:g}", []).extend(study.sampled(one[0].aggregated, seed, few))  # fmt: skip
-    for name, found in spaces.items():
-        if found:
-            error = np.std(found) / np.sqrt(len(found)) * 196
-            rows.append([f"(a) {name}" if name.startswith("round") else name, f"{of(found)}, mean ± {error:.1f}, {len(found)} networks"])  # fmt: skip
+        shown = name if name.startswith("(") else f"(a) {name}"
+        rows.append([shown, f"{of([a for _, a in flat])}, ± {error:.1f} over seeds, {len(flat)} networks of {np.mean([m for m, _ in flat]) / 1e6:.2f}M MACs"])  # fmt: skip
+    winners = {name: [s["winners"][name] for s in seeds] for name in seeds[0]["winners"]}
+    ours = winners["NSE, K = 4"]
     for name, found in winners.items():
-        rows.append([name, of(found)])
+        against = "" if found is ours else f"; NSE over it {paired(ours, found)} points"
+        rows.append([f"winner: {name}", of(found) + against])
     rows.append(["minutes", f"{(time.time() - start) / 60:.1f}"])
-    first, last = spaces["round 1, initial"], spaces[max(k for k in spaces if k.startswith("round") and k.endswith("aggregated"))]  # fmt: skip
+    # What a later round is compared with is the last that every seed reached.
+    shared = [
+        n
+        for n in means
+        if n.endswith("aggregated") and n.startswith("round") and not np.isnan(means[n]).any()
+    ]
+    first, last = np.array(means["round 1, initial"]), np.array(means[max(shared or ["round 1, initial"])])
+    random = np.array(winners["(d) random in the window"])
     targets = [
         Target("fitness update / weight step", float(np.median(ratios)), 2.2, False),
-        Target("space after the last round over the initial one, points", (np.mean(last) - np.mean(first)) * 100, 0.0, True),
-        Target("NSE's winner over random in the window, points", (np.mean(winners["NSE, K = 4, three rounds"]) - np.mean(winners["(d) random in the window"])) * 100, 0.0, True),
+        Target("space after the last shared round over the initial one, points", float(np.mean(last - first)) * 100, 0.0, True),
+        Target("NSE's winner over random in the window, points", float(np.mean(np.array(ours) - random)) * 100, 0.0, True),
     ]  # fmt: skip
     write("nse", ["what", "figure"], rows, targets, NOTES, quick)
 

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import images, of
-from nascli.pipeline.space_search import search_space
+from nascli.pipeline.nss import search_space
 from nascli.progress import Silent
 from nascli.search.nss import Nss, samples_until
 from nascli.spaces.catalog import load_any

@@ -80,7 +80,7 @@ def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | N
     No branch of a normal layer, and one of a reduction, need no joining and cost nothing. What is faster than
     nothing, by the noise of the differences or because a sum disappears into a convolution, costs nothing.
     """
-    known: dict[int, float] = {0: 0.0} if layer.join == "normal" else {1: 0.0}
+    known: dict[int, float] = {layer.least: 0.0}
     for join in joins_of(layer):
         figures = [
             table.lookup(model.program)
@@ -92,5 +92,5 @@ def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | N
         known[join.branches] = max(0.0, parallel - two - join.branches * (three - two))
     counts = np.arange(layer.most + 1)
     seconds = np.interp(counts, sorted(known), [known[k] for k in sorted(known)])
-    allowed = counts >= (0 if layer.join == "normal" else 1)
+    allowed = counts >= layer.least
     return np.where(allowed & (counts <= len(layer.candidates)), seconds, np.inf)

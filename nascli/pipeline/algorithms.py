@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from nascli.costmodel import Budget, FeasibleSet
+from nascli.costmodel import Budget, ChainCost, FeasibleSet
+from nascli.costmodel.feasible import k_best
 from nascli.errors import ConstraintError
-from nascli.pipeline.engines import NseEngine, PcnasEngine
-from nascli.pipeline.run_folder import RunFolder, read_json, reading
+from nascli.pipeline.engines import ChoiceEngine, NseEngine, PcnasEngine
+from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
@@ -22,6 +23,7 @@ from nascli.search.evolution import RegularisedEvolution
 from nascli.search.guided import GuidedSearcher
 from nascli.search.journal import Entry, Journal
 from nascli.search.nse import NseSearch
+from nascli.search.nse_rounds import Point, Subset, narrowed, round_from_json
 from nascli.search.pcnas import PcnasSearch
 from nascli.search.random import RandomSearcher
 from nascli.search.spos import SposSearcher
@@ -35,6 +37,11 @@ from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewh
 
 EVALUATIONS = "evaluations.jsonl"
 STORY = "story.json"
+# So many times as many candidates as are measured at a time are kept for the verification.
+RESERVE = 6
+# Spaces whose last operations nse-second inherits, and for how many rounds it is searched then.
+FIRST_SPACES = ("nse-27", "nse-27-mini")
+SECOND_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -149,14 +156,20 @@ def _nse(task: Task) -> Found:
     target = next((b for b in task.budgets if b.constraint.name == "latency"), task.budgets[0])
     if not np.isfinite(target.constraint.high):
         raise ConstraintError(f"NSE aims at an upper bound, and {target.constraint} has none.")
+    hyper, former = effort.nse, []
+    if settings.after is not None:
+        former = _last_front(Path(settings.after), target.cost)
+        # The authors stop in the second space after three rounds, before its many operations are traversed.
+        hyper = replace(hyper, rounds=hyper.rounds or SECOND_ROUNDS)
     search = NseSearch(
         task.feasible.space,
         target,
-        effort.nse,
+        hyper,
         settings.seed,
         StateFile(task.folder.file(STORY)),
         others=[b for b in task.budgets if b is not target],
         inherited=_inherited(task.feasible.space),
+        former=former,
     )
     engine = NseEngine(
         task.images,
@@ -181,34 +194,82 @@ def _nse(task: Task) -> Found:
     return Found(entries, f"the supernet of round {len(rounds)} of this run")
 
 
-def _inherited(space: Space) -> tuple[tuple[int, ...], ...] | None:
+def _proxyless(task: Task) -> Found:
+    """ProxylessNAS-style: choices learned by gradient beside the weights; the most probable feasible networks."""
+    settings, space = task.settings, task.feasible.space
+    effort = settings.effort
+    target = next((b for b in task.budgets if b.constraint.name == "latency"), task.budgets[0])
+    if not np.isfinite(target.constraint.high):
+        raise ConstraintError(f"a gradient aims at an upper bound, and {target.constraint} has none.")
+    engine = ChoiceEngine(
+        space,
+        task.images,
+        task.recipe(effort.supernet_epochs),
+        effort.gates,
+        target,
+        seed=settings.seed,
+        file=task.folder.file("training/supernet.safetensors"),
+        progress=task.progress,
+    )
+    scores = engine.train()
+    rows = k_best(task.feasible, scores, RESERVE * effort.finalists)
+    accuracies = engine.accuracies(rows, effort.calibration_images)
+    likelihood = [sum(float(s[c]) for s, c in zip(scores, row, strict=True)) for row in rows.tolist()]
+    write_json(task.folder.file(STORY), {"log_probabilities": [s.tolist() for s in scores]})
+    entries = [
+        Entry(tuple(map(int, row)), Score(float(top1), chance), 0.0)
+        for row, top1, chance in zip(rows.tolist(), accuracies, likelihood, strict=True)
+    ]
+    _journal(task, entries)
+    # As ProxylessNAS does, the most probable one first; the rest is a reserve for the verification.
+    return Found(entries, "a supernet of this run, trained with its choices")
+
+
+def _inherited(space: Space) -> Subset | None:
     """What a second space takes over from the first: the operations in front of its own."""
     text = str(dict(space.parameters).get("inherited", ""))
     return tuple(tuple(range(len(kept))) for kept in parse_inherited(text)) or None
 
 
-def continued(space: Space, story: Path) -> Space:
+def _last_front(run: Path, cost: ChainCost) -> list[Point]:
+    """The last front of a run in the first space, as architectures of the second one that inherits from it."""
+    story = run / STORY
+    with reading(story):
+        last = round_from_json((read_json(story) or {})["rounds"][-1])
+    codes = narrowed(np.array([point.codes for point in last.front], dtype=np.int64), last.aggregated)
+    return [
+        Point(tuple(map(int, row)), float(seconds), point.accuracy, True)
+        for row, seconds, point in zip(codes, cost(codes), last.front, strict=True)
+    ]
+
+
+def continued(space: Space, run: Path) -> Space:
     """A second space with the operations that the last round of a run in the first space handed on.
 
     Args:
         space: the second one, such as nse-second.
-        story: the first run's `story.json`.
+        run: the first run's folder.
 
     Raises:
-        ConstraintError: a space that inherits nothing, or a run that is not NSE's in the first space.
+        ConstraintError: a space that inherits nothing, or a run that is not NSE's, finished, in the first space.
     """
     if not takes_parameter(space.name, "inherited"):
         raise ConstraintError(
             f"{space.name} inherits nothing.", "Choose --space nse-second or nse-second-mini"
         )
+    story = run / STORY
     rounds = (read_json(story) or {}).get("rounds")
-    if not rounds:
-        raise ConstraintError(f"{story.parent} is no finished search by NSE.", "Name the run's folder.")
+    if not rounds or read_json(run / "result.json") is None:
+        raise ConstraintError(f"{run} is no finished search by NSE.", "Name the run's folder.")
+    first = str((read_json(run / "settings.json") or {}).get("space", "")).partition(":")[0]
+    if first not in FIRST_SPACES:
+        raise ConstraintError(
+            f"{run} searched {first or 'an unknown space'}; {space.name} continues {' or '.join(FIRST_SPACES)}.",
+            "Name a run in one of these.",
+        )
     with reading(story):
         text = format_inherited(rounds[-1]["aggregated"])
-    made = make_space(space.name, **{**dict(space.parameters), "inherited": text})
-    assert isinstance(made, Space)
-    return made
+    return make_space(space.name, **{**dict(space.parameters), "inherited": text})
 
 
 def _journal(task: Task, entries: Sequence[Entry]) -> None:
@@ -228,6 +289,7 @@ _ALGORITHMS: dict[str, Callable[[Task], Found]] = {
     "guided": _one_shot,
     "pcnas": _pcnas,
     "nse": _nse,
+    "proxyless": _proxyless,
     "nss": _one_shot,
     "autospace": _one_shot,
 }

@@ -1,4 +1,4 @@
-"""What PC-NAS and NSE need of a supernet: training by stages or rounds, and evaluating many architectures."""
+"""What PC-NAS, ProxylessNAS and NSE need of a supernet: training by stages or rounds, and evaluating many at a time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from nascli.costmodel import ChainCost
+from nascli.costmodel import Budget, ChainCost
 from nascli.progress import Progress
-from nascli.search.nse import Keep, Trained
+from nascli.search.nse import Keep
+from nascli.search.nse_rounds import Trained
 from nascli.search.pcnas import PathOf
 from nascli.spaces.space import Codes, Space
 from nascli.supernet.data import Images, endless_batch
 from nascli.supernet.fitness import Fitness
+from nascli.supernet.gates import PathChoice
 from nascli.supernet.recipe import FitnessSettings, Recipe
 from nascli.supernet.supernet import Supernet, uniform_branches
 from nascli.supernet.training import Trainer, digest
@@ -116,6 +118,66 @@ class PcnasEngine:
         return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)
 
 
+class ChoiceEngine:
+    """A single-path supernet whose choices are learned by gradient (ProxylessNAS).
+
+    Args:
+        space: single-path.
+        images: data; choices learn from its validation part.
+        recipe: how weights train.
+        gates: how choices learn.
+        target: the budget whose upper bound the expected cost is kept to.
+        seed: of everything.
+        file: the checkpoint; None keeps nothing.
+        progress: is shown the training.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        images: Images,
+        recipe: Recipe,
+        gates: FitnessSettings,
+        target: Budget,
+        *,
+        seed: int,
+        file: Path | None,
+        progress: Progress,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.supernet = Supernet(space)
+        self._images, self._file, self._progress = images, file, progress
+        choice = PathChoice(self.supernet, target.cost, target.constraint.high, gates, seed)
+
+        def path(step: int) -> Sequence[int]:
+            if step < gates.start * trainer.steps:
+                return space.sample(1, np.random.default_rng([seed, 83, step]))[0].tolist()  # type: ignore[no-any-return]
+            return choice.path(step)
+
+        def after(step: int) -> None:
+            if step % 2 and step >= gates.start * trainer.steps:
+                choice.step(step, *endless_batch(images.validation, recipe.batch, [seed, 84], step // 2))
+
+        trainer = Trainer(
+            self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=choice
+        )
+        self._trainer, self._choice = trainer, choice
+        self._identity = digest(
+            "proxyless-1", space.digest, images.digest, recipe, gates, seed, str(target.constraint)
+        )
+
+    def train(self) -> list[Array]:
+        """Train to the end; returns per layer the `(candidates,)` log-probabilities."""
+        title = f"training {self.supernet.space.name} with its choices"
+        self._trainer.run(self._file, self._identity, self._progress, title)
+        return list(self._choice.scores())
+
+    def accuracies(self, codes: Codes, calibration: int = 256) -> Array:
+        """`(n,)` top-1 on the validation part."""
+        self._progress.start("evaluating the most probable networks", len(codes))
+        return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)
+
+
 class NseEngine:
     """A fresh supernet per round, with its fitness indicators.
 
@@ -148,7 +210,7 @@ class NseEngine:
         self._current: tuple[int, Supernet] | None = None
 
     def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
-        """Train a round; weights every step, indicators every second one, simplification every epoch."""
+        """Train a round; weights every step; indicators, and simplification by them, every second one."""
         torch.manual_seed(self._seed * 1000 + number)
         supernet = Supernet(space)
         fitness = Fitness(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
@@ -163,10 +225,10 @@ class NseEngine:
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
                 fitness.step(step, *endless_batch(images.validation, self._recipe.batch, seed, step // 2))
-            if (step + 1) % trainer.per_epoch == 0:
                 thetas = [theta.tolist() for theta in fitness.thetas]
                 kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
                 fitness.alive = [np.array(row) for row in kept]
+            if (step + 1) % trainer.per_epoch == 0:
                 fitness.note()
 
         trainer = Trainer(
@@ -180,7 +242,7 @@ class NseEngine:
         )
         file = None if self._folder is None else self._folder / f"round{number + 1}.safetensors"
         identity = digest(
-            "nse-1", space.digest, self._images.digest, self._recipe, self._settings, self._seed, number
+            "nse-2", space.digest, self._images.digest, self._recipe, self._settings, self._seed, number
         )
         trainer.run(file, identity, self._progress, f"training the supernet of round {number + 1}")
         self._current = (number, supernet)

@@ -141,7 +141,8 @@ def _learned(
     if settings.algorithm not in SPACE_ALGORITHMS:
         assert isinstance(given, Space)
         return given
-    from nascli.pipeline.space_search import learn_cells, search_space
+    from nascli.pipeline.autospace import learn_cells
+    from nascli.pipeline.nss import search_space
     from nascli.supernet.data import load, require_fit
 
     effort, file = settings.effort, folder.file("training/space.safetensors")

@@ -23,7 +23,7 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.recipe import FitnessSettings, Recipe
 
-ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "nse", "nss", "autospace")
+ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "proxyless", "nse", "nss", "autospace")
 # They learn a space first, which SPOS then searches.
 SPACE_ALGORITHMS = ("nss", "autospace")
 PRESETS = ("small", "paper")
@@ -41,6 +41,7 @@ class Effort:
         guidance: of the guided search; its number of evaluations is random's and evolution's too.
         pcnas: of PC-NAS.
         nse: of NSE; and `fitness`, and the epochs of a round.
+        gates: how ProxylessNAS learns its choices; `supernet_epochs` is how long.
         nss: of Network Space Search; and the epochs of its supernet.
         autospace: of AutoSpace.
         calibration_images: on which normalisation statistics are recalculated.
@@ -57,6 +58,7 @@ class Effort:
     nse: Nse = field(default_factory=lambda: Nse(candidates=4, samples=120, beyond=20, rounds=3))
     fitness: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
     nse_epochs: int = 12
+    gates: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
     nss: Nss = field(default_factory=lambda: Nss(depth_bin=2, width_bin=8))
     nss_epochs: int = 10
     autospace: AutoSpace = field(
@@ -67,6 +69,7 @@ class Effort:
             last_team=20,
             warmup=4,
             evolution=12,
+            mutants=0.5,
             frequency=20,
             reference_epochs=6,
         )
@@ -138,6 +141,8 @@ def effort_of(preset: str, algorithm: str) -> Effort:
         pcnas=Pcnas(),
         nse=Nse(),
         fitness=FitnessSettings(),
+        # ProxylessNAS, section 4.2: Adam at 0.006, without momentum; 40 of 200 epochs for the weights alone.
+        gates=FitnessSettings(rate=0.006, betas=(0.0, 0.999), start=0.2),
         nse_epochs=100,
         nss=Nss(),
         nss_epochs=200,
@@ -186,9 +191,9 @@ class SearchSettings:
     def load_any_space(self) -> Space | StagedSpace:
         """`load_space`, for NSS also a space of spaces."""
         if self.after is not None:
-            from nascli.pipeline.algorithms import STORY, continued
+            from nascli.pipeline.algorithms import continued
 
-            return continued(load_space(self.space), Path(self.after) / STORY)
+            return continued(load_space(self.space), Path(self.after))
         return load_any(self.space) if self.algorithm == "nss" else load_space(self.space)
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:

@@ -46,7 +46,7 @@ def supernet_identity(
     space: Space, images: Images, recipe: Recipe, seed: int, within: Constraint | None = None
 ) -> str:
     """What a trained supernet depends on: space, data, recipe and seed, and where its paths are drawn."""
-    parts = ["supernet-aligned-1", space.digest, images.digest, recipe, seed]
+    parts = [f"supernet-aligned-{2 if space.multi_branch else 1}", space.digest, images.digest, recipe, seed]
     return digest(*parts) if within is None else digest(*parts, str(within))
 
 

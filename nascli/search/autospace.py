@@ -22,6 +22,7 @@ Array = npt.NDArray[np.float64]
 GENES = len(EDGES) + 2
 _CHOICES = np.array([len(EDGE_OPERATORS)] * len(EDGES) + [3, 2])
 _AREA = np.array([0, 0, 9, 25, 49, 0])
+COMPENSATIONS = ("count", "delay", "none")
 # Draws of a mutation before a cell that finds no valid one stays as it is.
 _DRAWS = 30
 
@@ -40,9 +41,15 @@ class AutoSpace:
         distance: most edges in which a cell differs from it until then (tau).
         window: genes that may mutate at a time; it slides by one each time.
         most_madds: of a cell, over those of its layer's reference cell.
-        compensation: lambda of g + lambda g^2 (alpha_now - alpha_then); 0: none. The paper's Eq. 4 and 5 are not
-            in its supplement; this is delay-compensated SGD's form of the same idea.
+        compensation: what makes up for cells having been in the supernet unequally often. The paper's Eq. 4 and 5
+            are not in its supplement, and both of these read it plausibly: 'count' takes the gradient that a cell
+            gathered over how often it was drawn, so that all cells are as if trained equally often; 'delay' is
+            delay-compensated SGD's g + strength g^2 (alpha_now - alpha_then), round after round; 'none' adds up.
+        strength: of 'delay'.
         rate: of the fitness.
+        mutants: share of a mutation's K cells that are mutants of the chosen ones. The paper has all; with less the
+            fittest parents stay in the supernet beside their children, and are judged again.
+        keep_weights: a mutant begins with the weights of its layer's last convolution of the same role and shape.
     """
 
     cells: int = 9
@@ -56,8 +63,11 @@ class AutoSpace:
     distance: int = 3
     window: int = 3
     most_madds: float = 1.5
-    compensation: float = 0.5
+    compensation: str = "count"
+    strength: float = 0.5
     rate: float = 0.1
+    mutants: float = 1.0
+    keep_weights: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.cells <= self.population:
@@ -71,6 +81,10 @@ class AutoSpace:
             )
         if min(self.warmup, self.evolution, self.frequency) < 1 or self.distance < 0:
             raise NascliError("warmup, evolution and frequency must be at least 1, and distance at least 0")
+        if self.compensation not in COMPENSATIONS:
+            raise NascliError(f"compensation is one of {', '.join(COMPENSATIONS)}, got {self.compensation!r}")
+        if not 0 < self.mutants <= 1:
+            raise NascliError(f"0 < mutants <= 1 must hold, got {self.mutants}")
 
     def team(self, share: float) -> int:
         """The team's size, so much of the way through the evolution."""
@@ -127,12 +141,39 @@ def madds(cells: Cells, shape: Shape, out: int, stride: int, expand: int = 6) ->
     return total
 
 
-def first_population(layers: int, settings: AutoSpace, rng: np.random.Generator) -> Cells:
-    """`(layers, population, 8)` cells: the reference and mutants of it within the distance."""
+def canonical(cells: Cells) -> Cells:
+    """The same cells without genes that change nothing: edges that nothing reaches or that lead nowhere, a join of
+    one arrival, an expansion of a node that is not there. Equal rows are then equal cells."""
+    found = cells.copy()
+    e10, e20, e21, e30, e31, e32 = (found[..., i] for i in range(6))
+    e21[e10 == 0] = 0
+    second = (e20 > 0) | (e21 > 0)
+    e31[e10 == 0] = 0
+    e32[~second] = 0
+    unused = e32 == 0
+    e20[unused], e21[unused] = 0, 0
+    e10[(e21 == 0) & (e31 == 0)] = 0
+    first, second = e10 > 0, (e20 > 0) | (e21 > 0)
+    joins = ((e20 > 0) & (e21 > 0)) | ((found[..., 3:6] > 0).sum(axis=-1) > 1)
+    found[..., 7] *= joins
+    expanded = found[..., 6]
+    expanded[(expanded == 1) & ~first & second] = 2
+    expanded[(expanded == 1) & ~first] = 0
+    expanded[(expanded == 2) & ~second] = 0
+    return found
+
+
+def first_population(
+    layers: int,
+    settings: AutoSpace,
+    rng: np.random.Generator,
+    limits: Sequence[tuple[Shape, int, int, float]] | None = None,
+) -> Cells:
+    """`(layers, population, 8)` cells: the reference and mutants of it within the distance and the MAdds limits."""
     cells = np.empty((layers, settings.population, GENES), dtype=np.int8)
     cells[..., :6], cells[..., 6], cells[..., 7] = REFERENCE, 1, 0
     for start in range(GENES - settings.window + 1):
-        moved = mutate(cells, start, settings, rng, near=True)
+        moved = mutate(cells, start, settings, rng, near=True, limits=limits)
         # The first cell of each layer stays the reference.
         cells[:, 1:] = moved[:, 1:]
     return cells
@@ -147,7 +188,9 @@ def mutate(
     near: bool,
     limits: Sequence[tuple[Shape, int, int, float]] | None = None,
 ) -> Cells:
-    """Cells with the genes of a window redrawn, each with probability one half, until they are valid.
+    """Cells with the genes of a window redrawn, each with probability one half, until they are valid and other cells.
+
+    Genes that change nothing stay in the population, since a later mutation may wake them.
 
     Args:
         cells: `(layers, n, 8)`.
@@ -171,14 +214,15 @@ def mutate(
         drawn = rng.integers(0, _CHOICES, (len(layers), GENES)).astype(np.int8)
         changes = inside & (rng.random((len(layers), GENES)) < 0.5)
         tried = np.where(changes, drawn, cells[layers, rows])
-        valid = reaches(tried) & np.any(tried != cells[layers, rows], axis=1)
+        plain = canonical(tried)
+        valid = reaches(tried) & np.any(plain != canonical(cells[layers, rows]), axis=1)
         if near:
-            valid &= distance(tried) <= settings.distance
+            valid &= distance(plain) <= settings.distance
         if limits is not None:
             for layer in np.unique(layers):
                 here = layers == layer
                 shape, out, stride, most = limits[int(layer)]
-                valid[here] &= madds(tried[here], shape, out, stride) <= most
+                valid[here] &= madds(plain[here], shape, out, stride) <= most
         result[layers[valid], rows[valid]] = tried[valid]
         waiting[layers[valid], rows[valid]] = False
     return result
@@ -199,6 +243,30 @@ def tournament(fitness: Array, winners: int, team: int, rng: np.random.Generator
         chosen[:, place] = best[:, 0]
         left[np.arange(layers), best[:, 0]] = -np.inf
     return chosen
+
+
+def leaving(
+    fitness: Array,
+    seen: npt.NDArray[np.int64],
+    held: npt.NDArray[np.int64],
+    wanted: int,
+    rng: np.random.Generator,
+) -> npt.NDArray[np.int64]:
+    """`(layers, wanted)` members that make room for children: the least fit that were judged, ties at random; those
+    never judged only where nothing else is left, and `held` ones never.
+
+    Args:
+        fitness: `(layers, population)`.
+        seen: `(layers, population)` how often each was judged.
+        held: `(layers, n)` members that stay.
+        wanted: how many per layer.
+        rng: breaks ties.
+    """
+    order = np.lexsort((rng.random(fitness.shape), fitness, seen == 0), axis=1)
+    found = np.empty((len(fitness), wanted), dtype=np.int64)
+    for layer, row in enumerate(order):
+        found[layer] = row[~np.isin(row, held[layer])][:wanted]
+    return found
 
 
 def compensated(gradient: Array, now: Array, then: Array, strength: float) -> Array:

@@ -9,20 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
 from nascli.costmodel.feasible import BranchLaw
-from nascli.errors import InfeasibleError, NascliError
+from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
+from nascli.search.nse_rounds import (
+    Point,
+    Round,
+    Subset,
+    Trained,
+    aggregate,
+    front_of,
+    narrowed,
+    restricted_cost,
+    round_from_json,
+    simplify,
+    widened,
+)
 from nascli.search.state import StateFile
-from nascli.spaces.space import Codes, Layer, Space
+from nascli.spaces.space import Codes, Space
 
 Array = npt.NDArray[np.float64]
-Subset = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Nse:
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:
-        candidates: operations per layer and round (K): 5 under MACs, 6 under latency.
+        candidates: operations per layer and round (K); None is the paper's 5 under counted costs, 6 under latency.
         samples: distinct architectures that are evaluated inside the window (D).
         beyond: extra ones below the window, against the edging effect (D_e).
         threshold: an indicator below it drops its operation.
@@ -38,10 +50,12 @@ class Nse:
         rehearse: evaluate the previous front again, so that it competes.
         rounds: at most so many; None until a layer has no operations left.
         window: the lower end of the window over the upper, where the budget names none.
+        aim: where in the window the resource term aims (tau): 0 its lower end, as the paper's 300M for 300M to
+            350M, 1 its upper.
         rescale: widen or narrow the last architectures to a counted budget before they are trained.
     """
 
-    candidates: int = 5
+    candidates: int | None = None
     samples: int = 2000
     beyond: int = 100
     threshold: float = -2.0
@@ -49,64 +63,21 @@ class Nse:
     rehearse: bool = True
     rounds: int | None = None
     window: float = 0.857
+    aim: float = 0.0
     rescale: bool = True
 
     def __post_init__(self) -> None:
-        if self.candidates < 2 or self.samples < 1 or self.beyond < 0:
+        if (self.candidates is not None and self.candidates < 2) or self.samples < 1 or self.beyond < 0:
             raise NascliError(
                 f"candidates >= 2, samples >= 1 and beyond >= 0 must hold, got {self.candidates}, "
                 f"{self.samples} and {self.beyond}"
             )
+        if not 0 <= self.aim <= 1:
+            raise NascliError(f"0 <= aim <= 1 must hold, got {self.aim}")
         if not 0 <= self.window < 1 or (self.rounds is not None and self.rounds < 1):
             raise NascliError(
                 f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
             )
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a round's training found: per layer the indicators, and which operations are left.
-
-    Attributes:
-        thetas: the indicators at the end.
-        alive: which operations are left.
-        trajectory: the indicators after each epoch: epoch, layer, operation.
-    """
-
-    thetas: tuple[tuple[float, ...], ...]
-    alive: tuple[tuple[bool, ...], ...]
-    trajectory: tuple[tuple[tuple[float, ...], ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class Point:
-    """An evaluated architecture: bit sets over the whole space, its cost, and its accuracy."""
-
-    codes: tuple[int, ...]
-    cost: float
-    accuracy: float
-    rehearsed: bool = False
-
-
-@dataclass(frozen=True)
-class Round:
-    """One round.
-
-    Attributes:
-        subset: per layer the operations (indices into the whole space) that it began with.
-        inherited: per layer those that came from the round before.
-        trained: indicators and what is left.
-        evaluated: every architecture that was evaluated.
-        front: its Pareto front inside the window, cheapest first.
-        aggregated: per layer the operations of the front, which the next round inherits.
-    """
-
-    subset: Subset
-    inherited: Subset
-    trained: Trained
-    evaluated: tuple[Point, ...]
-    front: tuple[Point, ...]
-    aggregated: Subset
 
 
 Keep = Callable[[Sequence[Sequence[float]], Sequence[Sequence[bool]]], list[list[bool]]]
@@ -116,76 +87,10 @@ class Engine(Protocol):
     """What NSE needs of a supernet."""
 
     def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
-        """Train a round's supernet and its indicators; `keep` says, after each epoch, which operations stay."""
+        """Train a round's supernet and its indicators; `keep` says, after each update of the indicators, which operations stay."""
 
     def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
         """`(n,)` validation accuracy of each architecture in the round's trained supernet."""
-
-
-def simplify(
-    layers: Sequence[Layer],
-    thetas: Sequence[Sequence[float]],
-    alive: Sequence[Sequence[bool]],
-    locked: Sequence[Sequence[bool]],
-    threshold: float,
-) -> list[list[bool]]:
-    """Which operations stay (section 3.3.1).
-
-    Those below the threshold go, unless they are inherited and locked. A reduction layer keeps its best one.
-    """
-    kept = []
-    for layer, theta, old, lock in zip(layers, thetas, alive, locked, strict=True):
-        stays = [
-            bool(was and (value >= threshold or held))
-            for value, was, held in zip(theta, old, lock, strict=True)
-        ]
-        if layer.join == "reduction" and not any(stays):
-            best = max((i for i, was in enumerate(old) if was), key=lambda i: theta[i])
-            stays[best] = True
-        kept.append(stays)
-    return kept
-
-
-def front_of(points: Sequence[Point]) -> list[Point]:
-    """The Pareto front: more accurate than everything cheaper or as cheap; a tie goes to what is new."""
-    ordered = sorted(points, key=lambda p: (p.cost, -p.accuracy, p.rehearsed))
-    front: list[Point] = []
-    for point in ordered:
-        if not front or point.accuracy > front[-1].accuracy:
-            front.append(point)
-    return front
-
-
-def aggregate(points: Sequence[Point], layers: int) -> Subset:
-    """Per layer the union of the operations of some architectures."""
-    unions = [0] * layers
-    for point in points:
-        unions = [union | code for union, code in zip(unions, point.codes, strict=True)]
-    return tuple(tuple(i for i in range(union.bit_length()) if union >> i & 1) for union in unions)
-
-
-def restricted_cost(cost: ChainCost, kept: Sequence[Sequence[int]]) -> ChainCost:
-    """A multi-branch cost over a subset of each layer's operations."""
-    unary = tuple(values[list(chosen)] for values, chosen in zip(cost.unary, kept, strict=True))
-    return replace(cost, unary=unary)
-
-
-def widened(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
-    """Bit sets over a subset as bit sets over the whole space."""
-    wide = np.zeros(codes.shape, dtype=np.int64)
-    for layer, chosen in enumerate(kept):
-        for position, index in enumerate(chosen):
-            wide[:, layer] |= (codes[:, layer].astype(np.int64) >> position & 1) << index
-    return wide
-
-
-def narrowed(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
-    """Bit sets over the whole space as bit sets over a subset that holds all of them."""
-    narrow = np.zeros(codes.shape, dtype=np.int64)
-    for layer, chosen in enumerate(kept):
-        for position, index in enumerate(chosen):
-            narrow[:, layer] |= (codes[:, layer].astype(np.int64) >> index & 1) << position
-    return narrow
 
 
 class NseSearch:
@@ -199,6 +104,7 @@ class NseSearch:
         state: where rounds are kept.
         inherited: operations per layer that the first round begins with, such as a former space's final
             subset, as indices into this space.
+        former: a former space's last front, in this space's codes, which the first round rehearses.
         others: further budgets that every retrieved architecture satisfies.
     """
 
@@ -213,6 +119,7 @@ class NseSearch:
         state: StateFile,
         *,
         inherited: Subset | None = None,
+        former: Sequence[Point] = (),
         others: Sequence[Budget] = (),
     ) -> None:
         if not space.multi_branch:
@@ -232,13 +139,19 @@ class NseSearch:
         self.cost = budget.cost
         self._others = tuple(others)
         self._inherited = inherited or tuple(() for _ in space.layers)
+        self._former = tuple(former)
         rng = np.random.default_rng([seed, 51])
         self.orders = [rng.permutation(len(layer.candidates)).tolist() for layer in space.layers]
 
     @property
     def target(self) -> float:
-        """What the resource term aims at: the middle of the window."""
-        return (self.window.low + self.window.high) / 2
+        """What the resource term aims at (tau), in the cost's unit."""
+        return self.window.low + self._settings.aim * (self.window.high - self.window.low)
+
+    @property
+    def candidates(self) -> int:
+        """Operations per layer and round (K)."""
+        return self._settings.candidates or (6 if self.cost.name == "latency" else 5)
 
     def evolve(self, engine: Engine, progress: Progress) -> list[Round]:
         """All rounds; the last one's front is the result.
@@ -246,7 +159,7 @@ class NseSearch:
         Raises:
             InfeasibleError: no architecture of a round's subset lies in the window.
         """
-        rounds = [_round_from_json(d) for d in self._state.get("rounds") or []]
+        rounds = [round_from_json(d) for d in self._state.get("rounds") or []]
         while self._settings.rounds is None or len(rounds) < self._settings.rounds:
             following = self.replenish(rounds)
             if following is None:
@@ -259,12 +172,11 @@ class NseSearch:
             progress.message(
                 f"round {number + 1}: {len(rounds[-1].front)} architectures on the front, best "
                 f"{best.accuracy:.3f} at {self.cost.format(best.cost)}; "
-                f"{sum(map(len, rounds[-1].aggregated))} operations inherited"
+                f"{sum(map(len, rounds[-1].aggregated))} operations inherited: "
+                + " | ".join(" ".join(map(str, kept)) or "-" for kept in rounds[-1].aggregated)
             )
         if not rounds:
-            raise NascliError(
-                f"{self.space.name} has layers with fewer than {self._settings.candidates} operations."
-            )
+            raise NascliError(f"{self.space.name} has layers with fewer than {self.candidates} operations.")
         return rounds
 
     def replenish(self, rounds: Sequence[Round]) -> tuple[Subset, Subset] | None:
@@ -280,7 +192,7 @@ class NseSearch:
         subset: list[tuple[int, ...]] = []
         for layer, held in enumerate(inherited):
             fresh = [i for i in self.orders[layer] if i not in taken[layer]]
-            wanted = self._settings.candidates - len(held)
+            wanted = self.candidates - len(held)
             if wanted > len(fresh):
                 return None
             subset.append((*held, *fresh[: max(0, wanted)]))
@@ -309,8 +221,8 @@ class NseSearch:
             return simplify(space.layers, thetas, alive, locked, self._settings.threshold)
 
         trained = engine.train(number, space, cost, keep)
-        former = rounds[-1].front if rounds and self._settings.rehearse else ()
-        evaluated = self.retrieve(engine, number, space, subset, trained, former)
+        former = (rounds[-1].front if rounds else self._former) if self._settings.rehearse else ()
+        evaluated = self.retrieve(engine, number, space, subset, trained, former, progress)
         front = [p for p in front_of(evaluated) if p.cost >= self.window.low]
         if not front:
             # Everything in the window is dominated from below it: then its own front is what there is.
@@ -333,6 +245,7 @@ class NseSearch:
         subset: Subset,
         trained: Trained,
         former: Sequence[Point],
+        progress: Progress,
     ) -> list[Point]:
         """Architectures drawn by fitness in the window and just below it, and the former front, evaluated."""
         rng = np.random.default_rng([self._seed, 52, number])
@@ -345,10 +258,16 @@ class NseSearch:
             drawn.append(self._draw(space, cost, subset, window, trained, wanted, rng))
         if not len(drawn[0]):
             # Simplification may have left too little for the window: it gives way, not the budget.
+            progress.message(
+                f"round {number + 1}: what simplification left has nothing within {self.window}; it is undone"
+            )
             whole = replace(trained, alive=tuple(tuple(True for _ in row) for row in trained.alive))
             drawn[0] = self._draw(space, cost, subset, self.window, whole, self._settings.samples, rng)
         if self._open and not len(drawn[0]):
             anything = replace(self.window, low=-math.inf)
+            progress.message(
+                f"round {number + 1}: nothing lies within {self.window}; its lower end gives way"
+            )
             drawn[0] = self._draw(space, cost, subset, anything, trained, self._settings.samples, rng)
         codes = np.unique(np.concatenate(drawn), axis=0)
         if not len(drawn[0]):
@@ -398,39 +317,7 @@ class NseSearch:
                         found.setdefault(tuple(int(c) for c in row))
                 if len(found) == wanted or len(found) - before < max(1, wanted // 100):
                     break
-        except InfeasibleError:
+        except (InfeasibleError, ConstraintError):
+            # Nothing there, or too little for the grid to tell.
             return empty
         return np.array(list(found), dtype=space.dtype).reshape(len(found), len(space.layers))
-
-
-def _round_from_json(document: dict[str, Any]) -> Round:
-    def subset(rows: list[list[int]]) -> Subset:
-        return tuple(tuple(int(i) for i in row) for row in rows)
-
-    def points(rows: list[dict[str, Any]]) -> tuple[Point, ...]:
-        return tuple(
-            Point(
-                tuple(int(c) for c in r["codes"]),
-                float(r["cost"]),
-                float(r["accuracy"]),
-                bool(r["rehearsed"]),
-            )
-            for r in rows
-        )
-
-    trained = document["trained"]
-    return Round(
-        subset(document["subset"]),
-        subset(document["inherited"]),
-        Trained(
-            tuple(tuple(float(v) for v in row) for row in trained["thetas"]),
-            tuple(tuple(bool(v) for v in row) for row in trained["alive"]),
-            tuple(
-                tuple(tuple(float(v) for v in row) for row in moment)
-                for moment in trained.get("trajectory", [])
-            ),
-        ),
-        points(document["evaluated"]),
-        points(document["front"]),
-        subset(document["aggregated"]),
-    )

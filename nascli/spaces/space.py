@@ -79,13 +79,49 @@ class Layer:
         return self.candidates[0].output
 
     @property
+    def least(self) -> int:
+        """The smallest number of branches: a normal layer may be skipped."""
+        return 0 if self.join == "normal" else 1
+
+    @property
     def size(self) -> int:
         """Number of different choices, exactly."""
         n = len(self.candidates)
         if self.join == "single":
             return n
-        least = 0 if self.join == "normal" else 1
-        return sum(math.comb(n, k) for k in range(least, min(self.most, n) + 1))
+        return sum(math.comb(n, k) for k in range(self.least, min(self.most, n) + 1))
+
+    def sample(
+        self, n: int, rng: np.random.Generator, alive: npt.NDArray[np.bool_] | None = None
+    ) -> npt.NDArray[np.int64]:
+        """`(n,)` codes, uniform over what the layer allows.
+
+        Args:
+            n: how many.
+            rng: the source of randomness.
+            alive: `(candidates,)` which candidates may be chosen; by default all.
+
+        Raises:
+            SpaceError: too few candidates are left to choose from.
+        """
+        left = np.arange(len(self.candidates)) if alive is None else np.flatnonzero(alive)
+        if len(left) < self.least:
+            raise SpaceError(
+                f"layer {self.name}: at least {self.least} of {len(self.candidates)} candidates must be left, "
+                f"got {len(left)}"
+            )
+        if self.join == "single":
+            return left[rng.integers(0, len(left), n)]
+        sizes = np.arange(self.least, min(self.most, len(left)) + 1)
+        weights = np.array([math.comb(len(left), int(k)) for k in sizes], dtype=float)
+        branches = rng.choice(sizes, n, p=weights / weights.sum())
+        # The first k of a random permutation are a uniform k-subset.
+        order = rng.random((n, len(left))).argsort(axis=1)
+        bits = np.left_shift(np.int64(1), left[order])
+        chosen: npt.NDArray[np.int64] = np.where(np.arange(len(left)) < branches[:, None], bits, 0).sum(
+            axis=1
+        )
+        return chosen
 
     def chosen(self, code: int) -> tuple[int, ...]:
         """Indices of the candidates that a code selects."""
@@ -101,9 +137,8 @@ class Layer:
         if not 0 <= code < 1 << n:
             return f"a bit set must be in 0..{(1 << n) - 1}, got {code}"
         branches = code.bit_count()
-        least = 0 if self.join == "normal" else 1
-        if not least <= branches <= self.most:
-            return f"{least}..{self.most} branches are allowed, got {branches}"
+        if not self.least <= branches <= self.most:
+            return f"{self.least}..{self.most} branches are allowed, got {branches}"
         return None
 
     def operator(self, code: int) -> Operator:
@@ -257,7 +292,7 @@ class Space:
 
     def sample(self, n: int, rng: np.random.Generator) -> Codes:
         """`(n, layers)` architectures, uniform over the whole space."""
-        columns = [_sample_layer(layer, n, rng) for layer in self.layers]
+        columns = [layer.sample(n, rng) for layer in self.layers]
         return np.stack(columns, axis=1).astype(self.dtype)
 
     def network(self, code: Sequence[int] | Codes, name: str | None = None) -> Network:
@@ -288,18 +323,3 @@ class Space:
             for block in self.blocks
         )
         return replace(self, name=name, blocks=blocks)
-
-
-def _sample_layer(layer: Layer, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    count = len(layer.candidates)
-    if layer.join == "single":
-        return rng.integers(0, count, n)
-    least = 0 if layer.join == "normal" else 1
-    sizes = np.arange(least, min(layer.most, count) + 1)
-    weights = np.array([math.comb(count, int(k)) for k in sizes], dtype=float)
-    branches = rng.choice(sizes, n, p=weights / weights.sum())
-    # The first k of a random permutation are a uniform k-subset.
-    order = rng.random((n, count)).argsort(axis=1)
-    bits = np.left_shift(np.int64(1), order)
-    chosen: npt.NDArray[np.int64] = np.where(np.arange(count) < branches[:, None], bits, 0).sum(axis=1)
-    return chosen

@@ -1,71 +1,109 @@
-"""AutoSpace's supernet: K cells per layer, of which one path is drawn; its gates carry the fitness's gradient."""
+"""AutoSpace's supernet: K cells per layer, which come and go; what they learned stays behind for others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from nascli.spaces.definitions.cells import cell_of
+from nascli.spaces.library.cells import roles
 from nascli.spaces.operators import Operator
-from nascli.supernet.initialise import align
-from nascli.supernet.modules import ProgramModule
+from nascli.spaces.primitives import Shape
+from nascli.supernet.modules import NormalisedConv, ProgramModule
+
+Genes = Sequence[tuple[int, ...]]
+Place = tuple[Shape, int, int]
 
 
 class CellSupernet(nn.Module):
     """A stem, layers of cells, and a head.
 
     Args:
-        stem, head: fixed operators.
-        layers: per layer its cells.
+        stem: a fixed operator.
+        places: per layer the shape that its cells take, their width and stride.
+        genes: per layer the cells to begin with.
+        head: a fixed operator.
+
+    Attributes:
+        bank: weights of cells that left, by layer, role of the convolution, and shape.
     """
 
-    def __init__(self, stem: Operator, layers: Sequence[Sequence[Operator]], head: Operator) -> None:
+    def __init__(
+        self, stem: Operator, places: Sequence[Place], genes: Sequence[Genes], head: Operator
+    ) -> None:
         super().__init__()
         self.stem = ProgramModule(stem.program)
         self.head = ProgramModule(head.program)
+        self._places = list(places)
+        self._genes = [list(some) for some in genes]
         self.layers = nn.ModuleList(
-            nn.ModuleList(ProgramModule(cell.program) for cell in cells) for cells in layers
+            nn.ModuleList(ProgramModule(cell_of(*place, one).program) for one in some)
+            for place, some in zip(places, genes, strict=True)
         )
-        for cells in self.layers:
-            assert isinstance(cells, nn.ModuleList)
-            align(cells)
-        self.fitness = [torch.zeros(len(cells), requires_grad=True) for cells in layers]
+        self.bank: dict[str, Tensor] = {}
 
-    def replace(self, layer: int, cells: Sequence[Operator]) -> None:
-        """Put other cells into a layer; those that were there already keep their weights."""
-        old = self.layers[layer]
-        assert isinstance(old, nn.ModuleList)
-        modules = [module for module in old if isinstance(module, ProgramModule)]
-        known = {module.program.canonical: module for module in modules}
-        fresh = nn.ModuleList(ProgramModule(cell.program) for cell in cells)
-        align(fresh)
-        self.layers[layer] = nn.ModuleList(
-            known.pop(cell.program.canonical, new) for cell, new in zip(cells, fresh, strict=True)
-        )
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """In evaluation order; a layer is the list of its cells."""
+        return [self.stem, *self.layers, self.head]
 
-    def set_fitness(self, values: npt.NDArray[np.float64]) -> None:
-        """The fitness of the cells in the supernet, `(layers, K)`."""
-        self.fitness = [torch.tensor(row, dtype=torch.float32, requires_grad=True) for row in values]
+    def replace(self, genes: Sequence[Genes], *, keep: bool) -> None:
+        """Put other cells into the layers.
 
-    def gradients(self) -> npt.NDArray[np.float64]:
-        """What the steps since the last call would change the fitness by, `(layers, K)`; forgotten then."""
-        found = np.zeros((len(self.fitness), max(len(f) for f in self.fitness)))
-        for layer, fitness in enumerate(self.fitness):
-            if fitness.grad is not None:
-                found[layer, : len(fitness)] = fitness.grad.double().numpy()
-                fitness.grad = None
-        return found
+        Args:
+            genes: per layer its new cells; those that were there already stay as they are.
+            keep: give the others the weights of their layer's last convolution of the same role and shape.
+        """
+        for layer, new in enumerate(genes):
+            old = dict(zip(self._genes[layer], self._cells(layer), strict=True))
+            if keep:
+                for one, module in old.items():
+                    self._deposit(layer, one, module)
+            made = []
+            for one in new:
+                module = old.pop(one, None) or ProgramModule(cell_of(*self._places[layer], one).program)
+                made.append(module)
+                if keep and one not in self._genes[layer]:
+                    self._withdraw(layer, one, module)
+            self.layers[layer] = nn.ModuleList(made)
+            self._genes[layer] = list(new)
+
+    def _cells(self, layer: int) -> list[ProgramModule]:
+        cells = self.layers[layer]
+        assert isinstance(cells, nn.ModuleList)
+        return [cell for cell in cells if isinstance(cell, ProgramModule)]
+
+    def _convolutions(
+        self, layer: int, genes: tuple[int, ...], module: ProgramModule
+    ) -> list[tuple[str, NormalisedConv]]:
+        """The convolutions of a cell with the names that they have in the bank."""
+        shape, out, _ = self._places[layer]
+        join = "concat" if genes[7] else "add"
+        named = roles(shape.channels, out, genes[:6], genes[6], 6, join)
+        convolutions = [m for m in module.children() if isinstance(m, NormalisedConv)]
+        return [
+            (f"{layer}|{role}|{at}|{'x'.join(map(str, conv.conv.weight.shape))}", conv)
+            for (role, at), conv in zip(named, convolutions, strict=True)
+        ]
+
+    def _deposit(self, layer: int, genes: tuple[int, ...], module: ProgramModule) -> None:
+        for name, conv in self._convolutions(layer, genes, module):
+            for key, value in conv.state_dict().items():
+                self.bank[f"{name}|{key}"] = value.detach().clone()
+
+    def _withdraw(self, layer: int, genes: tuple[int, ...], module: ProgramModule) -> None:
+        for name, conv in self._convolutions(layer, genes, module):
+            own = conv.state_dict()
+            if all(f"{name}|{key}" in self.bank for key in own):
+                conv.load_state_dict({key: self.bank[f"{name}|{key}"] for key in own})
 
     def forward(self, x: Tensor, code: Sequence[int]) -> Tensor:
-        """Logits of one path. Each cell's output is gated by its probability over itself, which is 1, so that
-        the probability receives the gradient of the loss along the output."""
+        """Logits `(batch, classes)` of one path."""
         h: Tensor = self.stem(x)
-        for cells, fitness, index in zip(self.layers, self.fitness, code, strict=True):
+        for cells, index in zip(self.layers, code, strict=True):
             assert isinstance(cells, nn.ModuleList)
-            p = torch.softmax(fitness, 0)[int(index)]
-            h = cells[int(index)](h) * (p / p.detach())
+            h = cells[int(index)](h)
         result: Tensor = self.head(h)
         return result

@@ -12,14 +12,26 @@ from torch import Tensor, nn
 
 
 def start() -> None:
-    """Join the group that torchrun made, if it did: nccl on cards, gloo on CPUs."""
-    if "WORLD_SIZE" in os.environ and int(os.environ["WORLD_SIZE"]) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    """Join the group that torchrun made, if it did. Training runs on CPUs here, so the backend is gloo."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return
+    store, rank, size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # One agent keeps one store through all restarts of its processes: without a name of its own, a restarted
+        # group would find the addresses of the one that died, and wait for it.
+        store = dist.PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
 
 
 def world() -> int:
     """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def wait_for_all() -> None:
+    """Return when every process is here, such as behind a file that the first one writes."""
+    if world() > 1:
+        dist.barrier()
 
 
 def is_first() -> bool:

@@ -10,34 +10,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
+from nascli.errors import TrainingError
 from nascli.spaces.space import Layer
+from nascli.supernet.gates import mixed_output
 from nascli.supernet.learned import frozen, learned_state, load_learned
 from nascli.supernet.recipe import FitnessSettings
-from nascli.supernet.regularisers import configuration_probability, pair_cost
+from nascli.supernet.regularisers import branch_probability, pair_cost, renormalised
 from nascli.supernet.supernet import Supernet
 
-
-def probability(theta: Tensor) -> Tensor:
-    """The probability of a branch, kept away from 0 and 1 as in the authors' code."""
-    return 0.999 * torch.sigmoid(theta) + 0.0005
-
-
-def mixed_output(first: Tensor, second: Tensor, chances: tuple[Tensor, Tensor]) -> Tensor:
-    """The first configuration's output, with Eq. 7's gradients of both probabilities attached."""
-    a, b = chances
-    return first + (a - a.detach()) * first.detach() + (b - b.detach()) * second.detach()
+Array = npt.NDArray[np.float64]
+# Configurations that are drawn at once, to find two that differ.
+_TRIES = 256
 
 
-def renormalised(theta: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """The probabilities of two configurations, scaled to add up to 1."""
-    p = probability(theta)
-    a, b = configuration_probability(p, first), configuration_probability(p, second)
-    return a / (a + b), b / (a + b)
+def truncated_bernoulli(
+    p: Array, least: int, most: int, n: int, rng: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """`(n, gates)` independent gates, given that between `least` and `most` of them are open.
+
+    Args:
+        p: `(gates,)` the probability of each before the condition.
+        least: gates open at least.
+        most: gates open at most.
+        n: how many draws.
+        rng: the source of randomness.
+
+    Raises:
+        TrainingError: no such draw has a positive probability.
+    """
+    # completions[i, k]: the chance that gates from i on bring a count of k into the allowed range.
+    completions = np.zeros((len(p) + 1, most + 2))
+    completions[-1, least : most + 1] = 1.0
+    for i in range(len(p) - 1, -1, -1):
+        completions[i, :-1] = (1 - p[i]) * completions[i + 1, :-1] + p[i] * completions[i + 1, 1:]
+    if not completions[0, 0] > 0:
+        raise TrainingError(f"no set of {least} to {most} branches has a positive probability among {p}.")
+    open_, gates = np.zeros(n, dtype=np.int64), np.zeros((n, len(p)), dtype=bool)
+    for i, chance in enumerate(p):
+        gates[:, i] = rng.random(n) * completions[i, open_] < chance * completions[i + 1, open_ + 1]
+        open_ += gates[:, i]
+    return gates
 
 
 class Fitness:
@@ -55,7 +73,9 @@ class Fitness:
         self, supernet: Supernet, cost: ChainCost, target: float, settings: FitnessSettings, seed: int
     ) -> None:
         self.supernet = supernet
-        self._cost, self._target, self._settings, self._seed = cost, target, settings, seed
+        self._cost, self._target, self._seed = cost, target, seed
+        published = 0.98 if cost.name == "latency" else 0.9
+        self._weight = published if settings.weight is None else settings.weight
         self.layers = [block for block in supernet.space.blocks if isinstance(block, Layer)]
         self.thetas = [torch.zeros(len(layer.candidates), requires_grad=True) for layer in self.layers]
         # What simplification has dropped is drawn no more.
@@ -65,29 +85,14 @@ class Fitness:
 
     def draw(self, layer: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Two distinct configurations of a layer as gates, drawn by the indicators."""
-        p = probability(self.thetas[layer].detach()).numpy()
+        p = branch_probability(self.thetas[layer].detach()).double().numpy()
         kind, alive = self.layers[layer], self.alive[layer]
-        drawn: list[np.ndarray[tuple[int], np.dtype[np.bool_]]] = []
-        for _ in range(1000):
-            gates = (rng.random(len(p)) < p) & alive
-            count = int(gates.sum())
-            least = 0 if kind.join == "normal" else 1
-            if not least <= count <= kind.most or any(np.array_equal(gates, other) for other in drawn):
-                continue
-            drawn.append(gates)
-            if len(drawn) == 2:
-                break
-        while len(drawn) < 2:
-            drawn.append(drawn[0] if drawn else self._most_likely(layer, p))
-        first, second = (torch.from_numpy(gates.astype(np.float32)) for gates in drawn)
+        drawn = truncated_bernoulli(np.where(alive, p, 0.0), kind.least, kind.most, _TRIES, rng)
+        others = drawn[(drawn != drawn[0]).any(axis=1)]
+        # Where one configuration is all there is, or all but certain, the pair is twice that one.
+        pair = (drawn[0], others[0] if len(others) else drawn[0])
+        first, second = (torch.from_numpy(gates.astype(np.float32)) for gates in pair)
         return first, second
-
-    def _most_likely(
-        self, layer: int, p: np.ndarray[tuple[int], np.dtype[np.float32]]
-    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        gates = np.zeros(len(p), dtype=bool)
-        gates[int(np.argmax(np.where(self.alive[layer], p, -1.0)))] = True
-        return gates
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """One update on a batch of validation images; returns cross-entropy and the demand of Eq. 8."""
@@ -99,7 +104,7 @@ class Fitness:
             demand = pair_cost(self.thetas, [a for a, _ in pairs], [b for _, b in pairs], self._cost)
             excess = demand / self._target - 1
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._settings.weight * excess**2).backward()  # type: ignore[no-untyped-call]
+            (loss + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
         for theta, alive in zip(self.thetas, self.alive, strict=True):
             assert theta.grad is not None
             theta.grad[torch.from_numpy(~alive)] = 0

@@ -84,11 +84,11 @@ class FitnessSettings:
         rate: of Adam; the paper has 0.1, its code 0.005.
         betas: of Adam; the code has (0, 0.999).
         start: share of a round's training after which indicators begin to move.
-        weight: of the squared relative excess of the resource demand. The paper's alpha is 1e-5 for millions of
-            MACs at a target of 300 (0.9 relative) and 2e-2 for milliseconds at 7 (0.98 relative).
+        weight: of the squared relative excess of the resource demand; None is the paper's: its alpha is 1e-5 for
+            millions of MACs at a target of 300 (0.9 relative) and 2e-2 for milliseconds at 7 (0.98 relative).
     """
 
     rate: float = 0.1
     betas: tuple[float, float] = (0.9, 0.999)
-    weight: float = 0.9
+    weight: float | None = None
     start: float = 0.0

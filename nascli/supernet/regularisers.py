@@ -69,6 +69,18 @@ def configuration_probability(p: Tensor, gates: Tensor) -> Tensor:
     return torch.prod(gates * p + (1 - gates) * (1 - p))
 
 
+def branch_probability(theta: Tensor) -> Tensor:
+    """The probability of a branch, kept away from 0 and 1 as in the authors' code."""
+    return 0.999 * torch.sigmoid(theta) + 0.0005
+
+
+def renormalised(theta: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The probabilities of two configurations, scaled to add up to 1."""
+    p = branch_probability(theta)
+    a, b = configuration_probability(p, first), configuration_probability(p, second)
+    return a / (a + b), b / (a + b)
+
+
 def pair_cost(
     thetas: Sequence[Tensor], first: Sequence[Tensor], second: Sequence[Tensor], cost: ChainCost
 ) -> Tensor:
@@ -86,14 +98,13 @@ def pair_cost(
     total = torch.zeros((), dtype=thetas[0].dtype) + cost.offset
     joins = cost.joins or [None] * len(thetas)
     for theta, a, b, values, join in zip(thetas, first, second, cost.unary, joins, strict=True):
-        p = torch.sigmoid(theta)
-        chance_a, chance_b = configuration_probability(p, a), configuration_probability(p, b)
+        chance_a, chance_b = renormalised(theta, a, b)
         costs = torch.tensor(values, dtype=theta.dtype)
         spent = []
         for gates in (a, b):
             extra = 0.0 if join is None else float(join[int(gates.sum())])
             spent.append(gates @ costs + extra)
-        total = total + (chance_a * spent[0] + chance_b * spent[1]) / (chance_a + chance_b)
+        total = total + chance_a * spent[0] + chance_b * spent[1]
     return total
 
 

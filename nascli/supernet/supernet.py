@@ -80,13 +80,9 @@ class Supernet(nn.Module):
 def uniform_branches(
     layers: Sequence[Layer], alive: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
 ) -> list[int]:
-    """Each remaining operation with probability one half; what a layer does not allow is drawn again."""
-    code = []
-    for layer, left in zip(layers, alive, strict=True):
-        least = 0 if layer.join == "normal" else 1
-        while True:
-            gates = (rng.random(len(left)) < 0.5) & left
-            if least <= int(gates.sum()) <= layer.most:
-                break
-        code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
-    return code
+    """Each remaining operation with probability one half, given that the layer allows the outcome.
+
+    Subsets are equally likely before the condition, so after it they are uniform over what is allowed; nothing
+    is drawn again, however rare that is.
+    """
+    return [int(layer.sample(1, rng, left)[0]) for layer, left in zip(layers, alive, strict=True)]

@@ -124,6 +124,8 @@ class Trainer:
             if file is not None and (time.monotonic() - saved > _SAVE_EVERY_SECONDS or self.step == end):
                 self.save(file, identity)
                 saved = time.monotonic()
+        # The others read the file as soon as this returns.
+        distributed.wait_for_all()
 
     def _batches(self, end: int) -> Iterator[tuple[Tensor, Tensor]]:
         order: npt.NDArray[np.int64] | None = None

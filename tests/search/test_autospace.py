@@ -9,10 +9,12 @@ from nascli.errors import NascliError, SpaceError
 from nascli.search.autospace import (
     GENES,
     AutoSpace,
+    canonical,
     compensated,
     distance,
     encode,
     first_population,
+    leaving,
     madds,
     mutate,
     reaches,
@@ -62,15 +64,17 @@ def test_the_reference_is_an_inverted_residual():
 def test_populations_stay_valid_near_and_within_their_madds():
     rng = np.random.default_rng(0)
     cells = first_population(4, SMALL, rng)
-    assert cells.shape == (4, 40, GENES) and reaches(cells).all() and (distance(cells) <= 3).all()
+    assert cells.shape == (4, 40, GENES) and reaches(cells).all()
+    assert (distance(canonical(cells)) <= 3).all()
     assert len(np.unique(cells[0], axis=0)) > 20
     shape = Shape(16, 14, 14)
     most = float(madds(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 16, 1)[0])
     limits = [(shape, 16, 1, most)] * 4
     moved = mutate(cells, 2, SMALL, rng, near=False, limits=limits)
-    changed = np.any(moved != cells, axis=2)
+    changed = np.any(canonical(moved) != canonical(cells), axis=2)
     assert changed.mean() > 0.5 and reaches(moved).all()
-    assert (madds(moved[changed], shape, 16, 1) <= most).all()
+    assert np.array_equal(moved[~changed], cells[~changed])
+    assert (madds(canonical(moved[changed]), shape, 16, 1) <= most).all()
     outside = np.ones(GENES, dtype=bool)
     outside[2:5] = False
     assert np.array_equal(moved[..., outside], cells[..., outside])
@@ -86,6 +90,43 @@ def test_tournaments_by_hand():
         assert sorted(row) == [0, 1, 2, 3]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_canonical_cells_compute_the_same_and_equal_ones_are_one_row(seed):
+    cells = random_cells(12, seed)
+    cells = cells[reaches(cells)]
+    plain = canonical(cells)
+    assert np.array_equal(canonical(plain), plain) and reaches(plain).all()
+    shape = Shape(4, 5, 5)
+    assert (madds(plain, shape, 4, 1) <= madds(cells, shape, 4, 1)).all()
+    rows: dict[str, tuple[int, ...]] = {}
+    for row in plain.tolist():
+        text = cell_of(shape, 4, 1, tuple(row)).program.canonical
+        # Equal programs come from equal rows, but for a 1x1 join of nodes that add up the same way.
+        assert rows.setdefault(text, tuple(row)) == tuple(row)
+
+
+def test_canonical_cells_by_hand():
+    # Node 1 leads nowhere; node 2 alone has one arrival, so its join and the expansion of node 1 say nothing.
+    cells = np.array(
+        [[1, 2, 0, 0, 0, 1, 1, 1], [1, 0, 2, 0, 0, 1, 2, 1], [1, 0, 0, 5, 0, 0, 2, 1]], dtype=np.int8
+    )
+    assert canonical(cells).tolist() == [
+        [0, 2, 0, 0, 0, 1, 2, 0],
+        [1, 0, 2, 0, 0, 1, 2, 0],
+        [0, 0, 0, 5, 0, 0, 0, 0],
+    ]
+
+
+def test_who_makes_room_by_hand():
+    fitness = np.array([[0.0, -1.0, 5.0, -2.0, -9.0]])
+    seen = np.array([[3, 1, 2, 1, 0]])
+    rng = np.random.default_rng(0)
+    assert leaving(fitness, seen, np.array([[3]]), 2, rng).tolist() == [[1, 0]]
+    # The one never judged goes last, however low it stands.
+    assert leaving(fitness, seen, np.empty((1, 0), dtype=int), 5, rng).tolist() == [[3, 1, 0, 2, 4]]
+
+
 def test_compensation_by_hand():
     g, now, then = np.array([0.5, -1.0]), np.array([2.0, 1.0]), np.array([1.0, 3.0])
     assert compensated(g, now, then, 0.4).tolist() == pytest.approx([0.5 + 0.4 * 0.25, -1.0 - 0.4 * 2])
@@ -96,7 +137,9 @@ def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
     paper = AutoSpace()
     rng = np.random.default_rng(0)
     cells = first_population(21, paper, rng)
-    limits = [(Shape(24, 28, 28), 24, 1, 1e9)] * 21
+    reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
+    shape = Shape(24, 28, 28)
+    limits = [(shape, 24, 1, 1.2 * float(madds(reference, shape, 24, 1)[0]))] * 21
     start = time.perf_counter()
     mutate(cells, 1, paper, rng, near=True, limits=limits)
     tournament(rng.random((21, 1000)), 9, 250, rng)
@@ -106,7 +149,14 @@ def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
 def test_teams_grow_and_settings_are_checked():
     paper = AutoSpace()
     assert [paper.team(s) for s in (0.0, 0.5, 1.0)] == [30, 140, 250]
-    for wrong in ({"cells": 2000}, {"window": 9}, {"first_team": 300}, {"warmup": 0}):
+    for wrong in (
+        {"cells": 2000},
+        {"window": 9},
+        {"first_team": 300},
+        {"warmup": 0},
+        {"compensation": "x"},
+        {"mutants": 0},
+    ):
         with pytest.raises(NascliError):
             AutoSpace(**wrong)
 

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,8 @@ from hypothesis import strategies as st
 from nascli.costmodel import Budget, Constraint, counted
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
-from nascli.search.nse import (
-    Nse,
-    NseSearch,
+from nascli.search.nse import Nse, NseSearch
+from nascli.search.nse_rounds import (
     Point,
     Trained,
     aggregate,
@@ -128,14 +128,26 @@ def test_the_front_by_hand_and_a_tie_goes_to_the_new_one():
 
 
 def test_the_edging_effect():
-    """An architecture at the window's lower edge that a cheaper one dominates is struck from the front."""
-    below = Point((1,), 9.9, 0.7)
-    edge = Point((2,), 10.1, 0.6)
-    better = Point((3,), 11.0, 0.8)
-    without = [p for p in front_of([edge, better]) if p.cost >= 10]
-    with_beyond = [p for p in front_of([below, edge, better]) if p.cost >= 10]
-    assert [p.codes for p in without] == [(2,), (3,)]
-    assert [p.codes for p in with_beyond] == [(3,)]
+    """What lies below the window dominates its edge: without architectures from there, the edge would be on the front."""
+    strange = budget(0.5, 0.52)
+
+    class Cheap(Table):
+        """The cheaper, the better: nothing in the window is on a front that knows what lies below."""
+
+        def accuracies(self, number, space, codes):
+            return 1 - restricted_cost(COST, subset)(codes) / COST.most
+
+    one = search(window=strange, candidates=4, beyond=40)
+    subset, inherited = one.replenish([])
+    trained = Cheap().train(0, SPACE.restricted("r", subset), COST, lambda t, a: a)
+    space = SPACE.restricted("r", subset)
+    both = one.retrieve(Cheap(), 0, space, subset, trained, (), Silent())
+    assert any(p.cost < one.window.low for p in both) and any(p.cost >= one.window.low for p in both)
+    assert not [p for p in front_of(both) if p.cost >= one.window.low]
+    alone = search(window=strange, candidates=4, beyond=0).retrieve(
+        Cheap(), 0, space, subset, trained, (), Silent()
+    )
+    assert [p for p in front_of(alone) if p.cost >= one.window.low]
 
 
 def test_aggregation_is_the_union_by_hand():
@@ -177,10 +189,17 @@ def test_what_nse_cannot_do_is_refused():
         Nse(candidates=1)
 
 
-def test_without_lock_inherited_operations_can_go():
-    locked = search(rounds=2).evolve(Table(), Silent())
-    free = search(rounds=2, lock=False).evolve(Table(), Silent())
+class Fading(Table):
+    """Operations that were worth keeping in the first round are not in the second."""
 
+    def train(self, number, space, cost, keep):
+        self.spaces[number] = space
+        thetas = [[1.0 if number == 0 else -3.0] * len(layer.candidates) for layer in space.layers]
+        kept = keep(thetas, [[True] * len(row) for row in thetas])
+        return Trained(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
+
+
+def test_locked_operations_stay_and_without_the_lock_they_go():
     def dropped(rounds):
         second = rounds[1]
         return sum(
@@ -189,5 +208,49 @@ def test_without_lock_inherited_operations_can_go():
             for i, stays in zip(chosen, alive, strict=True)
         )
 
-    assert dropped(locked) == 0
-    assert dropped(free) >= 0
+    assert dropped(search(rounds=2).evolve(Fading(), Silent())) == 0
+    assert dropped(search(rounds=2, lock=False).evolve(Fading(), Silent())) > 0
+
+
+def test_rehearsal_by_hand():
+    """The former front is evaluated again and competes; without rehearsal it is forgotten."""
+    rounds = search(rounds=2).evolve(Table(), Silent())
+    before = {p.codes for p in rounds[0].front}
+    again = {p.codes: p for p in rounds[1].evaluated}
+    assert before <= again.keys()
+    assert any(p.rehearsed for p in rounds[1].evaluated)
+    without = search(rounds=2, rehearse=False).evolve(Table(), Silent())
+    assert not any(p.rehearsed for p in without[1].evaluated)
+
+
+def test_a_former_space_s_front_is_rehearsed_in_the_first_round():
+    inherited = tuple((0, 5) for _ in SPACE.layers)
+    codes = tuple(0b100001 if layer.join == "normal" else 1 for layer in SPACE.layers)
+    point = Point(codes, float(COST(np.array([codes]))[0]), 0.9, True)
+    one = NseSearch(
+        SPACE, budget(), Nse(candidates=4, samples=20, rounds=1), 3, StateFile(None), inherited=inherited, former=[point]
+    )  # fmt: skip
+    (only,) = one.evolve(Table(), Silent())
+    assert [p for p in only.evaluated if p.codes == codes and p.rehearsed]
+
+
+def test_replenishment_by_hand():
+    """K = 4: what a layer inherits is filled up from the front of its permutation, without what was seen."""
+    one = search()
+    first, _ = one.replenish([])
+    assert all(list(chosen) == one.orders[layer][:4] for layer, chosen in enumerate(first))
+    (done,) = search(rounds=1).evolve(Table(), Silent())
+    second, inherited = one.replenish([done])
+    for layer, (chosen, held) in enumerate(zip(second, inherited, strict=True)):
+        fresh = one.orders[layer][4 : 4 + max(0, 4 - len(held))]
+        assert list(chosen) == [*held, *fresh]
+
+
+def test_k_and_tau_are_the_paper_s():
+    macs = search(candidates=None)
+    assert macs.candidates == 5 and macs.target == macs.window.low
+    seconds = replace(COST, name="latency", dimension="time")
+    window = Constraint("latency", *(float(v) for v in (budget().constraint.low, budget().constraint.high)))
+    latency = NseSearch(SPACE, Budget(window, seconds), Nse(aim=0.5), 0, StateFile(None))
+    assert latency.candidates == 6
+    assert latency.target == pytest.approx((window.low + window.high) / 2)

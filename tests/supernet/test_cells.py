@@ -1,16 +1,25 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from nascli.errors import CheckpointError
-from nascli.pipeline.space_search import learn_cells
+from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
-from nascli.search.autospace import AutoSpace
+from nascli.search.autospace import AutoSpace, canonical, madds, reaches
 from nascli.spaces import load_space
 from nascli.spaces.definitions.cells import cell_of
+from nascli.spaces.library.cells import REFERENCE, roles
+from nascli.spaces.primitives import Shape
+from nascli.supernet import checkpoint
 from nascli.supernet.cells import CellSupernet
-from nascli.supernet.data import load
+from nascli.supernet.data import endless_batch, load
+from nascli.supernet.gates import draw_pairs, paired_forward
+from nascli.supernet.learned import frozen
+from nascli.supernet.modules import NormalisedConv, ProgramModule
 from nascli.supernet.recipe import Recipe
+from nascli.supernet.training import Trainer
 
 SPACE = load_space("autospace-mini:width=0.25,resolution=8")
 SETTINGS = AutoSpace(
@@ -18,52 +27,111 @@ SETTINGS = AutoSpace(
 )
 
 
+GENES = [(1, 0, 2, 0, 0, 1, 1, 0), (1, 0, 3, 0, 0, 1, 1, 0), (1, 0, 4, 0, 0, 1, 1, 0)]
+PLACES = [
+    (layer.input, layer.output.channels, -(-layer.input.height // layer.output.height))
+    for layer in SPACE.layers
+]
+
+
 def supernet():
     torch.manual_seed(0)
-    layers = [
-        [
-            cell_of(layer.input, layer.output.channels, -(-layer.input.height // layer.output.height), g)
-            for g in GENES
-        ]
-        for layer in SPACE.layers
-    ]
-    return CellSupernet(SPACE.fixed[0][1], layers, SPACE.fixed[-1][1]), layers
+    return CellSupernet(SPACE.fixed[0][1], PLACES, [GENES] * len(PLACES), SPACE.fixed[-1][1])
 
 
-GENES = [(1, 0, 2, 0, 0, 1, 1, 0), (1, 0, 3, 0, 0, 1, 1, 0), (1, 0, 4, 0, 0, 1, 1, 0)]
+def random_genes(n, seed):
+    rng = np.random.default_rng(seed)
+    cells = np.concatenate(
+        [rng.integers(0, 6, (n, 6)), rng.integers(0, 3, (n, 1)), rng.integers(0, 2, (n, 1))], axis=1
+    ).astype(np.int8)
+    return [tuple(map(int, row)) for row in cells[reaches(cells)]]
 
 
-def test_a_gate_is_one_and_carries_the_gradient_along_the_output():
-    net, _ = supernet()
-    net.eval()
-    net.set_fitness(np.array([[0.5, 0.0, -0.5]] * len(SPACE.layers)))
-    x = torch.randn(2, 1, 8, 8)
-    code = [0] * len(SPACE.layers)
-    plain = x
-    for block in (net.stem, *(cells[0] for cells in net.layers), net.head):
-        plain = block(plain)
-    out = net(x, code)
-    assert torch.allclose(out, plain)
-    out.square().mean().backward()
-    given = net.gradients()
-    p = torch.softmax(torch.tensor([0.5, 0.0, -0.5]), 0).double().numpy()
-    # d log p_0 / d alpha = (1 - p_0, -p_1, -p_2), whatever the common factor is.
-    expected = np.array([1 - p[0], -p[1], -p[2]])
-    for row in given:
-        factor = row[0] / expected[0]
-        assert np.allclose(row, factor * expected, atol=1e-6)
-    assert not net.gradients().any()
+@pytest.mark.parametrize("seed", range(3))
+def test_roles_name_each_convolution_of_a_cell_in_its_order(seed):
+    for stride, out in ((1, 8), (1, 12), (2, 12)):
+        for genes in random_genes(40, seed):
+            module = ProgramModule(cell_of(Shape(8, 6, 6), out, stride, genes).program)
+            convs = [m.conv for m in module.children() if isinstance(m, NormalisedConv)]
+            named = roles(8, out, genes[:6], genes[6], 6, "concat" if genes[7] else "add")
+            assert len(named) == len(convs) and len(set(named)) == len(named)
+            for (role, _), conv in zip(named, convs, strict=True):
+                assert (conv.groups > 1) == role.startswith("dw")
+                if role.startswith("dw"):
+                    assert conv.kernel_size == (int(role[2:]),) * 2
 
 
-def test_cells_that_stay_keep_their_weights():
-    net, layers = supernet()
-    kept = net.layers[2][1]
-    fresh = cell_of(
-        *[(lay.input, lay.output.channels) for lay in SPACE.layers][2], 1, (1, 2, 0, 0, 1, 1, 1, 0)
-    )
-    net.replace(2, [layers[2][1], fresh, layers[2][0]])
-    assert net.layers[2][0] is kept and net.layers[2][2].program.canonical == layers[2][0].program.canonical
+def test_cells_that_stay_keep_their_weights_and_others_inherit_what_fits():
+    net = supernet()
+    kept, parent = net.layers[2][1], net.layers[2][0]
+    for p in parent.parameters():
+        torch.nn.init.normal_(p)
+    # The parent's depthwise 3x3 becomes a 7x7, which the third cell had; its two 1x1 stay what they are.
+    child = (1, 0, 2, 0, 5, 1, 1, 0)
+    others = [list(GENES) for _ in PLACES]
+    others[2] = [GENES[1], child]
+    net.replace(others, keep=True)
+    assert net.layers[2][0] is kept and len(net.layers[2]) == 2
+    new = [m.conv.weight for m in net.layers[2][1].children() if isinstance(m, NormalisedConv)]
+    old = [m.conv.weight for m in parent.children() if isinstance(m, NormalisedConv)]
+    banked = {name.split("|")[1] for name in net.bank if name.startswith("2|")}
+    assert banked == {"1x1", "dw3", "dw5", "dw7"}
+    # Of a role that several cells had, the last one's counts.
+    last = [m.conv.weight for m in supernet().layers[2][2].children() if isinstance(m, NormalisedConv)]
+    assert torch.equal(new[1], old[1]) and new[0].shape == last[0].shape
     assert net(torch.randn(2, 1, 8, 8), [0, 0, 1, 0, 0, 0, 0]).shape == (2, 10)
+    # A cell that comes back has what it knew.
+    known = [p.detach().clone() for p in net.layers[2][1].parameters()]
+    net.replace([list(GENES) for _ in PLACES], keep=True)
+    net.replace(others, keep=True)
+    assert all(torch.equal(a, b) for a, b in zip(known, net.layers[2][1].parameters(), strict=True))
+
+
+def test_a_better_cell_gains_fitness_and_a_worse_one_loses():
+    """Cells of a trained supernet, one of which is made to answer with noise: the gradients must tell."""
+    images = load("digits", 8)
+    net = supernet()
+    trainer = Trainer(
+        net, images.train, Recipe(6, 64, floor=0.1), seed=0,
+        path=lambda step: np.random.default_rng(step).integers(0, 3, len(PLACES)).tolist(),
+    )  # fmt: skip
+    trainer.run(None, "", Silent(), "")
+    # A layer that changes the shape, so that no residual carries the signal around it.
+    spoilt = next(i for i, (shape, out, _) in enumerate(PLACES) if shape.channels != out)
+    for p in net.layers[spoilt][1].parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    thetas = [torch.zeros(3, requires_grad=True) for _ in PLACES]
+    for number in range(40):
+        x, y = endless_batch(images.validation, 64, [1, 2], number)
+        with frozen(net):
+            pairs = draw_pairs(thetas, np.random.default_rng(number))
+            torch.nn.functional.cross_entropy(paired_forward(net.blocks, x, pairs, thetas), y).backward()
+    # Fitness moves against the gradient.
+    moved = -thetas[spoilt].grad
+    assert int(moved.argmin()) == 1 and float(moved[1]) < 0
+    assert all(float(theta.grad.abs().sum()) > 0 for theta in thetas)
+
+
+def test_evolution_judges_all_in_the_warm_up_and_finds_cells_that_hold(tmp_path):
+    images = load("digits", 8)
+    settings = replace(SETTINGS, warmup=3, mutants=0.5)
+    file = tmp_path / "state"
+    learned = learn_cells(SPACE, images, settings, Recipe(1, 128), seed=0, file=file, progress=Silent())
+    state = checkpoint.load(file)[0]
+    seen, cells, squares = state["state/seen"], state["state/cells"].numpy(), state["state/squares"]
+    # 33 iterations of warm-up, 5 at a time with 3 of 12 cells: four turns judge all.
+    assert float(seen.min()) > 0 and float(squares[:, 0].min()) > 0
+    for layer, (shape, out, stride) in enumerate(PLACES):
+        reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
+        most = settings.most_madds * madds(reference, shape, out, stride)[0]
+        assert (madds(canonical(cells[layer]), shape, out, stride) <= most).all()
+        assert reaches(cells[layer]).all()
+        found = learned.cells[layer]
+        assert len({tuple(c) for c in canonical(found).tolist()}) == len(found) == 3
+    # Without its weights or its compensation, the same seed finds another space: neither is without effect.
+    for other in (replace(settings, keep_weights=False), replace(settings, compensation="none")):
+        again = learn_cells(SPACE, images, other, Recipe(1, 128), seed=0, file=None, progress=Silent())
+        assert again.fitness != learned.fitness
 
 
 def test_learning_cells_resumes_to_the_same_space(tmp_path):

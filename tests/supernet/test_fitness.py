@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from nascli.costmodel import counted
+from nascli.errors import TrainingError
 from nascli.spaces import load_space
-from nascli.supernet.fitness import Fitness, mixed_output, probability, renormalised
+from nascli.supernet.fitness import Fitness, truncated_bernoulli
+from nascli.supernet.gates import mixed_output
 from nascli.supernet.recipe import FitnessSettings
+from nascli.supernet.regularisers import branch_probability, renormalised
 from nascli.supernet.supernet import Branches, Supernet, uniform_branches
 
 WHOLE = load_space("nse-19-mini:width=0.25,resolution=8,branches=4")
@@ -19,13 +22,13 @@ SPACE = WHOLE.restricted("part", [[0, 2, 8, 16, 18]] * len(WHOLE.layers))
 
 def test_equation_4_adds_up_to_one():
     theta = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64)
-    p = probability(theta)
+    p = branch_probability(theta)
     total = sum(
         float(torch.prod(torch.where(torch.tensor(g) == 1, p, 1 - p)))
         for g in itertools.product((0, 1), repeat=3)
     )
     assert total == pytest.approx(1.0)
-    assert float(probability(torch.tensor(-50.0))) == pytest.approx(0.0005)
+    assert float(branch_probability(torch.tensor(-50.0))) == pytest.approx(0.0005)
 
 
 def test_equation_7_is_the_gradient_of_both_probabilities():
@@ -88,7 +91,7 @@ def test_a_heavy_resource_term_drives_indicators_down():
         _, demand = one.step(number, images, labels)
         start = start or demand
     assert sum(float(t.detach().sum()) for t in one.thetas) < 0
-    assert float(np.mean([float(probability(t.detach()).mean()) for t in one.thetas])) < 0.46
+    assert float(np.mean([float(branch_probability(t.detach()).mean()) for t in one.thetas])) < 0.46
 
 
 def test_two_distinct_configurations_that_the_layer_allows():
@@ -102,6 +105,79 @@ def test_two_distinct_configurations_that_the_layer_allows():
             for gates in (a, b):
                 least = 0 if layer.join == "normal" else 1
                 assert least <= int(gates.sum()) <= layer.most and not gates[4:].any()
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 3), (1, 2), (2, 2)])
+def test_truncated_gates_against_enumeration(least, most):
+    p = np.array([0.1, 0.5, 0.9])
+    drawn = truncated_bernoulli(p, least, most, 20_000, np.random.default_rng(0))
+    chances = {
+        g: float(np.prod(np.where(g, p, 1 - p)))
+        for g in itertools.product((False, True), repeat=3)
+        if least <= sum(g) <= most
+    }
+    total = sum(chances.values())
+    rows, counts = np.unique(drawn, axis=0, return_counts=True)
+    found = {tuple(map(bool, row)): count / 20_000 for row, count in zip(rows, counts, strict=True)}
+    assert found.keys() <= chances.keys()
+    for gates, chance in chances.items():
+        assert found.get(gates, 0.0) == pytest.approx(chance / total, abs=0.015)
+    with pytest.raises(TrainingError, match="no set of 2 to 3"):
+        truncated_bernoulli(np.array([0.5, 0.0, 0.0]), 2, 3, 1, np.random.default_rng(0))
+
+
+def test_many_operations_and_few_branches_are_drawn_at_once():
+    """Three of 45 operations at one half each come once in a billion plain draws."""
+    drawn = truncated_bernoulli(np.full(45, 0.5), 1, 3, 256, np.random.default_rng(0))
+    assert drawn.sum(axis=1).max() == 3 and drawn.sum(axis=1).min() >= 1
+    space = load_space("nse-second-mini:resolution=8")
+    alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
+    assert len(uniform_branches(space.layers, alive, np.random.default_rng(0))) == len(space.layers)
+
+
+def test_equation_6_is_the_mean_over_pairs_of_the_full_gradient_s_direction():
+    """Through a layer: the two configurations' own outputs carry the gradient, each with its own probability."""
+    torch.manual_seed(3)
+    one = fitness()
+    number = next(i for i, layer in enumerate(one.layers) if layer.join == "reduction")
+    positions = [i for i, block in enumerate(one.supernet.blocks) if isinstance(block, nn.ModuleList)]
+    position, layer = positions[number], one.layers[number]
+    one.supernet.eval()
+    x = torch.randn(4, *layer.input)
+    with torch.no_grad():
+        one.thetas[number].copy_(torch.tensor([0.4, -0.3, 0.2, 0.0, -0.1]))
+    candidates = one.supernet.blocks[position]
+    upstream = torch.randn(4, *layer.output)
+    a, b = torch.tensor([1.0, 0, 1, 0, 0]), torch.tensor([0.0, 1, 0, 0, 1])
+    out = one._layer(position, number, x, a, b)
+    (out * upstream).sum().backward()
+    with torch.no_grad():
+        both = [(candidates[0](x) + candidates[2](x)) / 2, (candidates[1](x) + candidates[4](x)) / 2]
+        along = [float((o * upstream).sum()) for o in both]
+    theta = one.thetas[number].detach().clone().requires_grad_()
+    pa, pb = renormalised(theta, a, b)
+    (pa * along[0] + pb * along[1]).backward()
+    assert torch.allclose(one.thetas[number].grad, theta.grad, atol=1e-4)
+    assert float(theta.grad.abs().max()) > 1e-3
+    # Over all pairs of a small layer, weighted by how often they are drawn, it is the gradient of the mixture over
+    # all configurations, up to one factor.
+    theta = torch.tensor([0.3, -0.8], dtype=torch.double, requires_grad=True)
+    values = {
+        g: v for g, v in zip(itertools.product((0.0, 1.0), repeat=2), (0.7, -1.1, 0.4, 2.0), strict=True)
+    }
+    p = branch_probability(theta)
+    chance = {
+        g: torch.prod(torch.tensor(g).double() * p + (1 - torch.tensor(g).double()) * (1 - p)) for g in values
+    }
+    (sum(chance[g] * v for g, v in values.items())).backward()
+    full, theta.grad = theta.grad.clone(), None
+    paired = torch.zeros(2, dtype=torch.double)
+    for g, h in itertools.permutations(values, 2):
+        qa, qb = renormalised(theta, torch.tensor(g).double(), torch.tensor(h).double())
+        (grad,) = torch.autograd.grad(qa * values[g] + qb * values[h], theta)
+        paired += (chance[g] * (chance[g] + chance[h])).detach() * grad
+    cosine = torch.nn.functional.cosine_similarity(paired, full, dim=0)
+    assert float(cosine) > 0.9
 
 
 def test_a_single_remaining_operation_is_drawn_twice():

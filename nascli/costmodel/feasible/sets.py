@@ -313,7 +313,7 @@ def _layers(space: Space, axes: Sequence[Axis]) -> list[Layer | Paired]:
         if layer.join == "single":
             layers.append(Single(steps))
             continue
-        least = 0 if layer.join == "normal" else 1
+        least = layer.least
         allowed = tuple(range(least, min(layer.most, len(layer.candidates)) + 1))
         joins = np.zeros((layer.most + 1, steps.shape[1]), dtype=np.int64)
         for column, axis in enumerate(axes):
@@ -339,7 +339,7 @@ def _uniform_law(layer: SpaceLayer) -> Law:
 def _codes_of(layer: SpaceLayer) -> list[int]:
     if layer.join == "single":
         return list(range(len(layer.candidates)))
-    least = 0 if layer.join == "normal" else 1
+    least = layer.least
     candidates = range(len(layer.candidates))
     sets = itertools.chain.from_iterable(
         itertools.combinations(candidates, k) for k in range(least, layer.most + 1)

@@ -78,3 +78,33 @@ def cell(
         raise SpaceError(f"the cell's output is not reached from its input: edges {edges}")
     h = nodes[3]
     return add(x, h) if h.shape == x.shape else h
+
+
+def roles(
+    channels: int, out: int, edges: tuple[int, ...], expanded: int, expand: int, join: str
+) -> list[tuple[str, int]]:
+    """What each convolution of a cell is for, in the order in which `cell` makes them.
+
+    Two cells of one place whose convolutions have a role and a shape in common can share its weights.
+    """
+    found: list[tuple[str, int]] = []
+    widths = {0: channels}
+    for target in (1, 2, 3):
+        width = _width(target, channels, out, expanded, expand)
+        arriving = 0
+        for position, ((to, source), code) in enumerate(zip(EDGES, edges, strict=True)):
+            if to != target or not code or source not in widths:
+                continue
+            arriving += 1
+            if code == 1:
+                found.append(("1x1", position))
+                continue
+            if widths[source] != width:
+                found.append(("width", position))
+            if code in _KERNELS:
+                found.append((f"dw{_KERNELS[code]}", position))
+        if arriving > 1 and join == "concat":
+            found.append((f"join{arriving}", target))
+        if arriving:
+            widths[target] = width
+    return found

@@ -10,7 +10,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,13 @@ def write(
     targets: Sequence[Target],
     notes: str,
     quick: bool,
+    pictures: Mapping[str, str] | None = None,
+    points: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the table; write it as .json and .md, unless this is only a smoke test."""
+    """Print the table; write it as .json and .md, unless this is only a smoke test.
+
+    `pictures` are SVG files by name, shown in the .md; `points` is what they were drawn from, kept in the .json.
+    """
     documents = [target.document() for target in targets]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
@@ -102,6 +107,11 @@ def write(
         "targets": documents,
         "notes": notes,
     }
+    if points:
+        document["points"] = points
+    for picture, drawing in (pictures or {}).items():
+        (RESULTS / f"{name}-{picture}.svg").write_text(drawing)
+        lines += ["", f"![{picture}]({name}-{picture}.svg)"]
     (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items())
     head = [

@@ -160,8 +160,10 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 _ALONE_STYLE = (
     "svg{background:#fff;font:12px system-ui,sans-serif}.grid{stroke:#e3e6ea}.tick{fill:#5b6470}"
-    ".title{fill:#2b3138}.dot{fill:#9aa4b0}.apart{fill:#c2410c}.guide{stroke:#2b3138;stroke-dasharray:4 4;"
-    "fill:none}"
+    ".title{fill:#2b3138}.dot{fill:#9aa4b0;fill-opacity:.7}.apart,.best{fill:#c2410c}.meas{fill:#2563eb;fill-opacity:.7}"
+    ".base{fill:#0f9d76}.guide{stroke:#2b3138;stroke-dasharray:4 4}.front{stroke:#2563eb;stroke-width:2}"
+    ".line{stroke:#c2410c;stroke-width:2}polyline{fill:none}.mark{stroke:#c2410c;stroke-dasharray:5 4}"
+    "text.mark{fill:#c2410c;stroke:none}"
 )
 
 
@@ -192,6 +194,11 @@ def difference_picture(points: Sequence[tuple[float, float, str, bool]], first: 
             Series(place(True), "apart"),
         ],
     )
-    style = f"<style>{_ALONE_STYLE}</style>"
+    return standalone(drawing)
+
+
+def standalone(drawing: str) -> str:
+    """A chart as an SVG file of its own, with the colours that a page would give it."""
     head, _, body = drawing.partition(">")
+    style = f"<style>{_ALONE_STYLE}</style>"
     return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{body}\n'

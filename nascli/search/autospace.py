@@ -145,7 +145,7 @@ def canonical(cells: Cells) -> Cells:
     """The same cells without genes that change nothing: edges that nothing reaches or that lead nowhere, a join of
     one arrival, an expansion of a node that is not there. Equal rows are then equal cells."""
     found = cells.copy()
-    e10, e20, e21, e30, e31, e32 = (found[..., i] for i in range(6))
+    e10, e20, e21, _, e31, e32 = (found[..., i] for i in range(6))
     e21[e10 == 0] = 0
     second = (e20 > 0) | (e21 > 0)
     e31[e10 == 0] = 0
@@ -247,7 +247,7 @@ def tournament(fitness: Array, winners: int, team: int, rng: np.random.Generator
 
 def leaving(
     fitness: Array,
-    seen: npt.NDArray[np.int64],
+    seen: Array,
     held: npt.NDArray[np.int64],
     wanted: int,
     rng: np.random.Generator,

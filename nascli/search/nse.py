@@ -87,7 +87,7 @@ class Engine(Protocol):
     """What NSE needs of a supernet."""
 
     def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
-        """Train a round's supernet and its indicators; `keep` says, after each update of the indicators, which operations stay."""
+        """Train a round's supernet and its indicators; after each update `keep` says which operations stay."""
 
     def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
         """`(n,)` validation accuracy of each architecture in the round's trained supernet."""

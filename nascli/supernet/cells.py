@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from nascli.spaces.definitions.cells import cell_of
@@ -63,7 +62,9 @@ class CellSupernet(nn.Module):
                     self._deposit(layer, one, module)
             made = []
             for one in new:
-                module = old.pop(one, None) or ProgramModule(cell_of(*self._places[layer], one).program)
+                module = (
+                    old.pop(one) if one in old else ProgramModule(cell_of(*self._places[layer], one).program)
+                )
                 made.append(module)
                 if keep and one not in self._genes[layer]:
                     self._withdraw(layer, one, module)

@@ -1,8 +1,8 @@
 """Choices learned by gradients through two candidates at a time (ProxylessNAS; Cai, Zhu and Han 2019, section 3.2).
 
-Two candidates of each layer are drawn. The first is computed with its gradient, the second by value; the layer's output
-is the first's, and the probability of either receives the product of its own output with the gradient of the loss at the
-layer. So what a choice learns is how one candidate does against another, not how large its output is.
+Two candidates of each layer are drawn. The first is computed with its gradient, the second by value; the layer's
+output is the first's, and the probability of either receives the product of its own output with the gradient of the
+loss at the layer. So what a choice learns is how one candidate does against another, not how large its output is.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def test_the_edging_effect():
             return 1 - restricted_cost(COST, subset)(codes) / COST.most
 
     one = search(window=strange, candidates=4, beyond=40)
-    subset, inherited = one.replenish([])
+    subset, _ = one.replenish([])
     trained = Cheap().train(0, SPACE.restricted("r", subset), COST, lambda t, a: a)
     space = SPACE.restricted("r", subset)
     both = one.retrieve(Cheap(), 0, space, subset, trained, (), Silent())

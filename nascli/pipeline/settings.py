@@ -148,7 +148,7 @@ def effort_of(preset: str, algorithm: str) -> Effort:
         nss_epochs=200,
         autospace=AutoSpace(),
         calibration_images=20_000,
-        batch={"pcnas": 512}.get(algorithm, 1024),
+        batch={"pcnas": 512, "nss": 64, "autospace": 256, "proxyless": 256}.get(algorithm, 1024),
         recipe=algorithm if algorithm in ("pcnas", "nse") else "spos",
     )
 

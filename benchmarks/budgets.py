@@ -11,7 +11,8 @@ from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
 from nascli.pipeline.measuring import Where, profile_models, space_models
-from nascli.pipeline.searching import adapted_space, run_search
+from nascli.pipeline.searched_space import adapted_space
+from nascli.pipeline.searching import run_search
 from nascli.pipeline.settings import SearchSettings, effort_of
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Silent

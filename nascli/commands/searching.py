@@ -125,23 +125,14 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     progress = terminal_progress()
     result = run_search(settings, folder, progress)
     progress.finish()
-    if result["measured_latency_s"] is None:
-        from nascli.pipeline.counted_search import counted_lines
-
-        if as_json:
-            show_json(result)
-        else:
-            lines = counted_lines(result)
-            print_table(lines[0], lines[1:])
-            click.echo(f"network: {folder / 'weights.safetensors'}, {folder / 'architecture.json'}")
-        return
     page = write_report(folder)
     if as_json:
         show_json(result)
         return
     lines = result_lines(result)
     print_table(lines[0], lines[1:])
-    click.echo(f"report: {page}\nnetwork: {folder / 'model.onnx'}, {folder / 'architecture.json'}")
+    network = "weights.safetensors" if result["measured_latency_s"] is None else "model.onnx"
+    click.echo(f"report: {page}\nnetwork: {folder / network}, {folder / 'architecture.json'}")
 
 
 @click.command()
@@ -203,7 +194,7 @@ def supernet_train(
       nascli supernet train --space spos-mini --out spos.safetensors
       torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
     """
-    from nascli.pipeline.sweeping import train_supernet
+    from nascli.pipeline.supernets import train_supernet
 
     progress = terminal_progress()
     document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)

@@ -12,7 +12,7 @@ from nascli.costmodel import Budget, ChainCost, FeasibleSet
 from nascli.costmodel.feasible import k_best
 from nascli.errors import ConstraintError
 from nascli.pipeline.engines import ChoiceEngine, NseEngine, PcnasEngine
-from nascli.pipeline.run_folder import RunFolder, read_json, reading, write_json
+from nascli.pipeline.run_folder import EVALUATIONS, STORY, RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
@@ -28,19 +28,15 @@ from nascli.search.pcnas import PcnasSearch
 from nascli.search.random import RandomSearcher
 from nascli.search.spos import SposSearcher
 from nascli.search.state import StateFile
-from nascli.spaces.catalog import make_space, takes_parameter
-from nascli.spaces.definitions.branches import format_inherited, parse_inherited
+from nascli.spaces.definitions.branches import parse_inherited
 from nascli.spaces.space import Space
 from nascli.supernet.data import Images
 from nascli.supernet.recipe import Recipe
 from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
 
-EVALUATIONS = "evaluations.jsonl"
-STORY = "story.json"
 # So many times as many candidates as are measured at a time are kept for the verification.
 RESERVE = 6
-# Spaces whose last operations nse-second inherits, and for how many rounds it is searched then.
-FIRST_SPACES = ("nse-27", "nse-27-mini")
+# For how many rounds a second space is searched.
 SECOND_ROUNDS = 3
 
 
@@ -241,35 +237,6 @@ def _last_front(run: Path, cost: ChainCost) -> list[Point]:
         Point(tuple(map(int, row)), float(seconds), point.accuracy, True)
         for row, seconds, point in zip(codes, cost(codes), last.front, strict=True)
     ]
-
-
-def continued(space: Space, run: Path) -> Space:
-    """A second space with the operations that the last round of a run in the first space handed on.
-
-    Args:
-        space: the second one, such as nse-second.
-        run: the first run's folder.
-
-    Raises:
-        ConstraintError: a space that inherits nothing, or a run that is not NSE's, finished, in the first space.
-    """
-    if not takes_parameter(space.name, "inherited"):
-        raise ConstraintError(
-            f"{space.name} inherits nothing.", "Choose --space nse-second or nse-second-mini"
-        )
-    story = run / STORY
-    rounds = (read_json(story) or {}).get("rounds")
-    if not rounds or read_json(run / "result.json") is None:
-        raise ConstraintError(f"{run} is no finished search by NSE.", "Name the run's folder.")
-    first = str((read_json(run / "settings.json") or {}).get("space", "")).partition(":")[0]
-    if first not in FIRST_SPACES:
-        raise ConstraintError(
-            f"{run} searched {first or 'an unknown space'}; {space.name} continues {' or '.join(FIRST_SPACES)}.",
-            "Name a run in one of these.",
-        )
-    with reading(story):
-        text = format_inherited(rounds[-1]["aggregated"])
-    return make_space(space.name, **{**dict(space.parameters), "inherited": text})
 
 
 def _journal(task: Task, entries: Sequence[Entry]) -> None:

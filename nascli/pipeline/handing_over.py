@@ -20,36 +20,11 @@ from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.supernet import distributed
 from nascli.supernet.data import load, require_fit
-from nascli.supernet.modules import ProgramModule, exported_weights, network_module, quantised
+from nascli.supernet.modules import ProgramModule, exported_weights, network_module
 from nascli.supernet.recipe import Recipe
 from nascli.supernet.source import python_source, source_weights
 
-RECIPES = ("small", "spos", "pcnas", "nse")
 FORMATS = ("onnx", "pt2", "python", "tensorrt")
-
-
-def recipe_of(name: str, epochs: int | None) -> Recipe:
-    """How a network is trained in full: for a CPU and small images, or as a paper trained its result on ImageNet.
-
-    Raises:
-        UnknownNameError: no such recipe.
-    """
-    match name:
-        case "small":
-            return Recipe(epochs or 12, batch=32)
-        case "spos":
-            return Recipe(
-                epochs or 240, batch=1024, rate=0.5, warmup=0.0, schedule="linear", weight_decay=4e-5
-            )
-        case "pcnas":
-            return Recipe(
-                epochs or 300, batch=512, rate=0.1, warmup=0.0, floor=5e-4, weight_decay=1e-4, mixup=0.2,
-                label_smoothing=0.0,
-            )  # fmt: skip
-        case "nse":
-            return Recipe(epochs or 350, batch=2048, rate=0.8, weight_decay=4e-5, ema=0.9999)
-        case _:
-            raise UnknownNameError("recipe", name, list(RECIPES))
 
 
 def train_architecture(
@@ -119,7 +94,7 @@ def train_architecture(
         }
         if not distributed.is_first():
             return document
-        if quantised(network.program):
+        if network.program.few_bits:
             save_weights(torch.nn.Sequential(*trained.blocks), out / "weights.safetensors")
             architecture.save(out / "architecture.json")
         else:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nascli.costmodel import ChainCost
+from nascli.costmodel import ChainCost, counted
 from nascli.errors import RunError
 from nascli.files import write_atomically
-from nascli.pipeline.rescaling import WINNER_COSTS, narrowed_to
-from nascli.pipeline.run_folder import read_json, reading
+from nascli.pipeline.rescaling import narrowed_to
+from nascli.pipeline.run_folder import (
+    ARCHITECTURE,
+    COSTS,
+    EVALUATIONS,
+    RESULT,
+    SETTINGS,
+    STORY,
+    WINNER_COSTS,
+    read_json,
+    reading,
+)
+from nascli.report.charts import Evaluated, rounds_chart, trajectories_chart
 from nascli.report.comparison import render_comparison
-from nascli.report.page import Block, Evaluated, render, rounds_chart, trained_networks, trajectories_chart
-from nascli.report.story import Story, pools_story, rounds_story
-from nascli.search.journal import Journal
+from nascli.report.network import Block
+from nascli.report.page import render, trained_networks
+from nascli.report.story import (
+    Story,
+    choices_story,
+    evaluated_story,
+    pools_story,
+    round_story,
+    rounds_story,
+)
+from nascli.search.journal import Entry, Journal
 from nascli.spaces import Architecture, count
+from nascli.spaces.catalog import load_space
 from nascli.spaces.space import Layer, Space
 
 
@@ -27,40 +48,74 @@ def write_report(run: Path) -> Path:
     Raises:
         RunError: the folder is no finished run.
     """
-    result = read_json(run / "result.json")
-    costs = read_json(run / "costs.json")
-    if result is not None and result.get("measured_latency_s") is None:
+    result = read_json(run / RESULT)
+    if result is None:
         raise RunError(
-            f"{run} is a search under counted budgets: nothing was measured, so it has no page.",
-            f"Its figures are in {run / 'result.json'}.",
+            f"{run} is not a finished run: it has no {RESULT}.", "Finish it: nascli search --out RUN ..."
         )
-    if result is None or costs is None:
-        raise RunError(
-            f"{run} is not a finished run: it has no result.json.", "Finish it: nascli search --out RUN ..."
-        )
-    architecture = Architecture.load(run / "architecture.json")
-    journal = Journal(run / "evaluations.jsonl")
+    with reading(run / RESULT):
+        measured = result["measured_latency_s"] is not None
+    costs = read_json(run / COSTS)
+    if measured and costs is None:
+        raise RunError(f"{run} has no {COSTS}.", "Finish it: nascli search --out RUN ...")
+    architecture = Architecture.load(run / ARCHITECTURE)
+    journal = Journal(run / EVALUATIONS)
     try:
-        entries = list(journal)
+        entries = [entry for entry in journal if entry.failure is None]
+        failed = sum(entry.failure is not None for entry in journal)
     finally:
         journal.close()
     if not entries:
         raise RunError(f"{journal.path} has no evaluations.", "Remove the run's folder to start anew.")
     with reading(run):
-        latency = ChainCost.from_json(costs["latency"])
-        predicted = latency(architecture.space.check(np.array([entry.codes for entry in entries])))
-        evaluated = [
-            Evaluated(float(seconds), entry.score.value, entry.codes)
-            for seconds, entry in zip(predicted, entries, strict=True)
-        ]
-        blocks = _blocks(*_own(run, architecture, latency, costs))
-        text = render(result, evaluated, blocks, _stories(run, architecture))
+        if costs is None:
+            cost = counted(architecture.space, result["budget"][0]["cost"])
+            blocks, rest = _counted_blocks(architecture), 0.0
+        else:
+            cost = ChainCost.from_json(costs["latency"])
+            blocks = _blocks(*_own(run, architecture, cost, costs))
+            rest = result["predicted_latency_s"]["value"] - sum(block.seconds for block in blocks)
+        evaluated = _evaluated(_searched(architecture, result), cost, entries)
+        stories = _stories(run, _searched(architecture, result), result["codes"], entries)
+        text = render(result, evaluated, blocks, stories, rest=rest, failed=failed)
     page = run / "report.html"
     try:
-        page.write_text(text, encoding="utf-8")
+        write_atomically(page, text.encode())
     except OSError as error:
-        raise RunError(f"cannot write {page}: {error.strerror}") from error
+        raise RunError(
+            f"cannot write {page}: {error.strerror}.", "Free some space, or make the folder writable."
+        ) from error
     return page
+
+
+def _label(run: Path, runs: Sequence[Path]) -> str:
+    """A run's short name, or its path where short names are the same."""
+    names = [one.resolve().name for one in runs]
+    return run.resolve().name if names.count(run.resolve().name) == 1 else str(run)
+
+
+def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
+    """The space that was searched: of a rescaled winner not the one that it is built in."""
+    spec = result.get("searched_space", architecture.space.spec)
+    return architecture.space if spec == architecture.space.spec else load_space(spec)
+
+
+def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[Evaluated]:
+    costs = cost(space.check(np.array([entry.codes for entry in entries])))
+    return [
+        Evaluated(float(value), entry.score.value, _in_words(space, entry.codes))
+        for value, entry in zip(costs, entries, strict=True)
+    ]
+
+
+def _in_words(space: Space, codes: Sequence[int]) -> str:
+    """An architecture by its operators, runs of the same one counted."""
+    names = [
+        " + ".join(layer.candidates[i].short for i in layer.chosen(int(code))) or "skip"
+        for layer, code in zip(space.layers, codes, strict=True)
+    ]
+    runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
+    return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in runs)
 
 
 def write_comparison(runs: Sequence[Path], out: Path) -> Path:
@@ -71,14 +126,16 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     """
     documents = []
     for run in runs:
-        result = read_json(run / "result.json")
+        result = read_json(run / RESULT)
         if result is None or result.get("measured_latency_s") is None:
             raise RunError(
                 f"{run} is not a finished run with measurements.", "Name folders of nascli search."
             )
-        documents.append((run.name, result))
-    with reading(out):
-        text = render_comparison(documents)
+        # One at a time, so that a damaged one is named.
+        with reading(run / RESULT):
+            render_comparison([(run.name, result)])
+        documents.append((_label(run, runs), result))
+    text = render_comparison(documents)
     try:
         write_atomically(out, text.encode())
     except OSError as error:
@@ -86,21 +143,23 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def _stories(run: Path, architecture: Architecture) -> list[Story]:
-    """Pictures of how PC-NAS's pool grew, or of what NSE's rounds kept."""
-    story = read_json(run / "story.json")
-    space, winner = architecture.space, architecture.codes
-    if story is None:
-        return []
+def _stories(run: Path, space: Space, winner: Sequence[int], entries: Sequence[Entry]) -> list[Story]:
+    """Pictures of how the search went: which operators were in its best architectures, and what its algorithm kept."""
+    story = read_json(run / STORY) or {}
+    shares = evaluated_story(space, [(entry.codes, entry.score.value) for entry in entries], winner)
     if "pools" in story:
-        return [pools_story(space, story["pools"], winner)]
+        return [pools_story(space, story["pools"], winner), shares]
+    if "log_probabilities" in story:
+        return [choices_story(space, story["log_probabilities"], winner), shares]
+    if "rounds" not in story:
+        return [shares]
     rounds = story["rounds"]
     fronts = Story(
         "Pareto fronts by round",
         "Accuracy in each round's own supernet; the last round is marked.",
         rounds_chart(rounds),
     )
-    settings = read_json(run / "settings.json") or {}
+    settings = read_json(run / SETTINGS) or {}
     threshold = settings.get("effort", {}).get("nse", {}).get("threshold", -2.0)
     trajectories = trajectories_chart(rounds, threshold)
     paths = Story(
@@ -109,7 +168,8 @@ def _stories(run: Path, architecture: Architecture) -> list[Story]:
         "an operation is dropped.",
         trajectories or "",
     )
-    return [rounds_story(space, rounds, winner), fronts, *([paths] if trajectories else [])]
+    each = [round_story(space, one, number) for number, one in enumerate(rounds, 1)]
+    return [rounds_story(space, rounds, winner), fronts, *([paths] if trajectories else []), *each]
 
 
 def _own(
@@ -138,10 +198,32 @@ def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[
         macs = count(operator.program).macs
         blocks.append(
             Block(
-                name, "skipped" if skipped else operator.short, str(operator.output), seconds, macs, skipped
+                name,
+                "skipped" if skipped else operator.short,
+                str(operator.output),
+                operator.output.channels,
+                seconds,
+                macs,
+                skipped,
             )
         )
     return blocks
+
+
+def _counted_blocks(architecture: Architecture) -> list[Block]:
+    """Blocks of a network that nothing here measures."""
+    return [
+        Block(
+            name,
+            operator.short,
+            str(operator.output),
+            operator.output.channels,
+            0.0,
+            count(operator.program).macs,
+            not operator.program.output,
+        )
+        for name, operator in architecture.network.blocks
+    ]
 
 
 def result_lines(result: dict[str, Any]) -> list[list[str]]:

@@ -10,8 +10,6 @@ from nascli.costmodel import Constraint, counted
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
-# In a run's folder: the costs of a rescaled winner's own operators.
-WINNER_COSTS = "winner_costs.json"
 # Widths are rounded to multiples of 8, so finer steps than these change nothing.
 _STEPS = 1.0 + 0.005 * np.arange(-120, 161)
 
@@ -43,9 +41,7 @@ def rescaled(space: Space, code: Sequence[int], constraints: Sequence[Constraint
     width = float(dict(space.parameters).get("width", 1.0))
 
     def at(step: float) -> Space:
-        made = make_space(space.name, **{**dict(space.parameters), "width": round(width * step, 6)})
-        assert isinstance(made, Space)
-        return made
+        return make_space(space.name, **{**dict(space.parameters), "width": round(width * step, 6)})
 
     def fits(made: Space) -> bool:
         own, own_code = narrowed_to(made, code)

@@ -14,7 +14,16 @@ from filelock import FileLock, Timeout
 from nascli.errors import RunError
 from nascli.files import write_atomically
 
-_SETTINGS = "settings.json"
+# The files of a run.
+SETTINGS = "settings.json"
+COSTS = "costs.json"
+RESULT = "result.json"
+STORY = "story.json"
+EVALUATIONS = "evaluations.jsonl"
+FINALISTS = "finalists.json"
+# The costs of a rescaled winner's own operators.
+WINNER_COSTS = "winner_costs.json"
+ARCHITECTURE = "architecture.json"
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -97,7 +106,7 @@ class RunFolder:
         self._lock.release()
 
     def _claim(self) -> None:
-        kept = read_json(self.path / _SETTINGS)
+        kept = read_json(self.path / SETTINGS)
         if kept is None:
             others = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
             if others:
@@ -105,7 +114,7 @@ class RunFolder:
                     f"the folder {self.path} exists and is not a run: it holds {', '.join(others[:3])}.",
                     "Choose another --out.",
                 )
-            write_json(self.path / _SETTINGS, self._settings)
+            write_json(self.path / SETTINGS, self._settings)
         elif kept != self._settings:
             keys = sorted(set(kept) | set(self._settings))
             differing = [

@@ -11,6 +11,7 @@ from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, UnknownNameError
 from nascli.pipeline.measuring import Where
+from nascli.pipeline.recipes import recipe_of, supernet_recipe
 from nascli.profiles.devices import this_cpu
 from nascli.search.autospace import AutoSpace
 from nascli.search.guided import Guidance
@@ -18,9 +19,6 @@ from nascli.search.nse import Nse
 from nascli.search.nss import Nss
 from nascli.search.pcnas import Pcnas
 from nascli.search.spos import Evolution
-from nascli.spaces.catalog import load_any, load_space
-from nascli.spaces.space import Space
-from nascli.spaces.staged import StagedSpace
 from nascli.supernet.recipe import FitnessSettings, Recipe
 
 ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "proxyless", "nse", "nss", "autospace")
@@ -47,6 +45,7 @@ class Effort:
         calibration_images: on which normalisation statistics are recalculated.
         batch: images per training step.
         recipe: whose recipe trains the supernet: a paper's algorithm, 'nse-small', or None for a small one.
+        retrain: whose recipe trains networks from scratch.
     """
 
     supernet_epochs: int = 14
@@ -77,6 +76,7 @@ class Effort:
     calibration_images: int = 128
     batch: int = 32
     recipe: str | None = None
+    retrain: str = "small"
 
     def overridden(
         self,
@@ -107,20 +107,11 @@ class Effort:
 
     def supernet_recipe(self, epochs: int) -> Recipe:
         """How a supernet is trained for so many epochs."""
-        if self.recipe == "nse-small":
-            # Random sets of branches learn slowly at first: a high rate and little augmentation help small data.
-            return Recipe(epochs, self.batch, rate=0.3, shift=1, label_smoothing=0.0)
-        if self.recipe == "pcnas":
-            return Recipe(
-                epochs, self.batch, rate=0.1, warmup=0.0, floor=5e-4, weight_decay=1e-4, label_smoothing=0.0
-            )
-        if self.recipe == "nse":
-            return Recipe(
-                epochs, self.batch, rate=0.4, warmup=2 / epochs, weight_decay=4e-5, label_smoothing=0.0
-            )
-        if self.recipe is not None:
-            return Recipe(epochs, self.batch, rate=0.5, warmup=0.0, schedule="linear", weight_decay=4e-5)
-        return Recipe(epochs, self.batch)
+        return supernet_recipe(self.recipe, epochs, self.batch)
+
+    def retrain_recipe(self) -> Recipe:
+        """How the winner, the baselines and, of some algorithms, the finalists are trained from scratch."""
+        return recipe_of(self.retrain, self.retrain_epochs)
 
 
 def effort_of(preset: str, algorithm: str) -> Effort:
@@ -150,6 +141,7 @@ def effort_of(preset: str, algorithm: str) -> Effort:
         calibration_images=20_000,
         batch={"pcnas": 512, "nss": 64, "autospace": 256, "proxyless": 256}.get(algorithm, 1024),
         recipe=algorithm if algorithm in ("pcnas", "nse") else "spos",
+        retrain=algorithm if algorithm in ("pcnas", "nse") else "spos",
     )
 
 
@@ -183,18 +175,18 @@ class SearchSettings:
             raise ConstraintError("a search needs at least one constraint, such as latency=8ms.")
         if self.after is not None and self.algorithm != "nse":
             raise ConstraintError("--after continues a search by NSE.", "Add --algorithm nse.")
-
-    def load_space(self) -> Space:
-        """The space, as it is before the data decides its classes and channels."""
-        return load_space(self.space)
-
-    def load_any_space(self) -> Space | StagedSpace:
-        """`load_space`, for NSS also a space of spaces."""
-        if self.after is not None:
-            from nascli.pipeline.algorithms import continued
-
-            return continued(load_space(self.space), Path(self.after))
-        return load_any(self.space) if self.algorithm == "nss" else load_space(self.space)
+        own = ("pcnas", "proxyless", "nse")
+        if self.supernet is not None and self.algorithm in (*own, *SPACE_ALGORITHMS):
+            raise ConstraintError(
+                f"--supernet is for searches of a supernet trained beforehand; {self.algorithm} trains its own as it "
+                "searches.",
+                "Leave it out, or choose spos, guided, evolution or random.",
+            )
+        if self.ray is not None and self.algorithm in own:
+            raise ConstraintError(
+                f"--ray spreads evaluations, and {self.algorithm} evaluates between steps of its training.",
+                "Leave it out, or choose spos, guided, evolution or random.",
+            )
 
     def parsed_constraints(self) -> tuple[Constraint, ...]:
         """The constraints; a latency without a device is about the one that is measured on.

@@ -131,7 +131,7 @@ class _Writer:
                 return self._linear(name, index, out, bias, x, inputs[0])
 
     def _conv(self, name: str, index: int, conv: Conv, x: Shape, source: str) -> str:
-        if conv.weight_bits != 32 or conv.activation_bits != 32:
+        if conv.few_bits:
             raise SpaceError(
                 f"a convolution of {conv.weight_bits}-bit weights and {conv.activation_bits}-bit "
                 "activations has no ONNX form; only its BitOps are counted"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -122,3 +123,65 @@ def rounds_story(space: Space, rounds: Sequence[dict[str, Any]], winner: Sequenc
         "drawn; the winner's are marked."
     )
     return Story("Which operations live where", text, grid(columns, rows, cells))
+
+
+def round_story(space: Space, one: dict[str, Any], number: int) -> Story:
+    """NSE: one round's subset, what simplification left of it, and what its front hands on (Fig. 10)."""
+    columns, rows = _names(space)
+    cells: dict[tuple[int, int], Cell] = {}
+    for place, layer in enumerate(space.layers):
+        alive = dict(zip(one["subset"][place], one["trained"]["alive"][place], strict=True))
+        for index, stays in alive.items():
+            on_front = index in one["aggregated"][place]
+            state = "on the front" if on_front else "left by simplification" if stays else "dropped"
+            if index in one["inherited"][place]:
+                state += ", inherited"
+            tip = f"{layer.name}, {layer.candidates[index].short}: {state}"
+            cells[place, _place(layer, rows, index)] = Cell(
+                1.0 if on_front else 0.4 if stays else 0.0, False, tip
+            )
+    text = "The round's operations: dark ones are on its front, pale ones were left by simplification, palest dropped."
+    return Story(f"Round {number}", text, grid(columns, rows, cells))
+
+
+def evaluated_story(
+    space: Space, evaluated: Sequence[tuple[Sequence[int], float]], winner: Sequence[int]
+) -> Story:
+    """How often each operator is in the best quarter of the architectures that were evaluated."""
+    columns, rows = _names(space)
+    ordered = sorted(evaluated, key=lambda pair: -pair[1])
+    top = ordered[: max(1, len(ordered) // 4)]
+    cells: dict[tuple[int, int], Cell] = {}
+    for place, layer in enumerate(space.layers):
+        chosen = set(layer.chosen(int(winner[place])))
+        for index, candidate in enumerate(layer.candidates):
+            counts = [
+                sum(index in layer.chosen(int(codes[place])) for codes, _ in some) / len(some)
+                for some in (top, ordered)
+            ]
+            tip = f"{layer.name}, {candidate.short}: in {counts[0]:.0%} of the best quarter, {counts[1]:.0%} of all"
+            at = (place, _place(layer, rows, index))
+            before = cells.get(at)
+            if before is None or counts[0] > before.share:
+                cells[at] = Cell(counts[0], index in chosen, tip)
+    text = (
+        f"Of {len(ordered)} evaluated architectures, the best quarter by accuracy: the darker, the more of them have "
+        "that operator there; the winner's are marked."
+    )
+    return Story("What good architectures have in common", text, grid(columns, rows, cells))
+
+
+def choices_story(space: Space, log_probabilities: Sequence[Sequence[float]], winner: Sequence[int]) -> Story:
+    """ProxylessNAS: the probability of each operator when the training ended."""
+    columns, rows = _names(space)
+    cells: dict[tuple[int, int], Cell] = {}
+    for place, (layer, scores) in enumerate(zip(space.layers, log_probabilities, strict=True)):
+        for index, score in enumerate(scores):
+            chance = math.exp(score)
+            tip = f"{layer.name}, {layer.candidates[index].short}: probability {chance:.2f}"
+            cells[place, _place(layer, rows, index)] = Cell(chance, index == int(winner[place]), tip)
+    return Story(
+        "What the gradient chose",
+        "The darker, the more probable an operator was at the end; the winner's are marked.",
+        grid(columns, rows, cells),
+    )

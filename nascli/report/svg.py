@@ -10,7 +10,9 @@ from html import escape
 from nascli.units import format_seconds
 
 WIDTH, HEIGHT = 560, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 18, 16, 48
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 18, 30, 48
+# What fits on the line above a chart.
+_TIP = 74
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Series:
         style: the CSS class: 'dot', 'best', 'line', 'front', 'guide', ...
         line: draw a line through the points instead of a mark at each.
         radius: of a mark.
+        stop: whether the keyboard stops at each mark, which then tells what it is.
     """
 
     points: Sequence[tuple[float, float, str]]
     style: str
     line: bool = False
     radius: float = 3.5
+    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,23 @@ def chart(
             parts.append(f'<polyline class="{one.style}" points="{path}"/>')
             continue
         parts += [
-            f'<circle class="{one.style}" cx="{_number(place_x(a))}" cy="{_number(place_y(b))}" '
-            f'r="{one.radius}"><title>{escape(tip)}</title></circle>'
-            for a, b, tip in one.points
+            _mark(one.style, place_x(a), place_y(b), one.radius, tip, one.stop) for a, b, tip in one.points
         ]
     parts.append("</svg>")
     return "".join(parts)
+
+
+def _mark(style: str, x: float, y: float, radius: float, tip: str, stop: bool) -> str:
+    """A point; pointed at, touched or stopped at, it says what it is on the line above the chart."""
+    circle = f'<circle class="{style}" cx="{_number(x)}" cy="{_number(y)}" r="{radius}"/>'
+    if not tip:
+        return circle
+    short = tip if len(tip) <= _TIP else tip[: _TIP - 1] + "…"
+    focus = ' tabindex="0"' if stop else ""
+    return (
+        f'<g class="point"{focus}><title>{escape(tip)}</title>{circle}'
+        f'<text class="tip" x="8" y="{_TOP - 12}">{escape(short)}</text></g>'
+    )
 
 
 def _axes(
@@ -159,7 +174,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 
 _ALONE_STYLE = (
-    "svg{background:#fff;font:12px system-ui,sans-serif}.grid{stroke:#e3e6ea}.tick{fill:#5b6470}"
+    "svg{background:#fff;font:12px system-ui,sans-serif}.tip{visibility:hidden}"
+    ".point:hover .tip{visibility:visible}.grid{stroke:#e3e6ea}.tick{fill:#5b6470}"
     ".title{fill:#2b3138}.dot{fill:#9aa4b0;fill-opacity:.7}.apart,.best{fill:#c2410c}.meas{fill:#2563eb;fill-opacity:.7}"
     ".base{fill:#0f9d76}.guide{stroke:#2b3138;stroke-dasharray:4 4}.front{stroke:#2563eb;stroke-width:2}"
     ".line{stroke:#c2410c;stroke-width:2}polyline{fill:none}.mark{stroke:#c2410c;stroke-dasharray:5 4}"

@@ -53,6 +53,11 @@ class Conv:
     weight_bits: int = 32
     activation_bits: int = 32
 
+    @property
+    def few_bits(self) -> bool:
+        """Whether weights or activations have fewer bits than plain floats."""
+        return (self.weight_bits, self.activation_bits) != (32, 32)
+
 
 @dataclass(frozen=True, slots=True)
 class Act:
@@ -262,6 +267,11 @@ class Program:
     def output_shape(self) -> Shape:
         """Shape of the result."""
         return self.shape_of(self.output)
+
+    @cached_property
+    def few_bits(self) -> bool:
+        """Whether it has convolutions at few bits, which no runtime here computes."""
+        return any(isinstance(node.primitive, Conv) and node.primitive.few_bits for node in self.nodes)
 
     @cached_property
     def flat(self) -> frozenset[int]:

@@ -201,6 +201,11 @@ class Space:
         """Whether codes are bit sets."""
         return self.layers[0].join != "single"
 
+    @cached_property
+    def few_bits(self) -> bool:
+        """Whether it has convolutions at few bits, which no runtime here computes."""
+        return any(operator.program.few_bits for operator in self.operators())
+
     @property
     def spec(self) -> str:
         """The text that makes this space again: ``proxyless:resolution=160``."""

@@ -116,18 +116,10 @@ class ProgramModule(nn.Module):
         return _present(values[self.program.output])
 
 
-def quantised(program: Program) -> bool:
-    """Whether a program has convolutions at few bits."""
-    convs = [n.primitive for n in program.nodes if isinstance(n.primitive, Conv)]
-    return any((conv.weight_bits, conv.activation_bits) != (32, 32) for conv in convs)
-
-
 def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
     from nascli.supernet.quantised import QuantisedConv
 
-    if (conv.weight_bits, conv.activation_bits) == (32, 32):
-        return NormalisedConv(conv, x, affine)
-    return QuantisedConv(conv, x, affine)
+    return QuantisedConv(conv, x, affine) if conv.few_bits else NormalisedConv(conv, x, affine)
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -182,7 +174,7 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
     Raises:
         SpaceError: blocks at few bits, which the graph of plain convolutions does not compute.
     """
-    if any(quantised(block.program) for block in blocks):
+    if any(block.program.few_bits for block in blocks):
         raise SpaceError(
             "convolutions with bit widths have no ONNX graph here; their weights are in the checkpoint"
         )

@@ -22,7 +22,7 @@ from nascli.spaces.primitives import (
     Shuffle,
     Split,
 )
-from nascli.supernet.modules import NormalisedConv, ProgramModule, quantised
+from nascli.supernet.modules import NormalisedConv, ProgramModule
 
 _ACTIVATIONS = {
     "relu": "F.relu({})",
@@ -66,7 +66,7 @@ def python_source(network: Network, weights: str) -> str:
     Raises:
         SpaceError: convolutions at few bits, which plain layers do not compute.
     """
-    if quantised(network.program):
+    if network.program.few_bits:
         raise SpaceError("convolutions with bit widths have no plain PyTorch code.")
     made: list[str] = []
     steps: list[str] = []

@@ -7,9 +7,9 @@ from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.context import with_context
 from nascli.paths import default_store
 from nascli.pipeline.calibrating import calibrate_space
+from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
 from nascli.pipeline.measuring import Where, other_table
 from nascli.pipeline.run_folder import RunFolder
-from nascli.pipeline.searching import Model, _frozen_model
 from nascli.pipeline.settings import SearchSettings
 from nascli.progress import Silent
 
@@ -51,7 +51,7 @@ def test_a_second_device_bounds_the_same_search():
     texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
     assert [c.device for c in constraints] == [None, "titanxp"]
-    model = Model(here, {"titanxp": there}, {}, "a sum", {}, "")
+    model = FrozenCosts(here, {"titanxp": there}, {}, "a sum", {}, "")
     budgets = model.budgets(constraints)
     assert [b.cost for b in budgets] == [here, there]
 
@@ -59,11 +59,11 @@ def test_a_second_device_bounds_the_same_search():
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
     spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
     settings = SearchSettings(spec, "digits", ("latency<=1s",), where(3))
-    space = settings.load_space()
+    space = nascli.space(settings.space)
 
     def model(name):
         with RunFolder(tmp_path / name, {"settings": name}) as folder:
-            return _frozen_model(settings, space, folder, Silent())
+            return frozen_costs(settings, space, folder, Silent())
 
     before = model("before")
     assert before.latency.kind == "measured" and "calibrated" not in before.model

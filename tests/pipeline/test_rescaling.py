@@ -3,8 +3,8 @@ import pytest
 
 from nascli.costmodel import Constraint, counted
 from nascli.errors import ConstraintError, SpaceError
-from nascli.pipeline.algorithms import continued
 from nascli.pipeline.rescaling import narrowed_to, rescaled
+from nascli.pipeline.searched_space import continued
 from nascli.spaces import load_space
 from nascli.spaces.definitions.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
 

@@ -8,9 +8,10 @@ import subprocess
 import pytest
 from test_report import BLOCKS, EVALUATED, result
 
+from nascli.report.charts import rounds_chart, trajectories_chart
 from nascli.report.comparison import render_comparison
-from nascli.report.page import render, rounds_chart, trajectories_chart
-from nascli.report.story import Story, rounds_story
+from nascli.report.page import render
+from nascli.report.story import Story, choices_story, evaluated_story, pools_story, round_story, rounds_story
 from nascli.report.table_page import Measured, render_table
 from nascli.spaces import load_space
 
@@ -25,10 +26,12 @@ LOOK = """<script>
 addEventListener("error", e => document.body.dataset.error = e.message);
 addEventListener("load", () => {
   const clipped = [];
+  let tips = 0;
   for (const svg of document.querySelectorAll("svg")) {
     const box = svg.getBoundingClientRect();
     for (const text of svg.querySelectorAll("text")) {
       const at = text.getBoundingClientRect();
+      if (getComputedStyle(text).visibility === "hidden") { tips += 1; text.style.visibility = "visible"; }
       if (at.left < box.left - 1 || at.right > box.right + 1 || at.top < box.top - 1 || at.bottom > box.bottom + 1)
         clipped.push(text.textContent);
     }
@@ -36,7 +39,7 @@ addEventListener("load", () => {
   const out = document.createElement("pre");
   out.id = "seen";
   out.textContent = JSON.stringify({
-    inner: innerWidth, scroll: document.documentElement.scrollWidth, clipped,
+    inner: innerWidth, scroll: document.documentElement.scrollWidth, clipped, tips,
     headline: document.querySelector("h1").getBoundingClientRect().top,
     ink: getComputedStyle(document.body).color, back: getComputedStyle(document.body).backgroundColor,
     outside: performance.getEntriesByType("resource").length,
@@ -54,18 +57,26 @@ def rounds():
         ]
     }
     one = {
-        **layer, "subset": [[0, 5, 9]] * 7, "aggregated": [[0]] * 7,
-        "trained": {"trajectory": [[[0.1 * t, -0.5 * t, -0.9 * t]] * 7 for t in range(6)]},
+        **layer, "subset": [[0, 5, 9]] * 7, "aggregated": [[0]] * 7, "inherited": [[5]] * 7,
+        "trained": {"alive": [[True, True, False]] * 7, "trajectory": [[[0.1 * t, -0.5 * t, -0.9 * t]] * 7 for t in range(6)]},
     }  # fmt: skip
     return [one, one, one]
 
 
 def pages():
-    space = load_space("nse-27-mini:resolution=8")
+    space, single = load_space("nse-27-mini:resolution=8"), load_space("pcnas-small-mini:resolution=8")
     stories = [
         rounds_story(space, rounds(), [1] * 7),
         Story("Fronts", "text", rounds_chart(rounds())),
         Story("Indicators", "text", trajectories_chart(rounds(), -2.0)),
+        round_story(space, rounds()[0], 1),
+        evaluated_story(space, [([1] * 7, 0.5), ([3] * 7, 0.7)], [1] * 7),
+        pools_story(
+            single, [{"candidates": [[[0], 0.4], [[1], 0.6]], "pool": [[[1], 0.6]]}], [1] * len(single.layers)
+        ),
+        choices_story(
+            single, [[-0.1] * len(layer.candidates) for layer in single.layers], [0] * len(single.layers)
+        ),
     ]
     rows = [
         Measured(f"mbconv kernel=3 expand=6 {c}x14x14>{c}x14x14", 1e-3 + 1e-5 * c, 0.01, 1e6 * c, 3e5 * c, c)
@@ -107,6 +118,7 @@ def test_pages_fit_and_nothing_is_clipped(tmp_path, name, width):
     look = seen(frame, 1400, "--allow-file-access-from-files")
     assert look["inner"] == width and look["scroll"] <= width
     assert look["clipped"] == [] and look["outside"] == 0
+    assert name != "report" or look["tips"] >= 8
     assert 0 <= look["headline"] < 200
 
 

@@ -1,0 +1,197 @@
+"""Which space a search searches: as given, fitted to the data, continued from another run, or learned first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nascli.costmodel import Budget, Constraint, FeasibleSet
+from nascli.costmodel.chain import require_single_path
+from nascli.errors import ConstraintError
+from nascli.pipeline.frozen_costs import counted_costs
+from nascli.pipeline.measuring import other_table
+from nascli.pipeline.predicting import absent_device
+from nascli.pipeline.run_folder import RESULT, SETTINGS, STORY, RunFolder, read_json, reading, write_json
+from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
+from nascli.progress import Progress
+from nascli.spaces.catalog import load_any, load_space, make_any, make_space, takes_parameter
+from nascli.spaces.definitions.branches import format_inherited
+from nascli.spaces.space import Space
+from nascli.spaces.staged import StagedSpace
+from nascli.units import format_big_integer
+
+if TYPE_CHECKING:
+    from nascli.supernet.data import Images
+
+# Spaces whose last operations nse-second inherits.
+FIRST_SPACES = ("nse-27", "nse-27-mini")
+SPACE_FILE = "space.json"
+
+
+def adapted_space(space: Space, data: str) -> Space:
+    """The space with the data's classes and channels, where its parameters do not say otherwise."""
+    return make_space(space.name, **_adapted_parameters(space, data))
+
+
+def given_space(settings: SearchSettings) -> Space | StagedSpace:
+    """What the user named, fitted to the data; for NSS also a space of spaces."""
+    if settings.after is not None:
+        named: Space | StagedSpace = continued(load_space(settings.space), Path(settings.after))
+    else:
+        named = load_any(settings.space) if settings.algorithm == "nss" else load_space(settings.space)
+    return make_any(named.name, **_adapted_parameters(named, settings.data))
+
+
+def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
+    from nascli.supernet.data import properties
+
+    classes, channels = properties(data)
+    wanted = {"classes": classes, "channels": channels}
+    fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}
+    return {**fitting, **dict(space.parameters)}
+
+
+def continued(space: Space, run: Path) -> Space:
+    """A second space with the operations that the last round of a run in the first space handed on.
+
+    Args:
+        space: the second one, such as nse-second.
+        run: the first run's folder.
+
+    Raises:
+        ConstraintError: a space that inherits nothing, or a run that is not NSE's, finished, in the first space.
+    """
+    if not takes_parameter(space.name, "inherited"):
+        raise ConstraintError(
+            f"{space.name} inherits nothing.", "Choose --space nse-second or nse-second-mini"
+        )
+    story = run / STORY
+    rounds = (read_json(story) or {}).get("rounds")
+    if not rounds or read_json(run / RESULT) is None:
+        raise ConstraintError(f"{run} is no finished search by NSE.", "Name the run's folder.")
+    first = str((read_json(run / SETTINGS) or {}).get("space", "")).partition(":")[0]
+    if first not in FIRST_SPACES:
+        raise ConstraintError(
+            f"{run} searched {first or 'an unknown space'}; {space.name} continues {' or '.join(FIRST_SPACES)}.",
+            "Name a run in one of these.",
+        )
+    with reading(story):
+        text = format_inherited(rounds[-1]["aggregated"])
+    return make_space(space.name, **{**dict(space.parameters), "inherited": text})
+
+
+def learned_space(
+    settings: SearchSettings,
+    given: Space | StagedSpace,
+    constraints: Sequence[Constraint],
+    folder: RunFolder,
+    progress: Progress,
+) -> Space:
+    """The space to search: the one that was given, or what NSS or AutoSpace learns from it."""
+    if settings.algorithm not in SPACE_ALGORITHMS:
+        assert isinstance(given, Space)
+        return given
+    if isinstance(given, StagedSpace):
+        space, document = _elite_space(settings, given, constraints, folder, progress)
+    elif settings.algorithm == "nss":
+        raise ConstraintError(
+            f"{given.name} is no space of depths and widths.", "Choose --space nss-expanded-mini"
+        )
+    else:
+        space, document = _space_of_cells(settings, given, folder, progress)
+    write_json(folder.file(SPACE_FILE), {"spec": space.spec, **document})
+    progress.message(
+        f"learned space: {format_big_integer(space.size)} architectures; it is in {folder.file(SPACE_FILE)}"
+    )
+    return space
+
+
+def _elite_space(
+    settings: SearchSettings,
+    given: StagedSpace,
+    constraints: Sequence[Constraint],
+    folder: RunFolder,
+    progress: Progress,
+) -> tuple[Space, dict[str, Any]]:
+    from nascli.pipeline.nss import search_space
+    from nascli.supernet.data import load, require_fit
+
+    images = load(settings.data, given.input.height)
+    require_fit(images, given.input, given.classes)
+    # MACs before latency, where both are bounded: they need nothing measured.
+    local = {c.name: c for c in constraints if c.device is None and c.high != float("inf")}
+    bound = local.get("macs") or local.get("latency")
+    if bound is None:
+        raise ConstraintError(
+            "NSS aims at a number of MACs or a latency here.", "Add --constraint macs<=... or latency=..."
+        )
+    cost = None
+    if bound.name == "latency":
+        from nascli.pipeline.staged_latency import staged_latency
+
+        cost = staged_latency(given, settings.where, seed=settings.seed, progress=progress)
+    found = search_space(
+        given,
+        images,
+        bound.high,
+        settings.effort.nss,
+        settings.effort.supernet_recipe(settings.effort.nss_epochs),
+        seed=settings.seed,
+        file=folder.file("training/space.safetensors"),
+        progress=progress,
+        cost=cost,
+    )
+    return found.chain(), found.document()
+
+
+def _space_of_cells(
+    settings: SearchSettings, given: Space, folder: RunFolder, progress: Progress
+) -> tuple[Space, dict[str, Any]]:
+    from nascli.pipeline.autospace import learn_cells
+    from nascli.supernet.data import load, require_fit
+
+    if not takes_parameter(given.name, "cells"):
+        raise ConstraintError(f"{given.name} has no cells to learn.", "Choose --space autospace-mini")
+    images = load(settings.data, given.input.height)
+    require_fit(images, given.input, given.output.channels)
+    learned = learn_cells(
+        given,
+        images,
+        settings.effort.autospace,
+        settings.effort.supernet_recipe(1),
+        seed=settings.seed,
+        file=folder.file("training/space.safetensors"),
+        progress=progress,
+    )
+    return make_space(given.name, **{**dict(given.parameters), "cells": learned.text}), learned.document()
+
+
+def checked_images(settings: SearchSettings, space: Space, constraints: Sequence[Constraint]) -> Images:
+    """The data, after refusing what can be refused before minutes are spent on measuring.
+
+    Raises:
+        NascliError: a space that cannot be searched, data that does not fit it, counted budgets that nothing
+            meets, or a table of another device that is not there.
+    """
+    from nascli.supernet.data import load, require_fit
+
+    if settings.algorithm == "nse":
+        if not space.multi_branch:
+            raise ConstraintError(
+                f"NSE searches multi-branch spaces, and {space.name} is single-path.",
+                "Choose --space nse-27-mini or another nse space: nascli spaces",
+            )
+    elif settings.algorithm == "pcnas":
+        require_single_path(space, "PC-NAS")
+    elif settings.algorithm == "proxyless":
+        require_single_path(space, "ProxylessNAS's gradient search")
+    images = load(settings.data, space.input.height)
+    require_fit(images, space.input, space.output.channels)
+    costs = counted_costs(space, constraints)
+    FeasibleSet(space, [Budget(c, costs[c.name]) for c in constraints if c.name != "latency"])
+    for device in {c.device for c in constraints if c.device}:
+        if absent_device(replace(settings.where, device=device)) is None:
+            other_table(settings.where, device)
+    return images

@@ -67,12 +67,24 @@ class TerminalProgress:
                 self._drawn = now
         elif now - self._lined > _LINE_EVERY_SECONDS:
             self._lined = now
-            self._console.print(f"{self._name}: {self._done}/{self._total} {note}", highlight=False)
+            left = (now - self._started) / max(self._done, 1) * (self._total - self._done)
+            self._console.print(
+                f"{self._name}: {self._done}/{self._total}, about {format_seconds(left)} left {note}",
+                highlight=False,
+                markup=False,
+            )
 
     def message(self, text: str) -> None:
         """A line that stays."""
         target = self._bars.console if self._bars is not None else self._console
         target.print(text, highlight=False, markup=False)
+
+    def abandon(self) -> None:
+        """End whatever is under way without a word, and give the terminal back."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+        self._name = ""
 
     def finish(self) -> None:
         """End the task under way, leaving one line that says how long it took."""

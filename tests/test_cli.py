@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from nascli.cli import main
+from nascli.units import parse_quantity
 
 TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
 QUICK = ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"]
@@ -333,7 +334,7 @@ SINGLE = "pcnas-small-mini:resolution=8,width=0.25"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "space", "limit"), [("pcnas", SINGLE, "macs<=400k"), ("nse", MULTI, "macs<=700k"),
-                                      ("guided", SINGLE, "macs<=400k")],
+                                      ("guided", SINGLE, "macs<=400k"), ("proxyless", SINGLE, "macs<=400k")],
 )  # fmt: skip
 def test_every_algorithm_ends_in_a_verified_network_and_a_report(
     tmp_path, monkeypatch, algorithm, space, limit
@@ -370,6 +371,101 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
     assert predicted["latency_s"] == pytest.approx(result["predicted_latency_s"]["value"], rel=0.05)
     shares = [part["share"] for part in predicted["parts"]]
     assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path, monkeypatch):
+    from nascli.pipeline import settings
+    from nascli.search.nse import Nse
+
+    small = settings.Effort(
+        nse=Nse(candidates=3, samples=6, beyond=2, rounds=1), nse_epochs=1, retrain_epochs=1, finalists=2,
+        recipe="nse-small",
+    )  # fmt: skip
+    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+    size = "resolution=8,width=0.5,branches=2"
+    first = ["search", "--algorithm", "nse", "--space", f"nse-27-mini:{size}", "--batch", "2", "--constraint"]
+    result = json.loads(run(*first, "macs<=2M", "--out", tmp_path / "a", "--json").stdout)
+    # The budget is a binding one, and the winner's widths are as wide as it allows.
+    assert 1.2e6 < result["macs"] <= 2e6 and result["space"] != result["searched_space"]
+    (bound,) = result["budget"]
+    assert bound["value"] == result["macs"] and bound["kind"] == "counted"
+    assert "Round 1" in (tmp_path / "a" / "report.html").read_text()
+    kept = json.loads((tmp_path / "a" / "story.json").read_text())["rounds"][-1]
+    second = [
+        "search", "--algorithm", "nse", "--space", f"nse-second-mini:{size}", "--batch", "2", "--constraint", "macs<=2M",
+        "--after", tmp_path / "a",
+    ]  # fmt: skip
+    run(*second, "--out", tmp_path / "b")
+    rounds = json.loads((tmp_path / "b" / "story.json").read_text())["rounds"]
+    assert [len(held) for held in rounds[0]["inherited"]] == [len(held) for held in kept["aggregated"]]
+    # The first space's front came along and was judged again.
+    assert sum(point["rehearsed"] for point in rounds[0]["evaluated"]) == len(kept["front"])
+    other = [
+        "search",
+        "--algorithm",
+        "nse",
+        "--space",
+        "nse-second-mini",
+        "--constraint",
+        "macs<=2M",
+        "--after",
+    ]
+    assert "no finished search by NSE" in run(*other, tmp_path / "none", expect=1).stderr
+
+
+@pytest.mark.slow
+def test_few_bits_are_swept_and_have_a_page(tmp_path):
+    space = "spos-resnet18-bits-mini:width=0.25,resolution=8"
+    args = [
+        "sweep",
+        "--budget",
+        "bitops<=1M",
+        "--budget",
+        "bitops<=2M",
+        "--space",
+        space,
+        *QUICK,
+        "--out",
+        tmp_path / "s",
+    ]
+    rows = json.loads(run(*args, "--json").stdout)
+    assert [row["measured_latency_s"] for row in rows] == [None, None] and rows[0]["macs"] > 0
+    pages = list((tmp_path / "s").glob("*/report.html"))
+    assert len(pages) == 2 and "bitops" in pages[0].read_text()
+    refused = run(
+        "search", "--space", space, "--constraint", "bitops<=1M", "--confidence", "0.9", *QUICK, expect=1
+    )
+    assert "counted budgets are exact" in refused.stderr
+
+
+def test_what_an_algorithm_does_not_take_is_refused_at_once(tmp_path):
+    for flags, message in (
+        (["--supernet", "x.safetensors"], "trains its own"),
+        (["--ray", "auto"], "between steps of its training"),
+    ):
+        refused = run(
+            "search", "--algorithm", "pcnas", "--space", SINGLE, "--constraint", "macs<=1M", *flags, expect=1
+        )
+        assert message in refused.stderr
+    multi = run("search", "--algorithm", "proxyless", "--space", MULTI, "--constraint", "macs<=1M", expect=1)
+    assert "single-path" in multi.stderr
+
+
+def test_quiet_may_stand_behind_the_command(tmp_path):
+    loud = run("profile", "--space", TINY, "--batch", "3")
+    quiet = run("profile", "--space", TINY, "--batch", "4", "--quiet")
+    assert "measuring" in loud.stderr and quiet.stderr == ""
+
+
+def test_shells_are_told_what_may_be_chosen():
+    from nascli.commands.common import completing
+    from nascli.pipeline.known import names
+
+    assert "proxyless-mini" in completing("spaces")(None, None, "proxyless")
+    assert completing("algorithms")(None, None, "ns") == ["nse", "nss"]
+    for kind in ("devices", "runtimes", "precisions", "data", "presets", "recipes"):
+        assert names(kind)
 
 
 @pytest.mark.slow
@@ -500,8 +596,11 @@ def test_mixed_precision_is_searched_under_bitops(tmp_path):
     result = json.loads(run(*args, "--json").stdout)
     assert result["measured_latency_s"] is None and result["costs"]["bitops"] <= 1e6
     assert json.loads(run(*args, "--json").stdout) == result
-    assert "bitops" in run(*args).stdout and (tmp_path / "run" / "weights.safetensors").stat().st_size > 0
-    assert "counted budgets" in run("report", tmp_path / "run", expect=1).stderr
+    assert (
+        "bitops" in run(*args).stdout.lower()
+        and (tmp_path / "run" / "weights.safetensors").stat().st_size > 0
+    )
+    assert "bitops" in (tmp_path / "run" / "report.html").read_text()
     refused = run(
         "search", "--space", space, "--constraint", "latency=5ms", "--out", tmp_path / "x", *QUICK, expect=1
     )
@@ -544,9 +643,33 @@ def test_an_architecture_is_trained_and_handed_over(tmp_path):
     wrong = run("export", file, "--weights", tmp_path / "m.onnx", "--out", tmp_path / "x.onnx", expect=1)
     assert "no weights of this architecture" in wrong.stderr
     assert (
-        "unknown format"
-        in run("export", file, "--weights", weights, "--format", "caffe", "--out", "x", expect=1).stderr
+        "caffe"
+        in run("export", file, "--weights", weights, "--format", "caffe", "--out", "x", expect=2).stderr
     )
+    # Refused before anything is written.
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    text = ["export", file, "--weights", weights, "--format", "python", "--out", plain / "net.txt"]
+    assert "end in .py" in run(*text, expect=1).stderr and not list(plain.iterdir())
+    # Against the device, and against a budget there.
+    held = [
+        "export",
+        file,
+        "--weights",
+        weights,
+        "--out",
+        plain / "m.onnx",
+        "--batch",
+        "2",
+        "--measure",
+        "--constraint",
+    ]
+    measured = json.loads(run(*held, "latency=1s", "--json").stdout)
+    assert 0 < measured["measured_interval_s"][0] <= measured["measured_latency_s"] < 1
+    broken = run(*held, "latency=1us", expect=1)
+    assert "breaks latency <= 1.00 us" in broken.stderr and (plain / "m.onnx").stat().st_size > 0
+    assert "latency on cpu" in run(*held, "macs<=1M", expect=1).stderr
+    assert "add --measure" in run(*held[:-2], "--constraint", "latency=1s", expect=2).stderr
     assert (
         "unknown recipe" in run("train", file, "--recipe", "none", "--out", tmp_path / "y", expect=1).stderr
     )
@@ -584,8 +707,18 @@ def test_a_missing_package_is_told_and_not_a_traceback(monkeypatch):
 
 
 def test_a_space_is_learned_for_a_latency(tmp_path):
-    out = tmp_path / "run"
-    result = run("search", "--algorithm", "nss", "--space", "nss-expanded-mini:resolution=8,widths=16", "--constraint",
-                 "latency=20ms", "--batch", "4", "--out", out, "--supernet-epochs", "1", *QUICK[:4], "--retrain-epochs", "1",
-                 "--store", tmp_path / "s", expect=1)  # fmt: skip
-    assert "none of 20.0 ms" in result.output and "Choose a target in between" in result.output
+    def search(budget, out, expect):
+        return run(
+            "search", "--algorithm", "nss", "--space", "nss-expanded-mini:resolution=8,widths=16,depths=4", "--constraint", budget,
+            "--batch", "4", "--out", out, "--supernet-epochs", "1", *QUICK[:4], "--retrain-epochs", "1", "--json", expect=expect,
+        )  # fmt: skip
+
+    refused = search("latency=20s", tmp_path / "no", 1)
+    assert "none of 20.0 s" in refused.stderr and "Choose a target in between" in refused.stderr
+    # The refusal tells the range; between its ends there are networks.
+    low, high = re.search(r"networks of (\S+ \S+) to (\S+ \S+), none", refused.stderr).groups()
+    budget = 0.2 * parse_quantity(low, "time") + 0.8 * parse_quantity(high, "time")
+    result = json.loads(search(f"latency={budget * 1e6:.1f}us", tmp_path / "yes", 0).stdout)
+    assert result["measured_interval_s"][1] <= budget and result["space"].startswith("nss-elite:")
+    learned = json.loads((tmp_path / "yes" / "space.json").read_text())
+    assert learned["cost"] == "latency" and learned["mean_cost"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,21 @@ _EXTRAS = {
 }
 
 
+_ANYWHERE = ("--quiet", "--debug")
+
+
 class Group(click.Group):
-    """Turns domain errors into two lines and exit 1; anything else is a bug and may show a traceback."""
+    """Turns domain errors into two lines and exit 1; anything else is a bug and may show a traceback.
+
+    `--quiet` and `--debug` may stand behind a command too.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The options of every command come first, wherever they stand before a ``--``."""
+        end = args.index("--") if "--" in args else len(args)
+        flags = [word for word in args[:end] if word in _ANYWHERE]
+        rest = [word for word in args[:end] if word not in _ANYWHERE]
+        return super().parse_args(ctx, [*flags, *rest, *args[end:]])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and say what went wrong in its own words."""
@@ -68,14 +82,60 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
+def speaks() -> bool:
+    """Whether this process tells the user things: under torchrun the first one alone does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def terminal_progress() -> TerminalProgress:
-    """Progress on stderr; with --quiet nothing of it is shown."""
+    """Progress on stderr; with --quiet nothing of it is shown. Whatever happens, the terminal is left as it was."""
     from rich.console import Console
 
     from nascli.terminal import TerminalProgress
 
-    root = click.get_current_context().find_root()
-    return TerminalProgress(Console(stderr=True, quiet=bool(root.params.get("quiet"))))
+    context = click.get_current_context()
+    quiet = bool(context.find_root().params.get("quiet")) or not speaks()
+    progress = TerminalProgress(Console(stderr=True, quiet=quiet))
+    context.call_on_close(progress.abandon)
+    return progress
+
+
+def completing(kind: str) -> Callable[..., list[str]]:
+    """What a shell proposes for a value; nothing is loaded before somebody asks.
+
+    Args:
+        kind: 'spaces', 'devices', 'runtimes', 'precisions', 'data', 'algorithms', 'presets' or 'recipes'.
+    """
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        from nascli.pipeline.known import names
+
+        return [name for name in names(kind) if name.startswith(incomplete)]
+
+    return complete
+
+
+def space_option(function: F) -> F:
+    """`--space`."""
+    return click.option(
+        "--space",
+        "spec",
+        default="proxyless-mini",
+        show_default=True,
+        shell_complete=completing("spaces"),
+        help="A space by name and parameters (nascli spaces), or FILE.py:NAME, FILE.toml.",
+    )(function)
+
+
+def data_option(function: F) -> F:
+    """`--data`."""
+    return click.option(
+        "--data",
+        default="digits",
+        show_default=True,
+        shell_complete=completing("data"),
+        help="A data set, or NAME:FOLDER.",
+    )(function)
 
 
 def show_json(document: Any) -> None:
@@ -99,7 +159,8 @@ def print_table(columns: list[str], rows: list[list[str]], title: str | None = N
     table = Table()
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(row[index][:1].isdigit() for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        # A path that is cut is of no use: what does not fit is folded.
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)
@@ -128,13 +189,31 @@ def place_options(function: F) -> F:
             help="TensorRT: cuda-core, pycuda or torch for memory and events.",
         ),
         click.option("--store", type=click.Path(path_type=Path), help="The store's file (default: shared)."),
-        click.option("--precision", default="fp32", show_default=True),
+        click.option(
+            "--precision",
+            default="fp32",
+            show_default=True,
+            shell_complete=completing("precisions"),
+            help="fp32, fp16, tf32 or int8, as far as the runtime has it.",
+        ),
         click.option(
             "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads per operator."
         ),
         click.option("--batch", default=16, show_default=True, type=click.IntRange(1)),
-        click.option("--runtime", default="auto", show_default=True, help="Such as ort-cpu."),
-        click.option("--device", default="cpu", show_default=True, help="cpu, or a card: nascli devices."),
+        click.option(
+            "--runtime",
+            default="auto",
+            show_default=True,
+            shell_complete=completing("runtimes"),
+            help="Such as ort-cpu.",
+        ),
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            shell_complete=completing("devices"),
+            help="cpu, or a card: nascli devices.",
+        ),
     ):
         function = option(function)
     return function

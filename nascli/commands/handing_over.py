@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from nascli.commands.common import json_option, show_json, terminal_progress
+from nascli.commands.common import (
+    completing,
+    data_option,
+    json_option,
+    place_options,
+    show_json,
+    speaks,
+    terminal_progress,
+    where_of,
+)
 
 
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
-@click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER.")
+@data_option
 @click.option(
     "--recipe",
     "recipe_name",
     default="small",
     show_default=True,
+    shell_complete=completing("recipes"),
     help="small, or a paper's for ImageNet: spos, pcnas, nse.",
 )
-@click.option("--epochs", type=click.IntRange(1))
+@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's own number.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Of the ONNX file.")
 @click.option("--tensorboard", is_flag=True, help="Write logs for TensorBoard into the folder.")
@@ -58,6 +69,8 @@ def train(
         tensorboard=tensorboard,
     )
     progress.finish()
+    if not speaks():
+        return
     if as_json:
         show_json(document)
         return
@@ -75,28 +88,52 @@ def train(
     "form",
     default="onnx",
     show_default=True,
-    help="onnx, pt2 (torch.export), python or tensorrt.",
+    type=click.Choice(["onnx", "pt2", "python", "tensorrt"]),
+    help="pt2 is torch.export's; python is readable code.",
 )
-@click.option("--batch", default=16, show_default=True, type=click.IntRange(1))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option("--measure", "measured", is_flag=True, help="Then measure the network on the device.")
+@click.option("--constraint", "constraints", multiple=True, help="With --measure: latency=8ms must hold.")
+@place_options
 @json_option
-def export(architecture: Path, weights: Path, form: str, batch: int, out: Path, as_json: bool) -> None:
+def export(
+    architecture: Path,
+    weights: Path,
+    form: str,
+    out: Path,
+    measured: bool,
+    constraints: tuple[str, ...],
+    as_json: bool,
+    **place: Any,
+) -> None:
     """Write a trained architecture as ONNX, by torch.export, or as PyTorch code that needs no nascli.
 
     What the file computes is compared with the trained network before it is called done.
 
     \b
-    Example:
+    Examples:
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --format python --out net.py
+      nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --out net.onnx --measure
     """
-    from nascli.pipeline.handing_over import export_architecture
+    from nascli.pipeline.handing_over import export_architecture, measured_export
+    from nascli.units import format_seconds
 
-    document = export_architecture(architecture, weights, form, batch, out)
+    if constraints and not measured:
+        raise click.UsageError("--constraint is held against a measurement: add --measure")
+    document = export_architecture(architecture, weights, form, place["batch"], out)
+    if measured:
+        progress = terminal_progress()
+        document |= measured_export(architecture, constraints, where_of(**place), progress)
+        progress.finish()
     if as_json:
         show_json(document)
-    else:
+        return
+    click.echo(f"{', '.join(document['files'])}: differs from torch by {document['largest_difference']:.2g}")
+    if measured:
+        low, high = document["measured_interval_s"]
         click.echo(
-            f"{', '.join(document['files'])}: differs from torch by {document['largest_difference']:.2g}"
+            f"measured {format_seconds(document['measured_latency_s'])} "
+            f"[{format_seconds(low)}, {format_seconds(high)}] at 95 %"
         )
 
 

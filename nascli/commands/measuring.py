@@ -12,13 +12,14 @@ from nascli.commands.common import (
     place_options,
     print_table,
     show_json,
+    space_option,
     terminal_progress,
     where_of,
 )
 
 
 @click.command()
-@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@space_option
 @click.option(
     "--network",
     type=click.Path(path_type=Path),
@@ -106,7 +107,7 @@ def profile(
 
 
 @click.command()
-@click.option("--space", "spec", default="proxyless-mini", show_default=True)
+@space_option
 @click.option(
     "--networks", default=24, show_default=True, type=click.IntRange(8), help="Whole networks to measure."
 )
@@ -190,8 +191,8 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
         click.echo("predicted, not measured: import or measure a table for a figure to rely on")
     elif document["extrapolated"]:
         click.echo("beyond what was calibrated on: the interval may be too narrow")
-    if document["kind"] == "measured":
-        click.echo("no interval: whole networks were not measured for it (nascli calibrate)")
+    if document["no_interval"] is not None:
+        click.echo(f"no interval: {document['no_interval']}")
     if not explain:
         return
     largest = max(part["share"] for part in document["parts"])

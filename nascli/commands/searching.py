@@ -10,10 +10,14 @@ import click
 from nascli.commands.common import (
     PLACE,
     F,
+    completing,
+    data_option,
     json_option,
     place_options,
     print_table,
     show_json,
+    space_option,
+    speaks,
     terminal_progress,
     where_of,
 )
@@ -39,6 +43,7 @@ def search_options(function: F) -> F:
             "--preset",
             default="small",
             show_default=True,
+            shell_complete=completing("presets"),
             help="How much is spent: small (a CPU, small images) or paper (the papers' ImageNet settings).",
         ),
         click.option(
@@ -53,13 +58,14 @@ def search_options(function: F) -> F:
             help="NSE: a finished run, whose last operations the space nse-second inherits.",
         ),
         click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
-        click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER."),
-        click.option("--space", "spec", default="proxyless-mini", show_default=True),
+        data_option,
+        space_option,
         click.option(
             "--algorithm",
             default="spos",
             show_default=True,
-            help="spos, pcnas, nse, nss, autospace, guided, evolution or random.",
+            shell_complete=completing("algorithms"),
+            help="spos, pcnas, nse, proxyless, nss, autospace, guided, evolution or random.",
         ),
     ):
         function = option(function)
@@ -174,9 +180,9 @@ def supernet() -> None:
 
 
 @supernet.command("train")
-@click.option("--space", "spec", default="proxyless-mini", show_default=True)
-@click.option("--data", default="digits", show_default=True, help="A data set, or NAME:FOLDER.")
-@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1))
+@space_option
+@data_option
+@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1), help="Of the training.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
 @click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
@@ -199,6 +205,8 @@ def supernet_train(
     progress = terminal_progress()
     document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
     progress.finish()
+    if not speaks():
+        return
     if as_json:
         show_json(document)
     else:

@@ -30,17 +30,18 @@ class EpochLog:
     def __init__(self, validation: Split, folder: Path, tensorboard: bool) -> None:
         self._validation, self._folder = validation, folder
         self.history: list[float] = []
-        self._writer: Any = (
-            _writer(folder / "tensorboard") if tensorboard and distributed.is_first() else None
-        )
+        self._tensorboard = tensorboard and distributed.is_first()
+        self._writer: Any = None
+        if self._tensorboard:
+            _writer_class()
 
     @property
     def best(self) -> float:
         """The best validation top-1 so far; -1 before the first epoch."""
         return max(self.history, default=-1.0)
 
-    def note(self, module: nn.Module, rate: float) -> None:
-        """An epoch has ended."""
+    def note(self, module: nn.Module, rate: float, loss: float) -> None:
+        """An epoch has ended, with this learning rate and the loss of its last step."""
         training = module.training
         module.eval()
         top1 = accuracy(module, self._validation).top1
@@ -48,9 +49,15 @@ class EpochLog:
         if top1 > self.best and distributed.is_first():
             save_weights(module, self._folder / "best.safetensors")
         self.history.append(top1)
-        if self._writer is not None:
+        if self._tensorboard:
+            if self._writer is None:
+                # Epochs that a killed run wrote after its last checkpoint come again.
+                self._writer = _writer_class()(
+                    str(self._folder / "tensorboard"), purge_step=len(self.history)
+                )
             self._writer.add_scalar("validation/top1", top1, len(self.history))
             self._writer.add_scalar("training/rate", rate, len(self.history))
+            self._writer.add_scalar("training/loss", loss, len(self.history))
             self._writer.flush()
 
     def state(self) -> dict[str, Tensor]:
@@ -62,9 +69,9 @@ class EpochLog:
         self.history = tensors["epochs"].tolist()
 
 
-def _writer(folder: Path) -> Any:
+def _writer_class() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise missing_package("tensorboard", "tensorboard", "writing logs for TensorBoard") from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter

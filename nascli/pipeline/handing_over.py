@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from nascli.errors import ArchitectureError, CheckpointError, RuntimeUnavailableError, UnknownNameError
+from nascli.costmodel import parse_constraints
+from nascli.errors import (
+    ArchitectureError,
+    CheckpointError,
+    ConstraintError,
+    InfeasibleError,
+    RuntimeUnavailableError,
+    UnknownNameError,
+)
 from nascli.files import write_atomically
 from nascli.pipeline.epochs import EpochLog
 from nascli.pipeline.export import run_onnx, save_network, save_weights
+from nascli.pipeline.measuring import Where, measure_file
 from nascli.pipeline.run_folder import RunFolder, write_json
 from nascli.pipeline.training import train_network
 from nascli.profiles.graphs import onnx_bytes
@@ -23,6 +33,7 @@ from nascli.supernet.data import load, require_fit
 from nascli.supernet.modules import ProgramModule, exported_weights, network_module
 from nascli.supernet.recipe import Recipe
 from nascli.supernet.source import python_source, source_weights
+from nascli.units import format_seconds
 
 FORMATS = ("onnx", "pt2", "python", "tensorrt")
 
@@ -117,6 +128,11 @@ def export_architecture(path: Path, weights: Path, form: str, batch: int, out: P
     """
     if form not in FORMATS:
         raise UnknownNameError("format", form, list(FORMATS))
+    if form == "python" and out.suffix != ".py":
+        raise ArchitectureError(
+            f"{out} cannot be imported: Python code is in files that end in .py.",
+            f"Write {out.with_suffix('.py')}",
+        )
     architecture = Architecture.load(path)
     network = architecture.network
     module = network_module([operator.program for operator in network.operators])
@@ -147,6 +163,36 @@ def export_architecture(path: Path, weights: Path, form: str, batch: int, out: P
     if not difference <= 1e-3 * max(1.0, float(expected.abs().max())):
         raise ArchitectureError(f"the exported network differs from the trained one by {difference:.2g}.")
     return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
+
+
+def measured_export(
+    path: Path, constraints: Sequence[str], where: Where, progress: Progress
+) -> dict[str, Any]:
+    """What an exported architecture takes on the device, end to end.
+
+    Args:
+        path: the architecture's file.
+        constraints: latencies of this device that must hold, such as 'latency=8ms'.
+        where: on which device and how.
+        progress: is shown the measuring.
+
+    Raises:
+        InfeasibleError: it breaks one of them; the file is written all the same.
+        ConstraintError: a constraint that is not about this device's latency.
+    """
+    bounds = parse_constraints(constraints)
+    for bound in bounds:
+        if bound.name != "latency" or bound.device not in (None, where.device):
+            raise ConstraintError(f"{bound}: what is measured here is the latency on {where.device}.")
+    figure = measure_file(path, where, progress)
+    for bound in bounds:
+        if not (bound.low <= figure.low and figure.high <= bound.high):
+            raise InfeasibleError(
+                f"the exported network takes {format_seconds(figure.seconds)} [{format_seconds(figure.low)}, "
+                f"{format_seconds(figure.high)}], which breaks {bound}.",
+                "The file is written. Search under that constraint for a network that keeps it.",
+            )
+    return {"measured_latency_s": figure.seconds, "measured_interval_s": [figure.low, figure.high]}
 
 
 def _load_weights(module: torch.nn.Module, path: Path) -> None:
@@ -187,8 +233,7 @@ def _source(
     write_atomically(side, save(weights))
     # Our own text, just written: imported as its user will import it.
     spec = importlib.util.spec_from_file_location("nascli_exported", out)
-    if spec is None or spec.loader is None:
-        raise ArchitectureError(f"{out} cannot be imported; its name must end in .py")
+    assert spec is not None and spec.loader is not None
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     net = made.Net()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from nascli.costmodel import counted
 from nascli.costmodel.staged import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable
@@ -65,8 +66,14 @@ class EliteSpace:
             "ranges": self.text,
             "cost": self.cost.name,
             "mean_cost": self.mean,
+            # The chain that is searched has its own depths and widths; under MACs, what its networks have on average.
+            "chain_mean_macs": _mean_macs(self.chain()),
             "probabilities": [[list(d), list(w)] for d, w in self.probabilities],
         }
+
+
+def _mean_macs(space: Space) -> float:
+    return float(counted(space, "macs")(space.sample(2000, np.random.default_rng(0))).mean())
 
 
 def search_space(

@@ -21,6 +21,7 @@ from nascli.spaces.space import Layer
 
 MODEL = "sum of operator latencies in context"
 ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"
+NOT_CALIBRATED = "whole networks were not measured for it (nascli calibrate)"
 CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
 
 
@@ -93,6 +94,7 @@ def _from_data_sheet(network: Network, device: Hardware, where: Where) -> dict[s
         "kind": "predicted",
         "model": ROOFLINE.format(device.key),
         "interval_s": [found.low, found.high],
+        "no_interval": None,
         "confidence": 0.9,
         "extrapolated": device.key != FITTED_ON,
         "setup": {"device": device.key, "batch": where.batch, "precision": where.precision},
@@ -107,6 +109,7 @@ def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) ->
         "kind": "imported" if table.imported else "measured",
         "model": MODEL,
         "interval_s": None,
+        "no_interval": "an imported table" if table.imported else NOT_CALIBRATED,
         "confidence": None,
         "extrapolated": False,
         "setup": table.setup.to_json(),
@@ -157,7 +160,9 @@ def _calibrated(
         plain = table_latency(space, table, "")
     except MissingMeasurementsError:
         # The architecture's own operators are there, but not all of its space's: no calibration of the space.
-        return {}
+        return {
+            "no_interval": f"not all operators of the space are measured (nascli profile --space {space.spec})"
+        }
     calibration = known_calibration(space, where, table, plain)
     if calibration is None:
         return {}
@@ -168,6 +173,7 @@ def _calibrated(
         "kind": "calibrated",
         "model": CALIBRATED.format(len(calibration.errors)),
         "interval_s": [seconds * (1 - half), seconds * (1 + half)],
+        "no_interval": None,
         "confidence": confidence,
         "extrapolated": calibration.extrapolates(seconds),
     }

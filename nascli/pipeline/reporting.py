@@ -40,6 +40,7 @@ from nascli.search.journal import Entry, Journal
 from nascli.spaces import Architecture, count
 from nascli.spaces.catalog import load_space
 from nascli.spaces.space import Layer, Space
+from nascli.units import format_count
 
 
 def write_report(run: Path) -> Path:
@@ -232,9 +233,20 @@ def result_lines(result: dict[str, Any]) -> list[list[str]]:
     Raises:
         RunError: a document that lacks what a result has.
     """
-    header = ["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]
-    with reading(Path("result.json")):
+    with reading(Path(RESULT)):
         networks = trained_networks(result)
+        if result["measured_latency_s"] is None:
+            names = list(result["costs"])
+            costs = [result["costs"], *(row["costs"] for row in result["baselines"].values())]
+            return [["network", "top-1 (95 %)", *names]] + [
+                [
+                    row["name"],
+                    f"{row['top1']} [{row['low']}, {row['high']}]",
+                    *(format_count(has[n]) for n in names),
+                ]
+                for row, has in zip(networks, costs, strict=True)
+            ]
+    header = ["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]
     return [header] + [
         [
             row["name"],

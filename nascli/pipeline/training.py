@@ -155,7 +155,8 @@ def train_network(
 
     def after(step: int) -> None:
         if log is not None and (step + 1) % trainer.per_epoch == 0:
-            log.note(module, recipe.rate_at(step, trainer.steps))
+            with trainer.averaged() as averaged:
+                log.note(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
 
     trainer = Trainer(module, images.train, recipe, seed=seed, after=after, beside=log)
     trainer.run(file, identity, progress, f"training {title}")

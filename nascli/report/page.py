@@ -29,6 +29,12 @@ def _headline(result: dict[str, Any]) -> str:
     return f"{format_count(result['macs'])} MACs for {_budget_text(result)}: {top1}, {measured} measured"
 
 
+def _bounded(row: dict[str, Any], cost: str) -> str:
+    """A network's own figure of a counted cost that the search bounded."""
+    found = row.get("costs", {}).get(cost)
+    return "-" if found is None else format_count(found)
+
+
 def _seconds(value: float | None) -> str:
     return "-" if value is None else format_seconds(value)
 
@@ -40,9 +46,11 @@ def trained_networks(result: dict[str, Any]) -> list[dict[str, str]]:
         "top1_interval": result["retrained_top1_interval"],
         "measured_latency_s": result["measured_latency_s"],
         "predicted_latency_s": result.get("predicted_latency_s", {}).get("value"),
+        "costs": result.get("costs", {}),
         "macs": result["macs"],
         "params": result["params"],
     }
+    first = result["budget"][0]["cost"]
     names = {"random": "random feasible", "largest": "largest feasible"}
     rows = [("winner", winner), *((names.get(k, k), v) for k, v in result["baselines"].items())]
     return [
@@ -53,6 +61,7 @@ def trained_networks(result: dict[str, Any]) -> list[dict[str, str]]:
             "high": f"{row['top1_interval'][1]:.1%}",
             "measured": _seconds(row.get("measured_latency_s")),
             "predicted": _seconds(row.get("predicted_latency_s")),
+            "bounded": _bounded(row, first),
             "macs": format_count(row.get("macs", row.get("costs", {}).get("macs"))),
             "params": format_count(row.get("params", row.get("costs", {}).get("params"))),
         }

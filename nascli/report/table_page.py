@@ -145,7 +145,7 @@ def render_table(setup: str, digest: str, rows: Sequence[Measured]) -> str:
                 if working
                 else []
             ),
-            {"value": f"{_typical_width(rows):.1%}", "name": "half the 95 % interval, median"},
+            {"value": _typical_width(rows), "name": "half the 95 % interval, median"},
             {"value": str(len(steep)), "name": "cliffs"},
         ],
         roofline=picture(roofline_chart(working)) if working else "",
@@ -175,6 +175,6 @@ def render_table(setup: str, digest: str, rows: Sequence[Measured]) -> str:
     )
 
 
-def _typical_width(rows: Sequence[Measured]) -> float:
+def _typical_width(rows: Sequence[Measured]) -> str:
     widths = sorted(row.relative_width for row in rows if math.isfinite(row.relative_width))
-    return widths[len(widths) // 2] if widths else math.nan
+    return f"{widths[len(widths) // 2]:.1%}" if widths else "unknown"

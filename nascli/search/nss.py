@@ -19,6 +19,8 @@ from nascli.spaces.staged import StagedSpace
 from nascli.units import format_seconds
 
 Array = npt.NDArray[np.float64]
+# Spaces that are drawn at most for each that counts.
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Bins:
         size = np.tile([self.depth, self.width], len(chosen))
         return (low + rng.integers(0, size, (n, len(low)))).astype(np.int16)
 
+    def shallow(self, chosen: Sequence[tuple[int, int]]) -> Codes:
+        """`(1, 2 * stages)` the shallowest network of a drawn space, of its middle widths."""
+        row = [value for d, w in chosen for value in (d * self.depth, w * self.width + self.width // 2)]
+        return np.array([row], dtype=np.int16)
+
     def ranges(self, chosen: Sequence[tuple[int, int]]) -> tuple[tuple[int, int, int, int], ...]:
         """Per stage least and most depth, least and most width."""
         return tuple(
@@ -115,16 +122,15 @@ def require_reachable(cost: StagedCost, target: float) -> None:
         InfeasibleError: naming the space's range.
     """
     if not cost.least <= target <= cost.most:
-        shown = format_seconds if cost.name == "latency" else _macs
         raise InfeasibleError(
-            f"{cost.space.name} has networks of {shown(cost.least)} to {shown(cost.most)}, none of "
-            f"{shown(target)}.",
+            f"{cost.space.name} has networks of {_shown(cost, cost.least)} to {_shown(cost, cost.most)}, none of "
+            f"{_shown(cost, target)}.",
             "Choose a target in between, or a larger space.",
         )
 
 
-def _macs(value: float) -> str:
-    return f"{value:,.0f} MACs"
+def _shown(cost: StagedCost, value: float) -> str:
+    return format_seconds(value) if cost.name == "latency" else f"{value:,.0f} MACs"
 
 
 def elite(
@@ -135,18 +141,34 @@ def elite(
     rng: np.random.Generator,
     cost: StagedCost | None = None,
 ) -> tuple[tuple[int, int], ...]:
-    """The drawn space whose mean cost is nearest to the target (section 4.1: n = 5 are drawn); by default MACs."""
+    """The drawn space whose mean cost is nearest to the target (section 4.1: n = 5 are drawn); by default MACs.
+
+    The target is a bound in the end, so spaces without a network of middle width within it are passed over.
+
+    Raises:
+        InfeasibleError: the distribution draws no other.
+    """
     cost = staged_macs(bins.space) if cost is None else cost
     best: tuple[float, tuple[tuple[int, int], ...]] | None = None
-    for _ in range(drawn):
+    left = drawn
+    for _ in range(_DRAWS * drawn):
         chosen = tuple(
             (int(rng.choice(len(d), p=d / d.sum())), int(rng.choice(len(w), p=w / w.sum())))
             for d, w in probabilities
         )
+        if cost(bins.shallow(chosen))[0] > target:
+            continue
         off = abs(mean_cost(cost, bins, chosen, rng) / target - 1)
         if best is None or off < best[0]:
             best = (off, chosen)
-    assert best is not None
+        left -= 1
+        if not left:
+            break
+    if best is None:
+        raise InfeasibleError(
+            f"none of {_DRAWS * drawn} spaces drawn from {bins.space.name} has networks within {_shown(cost, target)}.",
+            "Choose a larger target, or smaller bins.",
+        )
     return best[1]
 
 

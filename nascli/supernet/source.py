@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -52,8 +53,16 @@ class Net(nn.Module):
 '''
 
 
-def _attribute(block: str, number: int) -> str:
-    return f"{block.replace('.', '_').replace('-', '_')}_{number}"
+def _attributes(blocks: Sequence[str]) -> list[str]:
+    """A name for each block that Python takes, whatever people call it; all of them different."""
+    found: list[str] = []
+    for block in blocks:
+        plain = re.sub(r"\W", "_", block, flags=re.ASCII)
+        name = plain if plain[:1].isalpha() else f"block_{plain}"
+        while name in found:
+            name += "_"
+        found.append(name)
+    return found
 
 
 def python_source(network: Network, weights: str) -> str:
@@ -71,14 +80,15 @@ def python_source(network: Network, weights: str) -> str:
     made: list[str] = []
     steps: list[str] = []
     value = "x"
-    for name, operator in network.blocks:
+    attributes = _attributes([name for name, _ in network.blocks])
+    for (name, operator), prefix in zip(network.blocks, attributes, strict=True):
         program = operator.program
         values = [value]
-        steps.append(f"        # {name}: {operator.short}")
+        steps.append(f"        # {' '.join(name.split())}: {operator.short}")
         for number, node in enumerate(program.nodes, 1):
             inputs = [values[i] for i in node.inputs]
             target = f"h{len(steps)}"
-            attribute = _attribute(name, number)
+            attribute = f"{prefix}_{number}"
             x = program.shape_of(node.inputs[0])
             layer, expression = _layer(node, attribute, x.channels, inputs)
             made += [f"        {line}" for line in layer]
@@ -142,9 +152,10 @@ def _layer(node: Node, attribute: str, channels: int, inputs: Sequence[str]) -> 
 def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[str, Tensor]:
     """The blocks' weights under the names of `python_source`."""
     found: dict[str, Tensor] = {}
-    for (name, _), block in zip(network.blocks, blocks, strict=True):
+    attributes = _attributes([name for name, _ in network.blocks])
+    for name, block in zip(attributes, blocks, strict=True):
         for child, module in block.named_children():
-            attribute = _attribute(name, int(child[1:]))
+            attribute = f"{name}_{child[1:]}"
             parts: list[tuple[str, nn.Module]] = [(attribute, module)]
             if isinstance(module, NormalisedConv):
                 parts = [(attribute, module.conv)]

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
@@ -84,6 +85,8 @@ class Trainer:
         self.after = after
         self.beside = beside
         self.step = 0
+        # Of the last step; not a part of checkpoints.
+        self.loss = math.nan
         self._parameters = list(module.parameters())
         self._optimizer = _optimizer(self._parameters, recipe)
         self._average = {k: v.clone() for k, v in _floats(module)} if recipe.ema else {}
@@ -116,7 +119,7 @@ class Trainer:
         progress.advance(min(self.step, end))
         saved = time.monotonic()
         for images, labels in self._batches(end):
-            loss = self._train_step(images, labels)
+            loss = self.loss = self._train_step(images, labels)
             if self.after is not None:
                 self.after(self.step)
             self.step += 1
@@ -191,6 +194,18 @@ class Trainer:
         with torch.no_grad():
             for name, tensor in _floats(self.module) if self._average else ():
                 self._average[name].lerp_(tensor, 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The module with its averaged weights inside, where the recipe keeps an average; then as it was."""
+        own = {name: tensor.clone() for name, tensor in _floats(self.module)} if self._average else {}
+        self.use_average()
+        try:
+            yield self.module
+        finally:
+            with torch.no_grad():
+                for name, tensor in _floats(self.module) if own else ():
+                    tensor.copy_(own[name])
 
     def use_average(self) -> None:
         """Put the averaged weights into the module, where the recipe keeps an average."""

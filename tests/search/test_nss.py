@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nascli.costmodel import counted
 from nascli.costmodel.staged import StagedCost, fitted, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable, samples_until
@@ -70,10 +71,21 @@ def test_an_elite_space_is_a_space_like_any_other():
     assert again.digest == space.digest
     network = space.network(space.sample(1, np.random.default_rng(0))[0])
     assert network.output == (10, 1, 1)
-    widest = [
-        len(layer.candidates) - 1 - (layer.candidates[-1].family == "identity") for layer in space.layers
-    ]
-    assert space.network(widest).counts.macs == SPACE.network([1, 15, 3, 7, 3, 31]).counts.macs
+    # Ranges of one depth and one width are that network.
+    one = load_space("nss-elite:ranges=2to2x16to16.4to4x8to8.4to4x32to32")
+    assert one.size == 1
+    assert one.network([0] * 10).counts.macs == SPACE.network([1, 15, 3, 7, 3, 31]).counts.macs
+    # On average the chain costs what the networks of the ranges do.
+    macs = counted(space, "macs")(space.sample(4000, np.random.default_rng(1)))
+    assert macs.mean() == pytest.approx(SPACE.macs(BINS.codes(CHOSEN)).mean(), rel=0.25)
+    # What draws nothing within the target says so, and what draws something keeps within.
+    everywhere = [(np.ones(n) / n, np.ones(m) / m) for n, m in [BINS.counts] * 3]
+    small = float(np.quantile(SPACE.macs(SPACE.sample(4000, np.random.default_rng(0))), 0.03))
+    for seed in range(5):
+        chosen = elite(BINS, everywhere, small, 1, np.random.default_rng(seed))
+        assert MACS(BINS.shallow(chosen))[0] <= small
+    with pytest.raises(InfeasibleError, match="none of"):
+        elite(BINS, everywhere, MACS.least * 1.01, 1, np.random.default_rng(0))
 
 
 def test_macs_as_a_staged_cost_are_exact():

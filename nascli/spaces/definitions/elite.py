@@ -1,8 +1,9 @@
 """Elite Spaces: what Network Space Search finds, as spaces that every other algorithm can search.
 
-An Elite Space is, per stage, a range of depths and a range of widths. As a chain of layers, a stage has its widest
-width at its boundaries; each of its blocks chooses its inner width within the range's share of it, and blocks beyond
-the least depth may be skipped.
+An Elite Space is, per stage, a range of depths and a range of widths. In a chain of layers a stage's width cannot be a
+choice, since the layers around it would change with it. So between its blocks a stage has the middle of its range, and
+each block chooses its inner width within the range: on average the chain costs what the range's networks do. Blocks
+beyond the least depth may be skipped.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ def nss_elite(
     shape, layers = first.output, []
     for number, (low, high, narrow, wide) in enumerate(parse_ranges(ranges), 1):
         widths = sorted({round(narrow + (wide - narrow) * i / (_CHOICES - 1)) for i in range(_CHOICES)})
+        middle = (narrow + wide + 1) // 2
         for index in range(high):
             stride = 2 if index == 0 and number > 1 else 1
-            blocks = [basic_block(shape, wide, stride=stride, width=w / wide) for w in widths]
+            blocks = [basic_block(shape, middle, stride=stride, width=w / middle) for w in widths]
             if index >= low:
                 blocks.append(identity(shape))
             layers.append(Layer(f"stage{number}.{index}", tuple(blocks)))

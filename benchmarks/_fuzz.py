@@ -14,6 +14,7 @@ import numpy as np
 from nascli.costmodel.constraints import intersect, parse_constraint
 from nascli.errors import NascliError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
+from nascli.lut.columns import SampleColumns
 from nascli.lut.foreign import read_foreign
 from nascli.lut.packs import Pack, read_pack, write_pack
 from nascli.pipeline.remote import read_plan, write_plan
@@ -147,7 +148,12 @@ SAMPLES = {
 
 def _write_pack(path: Path) -> None:
     write_pack(
-        Pack(SETUP, {"a": "b"}, {program_key(o.program): (o.label, o.program) for o in OPERATORS}, SAMPLES),
+        Pack(
+            SETUP,
+            {"a": "b"},
+            {program_key(o.program): (o.label, o.program.canonical) for o in OPERATORS},
+            SampleColumns.of(SAMPLES),
+        ),
         path,
     )
 

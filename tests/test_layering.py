@@ -46,7 +46,7 @@ HOMES = {
     "fsspec": {"pipeline/carrying.py"},
     "click": {"cli.py", "commands"},
     "rich": {"commands", "terminal.py"},
-    "sqlite3": {"lut/store.py"},
+    "sqlite3": {"lut/database.py"},
     "sklearn": {"supernet"},
     "pickle": {"lut/foreign/restricted.py"},
     "yaml": {"lut/foreign/yaml_tables.py"},

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from nascli.errors import StoreError
 from nascli.files import write_atomically
+from nascli.lut.columns import SampleColumns
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
 from nascli.lut.store import Store
@@ -52,19 +54,24 @@ class Pack:
     Attributes:
         setup: where they were taken.
         facts: what was recorded of the device.
-        operators: label and program by key.
-        samples: bursts by operator key.
+        operators: label and canonical program text by key.
+        columns: the samples.
     """
 
     setup: Setup
     facts: dict[str, str]
-    operators: dict[str, tuple[str, Program]]
-    samples: dict[str, list[Sample]]
+    operators: dict[str, tuple[str, str]]
+    columns: SampleColumns
 
     @property
     def count(self) -> int:
         """Number of samples."""
-        return sum(len(rows) for rows in self.samples.values())
+        return len(self.columns)
+
+    @cached_property
+    def samples(self) -> dict[str, list[Sample]]:
+        """The samples as objects, by operator."""
+        return self.columns.samples()
 
 
 def read_store(store: Store, setup: Setup) -> Pack:
@@ -74,78 +81,42 @@ def read_store(store: Store, setup: Setup) -> Pack:
         StoreError: nothing was measured there.
     """
     facts = store.facts(setup)
-    samples = store.history(setup)
-    if facts is None or not samples:
+    columns = store.columns(setup)
+    if facts is None or not len(columns):
         raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
-    operators = store.operators(setup)
-    known: dict[str, tuple[str, Program]] = {}
-    for key in samples:
-        label, program = operators[key]
-        if program is None:
+    texts = store.texts(setup)
+    for label, text in texts.values():
+        if not text:
             raise StoreError(
                 f"{label} of {setup.label} is a fused layer without an operator; such tables are not handed "
                 "on as packs.",
                 "Hand on the file that it was imported from.",
             )
-        known[key] = (label, program)
-    return Pack(setup, facts, known, samples)
+    return Pack(setup, facts, texts, columns)
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """A pack's samples as columns, sorted by operator and round."""
-
-    operators: list[str]
-    per_operator: list[int]
-    numbers: dict[str, npt.NDArray[Any]]
-    lengths: npt.NDArray[np.int64]
-    seconds: npt.NDArray[np.float64]
-
-
-def _columns(pack: Pack) -> _Columns:
-    keys = sorted(pack.samples)
-    rows = [sample for key in keys for sample in sorted(pack.samples[key], key=lambda s: s.round)]
-    count = len(rows)
-    return _Columns(
-        keys,
-        [len(pack.samples[key]) for key in keys],
-        {
-            "round": np.fromiter((s.round for s in rows), np.int64, count),
-            "anchor": np.fromiter((s.anchor for s in rows), np.float64, count),
-            "taken_at": np.fromiter((s.taken_at for s in rows), np.float64, count),
-            "generation": np.fromiter((s.generation for s in rows), np.int64, count),
-            "waited": np.fromiter(
-                (np.nan if s.waited is None else s.waited for s in rows), np.float64, count
-            ),
-            "throttled": np.fromiter((s.throttled for s in rows), np.bool_, count),
-        },
-        np.fromiter((len(s.seconds) for s in rows), np.int64, count),
-        np.concatenate([s.seconds for s in rows]) if rows else np.empty(0),
-    )
-
-
-def _table(pack: Pack, columns: _Columns) -> pa.Table:
-    repeated = np.repeat(np.arange(len(columns.operators)), columns.per_operator)
+def _table(pack: Pack) -> pa.Table:
+    columns = pack.columns
 
     def text(values: list[str]) -> pa.Array:
         # Each operator's text once, and a number per row: a file of many rounds stays small.
         return pa.DictionaryArray.from_arrays(
-            pa.array(repeated, pa.int32()), pa.array(values, pa.string())
+            pa.array(columns.owner, pa.int32()), pa.array(values, pa.string())
         ).cast(pa.string())
 
-    numbers = columns.numbers
-    offsets = np.concatenate([[0], np.cumsum(columns.lengths)]).astype(np.int32)
     arrays = {
         "operator": text(columns.operators),
         "label": text([pack.operators[key][0] for key in columns.operators]),
-        "program": text([pack.operators[key][1].canonical for key in columns.operators]),
-        "round": pa.array(numbers["round"]),
-        "anchor": pa.array(numbers["anchor"]),
-        "seconds": pa.ListArray.from_arrays(pa.array(offsets), pa.array(columns.seconds)),
-        "taken_at": pa.array(numbers["taken_at"]),
-        "generation": pa.array(numbers["generation"]),
-        "waited": pa.array(numbers["waited"], mask=np.isnan(numbers["waited"])),
-        "throttled": pa.array(numbers["throttled"]),
+        "program": text([pack.operators[key][1] for key in columns.operators]),
+        "round": pa.array(columns.round),
+        "anchor": pa.array(columns.anchor),
+        "seconds": pa.ListArray.from_arrays(
+            pa.array(columns.ends.astype(np.int32)), pa.array(columns.seconds)
+        ),
+        "taken_at": pa.array(columns.taken_at),
+        "generation": pa.array(columns.generation),
+        "waited": pa.array(columns.waited, mask=np.isnan(columns.waited)),
+        "throttled": pa.array(columns.throttled),
     }
     return pa.Table.from_pydict(arrays, schema=_SCHEMA)
 
@@ -153,15 +124,15 @@ def _table(pack: Pack, columns: _Columns) -> pa.Table:
 def _digest(pack: Pack, version: int = VERSION) -> str:
     if version < 3:
         return _row_digest(pack, version)
-    columns = _columns(pack)
+    columns = pack.columns
     state = hashlib.sha256()
     state.update(json.dumps([pack.setup.to_json(), pack.facts], sort_keys=True).encode())
     for key in columns.operators:
-        label, program = pack.operators[key]
-        state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
-    state.update(np.array(columns.per_operator, dtype="<i8").tobytes())
-    for name in sorted(columns.numbers):
-        values = columns.numbers[name]
+        label, text = pack.operators[key]
+        state.update(f"{key}\0{label}\0{text}\0".encode())
+    state.update(np.bincount(columns.owner, minlength=len(columns.operators)).astype("<i8").tobytes())
+    for name in ("anchor", "generation", "round", "taken_at", "throttled", "waited"):
+        values = getattr(columns, name)
         # One kind of bytes on every machine.
         state.update(values.astype("<f8" if values.dtype.kind == "f" else "<i8").tobytes())
     state.update(columns.lengths.astype("<i8").tobytes() + columns.seconds.astype("<f8").tobytes())
@@ -175,8 +146,8 @@ def _row_digest(pack: Pack, version: int) -> str:
     del setup["mode"]
     state.update(json.dumps([setup, pack.facts], sort_keys=True).encode())
     for key in sorted(pack.samples):
-        label, program = pack.operators[key]
-        state.update(f"{key}\0{label}\0{program.canonical}\0".encode())
+        label, text = pack.operators[key]
+        state.update(f"{key}\0{label}\0{text}\0".encode())
         for sample in sorted(pack.samples[key], key=lambda s: s.round):
             waited = np.nan if sample.waited is None else sample.waited
             newer = [] if version == 1 else [sample.generation, waited]
@@ -200,9 +171,7 @@ def write_pack(pack: Pack, path: Path) -> None:
         "facts": pack.facts,
         "digest": _digest(pack),
     }
-    table = _table(pack, _columns(pack)).replace_schema_metadata(
-        {"nascli": json.dumps(about, sort_keys=True)}
-    )
+    table = _table(pack).replace_schema_metadata({"nascli": json.dumps(about, sort_keys=True)})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     try:
@@ -258,52 +227,50 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
         threads=int(given["threads"]),
         mode=str(given.get("mode", "")),
     )
-    operators: dict[str, tuple[str, Program]] = {}
-    samples: dict[str, list[Sample]] = {}
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-    seconds = columns["seconds"].values.to_numpy(zero_copy_only=False)
-    offsets = columns["seconds"].offsets.to_numpy()
-    anchors = columns["anchor"].to_numpy(zero_copy_only=False)
-    used = seconds[offsets[0] : offsets[-1]] if len(table) else seconds[:0]
-    if np.any(np.diff(offsets) < 1) or not np.all(np.isfinite(used) & (used > 0)) or not np.all(anchors > 0):
-        raise StoreError(
-            "impossible times: a latency that is not finite and positive, or a burst without runs"
-        )
     count = len(table)
-    generation = columns["generation"].to_pylist() if "generation" in columns else [0] * count
-    waited = columns["waited"].to_pylist() if "waited" in columns else [None] * count
-    throttled = columns["throttled"].to_pylist() if "throttled" in columns else [False] * count
-    keys, labels = columns["operator"].to_pylist(), columns["label"].to_pylist()
-    programs = columns["program"].to_pylist()
-    rounds, taken_at = columns["round"].to_pylist(), columns["taken_at"].to_pylist()
-    for index in range(count):
-        key = keys[index]
-        if key not in operators:
-            program = Program.from_canonical(programs[index])
-            if program_key(program) != key:
-                raise StoreError(f"operator {key} does not match its program")
-            operators[key] = (str(labels[index]), program)
-            samples[key] = []
-        samples[key].append(
-            Sample(
-                rounds[index],
-                seconds[offsets[index] : offsets[index + 1]],
-                float(anchors[index]),
-                taken_at[index],
-                generation[index],
-                waited[index],
-                throttled[index],
-            )
-        )
+    keys = columns["operator"].dictionary_encode()
+    names, places = keys.dictionary.to_pylist(), keys.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    rank = np.argsort(np.argsort(np.array(names, dtype=object))) if names else np.empty(0, dtype=np.int64)
+    _, first = np.unique(places, return_index=True)
+    operators: dict[str, tuple[str, str]] = {}
+    labels, texts = (columns[name].take(pa.array(first)).to_pylist() for name in ("label", "program"))
+    for key, label, text in zip(names, labels, texts, strict=True):
+        # Read through and through: a text may be another spelling of the same program, or none at all.
+        program = Program.from_canonical(text)
+        if program_key(program) != key:
+            raise StoreError(f"operator {key} does not match its program")
+        operators[key] = (str(label), program.canonical)
+    offsets = columns["seconds"].offsets.to_numpy().astype(np.int64)
+    seconds = columns["seconds"].values.to_numpy(zero_copy_only=False)
+
+    def numbers(name: str, missing: Any) -> npt.NDArray[Any]:
+        if name not in columns:
+            return np.full(count, missing)
+        return columns[name].to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+    found = SampleColumns(
+        sorted(names),
+        rank[places].astype(np.int64),
+        numbers("round", 0).astype(np.int64),
+        numbers("anchor", 1.0).astype(float),
+        numbers("taken_at", 0.0).astype(float),
+        numbers("generation", 0).astype(np.int64),
+        numbers("waited", np.nan).astype(float),
+        numbers("throttled", False).astype(bool),
+        np.diff(offsets),
+        seconds[offsets[0] : offsets[-1]].astype(float) if count else np.empty(0),
+    ).sorted()
+    found.check()
     facts = {str(k): str(v) for k, v in about["facts"].items()}
-    return Pack(setup, facts, operators, samples)
+    return Pack(setup, facts, operators, found)
 
 
 def import_pack(pack: Pack, store: Store) -> int:
     """Add a pack's samples to a store; returns how many were new. Run again, it adds nothing."""
     store.add_setup(pack.setup, pack.facts)
-    store.add_programs(pack.operators.values())
-    return store.add_samples(pack.setup, pack.samples)
+    store.add_texts(pack.operators)
+    return store.add_columns(pack.setup, pack.columns)
 
 
 def merge(packs: list[Pack]) -> Pack:
@@ -315,7 +282,7 @@ def merge(packs: list[Pack]) -> Pack:
     if not packs:
         raise StoreError("nothing to merge")
     first = packs[0]
-    operators: dict[str, tuple[str, Program]] = {}
+    operators: dict[str, tuple[str, str]] = {}
     samples: dict[str, dict[int, Sample]] = {}
     for pack in packs:
         differences = first.setup.differences(pack.setup)
@@ -329,9 +296,8 @@ def merge(packs: list[Pack]) -> Pack:
             taken = samples.setdefault(key, {})
             for sample in rows:
                 taken.setdefault(sample.round, sample)
-    return Pack(
-        first.setup, first.facts, operators, {key: list(rows.values()) for key, rows in samples.items()}
-    )
+    merged = SampleColumns.of({key: list(rows.values()) for key, rows in samples.items()})
+    return Pack(first.setup, first.facts, operators, merged)
 
 
 def describe(pack: Pack) -> dict[str, Any]:

@@ -2,169 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, fields
+from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from nascli.errors import StoreError
-from nascli.lut import schema
+from nascli.lut.columns import SampleColumns
+from nascli.lut.database import document_of
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Bursts, Sample, low_quantiles, newest
+from nascli.lut.visits import Visits
 from nascli.spaces.counts import count
 from nascli.spaces.operators import Operator
 from nascli.spaces.primitives import Program
 
-_BUSY_SECONDS = 30.0
 _OF_SETUP = "key IN (SELECT DISTINCT operator FROM samples WHERE setup = ?)"
 _COLUMNS = ", ".join(field.name for field in fields(Setup))
 _SAMPLE_COLUMNS = "round, anchor, seconds, taken_at, generation, waited, throttled"
 
 
-@dataclass(frozen=True)
-class RoundConditions:
-    """What the machine did during one round; None where the system does not say.
-
-    Attributes:
-        began_at: seconds since the epoch.
-        seconds: how long the round took.
-        bursts: operators timed in it.
-        steal: share of a core's time that the hypervisor gave to others.
-        elsewhere: cores that other processes kept busy.
-        pressure: share of the time in which some process waited for a core.
-        card: clocks, temperature, power and what slows it, of the card that was measured on.
-    """
-
-    began_at: float
-    seconds: float
-    bursts: int
-    steal: float | None
-    elsewhere: float | None
-    pressure: float | None
-    card: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One run of measuring: when, what the machine was like before and after, and each round of it."""
-
-    began_at: float
-    ended_at: float | None
-    before: dict[str, Any]
-    after: dict[str, Any] | None
-    rounds: tuple[RoundConditions, ...]
-
-
-class Store:
+class Store(Visits):
     """Measurements of operators by setup. Used as a context manager; one instance per thread."""
-
-    def __init__(self, path: Path) -> None:
-        """Open a store, making the file if there is none.
-
-        Raises:
-            StoreError: not a store, damaged, written by a newer nascli, or not accessible.
-        """
-        self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder {path.parent}: {error.strerror}") from error
-        with self._translated():
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _prepare(self) -> None:
-        # One transaction, so that the three agree while another process makes the store.
-        self._db.execute("BEGIN")
-        (objects,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        self._db.execute("COMMIT")
-        if application != schema.APPLICATION_ID and (application or version or objects):
-            raise StoreError(
-                f"{self.path} is an SQLite file, but not a nascli store.",
-                "Name another file with --store, or set NASCLI_HOME.",
-            )
-        if version > schema.VERSION:
-            raise StoreError(
-                f"{self.path} has schema version {version}; this nascli knows version {schema.VERSION}.",
-                "Upgrade nascli: pip install --upgrade nascli",
-            )
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        if version < schema.VERSION:
-            # SQLite does not wait for others when it changes the journal's mode, so one goes at a time.
-            with FileLock(self.path.with_name(f".{self.path.name}.new")):
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._upgrade()
-        # Only now: while a table is replaced by a newer one, rows refer to what is not there.
-        self._db.execute("PRAGMA foreign_keys = ON")
-
-    def _upgrade(self) -> None:
-        """Bring the file to the newest schema in one transaction: all of it, or nothing."""
-        with self._transaction():
-            # Another process may have done so while this one waited for the lock.
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            for step in range(version + 1, schema.VERSION + 1):
-                for statement in schema.statements(step):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-            self._db.execute(f"PRAGMA user_version = {max(version, schema.VERSION)}")
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "no such" in str(error) or "already exists" in str(error):
-                raise StoreError(
-                    f"the store {self.path} is damaged: {error}.",
-                    "Move the file away to start a new one, or name another with --store.",
-                ) from error
-            raise StoreError(f"cannot use the store {self.path}: {error}.", _advice(str(error))) from error
-        except OSError as error:
-            raise StoreError(
-                f"cannot use the store {self.path}: {error.strerror}.", _advice("readonly")
-            ) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-            raise StoreError(
-                f"the store {self.path} is damaged or not a store: {error}.",
-                "Move the file away to start a new one, or name another with --store.",
-            ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     def add_setup(self, setup: Setup, facts: Mapping[str, str]) -> None:
         """Make a setup known; the facts of its first appearance are kept."""
@@ -174,11 +38,6 @@ class Store:
                 f"INSERT OR IGNORE INTO setups ({_COLUMNS}, facts) VALUES ({marks}, ?)",  # noqa: S608
                 (*astuple(setup), json.dumps(dict(facts), sort_keys=True)),
             )
-
-    def _setup_id(self, setup: Setup) -> int | None:
-        where = " AND ".join(f"{field.name} = ?" for field in fields(Setup))
-        row = self._db.execute(f"SELECT id FROM setups WHERE {where}", astuple(setup)).fetchone()  # noqa: S608
-        return None if row is None else int(row[0])
 
     def add_operators(self, operators: Iterable[Operator]) -> None:
         """Make operators known, so that rows can be read by people."""
@@ -193,10 +52,24 @@ class Store:
 
     def add_programs(self, labelled: Iterable[tuple[str, Program]]) -> None:
         """Make programs known by their labels."""
+        self.add_texts({program_key(program): (label, program.canonical) for label, program in labelled})
+
+    def add_texts(self, labelled: Mapping[str, tuple[str, str]]) -> None:
+        """Make programs known by key, from their labels and canonical texts; known ones are not read again.
+
+        Raises:
+            StoreError: a text that does not belong to its key.
+            SpaceError: a text that is no program.
+        """
+        with self._translated():
+            known = {key for (key,) in self._db.execute("SELECT key FROM operators")}
         rows = []
-        for label, program in labelled:
-            counts = count(program)
-            rows.append((program_key(program), label, program.canonical, counts.macs, counts.params))
+        for key, (label, text) in labelled.items():
+            if key not in known:
+                own, macs, params = _counted(text)
+                if own != key:
+                    raise StoreError(f"operator {key} does not match its program.", "Get the file again.")
+                rows.append((key, label, text, macs, params))
         with self._transaction():
             self._db.executemany("INSERT OR IGNORE INTO operators VALUES (?, ?, ?, ?, ?)", rows)
 
@@ -214,90 +87,31 @@ class Store:
         Raises:
             StoreError: a setup or operator that was never made known, or impossible times.
         """
-        rows = _sample_rows(samples)
+        return self.add_columns(setup, SampleColumns.of(samples))
+
+    def add_columns(self, setup: Setup, columns: SampleColumns) -> int:
+        """`add_samples`, for hundreds of thousands."""
+        columns.check()
+        data, ends = columns.seconds.astype("<f8").tobytes(), (8 * columns.ends).tolist()
         with self._transaction():
             identity = self._known_setup(setup)
             before = self._db.total_changes
             self._db.executemany(
                 f"INSERT OR IGNORE INTO samples (setup, operator, {_SAMPLE_COLUMNS}) "  # noqa: S608
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(identity, *row) for row in rows],
-            )
-            return self._db.total_changes - before
-
-    def _known_setup(self, setup: Setup) -> int:
-        identity = self._setup_id(setup)
-        if identity is None:
-            raise StoreError(f"the store does not know the setup {setup.label}")
-        return identity
-
-    def begin_visit(self, setup: Setup, began_at: float, before: Mapping[str, Any]) -> int:
-        """Note that measuring begins, and what the machine is like; returns the visit's number."""
-        with self._transaction():
-            cursor = self._db.execute(
-                "INSERT INTO visits (setup, began_at, before) VALUES (?, ?, ?)",
-                (self._known_setup(setup), began_at, json.dumps(dict(before), sort_keys=True)),
-            )
-            return int(cursor.lastrowid or 0)
-
-    def end_visit(self, visit: int, ended_at: float, after: Mapping[str, Any]) -> None:
-        """Note that measuring ended, and what the machine is like now."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE visits SET ended_at = ?, after = ? WHERE id = ?",
-                (ended_at, json.dumps(dict(after), sort_keys=True), visit),
-            )
-
-    def add_round(self, visit: int, number: int, conditions: RoundConditions) -> None:
-        """Note how one round went."""
-        with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO rounds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    visit,
-                    number,
-                    conditions.began_at,
-                    conditions.seconds,
-                    conditions.bursts,
-                    conditions.steal,
-                    conditions.elsewhere,
-                    conditions.pressure,
-                    None if conditions.card is None else json.dumps(conditions.card, sort_keys=True),
+                f"VALUES ({identity}, ?, ?, ?, ?, ?, ?, ?, ?)",
+                zip(
+                    [columns.operators[i] for i in columns.owner.tolist()],
+                    columns.round.tolist(),
+                    columns.anchor.tolist(),
+                    [data[start:end] for start, end in itertools.pairwise(ends)],
+                    columns.taken_at.tolist(),
+                    columns.generation.tolist(),
+                    [None if wait != wait else wait for wait in columns.waited.tolist()],
+                    columns.throttled.astype(int).tolist(),
+                    strict=True,
                 ),
             )
-
-    def visits(self, setup: Setup) -> list[Visit]:
-        """When a setup was measured, and under which conditions; oldest first."""
-        with self._translated():
-            rows = self._db.execute(
-                "SELECT id, began_at, ended_at, before, after FROM visits WHERE setup = ? ORDER BY id",
-                (self._setup_id(setup),),
-            ).fetchall()
-            return [
-                Visit(
-                    began_at,
-                    ended_at,
-                    _document(before),
-                    None if after is None else _document(after),
-                    tuple(
-                        RoundConditions(
-                            began,
-                            seconds,
-                            bursts,
-                            steal,
-                            elsewhere,
-                            pressure,
-                            None if card is None else _document(card),
-                        )
-                        for began, seconds, bursts, steal, elsewhere, pressure, card in self._db.execute(
-                            "SELECT began_at, seconds, bursts, steal, elsewhere, pressure, card FROM rounds "
-                            "WHERE visit = ? ORDER BY number",
-                            (identity,),
-                        )
-                    ),
-                )
-                for identity, began_at, ended_at, before, after in rows
-            ]
+            return self._db.total_changes - before
 
     def add_notes(self, setup: Setup, key: str, notes: Mapping[str, Any]) -> None:
         """Keep what a runtime told of a loaded model; the newest counts."""
@@ -313,7 +127,7 @@ class Store:
             rows = self._db.execute(
                 "SELECT operator, document FROM notes WHERE setup = ?", (self._setup_id(setup),)
             ).fetchall()
-        return {key: _document(text) for key, text in rows}
+        return {key: document_of(text) for key, text in rows}
 
     def timing_cache(self, setup: Setup) -> bytes:
         """What a builder found out about kernels on this device with this version; empty at first."""
@@ -360,14 +174,6 @@ class Store:
             self._db.execute("DELETE FROM notes WHERE setup = ?", (identity,))
             self._db.execute("DELETE FROM setups WHERE id = ?", (identity,))
             return cursor.rowcount
-
-    def integrity(self) -> list[str]:
-        """What SQLite itself finds wrong with the file."""
-        with self._translated():
-            rows = [str(row[0]) for row in self._db.execute("PRAGMA integrity_check").fetchall()]
-            loose = self._db.execute("PRAGMA foreign_key_check").fetchall()
-        problems = [row for row in rows if row != "ok"]
-        return problems + ([f"{len(loose)} rows refer to nothing"] if loose else [])
 
     def facts(self, setup: Setup) -> dict[str, str] | None:
         """What was recorded of a setup's device; None where the setup is unknown."""
@@ -436,22 +242,45 @@ class Store:
 
     def history(self, setup: Setup) -> dict[str, list[Sample]]:
         """All bursts of a setup ever taken, by operator, in the order of their rounds."""
-        found: dict[str, list[Sample]] = {}
+        return self.columns(setup).samples()
+
+    def columns(self, setup: Setup) -> SampleColumns:
+        """`history`, for hundreds of thousands."""
         with self._translated():
-            identity = self._setup_id(setup)
             rows = self._db.execute(
                 f"SELECT operator, {_SAMPLE_COLUMNS} FROM samples WHERE setup = ? "  # noqa: S608
                 "ORDER BY operator, round",
-                (identity,),
+                (self._setup_id(setup),),
             ).fetchall()
-        for operator, number, anchor, blob, taken_at, generation, waited, throttled in rows:
+        if not rows:
+            return SampleColumns.of({})
+        keys, rounds, anchors, blobs, taken_at, generations, waited, throttled = zip(*rows, strict=True)
+        for blob in blobs:
             if len(blob) == 0 or len(blob) % 8:
                 raise _no_burst(self.path, len(blob))
-            seconds = np.frombuffer(blob, dtype="<f8").astype(np.float64)
-            found.setdefault(operator, []).append(
-                Sample(number, seconds, anchor, taken_at, generation, waited, bool(throttled))
-            )
-        return found
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return SampleColumns(
+            list(numbers),
+            np.fromiter((numbers[key] for key in keys), np.int64, len(rows)),
+            np.array(rounds, dtype=np.int64),
+            np.array(anchors, dtype=float),
+            np.array(taken_at, dtype=float),
+            np.array(generations, dtype=np.int64),
+            # None becomes NaN.
+            np.array(waited, dtype=float),
+            np.array(throttled, dtype=bool),
+            np.fromiter((len(blob) // 8 for blob in blobs), np.int64, len(rows)),
+            np.frombuffer(b"".join(blobs), dtype="<f8").astype(np.float64),
+        )
+
+    def texts(self, setup: Setup) -> dict[str, tuple[str, str]]:
+        """Label and canonical text of the operators of a setup, by key; an empty text for a label alone."""
+        with self._translated():
+            rows = self._db.execute(
+                f"SELECT key, label, program FROM operators WHERE {_OF_SETUP}",  # noqa: S608
+                (self._setup_id(setup),),
+            ).fetchall()
+        return {key: (label, text) for key, label, text in rows}
 
 
 def _operators(rows: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, Program | None]]:
@@ -461,60 +290,19 @@ def _operators(rows: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, Pro
 
 
 def _no_burst(path: Path, size: int) -> StoreError:
-    return StoreError(f"the store {path} is damaged: a burst of {size} bytes")
+    return StoreError(
+        f"the store {path} is damaged: a burst of {size} bytes.",
+        "Move the file away to start a new one, or name another with --store.",
+    )
 
 
-def _sample_rows(samples: Mapping[str, Sequence[Sample]]) -> list[tuple[Any, ...]]:
-    flat = [(key, sample) for key, some in samples.items() for sample in some]
-    if flat:
-        # All at once: imports bring hundreds of thousands.
-        lengths = np.fromiter((len(sample.seconds) for _, sample in flat), np.int64, len(flat))
-        seconds = np.concatenate([sample.seconds for _, sample in flat])
-        anchors = np.fromiter((sample.anchor for _, sample in flat), np.float64, len(flat))
-        if lengths.min() == 0 or not (np.all(np.isfinite(seconds) & (seconds > 0)) and np.all(anchors > 0)):
-            bad = next(
-                sample
-                for _, sample in flat
-                if not (
-                    len(sample.seconds) and np.all(np.isfinite(sample.seconds)) and np.all(sample.seconds > 0)
-                )
-                or not sample.anchor > 0
-            )
-            raise StoreError(f"latencies must be finite and positive, got {bad.seconds}, anchor {bad.anchor}")
-    return [
-        (
-            key,
-            sample.round,
-            sample.anchor,
-            np.asarray(sample.seconds, dtype="<f8").tobytes(),
-            sample.taken_at,
-            sample.generation,
-            sample.waited,
-            int(sample.throttled),
-        )
-        for key, sample in flat
-    ]
-
-
-def _document(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise StoreError(f"damaged facts in the store: {error}") from error
-    if not isinstance(document, dict):
-        raise StoreError("damaged facts in the store: not a mapping")
-    return document
+@lru_cache(maxsize=1 << 16)
+def _counted(text: str) -> tuple[str, int, int]:
+    """Key, MACs and parameters of a program's text. Tables of many devices hold the same operators."""
+    program = Program.from_canonical(text)
+    counts = count(program)
+    return program_key(program), counts.macs, counts.params
 
 
 def _facts(text: str) -> dict[str, str]:
-    return {str(key): str(value) for key, value in _document(text).items()}
-
-
-def _advice(reason: str) -> str:
-    if "full" in reason:
-        return "The disk is full; what was committed is kept. Free some space and run the command again."
-    if "readonly" in reason or "unable to open" in reason:
-        return "Check the permissions of the file and its folder, or name another file with --store."
-    if "locked" in reason:
-        return "Another process holds the store; run the command again when it is done."
-    return "Run the command again; what was committed is kept."
+    return {str(key): str(value) for key, value in document_of(text).items()}

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from nascli.errors import ModelRefusedError, NascliError
+from nascli.lut.records import RoundConditions
 from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile, newest
-from nascli.lut.store import RoundConditions
 from nascli.profiles.conditions import Watch
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session

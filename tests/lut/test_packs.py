@@ -9,6 +9,7 @@ import pytest
 from nascli.errors import NascliError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.audit import audit
+from nascli.lut.columns import SampleColumns
 from nascli.lut.comparison import compare
 from nascli.lut.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
 from nascli.spaces.library import mbconv
@@ -26,8 +27,8 @@ def pack_of(setup=SETUP, rounds=range(6), factor=1.0, operators=OPERATORS, noise
         ]
         for i, op in enumerate(operators, 1)
     }
-    known = {program_key(op.program): (op.label, op.program) for op in operators}
-    return Pack(setup, {"model": "m"}, known, samples)
+    known = {program_key(op.program): (op.label, op.program.canonical) for op in operators}
+    return Pack(setup, {"model": "m"}, known, SampleColumns.of(samples))
 
 
 def same(a, b):
@@ -129,11 +130,9 @@ def test_an_audit_finds_what_is_wrong(tmp_path):
         (stale,) = audit(store, {"rt": "2"})
         assert stale.severity == "warning" and "rt is 2 now" in stale.what
         odd = pack_of()
-        for r in range(20, 28):
-            odd.samples[program_key(OPERATORS[0].program)].append(
-                Sample(r, np.full(4, 1e-3 * (1 + r % 2)), 1e-3, 0.0)
-            )
-        import_pack(odd, store)
+        rows = [Sample(r, np.full(4, 1e-3 * (1 + r % 2)), 1e-3, 0.0) for r in range(20, 28)]
+        mixed = {**odd.samples, program_key(OPERATORS[0].program): rows}
+        import_pack(replace(odd, columns=SampleColumns.of(mixed)), store)
         assert any("two halves differ" in f.what for f in audit(store, {}))
     db = sqlite3.connect(path)
     db.execute("UPDATE operators SET program = replace(program, '8', '16')")
@@ -168,9 +167,12 @@ def test_mode_and_throttling_survive_a_pack(tmp_path):
     changed = replace(
         pack,
         setup=replace(pack.setup, mode="cuda graph"),
-        samples={**pack.samples, key: [replace(rows[0], throttled=True), *rows[1:]]},
+        columns=SampleColumns.of(
+            {**pack.samples, key: [replace(rows[0], throttled=True, waited=0.5), *rows[1:]]}
+        ),
     )
     write_pack(changed, tmp_path / "p.parquet")
     found = read_pack(tmp_path / "p.parquet")
     assert found.setup.mode == "cuda graph" and found.samples[key][0].throttled
-    assert not found.samples[key][1].throttled
+    assert not found.samples[key][1].throttled and found.samples[key][1].waited is None
+    assert found.samples[key][0].waited == 0.5

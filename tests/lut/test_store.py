@@ -13,7 +13,7 @@ from nascli.errors import MissingMeasurementsError, NascliError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut import schema as store_schema
 from nascli.lut.audit import audit
-from nascli.lut.store import RoundConditions
+from nascli.lut.records import RoundConditions
 from nascli.spaces.library import conv_block, identity, mbconv
 
 SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)

@@ -1,16 +1,22 @@
-"""Feeding parsers with near misses and damaged files."""
+"""Feeding parsers with near misses and damaged files; what reaches new lines of nascli is kept and changed further."""
 
 from __future__ import annotations
 
 import json
+import pickle
 import random
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+import nascli
 from nascli.costmodel.constraints import intersect, parse_constraint
 from nascli.errors import NascliError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
@@ -18,6 +24,7 @@ from nascli.lut.columns import SampleColumns
 from nascli.lut.foreign import read_foreign
 from nascli.lut.packs import Pack, read_pack, write_pack
 from nascli.pipeline.remote import read_plan, write_plan
+from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space
 from nascli.spaces.catalog import load_any
 from nascli.spaces.library import mbconv
@@ -26,8 +33,21 @@ from nascli.spaces.primitives import Program
 from nascli.units import parse_quantity
 
 LIMIT_SECONDS = 5.0
+LARGEST_INPUT = 1 << 18
+# So many inputs are watched line by line, which is slow; the others change what these found.
+GUIDED = 2_500
 SPACE = "proxyless-mini:resolution=8,width=0.25,depth=1"
-Make = Callable[[random.Random, Path], Callable[[], object]]
+ROOT = str(Path(nascli.__file__).parent)
+WORDS = tuple(
+    word.encode()
+    for word in (
+        "latency", "macs", "params", "memory", "bitops", "<=", "<", "=", ">=", "8", "8ms", "1e999", "-1", "0", "nan", "inf", "ms", "us",
+        "G", "M", "k", "%", "@", "titanxp", " ", ":", ",", "99999999999999999999999", "1e-999", "\x00", "\x1b[31m", "<script>",
+        "../..", "é", "𝟠ms", "proxyless-mini", "resolution", "width", "nse-27-mini", "nss-elite", "ranges", "1to2x1to8", ".", "-",
+        "branches", "classes", "inherited", "cells", "!!python/object", "__import__", "{", "}", "[", "]", '"', "'", "\n", "٣", "null",
+        "true", "&a", "*a", "[[blocks]]", "operator", "mbconv", "kernel", "expand",
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -35,59 +55,83 @@ class Result:
     tried: int = 0
     refused: int = 0
     failures: int = 0
+    lines: int = 0
+    kept: int = 0
     slowest: float = 0.0
     first: str = ""
 
 
-WORDS = (
-    "latency", "macs", "params", "memory", "bitops", "<=", "<", "=", ">=", "8", "8ms", "1e999", "-1", "0", "nan", "inf", "ms", "us",
-    "G", "M", "k", "%", "@", "titanxp", " ", ":", ",", "=", "99999999999999999999999", "1e-999", "\x00", "\x1b[31m", "<script>",
-    "../..", "é", "𝟠ms", "proxyless-mini", "resolution", "width", "nse-27-mini", "nss-elite", "ranges", "1to2x1to8", ".", "-",
-    "branches", "classes", "inherited", "cells", "!!python/object", "__import__", "{", "}", "[", "]", '"', "'", "\n", "٣",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Parser:
+    """What is fed.
+
+    Attributes:
+        seeds: valid inputs, made once in a folder.
+        feed: reads an input; may write it into the folder first.
+    """
+
+    seeds: Callable[[Path], Sequence[bytes]]
+    feed: Callable[[bytes, Path], object]
 
 
-def near_miss(rng: random.Random) -> str:
-    return "".join(rng.choice(WORDS) for _ in range(rng.randint(0, 9)))
+@dataclass
+class Lines:
+    """Lines of nascli that ran, and how the last input got on."""
+
+    seen: set[tuple[str, int]] = field(default_factory=set)
+    new: int = 0
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        self.new = 0
+
+        def local(frame, event, _):
+            if event == "line":
+                place = (frame.f_code.co_filename, frame.f_lineno)
+                if place not in self.seen:
+                    self.seen.add(place)
+                    self.new += 1
+            return local
+
+        def calls(frame, event, _):
+            return local if frame.f_code.co_filename.startswith(ROOT) else None
+
+        sys.settrace(calls)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
     out = bytearray(data)
     for _ in range(rng.randint(1, 4)):
-        kind, at = rng.randint(0, 5), rng.randrange(max(1, len(out)))
+        kind, at = rng.randint(0, 7), rng.randrange(max(1, len(out)))
         if kind == 0 and out:
             out[at] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            del out[at : at + rng.randint(1, 200)]
+            del out[at : at + rng.choice([1, 2, 8, 200])]
         elif kind == 2:
             out[at:at] = out[at : at + rng.randint(1, 100)]
         elif kind == 3:
             out[at:at] = rng.randbytes(rng.randint(1, 40))
         elif kind == 4:
             out[at : at + 8] = b"\xff" * 8
+        elif kind == 5:
+            out[at:at] = rng.choice(WORDS)
+        elif kind == 6:
+            word = rng.choice(WORDS)
+            out[at : at + len(word)] = word
         else:
             del out[at:]
-    return bytes(out)
+    return bytes(out[:LARGEST_INPUT])
 
 
 def mangled(document: object, rng: random.Random, depth: int = 0) -> object:
     """A JSON document with one or a few places replaced by something else."""
     odd = [
-        None,
-        -1,
-        0,
-        2**80,
-        1e308,
-        "",
-        "x" * 2000,
-        [],
-        {},
-        True,
-        "<script>",
-        [[[[[[]]]]]],
-        "../../etc/passwd",
-        float("nan"),
-    ]
+        None, -1, 0, 2**80, 1e308, "", "x" * 2000, [], {}, True, "<script>", [[[[[[]]]]]], "../../etc/passwd", float("nan"),
+    ]  # fmt: skip
     if rng.random() < 0.12 or depth > 6:
         return rng.choice(odd)
     if isinstance(document, dict):
@@ -98,45 +142,25 @@ def mangled(document: object, rng: random.Random, depth: int = 0) -> object:
             found["extra"] = rng.choice(odd)
         return found
     if isinstance(document, list) and document:
-        found_list = [mangled(v, rng, depth + 1) if rng.random() < 0.2 else v for v in document[:50]]
-        return found_list if rng.random() < 0.9 else found_list[: len(found_list) // 2]
+        some = [mangled(v, rng, depth + 1) if rng.random() < 0.2 else v for v in document[:50]]
+        return some if rng.random() < 0.9 else some[: len(some) // 2]
     return rng.choice(odd) if rng.random() < 0.3 else document
 
 
-def _deep(rng: random.Random) -> bytes:
-    return (b"[" if rng.random() < 0.5 else b'{"a":') * rng.choice([10, 1000, 100_000])
-
-
-def _file(valid: Callable[[Path], Path], read: Callable[[Path], object], *, is_json: bool) -> Make:
-    kept: dict[Path, bytes] = {}
-
-    def make(rng: random.Random, folder: Path) -> Callable[[], object]:
-        if folder not in kept:
-            kept[folder] = valid(folder).read_bytes()
-        data = kept[folder]
-        if rng.random() < 0.01:
-            changed = _deep(rng)
-        elif is_json and rng.random() < 0.6:
-            changed = json.dumps(mangled(json.loads(data), rng)).encode()
-        else:
-            changed = damaged(data, rng)
-        path = folder / f"input{valid(folder).suffix}"
-        for old in folder.glob("input*"):
-            old.unlink()
-        path.write_bytes(changed)
-        return lambda: read(path)
-
-    return make
-
-
-def _once(write: Callable[[Path], None], name: str) -> Callable[[Path], Path]:
-    def valid(folder: Path) -> Path:
-        path = folder / name
-        if not path.exists():
-            write(path)
-        return path
-
-    return valid
+def changed(corpus: Sequence[bytes], rng: random.Random) -> bytes:
+    """A new input: one that is known with something done to it, or two spliced."""
+    data = rng.choice(corpus)
+    if rng.random() < 0.01:
+        return (b"[" if rng.random() < 0.5 else b'{"a":') * rng.choice([10, 1000, 100_000])
+    if rng.random() < 0.4:
+        try:
+            return json.dumps(mangled(json.loads(data), rng)).encode()[:LARGEST_INPUT]
+        except (ValueError, RecursionError, OverflowError):
+            pass
+    if rng.random() < 0.1:
+        other = rng.choice(corpus)
+        return (data[: rng.randrange(len(data) + 1)] + other[rng.randrange(len(other) + 1) :])[:LARGEST_INPUT]
+    return damaged(data, rng)
 
 
 SETUP = Setup("dev", "ort-cpu", "1", "fp32", 16, 1)
@@ -146,25 +170,41 @@ SAMPLES = {
 }
 
 
+def _text(parse: Callable[[str], object], *seeds: str) -> Parser:
+    def feed(data: bytes, _: Path) -> object:
+        return parse(data.decode(errors="replace"))
+
+    return Parser(lambda _: [seed.encode() for seed in seeds], feed)
+
+
+def _file(suffix: str, write: Callable[[Path], None], read: Callable[[Path], object]) -> Parser:
+    def seeds(folder: Path) -> list[bytes]:
+        path = folder / f"valid{suffix}"
+        write(path)
+        return [path.read_bytes()]
+
+    def feed(data: bytes, folder: Path) -> object:
+        for old in folder.glob("input*"):
+            old.unlink()
+        path = folder / f"input{suffix}"
+        path.write_bytes(data)
+        return read(path)
+
+    return Parser(seeds, feed)
+
+
 def _write_pack(path: Path) -> None:
-    write_pack(
-        Pack(
-            SETUP,
-            {"a": "b"},
-            {program_key(o.program): (o.label, o.program.canonical) for o in OPERATORS},
-            SampleColumns.of(SAMPLES),
-        ),
-        path,
-    )
+    known = {program_key(o.program): (o.label, o.program.canonical) for o in OPERATORS}
+    write_pack(Pack(SETUP, {"a": "b"}, known, SampleColumns.of(SAMPLES)), path)
 
 
 def _write_store(path: Path) -> None:
+    import sqlite3
+
     with Store(path) as store:
         store.add_setup(SETUP, {"a": "b"})
         store.add_operators(OPERATORS)
         store.add_samples(SETUP, SAMPLES)
-    import sqlite3
-
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -204,59 +244,139 @@ def _read_checkpoint(path: Path) -> object:
     return checkpoint.load(path)
 
 
-def _foreign(form: str, text: bytes) -> Make:
-    def write(path: Path) -> None:
-        path.write_bytes(text)
+def _write_journal(path: Path) -> None:
+    from nascli.search.base import Score
 
-    return _file(_once(write, f"valid.{form}"), lambda path: read_foreign(path, form), is_json=False)
-
-
-def _text(parse: Callable[[str], object]) -> Make:
-    def make(rng: random.Random, folder: Path) -> Callable[[], object]:
-        text = near_miss(rng)
-        return lambda: parse(text)
-
-    return make
+    journal = Journal(path)
+    journal.add([1, 2, 3], Score(0.5, -1.0), 0.1)
+    journal.add([3, 2, 1], Score(0.0), 0.1, "no answer")
+    journal.close()
 
 
-CANONICAL = OPERATORS[0].program.canonical
+def _read_journal(path: Path) -> object:
+    journal = Journal(path)
+    try:
+        return list(journal)
+    finally:
+        journal.close()
 
 
-def _program(rng: random.Random, folder: Path) -> Callable[[], object]:
-    text = json.dumps(mangled(json.loads(CANONICAL), rng)) if rng.random() < 0.7 else near_miss(rng)
-    return lambda: Program.from_canonical(text)
+RUN_FILES = (
+    "result.json",
+    "costs.json",
+    "settings.json",
+    "evaluations.jsonl",
+    "architecture.json",
+    "story.json",
+)
 
 
-PARSERS: dict[str, Make] = {
-    "constraints": _text(lambda t: intersect([parse_constraint(t)])),
-    "units": _text(lambda t: parse_quantity(t, "time")),
-    "space names": _text(load_any),
-    "programs": _program,
-    "architecture files": _file(_once(_write_architecture, "valid.json"), Architecture.load, is_json=True),
-    "plans": _file(_once(_write_plan, "valid.plan"), read_plan, is_json=True),
-    "packs": _file(_once(_write_pack, "valid.parquet"), read_pack, is_json=False),
-    "stores": _file(_once(_write_store, "valid.sqlite"), _read_store, is_json=False),
-    "checkpoints": _file(_once(_write_checkpoint, "valid.safetensors"), _read_checkpoint, is_json=False),
-    "foreign yaml": _foreign("ofa", b"expanded_conv-input:14x14x8-output:14x14x8-expand:6-kernel:3-stride:1-idskip:1-se:0-hs:0:\n  mean: 0.5\n  count: 10\n"),
+def _run_folders() -> Parser:
+    """A finished run, one of whose files is not what it was: its page, and the same search again."""
+
+    def seeds(folder: Path) -> list[bytes]:
+        place = folder.resolve()
+        words = [
+            "search", "--constraint", "latency=1s", "--algorithm", "proxyless", "--space", SPACE, "--supernet-epochs", "1",
+            "--retrain-epochs", "1", "--batch", "2", "--store", str(place / "s.sqlite"), "--out", str(place / "run"), "--quiet",
+        ]  # fmt: skip
+        subprocess.run([sys.executable, "-m", "nascli", *words], check=True, capture_output=True)
+        found = []
+        for name in RUN_FILES:
+            data = (place / "run" / name).read_bytes()
+            # The name goes in front, so that it is known whose content was changed.
+            found.append(name.encode() + b"\n" + data)
+        return found
+
+    def feed(data: bytes, folder: Path) -> object:
+        from nascli.pipeline.reporting import write_report
+
+        name, _, content = data.partition(b"\n")
+        known = name.decode(errors="replace")
+        if known not in RUN_FILES:
+            raise NascliError("no file of a run")
+        copy = folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        copy.mkdir()
+        for file in RUN_FILES:
+            shutil.copy(folder / "run" / file, copy / file)
+        (copy / known).write_bytes(content)
+        page = write_report(copy).read_text()
+        assert "<script" not in page, "a script reached the page"
+        return page
+
+    return Parser(seeds, feed)
+
+
+def _foreign(form: str, text: bytes) -> Parser:
+    return _file(
+        f".{form}", lambda path: path.write_bytes(text) and None, lambda path: read_foreign(path, form)
+    )
+
+
+def _toml(path: Path) -> None:
+    path.write_text((Path(ROOT).parent / "examples" / "my_space.toml").read_text())
+
+
+_ROW = "expanded_conv-input:14x14x8-output:14x14x8-expand:{}-kernel:3-stride:1-idskip:1{}: {{count: 10, mean: 0.5, {}: 0.1}}\n"
+_FBNET = [{"op_type": "Conv2d", "op_args": {"in_channels": 16, "out_channels": 24, "kernel_size": [3, 3], "stride": 2, "padding": 1},
+           "input_shapes": [[1, 16, 14, 14]], "runtime_us_p50": 70}]  # fmt: skip
+
+PARSERS: dict[str, Parser] = {
+    "constraints": _text(
+        lambda t: intersect([parse_constraint(t)]), "latency<=8ms", "300M<=macs<=350M", "latency@titanxp<=8ms", "params<=5M",
+        "memory<=64MB", "bitops<=6.3G", "latency=8ms", "macs>=1M",
+    ),
+    "units": _text(lambda t: parse_quantity(t, "time"), "8ms", "1.5us", "30d", "2 h", "1e-3s"),
+    "space names": _text(
+        load_any, "proxyless-mini:resolution=32,width=0.5", "nse-27-mini:branches=2", "nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8",
+        "autospace-mini:cells=10200110.10300110", "nse-second-mini:inherited=3.17--0-5--1-9", "nss-expanded-mini:depths=3", "spos-mini",
+    ),
+    "programs": _text(Program.from_canonical, *(o.program.canonical for o in OPERATORS)),
+    "space files": _file(".toml", _toml, lambda path: load_any(str(path))),
+    "architecture files": _file(".json", _write_architecture, Architecture.load),
+    "plans": _file(".plan", _write_plan, read_plan),
+    "packs": _file(".parquet", _write_pack, read_pack),
+    "stores": _file(".sqlite", _write_store, _read_store),
+    "checkpoints": _file(".safetensors", _write_checkpoint, _read_checkpoint),
+    "journals": _file(".jsonl", _write_journal, _read_journal),
+    "run folders": _run_folders(),
+    "foreign ofa": _foreign("ofa", _ROW.format(48, "-se:0-hs:0", "std").encode()),
+    "foreign proxylessnas": _foreign("proxylessnas", _ROW.format(6, "", "var").encode()),
+    "foreign nse": _foreign("nse", pickle.dumps([("m0", [14, 16, 48, 1, 1, 0, 1, 1, 1, np.float64(1.0)])])),
+    "foreign tinynas": _foreign("tinynas", b"{Regular,32,16,14,14,24,3,2,1} 0.5\n{Depthwise,32,16,14,14,16,5,1,1} 0.25\n"),
+    "foreign hw-nas-bench": _foreign("hw-nas-bench", json.dumps({"ConvBlock_H14_W14_Cin16_Cout24_exp3_kernel5_stride2_group2": 3.0}).encode()),
+    "foreign fbnet": _foreign("fbnet", json.dumps(_FBNET).encode()),
     "foreign trtexec": _foreign("trtexec", b'[{"count": 10}, {"name": "conv1 + relu", "timeMs": 5.0, "averageMs": 0.5, "percentage": 50.0}]'),
-    "foreign csv": _foreign("csv", b"op,c_in,c_out,h,w,k,stride,ms\nconv,8,8,14,14,3,1,0.5\n"),
-    "foreign pickle": _foreign("fbnet", b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s."),
+    "foreign csv": _foreign("csv", b"kind,height,width,cin,cout,kernel,stride,ms\nconv,14,14,16,24,3,2,0.5\n"),
 }  # fmt: skip
 
 
 def fuzz(name: str, count: int, folder: Path) -> Result:
-    """Feed one parser with so many inputs."""
+    """Feed one parser with so many inputs; its seeds come first, and must be taken."""
+    parser = PARSERS[name]
     # Not Python's own hash, which differs from run to run.
-    rng, result = random.Random(sum(map(ord, name))), Result()
+    rng, result, lines = random.Random(sum(map(ord, name))), Result(), Lines()
     place = folder / name.replace(" ", "-")
     place.mkdir()
-    for _ in range(count):
-        work = PARSERS[name](rng, place)
+    corpus = list(parser.seeds(place))
+    waiting = list(corpus)
+    while result.tried < count:
+        data = waiting.pop(0) if waiting else changed(corpus, rng)
+        is_seed = result.tried < len(corpus) and result.kept == 0
         begun = time.perf_counter()
         try:
-            work()
-        except NascliError:
+            if result.tried < GUIDED:
+                with lines.watching():
+                    parser.feed(data, place)
+            else:
+                lines.new = 0
+                parser.feed(data, place)
+        except NascliError as error:
             result.refused += 1
+            if is_seed and waiting:
+                result.failures += 1
+                result.first = result.first or f" (a valid input is refused: {str(error)[:80]})"
         except Exception as error:
             result.failures += 1
             result.first = result.first or f" (first: {type(error).__name__}: {str(error)[:80]})"
@@ -265,5 +385,9 @@ def fuzz(name: str, count: int, folder: Path) -> Result:
         if spent > LIMIT_SECONDS:
             result.failures += 1
             result.first = result.first or f" (first: {spent:.0f} s)"
+        if lines.new and not is_seed:
+            corpus.append(data)
+            result.kept += 1
         result.tried += 1
+    result.lines = len(lines.seen)
     return result

@@ -19,6 +19,8 @@ import numpy as np
 from nascli.lut import Store
 
 SPACE = "proxyless-mini:resolution=8,width=0.25,depth=1"
+STAGED = "nss-expanded-mini:resolution=8,widths=16,depths=4"
+CELLS = "autospace-mini:resolution=8,width=0.25"
 BRANCHES = "nse-19-mini:resolution=8,width=0.25,branches=2"
 
 
@@ -141,6 +143,19 @@ def digests(pattern: str) -> Callable[[Path], object]:
     return seen
 
 
+def learned(run: str) -> Callable[[Path], object]:
+    """The learned space, and what was evaluated in it."""
+
+    def seen(home: Path) -> object:
+        return json.loads((home / run / "space.json").read_text())["spec"], evaluations(run)(home)
+
+    return seen
+
+
+def exported(home: Path) -> object:
+    return (home / "net.py").read_bytes(), (home / "net.safetensors").read_bytes()
+
+
 QUICK = ("--supernet-epochs", "2", "--retrain-epochs", "1", "--batch", "2")
 
 
@@ -156,6 +171,12 @@ def jobs() -> list[Job]:
         Job("search spos", (*search, "--space", SPACE, "--population", "6", "--generations", "3", "--out", "r"), evaluations("r"), 7.0),
         Job("search guided", (*search, "--space", SPACE, "--algorithm", "guided", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
         Job("search pcnas", (*search, "--space", SPACE, "--algorithm", "pcnas", "--out", "r"), evaluations("r"), 7.0),
+        Job("search random", (*search, "--space", SPACE, "--algorithm", "random", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
+        Job("search evolution", (*search, "--space", SPACE, "--algorithm", "evolution", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
+        Job("search proxyless", (*search, "--space", SPACE, "--algorithm", "proxyless", "--out", "r"), evaluations("r"), 7.0),
+        Job("search nss", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "nss", "--space", STAGED, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 8.0),
+        Job("search autospace", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "autospace", "--space", CELLS, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 12.0),
+        Job("export", ("export", "architecture.json", "--weights", "weights.safetensors", "--format", "python", "--out", "net.py"), exported, 4.0),
         Job("search nse", ("search", "--constraint", "macs<=700k", *QUICK, "--space", BRANCHES, "--algorithm", "nse", "--out", "r"), evaluations("r"), 7.0, BRANCHES),
     ]  # fmt: skip
 
@@ -175,9 +196,20 @@ def prepared(folder: Path, spaces: set[str | None]) -> dict[str | None, Path]:
             made = load_space(space)
             finished(("lut", "export", "--batch", "2", "--out", "a.parquet"), home)
             shutil.copy(home / "a.parquet", home / "b.parquet")
-            Architecture.of(made, made.sample(1, np.random.default_rng(0))[0], "one").save(
-                home / "architecture.json"
-            )
+            one = Architecture.of(made, made.sample(1, np.random.default_rng(0))[0], "one")
+            one.save(home / "architecture.json")
+            _weights_of(one, home / "weights.safetensors")
         found[space] = home
     time.sleep(0.1)
     return found
+
+
+def _weights_of(architecture, path: Path) -> None:
+    """Untrained weights of an architecture, to be exported."""
+    import torch
+
+    from nascli.pipeline.export import save_weights
+    from nascli.supernet.modules import network_module
+
+    torch.manual_seed(0)
+    save_weights(network_module([o.program for o in architecture.network.operators]), path)

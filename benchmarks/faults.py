@@ -1,65 +1,90 @@
-"""Breaking things on purpose: commands killed at random moments, parsers fed with what is damaged or hostile."""
+"""Breaking things on purpose: commands killed and hurt at random moments, parsers fed with what is damaged or hostile."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks._fuzz import PARSERS, fuzz
-from benchmarks._kills import jobs, prepared, trial
+from benchmarks._fuzz import PARSERS, Result, fuzz
+from benchmarks._hurts import HURTS, Hurt
+from benchmarks._kills import SPACE, jobs, prepared, trial
 from benchmarks._report import Target, parse_arguments, write
 
 NOTES = """
 Kills: each command is started, killed with SIGKILL after a random time, and started again, so often in a row; then it runs to
-its end. Equal: table, weights or evaluations (architecture by architecture) as of an undisturbed run on a copy of the same
-store. Lost: samples of a store that were there before a kill and not after. Doubled: operators whose rounds are not each there
-once. Parsers: texts from a grammar of near misses, and valid files with bytes flipped, cut, doubled or swapped; a parser may
-answer, or refuse with an error of nascli's own. Anything else, or more than 5 s for one input, is a failure. Not guided by
-coverage: no such fuzzer has a wheel for this platform.
+its end. Equal: table, weights, files or evaluations (architecture by architecture) as of an undisturbed run on a copy of the
+same store. Lost: samples of a store that were there before a kill and not after. Doubled: operators whose rounds are not each
+there once. Hurts: a disk (tmpfs) that fills up at ever later moments and is then enlarged; folders of another user; an address
+space that is too small; SIGINT twice; a terminal that goes away; two runs in one folder; a table made 30 % too fast;
+evaluators that fail in five ways; NaN in training. Survived: ended by itself with a word and no traceback, and what followed was
+as if undisturbed. Parsers: valid inputs with bytes flipped, cut, doubled, swapped, words put in, JSON values replaced; inputs
+that reach new lines of nascli (the first 2,500 are watched) are kept and changed further. A parser may answer, or refuse with an error of nascli's own;
+anything else, or more than 5 s for one input, is a failure.
 """
+
+
+def _hurt(number: int, home: Path, folder: Path, tries: int) -> list[Hurt]:
+    scratch = folder / f"hurt{number}"
+    scratch.mkdir()
+    try:
+        return HURTS[number](home, scratch, tries)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _fuzzed(name: str, inputs: int) -> tuple[str, Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        return name, fuzz(name, inputs, Path(folder))
 
 
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
-    kills, inputs = (2, 40) if quick else (50, 10_000)
+    kills, inputs, tries = (2, 12, 1) if quick else (50, 10_000, 8)
     rows: list[list[str]] = []
     begun = time.time()
-    unequal = lost = doubled = tracebacks = 0
-    with tempfile.TemporaryDirectory() as folder:
+    unequal = lost = doubled = tracebacks = hurt_badly = failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
         chosen = [job for job in jobs() if not quick or job.name in ("profile", "lut import")]
-        homes = prepared(Path(folder), {job.space for job in chosen})
+        homes = prepared(folder, {job.space for job in chosen} | {SPACE})
         # Two at a time: nothing here is a timing, and each has a home of its own.
         with ThreadPoolExecutor(2) as pool:
-            outcomes = list(
-                pool.map(
-                    lambda pair: trial(
-                        pair[1], homes[pair[1].space], Path(folder) / f"scratch{pair[0]}", kills, pair[0]
-                    ),
-                    enumerate(chosen),
+            outcomes = pool.map(
+                lambda pair: trial(
+                    pair[1], homes[pair[1].space], folder / f"scratch{pair[0]}", kills, pair[0]
+                ),
+                enumerate(chosen),
+            )
+            for job, found in zip(chosen, outcomes, strict=True):
+                unequal += not found.equal
+                lost, doubled = lost + found.lost, doubled + found.doubled
+                tracebacks += found.tracebacks
+                rows.append([f"{job.name}: killed", f"{found.tried} times; equal in the end: {'yes' if found.equal else 'NO'}; lost {found.lost}, doubled {found.doubled}, tracebacks {found.tracebacks}"])  # fmt: skip
+        numbers = (4, 6, 7) if quick else range(len(HURTS))
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            waiting = [pool.submit(_hurt, number, homes[SPACE], folder, tries) for number in numbers]
+            for hurt in (hurt for done in waiting for hurt in done.result()):
+                hurt_badly += hurt.tried - hurt.survived
+                seen = f" ({'; '.join(hurt.faults[:2])})" if hurt.faults else ""
+                rows.append(
+                    [hurt.name, f"{hurt.tried} times, survived {hurt.survived}{seen}".replace("|", "/")]
                 )
-            )
-        for job, found in zip(chosen, outcomes, strict=True):
-            unequal += not found.equal
-            lost, doubled, tracebacks = (
-                lost + found.lost,
-                doubled + found.doubled,
-                tracebacks + found.tracebacks,
-            )
-            rows.append([f"{job.name}: killed", f"{found.tried} times; equal in the end: {'yes' if found.equal else 'NO'}; lost {found.lost}, doubled {found.doubled}, tracebacks {found.tracebacks}"])  # fmt: skip
-    failures = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for name in PARSERS:
-            result = fuzz(name, inputs, Path(folder))
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for name, result in pool.map(_fuzzed, PARSERS, [inputs] * len(PARSERS)):
             failures += result.failures
-            rows.append([f"{name}: inputs", f"{result.tried:,}; refused {result.refused:,}; failures {result.failures}{result.first}; slowest {result.slowest:.2f} s"])  # fmt: skip
+            rows.append([f"{name}: inputs", f"{result.tried:,}; refused {result.refused:,}; lines reached {result.lines}, inputs kept {result.kept}; failures {result.failures}{result.first}; slowest {result.slowest:.2f} s".replace("|", "/")])  # fmt: skip
     rows.append(["minutes", f"{(time.time() - begun) / 60:.1f}"])
     targets = [
         Target("results unequal to the undisturbed ones", unequal, 0, False),
         Target("samples lost", lost, 0, False),
         Target("samples doubled", doubled, 0, False),
         Target("tracebacks of killed commands", tracebacks, 0, False),
+        Target("hurts not survived", hurt_badly, 0, False),
         Target("inputs with a traceback or a hang", failures, 0, False),
     ]
     write("faults", ["what", "figure"], rows, targets, NOTES, quick)

@@ -18,7 +18,7 @@ from nascli.pipeline.searched_space import checked_images, given_space, learned_
 from nascli.pipeline.settings import SearchSettings
 from nascli.progress import Progress
 from nascli.search.journal import Entry
-from nascli.search.verify import Finalist
+from nascli.search.verify import Finalist, disagreement, stale
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer, format_seconds
 
@@ -98,6 +98,9 @@ class _Run:
             self.candidates.resize(found.ranked[: effort.finalists], self.constraints)
         file = self.folder.file(FINALISTS)
         finalists = verified(self.candidates, found.ranked, self._window(), effort.finalists, file)
+        warning = stale(finalists)
+        if warning is not None:
+            self.progress.message(warning)
         winner = self._winner([f for f in finalists if f.within])
         self.progress.message(
             f"winner: measured {format_seconds(winner.measured.seconds)} "
@@ -156,6 +159,9 @@ class _Run:
                 "setup": self.costs.setup,
                 "table_digest": self.costs.table_digest,
             },
+            # By how much the finalists took longer than predicted, and what follows from it, if anything.
+            "device_over_model": disagreement(finalists),
+            "warning": stale(finalists),
             "measured_latency_s": winner.measured.seconds,
             "measured_interval_s": [winner.measured.low, winner.measured.high],
             # The winner once more, beside the baselines: how well a figure repeats.

@@ -128,6 +128,7 @@ def render(
         front=picture(front_chart(result, evaluated)),
         agreement=picture(agreement_chart(result)) if measured else None,
         belief=agreement_text(result) if measured else None,
+        warning=result.get("warning"),
         reasons=reasons(result) if measured else [],
         convergence=picture(convergence_chart(evaluated)),
         failed=failed,

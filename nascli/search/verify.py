@@ -11,6 +11,9 @@ from nascli.errors import InfeasibleError
 from nascli.search.journal import Entry
 from nascli.units import format_seconds
 
+# A median beyond this is more than noise or a plain sum's usual error.
+DISAGREEMENT = 0.15
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -81,5 +84,22 @@ def verify(
         f"none of {len(finalists)} measured candidates keeps the budget of {bounds} on the device; "
         f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
         f"{format_seconds(closest.predicted)}.",
-        "Allow a wider budget. If the table is stale, begin a new one: nascli lut remove, nascli profile.",
+        stale(finalists) or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
+    )
+
+
+def disagreement(finalists: Sequence[Finalist]) -> float:
+    """By how much the device takes longer than predicted: the median over finalists, relative."""
+    return float(np.median([f.measured.seconds / f.predicted for f in finalists])) - 1
+
+
+def stale(finalists: Sequence[Finalist]) -> str | None:
+    """What to say of a model that the device contradicts; None where they agree well enough."""
+    off = disagreement(finalists)
+    if abs(off) <= DISAGREEMENT:
+        return None
+    return (
+        f"The device disagrees with the latency model by {off:+.0%} (median of {len(finalists)} networks): "
+        "the table is stale, or its sum misses what happens between operators. Measure it anew with "
+        "nascli profile --older-than 1s, and correct it on whole networks with nascli calibrate."
     )

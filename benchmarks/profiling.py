@@ -63,9 +63,9 @@ class CountingSession:
     def __init__(self, session, clock: list[float]) -> None:
         self._session, self._clock = session, clock
 
-    def time(self, runs: int):
+    def time(self, runs: int, warmup: int = 0):
         start = time.perf_counter()
-        burst = self._session.time(runs)
+        burst = self._session.time(runs, warmup)
         self._clock[0] += time.perf_counter() - start if runs > 1 else 0.0
         return burst
 

@@ -30,8 +30,10 @@ class SimulatedSession:
     def __init__(self, machine, seconds):
         self.machine, self.seconds, self.closed = machine, seconds, False
 
-    def time(self, runs):
+    def time(self, runs, warmup=0):
         assert not self.closed
+        for _ in range(warmup):
+            self.machine.run(self.seconds)
         return Burst(np.array([self.machine.run(self.seconds) for _ in range(runs)]))
 
     def run(self, inputs):
@@ -81,17 +83,22 @@ class NvmlError(Exception):
     pass
 
 
+class NvmlNotSupported(NvmlError):
+    pass
+
+
 class FakeNvml:
     """NVML of a machine that the test describes; a call that the machine does not support raises as NVML does."""
 
     NVMLError = NvmlError
+    NVMLError_NotSupported = NvmlNotSupported
     NVML_CLOCK_GRAPHICS, NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 0, 1, 2, 0
 
     def __init__(self, names, capability=(6, 1), cuda=12090, slices=(), fails=None):
         self.names, self.capability, self.cuda, self.slices = list(names), capability, cuda, list(slices)
         self.fails = fails
         self.reasons = 0
-        self.locked = None
+        self.locked = self.applied = None
         self.gone = False
         self.open = 0
         self.unsupported = set()
@@ -187,7 +194,16 @@ class FakeNvml:
         return self._figure("application clock", 1404)
 
     def nvmlDeviceSetGpuLockedClocks(self, handle, low, high):
+        # Locks begin with Volta.
+        if self.capability < (7, 0):
+            raise NvmlNotSupported("Not Supported")
         self.locked = self._figure("lock", (low, high))
+
+    def nvmlDeviceSetApplicationsClocks(self, handle, memory, graphics):
+        self.applied = self._figure("apply", (memory, graphics))
+
+    def nvmlDeviceResetApplicationsClocks(self, handle):
+        self.applied = None
 
     def nvmlDeviceResetGpuLockedClocks(self, handle):
         self.locked = None

@@ -69,8 +69,18 @@ def profile(
         raise click.UsageError("--host writes a plan, --plan measures one, --ray has it measured: give one")
     if pack is not None and plan is None:
         raise click.UsageError("--pack goes with --plan; without a plan: nascli lut export")
+    elsewhere = next(
+        (flag for flag, given in (("--host", host), ("--plan", plan), ("--ray", ray)) if given), None
+    )
+    if elsewhere is not None and (age is not None or unstable):
+        raise click.UsageError(
+            f"--older-than and --unstable are about this machine's store, not {elsewhere}'s"
+        )
+    if plan is not None and (place["clock"] is not None or place["device"] != "cpu"):
+        raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
     if host is not None:
-        written = write_plan(spec, network, where_of(**place), host, Path.cwd())
+        clock = place.pop("clock")
+        written = write_plan(spec, network, where_of(clock=None, **place), host, Path.cwd(), clock)
         if as_json:
             show_json(written)
             return

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nascli.errors import StoreError
+from nascli.errors import DeviceError, NascliError, StoreError
 from nascli.files import write_atomically
 from nascli.lut import Store
 from nascli.lut.packs import read_store, write_pack
-from nascli.pipeline.measuring import Where, models_of, profile_models
+from nascli.pipeline.measuring import Where, clock_of, models_of, profile_models
 from nascli.pipeline.profiling import shown
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
@@ -50,6 +50,7 @@ class PlanFile(BaseModel):
     precision: str = Field(max_length=20)
     cuda_graph: bool
     rotate: bool
+    clock: str | None = Field(default=None, max_length=20)
     models: list[_Model]
     digest: str = ""
 
@@ -74,7 +75,8 @@ class PlanFile(BaseModel):
         """The place meant, with the store and the CUDA package of the machine that reads the plan."""
         return Where(
             self.device, self.runtime, self.batch, self.threads, self.precision, place.store,
-            place.cuda_driver, self.cuda_graph, self.rotate, place.clock_mhz,
+            place.cuda_driver, self.cuda_graph, self.rotate,
+            None if self.clock is None else clock_of(self.clock, self.device),
         )  # fmt: skip
 
 
@@ -101,8 +103,10 @@ def read_plan(path: Path) -> PlanFile:
     return plan
 
 
-def write_plan(space: str, network: Path | None, where: Where, host: str, folder: Path) -> dict[str, Any]:
-    """Write the plan of a profiling run for another machine.
+def write_plan(
+    space: str, network: Path | None, where: Where, host: str, folder: Path, clock: str | None = None
+) -> dict[str, Any]:
+    """Write the plan of a profiling run for another machine; `clock` is what its card is held at, as a user says it.
 
     Returns:
         the file, and the commands that carry it there, measure, and bring the pack back.
@@ -120,6 +124,7 @@ def write_plan(space: str, network: Path | None, where: Where, host: str, folder
         precision=where.precision,
         cuda_graph=where.cuda_graph,
         rotate=where.rotate,
+        clock=clock,
         models=[_Model(label=model.label, program=model.program.canonical) for model in models],
     ).sealed()
     stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{where.device}-{name}").strip("-")
@@ -142,6 +147,16 @@ def write_plan(space: str, network: Path | None, where: Where, host: str, folder
     }
 
 
+def _pack_what_there_is(where: Where, pack: Path, progress: Progress) -> None:
+    with Store(where.store) as store:
+        try:
+            write_pack(read_store(store, where.target().setup()), pack)
+        except NascliError as error:
+            progress.message(f"no pack: {error.message}")
+        else:
+            progress.message(f"what was measured is in {pack}")
+
+
 def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress: Progress) -> dict[str, Any]:
     """Measure what a plan file says, and write the pack.
 
@@ -154,7 +169,13 @@ def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress
     models = plan.operators()
     protocol = Protocol()
     progress.message(f"{plan.what}: {len(models)} models by the plan {path.name}")
-    table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress)
+    try:
+        table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress)
+    except DeviceError:
+        # What was refused or cut off is told, and what was measured is brought back all the same.
+        if pack is not None:
+            _pack_what_there_is(where, pack, progress)
+        raise
     if pack is not None:
         with Store(where.store) as store:
             write_pack(read_store(store, table.setup), pack)

@@ -17,7 +17,10 @@ from nascli.lut.records import RoundConditions
 
 _PROC = Path("/proc")
 _CPUS = Path("/sys/devices/system/cpu")
-_PACKAGES = ("nascli", "onnxruntime", "onnxruntime-gpu", "tensorrt", "onnx", "numpy")
+_PACKAGES = (
+    "nascli", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-cu12", "tensorrt-cu13",
+    "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "cuda-core", "pycuda", "onnx", "numpy",
+)  # fmt: skip
 
 
 def _text(path: Path) -> str | None:

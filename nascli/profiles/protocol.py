@@ -8,6 +8,7 @@ right before and right after it, so slow drifts of the whole machine cancel in t
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -221,21 +222,55 @@ def measure(
     )
     try:
         anchor = _Anchor(anchor_session, protocol, runtime.warmup_seconds)
-        for group in _groups(subjects, protocol.memory_bytes):
-            with _loaded(runtime, options, batch, group, refused) as sessions:
+        # A model may have been refused for the room that others took: it is tried again by itself.
+        crowded: list[Subject] = []
+
+        def later(subject: Subject, error: ModelRefusedError) -> None:
+            crowded.append(subject)
+
+        groups = [
+            (group, later if len(group) > 1 else refused)
+            for group in _groups(subjects, protocol.memory_bytes)
+        ]
+        for group, on_refusal in itertools.chain(groups, (([one], refused) for one in _popping(crowded))):
+            with _loaded(runtime, options, batch, group, on_refusal) as sessions:
                 _measure_group(
-                    sessions, group, anchor, protocol, rng, known, sink, finished, round_done, slowed
+                    sessions,
+                    group,
+                    anchor,
+                    protocol,
+                    rng,
+                    known,
+                    sink,
+                    finished,
+                    round_done,
+                    slowed,
+                    on_refusal,
                 )
                 for key, session in sessions.items():
-                    notes = session.notes()
+                    notes = _notes(session)
                     if notes:
                         noted(key, notes)
     finally:
         anchor_session.close()
 
 
+def _popping(waiting: list[Subject]) -> Iterator[Subject]:
+    """What a list holds, and what is put into it meanwhile."""
+    while waiting:
+        yield waiting.pop(0)
+
+
+def _notes(session: Session) -> dict[str, Any]:
+    """What a session has to tell; the times are taken already, so that it cannot tell all is no failure."""
+    try:
+        return session.notes()
+    except ModelRefusedError as error:
+        return {"incomplete": error.message}
+
+
 def _measure_group(
-    sessions: Mapping[str, Session],
+    sessions: dict[str, Session],
     group: Sequence[Subject],
     anchor: _Anchor,
     protocol: Protocol,
@@ -245,13 +280,24 @@ def _measure_group(
     finished: Notify,
     round_done: RoundSink,
     slowed: Callable[[], bool],
+    refused: Refused,
 ) -> None:
+    by_key = {subject.key: subject for subject in group}
+
+    def give_up(key: str, error: ModelRefusedError) -> None:
+        sessions.pop(key).close()
+        refused(by_key[key], error)
+
     generations = {subject.key: subject.generation for subject in group}
     samples = {key: _counting(known.get(key, ()), generations[key]) for key in sessions}
     first = {key: 1 + max((s.round for s in known.get(key, ())), default=-1) for key in sessions}
-    runs = {
-        key: protocol.runs(low_quantile(session.time(3).seconds[1:])) for key, session in sessions.items()
-    }
+    runs = {}
+    for key, session in list(sessions.items()):
+        try:
+            # Some take their workspace in their first run.
+            runs[key] = protocol.runs(low_quantile(session.time(3).seconds[1:]))
+        except ModelRefusedError as error:
+            give_up(key, error)
     active = [key for key in sessions if not done(protocol, samples[key])]
     watch = Watch()
     while active:
@@ -260,10 +306,13 @@ def _measure_group(
         before = anchor.time()
         for index in rng.permutation(len(active)):
             key = active[index]
-            with _quiet_interpreter():
-                sessions[key].time(protocol.warmup_runs)
-                seconds, waited = sessions[key].time(runs[key])
-                after = anchor.time()
+            try:
+                with _quiet_interpreter():
+                    seconds, waited = sessions[key].time(runs[key], warmup=protocol.warmup_runs)
+                    after = anchor.time()
+            except ModelRefusedError as error:
+                give_up(key, error)
+                continue
             sample = Sample(
                 first[key],
                 seconds,
@@ -278,7 +327,7 @@ def _measure_group(
             sink(key, sample)
             before = after
         round_done(watch.stop(len(active)))
-        remaining = [key for key in active if not done(protocol, samples[key])]
+        remaining = [key for key in active if key in sessions and not done(protocol, samples[key])]
         finished(len(active) - len(remaining))
         active = remaining
 

@@ -92,3 +92,32 @@ def test_what_is_no_plan(tmp_path):
             read_plan(tmp_path / "p.json")
     with pytest.raises(StoreError, match="cannot read the plan"):
         read_plan(tmp_path / "none.json")
+
+
+def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path, monkeypatch):
+    from nascli.errors import DeviceError, ModelRefusedError
+    from nascli.lut.packs import read_pack
+    from nascli.pipeline.remote import run_plan
+    from nascli.profiles.runtimes.ort_cpu import OrtCpu
+    from nascli.progress import Silent
+
+    written = write_plan(SPACE, None, where(tmp_path / "s.sqlite"), "lab", tmp_path)
+    plain, count = OrtCpu.load, []
+
+    def refusing(self, model, options):
+        count.append(len(model))
+        if len(count) > 1 and len(model) == max(count[1:4]):
+            raise ModelRefusedError("no kernel")
+        return plain(self, model, options)
+
+    monkeypatch.setattr(OrtCpu, "load", refusing)
+    pack = tmp_path / "p.parquet"
+    with pytest.raises(DeviceError, match="refuses"):
+        run_plan(tmp_path / written["plan"], pack, where(tmp_path / "lab.sqlite"), seed=0, progress=Silent())
+    assert read_pack(pack).count > 100
+
+
+def test_a_plan_says_what_the_clock_is_held_at(tmp_path):
+    written = write_plan(SPACE, None, where(tmp_path / "s", "titanxp"), "lab", tmp_path, "1404")
+    plan = read_plan(tmp_path / written["plan"])
+    assert plan.clock == "1404" and plan.where(where(tmp_path / "s")).clock_mhz == 1404

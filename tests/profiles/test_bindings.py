@@ -187,7 +187,9 @@ def test_every_name_of_nvml_exists():
         assert getattr(pynvml, f"nvmlClocksThrottleReason{name}") == bit and bit in cards.SLOWING
     for call in ("nvmlDeviceGetTemperature", "nvmlDeviceGetClockInfo", "nvmlDeviceGetMaxClockInfo", "nvmlDeviceGetDefaultApplicationsClock", "nvmlDeviceGetMigDeviceHandleByIndex"):  # fmt: skip
         assert len(inspect.signature(getattr(pynvml, call)).parameters) == 2
-    assert len(inspect.signature(pynvml.nvmlDeviceSetGpuLockedClocks).parameters) == 3
+    for call in ("nvmlDeviceSetGpuLockedClocks", "nvmlDeviceSetApplicationsClocks"):
+        assert len(inspect.signature(getattr(pynvml, call)).parameters) == 3
+    assert issubclass(pynvml.NVMLError_NotSupported, pynvml.NVMLError)
 
 
 def test_every_name_of_cuda_core_exists():

@@ -125,7 +125,7 @@ def test_a_card_that_disappears_is_an_error_and_not_a_gap():
 
 def test_a_locked_clock_is_given_back_whatever_happens(tmp_path, monkeypatch):
     monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
-    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    nvml = FakeNvml(["Tesla V100"], capability=(7, 0))
     (card,) = find_cards(nvml)
     assert sustained_mhz(card, nvml) == 1404
     before = signal.getsignal(signal.SIGTERM)
@@ -145,13 +145,31 @@ def test_a_locked_clock_is_given_back_whatever_happens(tmp_path, monkeypatch):
         sustained_mhz(card, nvml)
 
 
+def test_a_pascal_card_s_clock_is_held_as_an_application_clock(tmp_path, monkeypatch):
+    monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
+    nvml = FakeNvml(["NVIDIA TITAN Xp"])
+    (card,) = find_cards(nvml)
+    with locked(card, 1404, nvml):
+        assert nvml.applied == (1404, 1404) and nvml.locked is None and left_locked(card)
+    assert nvml.applied is None and not left_locked(card)
+    # What a killed process left is given back the way it was taken.
+    with pytest.raises(KeyboardInterrupt), locked(card, 1404, nvml):
+        nvml.nvmlDeviceResetGpuLockedClocks = lambda handle: 1 / 0
+        raise KeyboardInterrupt
+    assert nvml.applied is None
+    nvml.unsupported = {"apply"}
+    with pytest.raises(DeviceError, match="Locking needs root"), locked(card, 1404, nvml):
+        pass
+    assert not left_locked(card)
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
 from fakes import FakeNvml
 from nascli.profiles.devices.cards import find_cards
 from nascli.profiles.devices.clocks import locked
-nvml = FakeNvml(["NVIDIA TITAN Xp"])
+nvml = FakeNvml(["Tesla V100"], capability=(7, 0))
 nvml.nvmlDeviceResetGpuLockedClocks = lambda handle: print("unlocked", flush=True)
 with locked(find_cards(nvml)[0], 1404, nvml):
     os.kill(os.getpid(), signal.{name})

@@ -150,11 +150,13 @@ def test_a_run_during_which_the_card_throttled_is_unstable(tmp_path, monkeypatch
 
 def test_refused_operators_are_named_at_the_end_and_the_others_are_kept(tmp_path):
     runtime = SimulatedRuntime(SimulatedMachine())
-    original, seen = runtime.load, []
+    original, seen, bad = runtime.load, [], set()
 
     def load(model, options):
         seen.append(model)
         if len(seen) in (3, 5):
+            bad.add(model)
+        if model in bad:
             raise ModelRefusedError("out of memory")
         return original(model, options)
 
@@ -166,7 +168,8 @@ def test_refused_operators_are_named_at_the_end_and_the_others_are_kept(tmp_path
         ) as caught:
             on_card(target, store)
         assert "The others are measured and kept" in str(caught.value)
-        assert len(store.samples(target.setup())) == len(seen) - 3
+        # Of the loads, one was the anchor's; the two that were refused were tried again alone.
+        assert len(store.samples(target.setup())) == len(seen) - 1 - 2 * 2
 
 
 def test_a_card_that_disappears_ends_the_run_and_what_was_measured_is_kept(tmp_path, monkeypatch):

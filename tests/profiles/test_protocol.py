@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import SimulatedMachine, SimulatedRuntime
 
-from nascli.errors import NascliError
+from nascli.errors import ModelRefusedError, NascliError
 from nascli.lut import program_key
 from nascli.lut.statistics import estimate, reference_anchor
 from nascli.profiles.graphs import onnx_bytes
@@ -102,3 +102,52 @@ def test_impossible_protocols_are_refused():
         Protocol(target=0)
     with pytest.raises(NascliError, match="least_rounds <= most_rounds"):
         Protocol(least_rounds=9, most_rounds=4)
+
+
+class Crowded(SimulatedRuntime):
+    """Two models at a time have room; one has none even alone, and one fails in its third run."""
+
+    def __init__(self, machine, never, fails):
+        super().__init__(machine)
+        self.never, self.fails, self.alive = never, fails, 0
+
+    def load(self, model, options):
+        if model == self.never or self.alive >= 3:
+            raise ModelRefusedError("the card has no room")
+        self.alive += 1
+        session = super().load(model, options)
+        outer, plain, runs = self, session.close, []
+
+        def close():
+            outer.alive -= 1
+            plain()
+
+        session.close = close
+        if model == self.fails:
+            timed = session.time
+
+            def time_(count, warmup=0):
+                runs.append(count)
+                if len(runs) == 3:
+                    raise ModelRefusedError("no workspace")
+                return timed(count, warmup)
+
+            session.time = time_
+        return session
+
+
+def test_what_others_left_no_room_for_is_measured_alone_and_the_rest_goes_on():
+    todo = subjects(6)
+    model = lambda subject: onnx_bytes(subject.program, 4)  # noqa: E731
+    runtime = Crowded(SimulatedMachine(), model(todo[5]), model(todo[0]))
+    samples, refused = {}, {}
+    measure(
+        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=Protocol(least_rounds=4, most_rounds=4),
+        rng=np.random.default_rng(0), known={}, sink=lambda key, sample: samples.setdefault(key, []).append(sample),
+        refused=lambda subject, error: refused.setdefault(subject.label, error.message),
+    )  # fmt: skip
+    # The first fails again when it is alone; the last never has room; all others are complete.
+    assert refused == {"s0": "no workspace", "s5": "the card has no room"}
+    for subject in todo[1:5]:
+        assert [s.round for s in samples[subject.key]] == [0, 1, 2, 3]
+    assert runtime.alive == 0

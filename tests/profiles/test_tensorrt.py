@@ -10,6 +10,7 @@ from fakes import SimulatedCard
 
 from nascli.errors import DeviceError, ModelRefusedError
 from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.protocol import Protocol, Subject, measure
 from nascli.profiles.runtimes import MemoryCache, RuntimeOptions
 from nascli.profiles.runtimes import tensorrt as module
 from nascli.profiles.runtimes.tensorrt import ENGINES, TensorRt, TensorrtSession
@@ -170,7 +171,7 @@ class CardWithMemory(SimulatedCard):
         self.freed, self.given = [], []
 
     def allocate(self, size):
-        address = 1000 + len(self.given)
+        address = 1_000_000 * (1 + len(self.given))
         self.given.append(address)
         return SimpleNamespace(address=address, free=lambda: self.freed.append(address))
 
@@ -249,21 +250,120 @@ def test_what_tensorrt_cannot_read_or_has_no_room_for_is_refused(card, monkeypat
         load(monkeypatch, card, parses=False)
     with pytest.raises(ModelRefusedError, match="cannot make room for the engine: out of memory"):
         load(monkeypatch, card, room=False)
-    assert card.freed == card.given
+    assert card.given == []
+    # No room for the second engine's result: what the first has is given back.
+    plain, given = card.allocate, []
+
+    def little(size):
+        if len(given) == 3:
+            raise ModelRefusedError("the card has no room for 9 bytes")
+        given.append(plain(size))
+        return given[-1]
+
+    monkeypatch.setattr(card, "allocate", little)
+    with pytest.raises(ModelRefusedError, match="no room"):
+        load(monkeypatch, card)
+    assert sorted(card.freed) == sorted(card.given) and len(given) == 3
 
 
-def test_rotated_inputs_are_more_than_a_cache_holds(card, monkeypatch):
-    monkeypatch.setattr(module, "ROTATED_BYTES", 5 * 2 * 4 * 6 * 6 * 4)
+def test_a_builder_that_cannot_start_is_the_machine_s_trouble_and_not_the_model_s(card):
+    trt = FakeTensorRt(card)
+
+    def no_builder(logger):
+        logger.log("warning", "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    trt.Builder = no_builder
+    with pytest.raises(
+        DeviceError, match="cannot start: CUDA initialization failure with error: 35"
+    ) as caught:
+        build(trt, Messages(trt), MODEL, tf32=False, cache=MemoryCache())
+    assert not isinstance(caught.value, ModelRefusedError)
+
+
+def test_the_card_is_chosen_before_anything_is_built(card, monkeypatch):
+    trt = FakeTensorRt(card)
+    opened = []
+    monkeypatch.setattr(module, "_tensorrt", lambda: trt)
+
+    def driver(name, ordinal):
+        assert trt.builds == 0
+        opened.append(ordinal)
+        return card
+
+    monkeypatch.setattr(module, "_driver", driver)
+    TensorRt().load(MODEL, RuntimeOptions(ordinal=1)).close()
+    trt.builds = 0
+    TensorRt().engine(MODEL, MemoryCache(), ordinal=2)
+    assert opened == [1, 2]
+
+
+def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(card, monkeypatch):
+    """The whole of `measure` on a simulated card: the figure lies between the two builds, and their difference is known."""
+    trt = FakeTensorRt(card)
+    monkeypatch.setattr(module, "_tensorrt", lambda: trt)
+    taken, kept = [], []
+    original = TensorrtSession.time
+
+    def time_(self, runs, warmup=0):
+        taken.append((self, self._turn, warmup))
+        return original(self, runs, warmup)
+
+    monkeypatch.setattr(TensorrtSession, "time", time_)
+    runtime = TensorRt()
+    monkeypatch.setattr(TensorRt, "warmup_seconds", 0.0)
+    program = mbconv((4, 6, 6), 8).program
+    measure(
+        [Subject("k", "one", program, 1e3)], runtime=runtime, options=RuntimeOptions(), batch=2,
+        protocol=Protocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: kept.append(notes),
+    )  # fmt: skip
+    *samples, notes = kept
+    figures = [float(np.median(sample.seconds)) for sample in samples]
+    assert figures == pytest.approx([5e-4, 4e-4] * 3) and notes["builds_apart"] == pytest.approx(0.25)
+    assert {warmup for session, _, warmup in taken if warmup} == {1}
+
+
+def test_notes_that_cannot_be_taken_cost_no_measurement(card, monkeypatch):
+    trt = FakeTensorRt(card)
+    monkeypatch.setattr(module, "_tensorrt", lambda: trt)
+    monkeypatch.setattr(TensorRt, "warmup_seconds", 0.0)
+
+    def crowded(self):
+        raise ModelRefusedError("TensorRT cannot make room for the engine: out of memory")
+
+    monkeypatch.setattr(TensorrtSession, "notes", crowded)
+    kept, said = [], []
+    measure(
+        [Subject("k", "one", mbconv((4, 6, 6), 8).program, 1e3)], runtime=TensorRt(), options=RuntimeOptions(), batch=2,
+        protocol=Protocol(least_rounds=3, most_rounds=3), rng=np.random.default_rng(0), known={},
+        sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: said.append(notes),
+    )  # fmt: skip
+    assert len(kept) == 3 and "out of memory" in said[0]["incomplete"]
+
+
+def test_rotated_inputs_are_more_than_a_cache_holds_and_shared_by_engines(card, monkeypatch):
+    monkeypatch.setattr(module, "ROTATED_BYTES", 5 * 1280)
+    monkeypatch.setattr(module, "_POOLS", {})
     trt, session = load(monkeypatch, card, RuntimeOptions(rotate=True))
+    # Inputs of 1,152 bytes at multiples of 256, all in one piece of memory for both engines.
+    (pool,) = module._POOLS.values()
+    assert pool[1] == 5 * 1280 and len(card.given) == 2 * 2 + 1
     trt.addresses.clear()
-    session.time(10)
+    session.time(12)
     used = [address for name, address in trt.addresses if name == "input"]
-    assert len(set(used)) == 5 and used[:5] == used[5:] and all(a != b for a, b in itertools.pairwise(used))
+    assert len(set(used)) == 6 and used[:6] == used[6:] and all(a != b for a, b in itertools.pairwise(used))
+    apart = sorted(a - pool[0].address for a in set(used) if a >= pool[0].address)
+    assert apart[:5] == [0, 1280, 2560, 3840, 5120]
+    session.close()
+    assert pool[0].address not in card.freed
 
 
 def test_graphs_are_launched_where_they_are_wanted(card, monkeypatch):
+    launched = []
+    monkeypatch.setattr(card, "capture", lambda enqueue: lambda stream: (launched.append(1), card.work(0)))
     _, session = load(monkeypatch, card, RuntimeOptions(cuda_graph=True))
-    assert session.time(5).seconds.shape == (5,)
+    assert session.time(5, warmup=2).seconds.shape == (5,) and len(launched) == 7
     assert RuntimeOptions(cuda_graph=True, clock_mhz=1404).mode == "cuda graph, locked at 1404 MHz"
     assert RuntimeOptions().mode == ""
 

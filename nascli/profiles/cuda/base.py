@@ -7,6 +7,29 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from nascli.errors import DeviceError, ModelRefusedError
+
+# What errors say once the card is out of reach: then no other model will fare better.
+_LOST = (
+    "device is lost", "gpu is lost", "illegal memory access", "uncorrectable ecc", "launch failure", "hardware error",
+    "misaligned address", "no cuda-capable device", "busy or unavailable", "unspecified driver error", "unknown error",
+)  # fmt: skip
+
+
+def lost(text: str) -> bool:
+    """Whether an error's text says that the card, and not the model, is the trouble."""
+    return any(sign in text.lower() for sign in _LOST)
+
+
+def no_room(size: int, error: Exception) -> DeviceError:
+    """What an allocation that failed means: no room for one model, or a card that is out of reach."""
+    if lost(str(error)):
+        return DeviceError(
+            f"the card failed: {error}",
+            "What was measured is kept. Look at nvidia-smi, and run the same command again.",
+        )
+    return ModelRefusedError(f"the card has no room for {size} bytes: {error}")
+
 
 class Event(Protocol):
     """A mark in a stream."""

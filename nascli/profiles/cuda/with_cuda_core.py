@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import ModelRefusedError
-from nascli.profiles.cuda.base import Event, Memory, Stream
+from nascli.profiles.cuda.base import Event, Memory, Stream, no_room
 
 
 class _Event:
@@ -79,7 +78,7 @@ class CudaCore:
         try:
             buffer = self._device.allocate(size, stream=self._copies)
         except Exception as error:
-            raise ModelRefusedError(f"the card has no room for {size} bytes: {error}") from error
+            raise no_room(size, error) from error
         self._copies.sync()
         return _Memory(buffer, self._copies)
 

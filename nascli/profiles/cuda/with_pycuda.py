@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import ModelRefusedError, RuntimeUnavailableError
-from nascli.profiles.cuda.base import Event, Memory, Stream
+from nascli.errors import RuntimeUnavailableError
+from nascli.profiles.cuda.base import Event, Memory, Stream, no_room
 
 
 class _Event:
@@ -63,6 +64,8 @@ class PyCuda:
         # The primary context is the one that TensorRT works in; a context of our own would share nothing.
         self._context = cuda.Device(ordinal).retain_primary_context()
         self._context.push()
+        # A context that is still there when Python ends makes pycuda abort.
+        atexit.register(self._context.pop)
 
     def stream(self) -> Stream:
         """A stream of its own."""
@@ -77,7 +80,7 @@ class PyCuda:
         try:
             return _Memory(self._cuda.mem_alloc(size))
         except Exception as error:
-            raise ModelRefusedError(f"the card has no room for {size} bytes: {error}") from error
+            raise no_room(size, error) from error
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
         """Copy an array onto the card, and wait."""

@@ -19,6 +19,9 @@ from nascli.errors import DeviceError
 from nascli.paths import home
 from nascli.profiles.devices.cards import Card, opened
 
+# In a mark: the clock is held as an application clock.
+_APPLICATIONS = "application clocks"
+
 
 def _mark(card: Card) -> Path:
     return home() / "locks" / f"{card.uuid}.clocks"
@@ -35,9 +38,14 @@ def unlock(card: Card, nvml: Any | None = None) -> None:
     Raises:
         DeviceError: not permitted.
     """
+    by_application = _mark(card).exists() and _APPLICATIONS in _mark(card).read_text(encoding="utf-8")
     with opened(nvml) as library:
         try:
-            library.nvmlDeviceResetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(card.index))
+            handle = library.nvmlDeviceGetHandleByIndex(card.index)
+            if by_application:
+                library.nvmlDeviceResetApplicationsClocks(handle)
+            else:
+                library.nvmlDeviceResetGpuLockedClocks(handle)
         except library.NVMLError as error:
             raise DeviceError(
                 f"cannot unlock the clock of {card.name}: {error}",
@@ -63,6 +71,21 @@ def sustained_mhz(card: Card, nvml: Any | None = None) -> int:
             ) from error
 
 
+def _lock(library: Any, card: Card, mhz: int) -> None:
+    """Hold the clock: by a lock, which begins with Volta, or as Pascal's application clocks.
+
+    The mark is written first: a lock without a mark would never be found.
+    """
+    handle = library.nvmlDeviceGetHandleByIndex(card.index)
+    _mark(card).write_text(f"{mhz}\n", encoding="utf-8")
+    try:
+        library.nvmlDeviceSetGpuLockedClocks(handle, mhz, mhz)
+    except library.NVMLError_NotSupported:
+        memory = library.nvmlDeviceGetDefaultApplicationsClock(handle, library.NVML_CLOCK_MEM)
+        _mark(card).write_text(f"{mhz} {_APPLICATIONS}\n", encoding="utf-8")
+        library.nvmlDeviceSetApplicationsClocks(handle, memory, mhz)
+
+
 @contextmanager
 def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
     """Hold the clock at `mhz`.
@@ -72,25 +95,24 @@ def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
     """
     mark = _mark(card)
     mark.parent.mkdir(parents=True, exist_ok=True)
-    # The mark comes first: a lock without a mark would never be found.
-    mark.write_text(f"{mhz}\n", encoding="utf-8")
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def leave(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
     try:
+        # Before the lock, so that nothing ends the process between the two.
+        for number in previous:
+            signal.signal(number, leave)
         with opened(nvml) as library:
             try:
-                library.nvmlDeviceSetGpuLockedClocks(library.nvmlDeviceGetHandleByIndex(card.index), mhz, mhz)
+                _lock(library, card, mhz)
             except library.NVMLError as error:
                 mark.unlink(missing_ok=True)
                 raise DeviceError(
                     f"cannot lock the clock of {card.name} at {mhz} MHz: {error}",
                     "Locking needs root; leave out --lock-clocks, or run the command with sudo.",
                 ) from error
-        for number in previous:
-            signal.signal(number, leave)
         yield
     finally:
         if mark.exists():

@@ -90,10 +90,11 @@ class RuntimeOptions:
 class Session(Protocol):
     """A loaded model with its inputs in place. Owned by the caller, who closes it."""
 
-    def time(self, runs: int) -> Burst:
-        """Run `runs` times, one after the other.
+    def time(self, runs: int, warmup: int = 0) -> Burst:
+        """Run `runs` times, one after the other, after `warmup` runs of the same that do not count.
 
         Raises:
+            ModelRefusedError: this model cannot run, such as for want of memory.
             DeviceError: the device failed.
         """
 

@@ -45,14 +45,16 @@ class OrtCpuSession:
         self._binding.bind_cpu_input(self._input.name, values)
         self._binding.bind_output(self._session.get_outputs()[0].name, "cpu")
 
-    def time(self, runs: int) -> Burst:
-        """Run `runs` times.
+    def time(self, runs: int, warmup: int = 0) -> Burst:
+        """Run `runs` times, after `warmup` runs that do not count.
 
         With one thread, what the thread's own clock did not count it spent waiting for a core that another
         process had: that time is no cost of the model. With more threads nobody can say who waited for whom.
         """
         run, binding, wall = self._session.run_with_iobinding, self._binding, time.perf_counter_ns
         own = time.thread_time_ns if self._alone else None
+        for _ in range(warmup):
+            run(binding)
         taken = np.empty(runs)
         waits = np.zeros(runs)
         for index in range(runs):

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from nascli.errors import DeviceError, ModelRefusedError, missing_package
 from nascli.paths import home
+from nascli.profiles.cuda.base import lost
 from nascli.profiles.devices import Device
 from nascli.profiles.linked import TENSORRT_PACKAGES, folder_of, installed, linked_major
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
@@ -28,13 +29,6 @@ WARMUP_SECONDS = 0.2
 TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
     {"fp32": "fp32", "tf32": "fp32", "fp16": "fp16", "int8": "int8-symmetric"}
 )
-# What is loaded once the card is out of reach: then no other model will fare better.
-_LOST = ("device is lost", "illegal memory access", "uncorrectable ecc", "launch failure", "hardware error")
-
-
-def lost(text: str) -> bool:
-    """Whether an error's text says that the card, and not the model, is the trouble."""
-    return any(sign in text.lower() for sign in _LOST)
 
 
 def providers_in_force(wanted: str, actual: Iterable[str]) -> None:
@@ -59,13 +53,20 @@ class OrtGpuSession:
     ) -> None:
         import onnxruntime as ort
 
+        if hasattr(ort, "preload_dlls"):
+            # The CUDA and cuDNN that pip brought lie where no loader looks.
+            ort.preload_dlls()
         session_options = ort.SessionOptions()
         session_options.log_severity_level = 3
         session_options.intra_op_num_threads = options.threads
         session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             self._session: Any = ort.InferenceSession(
-                model, session_options, providers=[(provider, settings)]
+                model,
+                session_options,
+                providers=[(provider, settings)],
+                # Python's own fallback would try again on the CPU, and talk about it on stdout.
+                enable_fallback=0,
             )
         except Exception as error:
             raise refusal(provider, error) from error
@@ -73,6 +74,15 @@ class OrtGpuSession:
         self._input = self._session.get_inputs()[0]
         shape = tuple(int(size) for size in self._input.shape)
         self._half = "float16" in self._input.type
+        try:
+            self._bind(ort, shape, options)
+        except DeviceError:
+            raise
+        except Exception as error:
+            raise refusal(provider, error) from error
+
+    def _bind(self, ort: Any, shape: tuple[int, ...], options: RuntimeOptions) -> None:
+        """Put inputs and outputs on the card, and run once: that is where workspaces are taken."""
         values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
         self._held: Any = ort.OrtValue.ortvalue_from_numpy(self._typed(values), "cuda", options.ordinal)
         self._binding: Any = self._session.io_binding()
@@ -85,6 +95,7 @@ class OrtGpuSession:
             out_shape, kind, "cuda", options.ordinal
         )
         self._binding.bind_ortvalue_output(self._output, self._result)
+        self._once()
 
     def _typed(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         return np.ascontiguousarray(values.astype(np.float16 if self._half else np.float32))
@@ -93,13 +104,17 @@ class OrtGpuSession:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
+            if not lost(str(error)):
+                raise ModelRefusedError(f"the model cannot run: {error}") from error
             raise DeviceError(
                 f"the card failed while a model ran: {error}",
                 "What was measured is kept. Look at nvidia-smi, and run the same command again.",
             ) from error
 
-    def time(self, runs: int) -> Burst:
-        """Run `runs` times; each ends when the card is done."""
+    def time(self, runs: int, warmup: int = 0) -> Burst:
+        """Run `runs` times, after `warmup` runs that do not count; each ends when the card is done."""
+        for _ in range(warmup):
+            self._once()
         taken = np.empty(runs)
         for index in range(runs):
             start = time.perf_counter_ns()
@@ -133,7 +148,13 @@ def refusal(provider: str, error: Exception) -> DeviceError:
         )
     if lost(text):
         return DeviceError(f"the card failed: {text}", "Look at nvidia-smi, and run the same command again.")
-    if "cannot open shared object" in text or "Failed to load" in text:
+    # With the fallback forbidden, a provider that could not be loaded shows as this.
+    unloaded = (
+        "cannot open shared object",
+        "Failed to load",
+        "fallback to CPU EP has been explicitly disabled",
+    )
+    if any(sign in text for sign in unloaded):
         return DeviceError(
             f"ONNX Runtime cannot load {provider}: {text}", "nascli doctor says what is missing."
         )
@@ -245,7 +266,7 @@ class OrtTensorrt(_OrtGpu):
 
     def _libraries(self, file: Path) -> str | None:
         linked = linked_major(file, "libnvinfer")
-        version = next((v for v in map(installed, TENSORRT_PACKAGES) if v), None)
+        version = tensorrt_version()
         if version is None:
             return f"ONNX Runtime's provider needs TensorRT {linked}: pip install 'tensorrt=={linked}.*'"
         if linked is not None and int(version.split(".")[0]) != linked:
@@ -262,7 +283,7 @@ class OrtTensorrt(_OrtGpu):
                 "TensorRT computes fp32 models in TF32 where the card can, unless it is told not to.",
                 "Run with NVIDIA_TF32_OVERRIDE=0, or say what it is: --precision tf32",
             )
-        folder = home() / "tensorrt" / f"ort-{self.version()}"
+        folder = home() / "tensorrt" / f"ort-{super().version()}-{tensorrt_version()}"
         folder.mkdir(parents=True, exist_ok=True)
         return {
             "device_id": str(options.ordinal),
@@ -276,15 +297,37 @@ class OrtTensorrt(_OrtGpu):
     def refuses(self, device: Device) -> str | None:
         """None if TensorRT serves the card's generation."""
         reason = super().refuses(device)
-        return reason if reason is not None or device.card is None else too_old_for_tensorrt(device)
+        if reason is not None or device.card is None:
+            return reason
+        return too_old_for_tensorrt(device, tensorrt_version())
+
+    def version(self) -> str:
+        """Versions of onnxruntime-gpu and of the TensorRT below it, which chooses the kernels."""
+        return f"{super().version()} with tensorrt {tensorrt_version() or 'unknown'}"
 
 
-def too_old_for_tensorrt(device: Device) -> str | None:
-    """TensorRT 10 begins at compute capability 7.0, from 10.5 on at 7.5 (its support matrices)."""
-    if device.card is None or device.card.compute_capability >= (7, 0):
+def tensorrt_version() -> str | None:
+    """Version of the installed TensorRT; None if there is none."""
+    return next((version for version in map(installed, TENSORRT_PACKAGES) if version), None)
+
+
+def too_old_for_tensorrt(device: Device, version: str | None = None) -> str | None:
+    """TensorRT 10 begins at compute capability 7.0, from 10.5 on at 7.5 (its support matrices).
+
+    Args:
+        device: a card.
+        version: of TensorRT; where it is not known, what no version serves is refused alone.
+    """
+    if device.card is None:
         return None
-    capability = ".".join(map(str, device.card.compute_capability))
-    return (
-        f"TensorRT 10 and later do not serve compute capability {capability} ({device.title}): "
-        "use --runtime ort-cuda"
-    )
+    capability = device.card.compute_capability
+    shown = ".".join(map(str, capability))
+    if capability < (7, 0):
+        return f"TensorRT 10 and later do not serve compute capability {shown} ({device.title}): use --runtime ort-cuda"
+    numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
+    if len(numbers) == 2 and capability < (7, 5) and tuple(numbers) >= (10, 5):
+        return (
+            f"TensorRT {version} does not serve compute capability {shown} ({device.title}): "
+            "pip install 'tensorrt<10.5', or use --runtime ort-cuda"
+        )
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,13 +18,42 @@ from nascli.profiles.cuda.timing import time_queries
 from nascli.profiles.devices import Device
 from nascli.profiles.linked import TENSORRT_PACKAGES, installed
 from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, TimingCache
-from nascli.profiles.runtimes.ort_gpu import TENSORRT_PRECISIONS, WARMUP_SECONDS, too_old_for_tensorrt
+from nascli.profiles.runtimes.ort_gpu import (
+    TENSORRT_PRECISIONS,
+    WARMUP_SECONDS,
+    tensorrt_version,
+    too_old_for_tensorrt,
+)
 from nascli.profiles.runtimes.tensorrt_engine import Messages, build, failure, layers_of
 
 # Engines of one model that are timed in turn: a builder may choose other kernels each time.
 ENGINES = 2
 # More than the second-level cache of any card so far.
 ROTATED_BYTES = 1 << 28
+# Addresses on the card are multiples of this.
+_ALIGNED = 256
+# Graphs that are captured of one engine, each with an input of its own.
+_MOST_GRAPHS = 16
+
+
+def _rotated(driver: Driver, values: npt.NDArray[Any]) -> list[int]:
+    """Addresses of inputs that no cache holds together, in one piece of memory that all engines of a kind share."""
+    stride = -(-values.nbytes // _ALIGNED) * _ALIGNED
+    count = max(2, ROTATED_BYTES // stride)
+    kind = (id(driver), values.dtype.str)
+    memory, size = _POOLS.get(kind, (None, 0))
+    if memory is None or size < count * stride:
+        if memory is not None:
+            memory.free()
+        noise = np.random.default_rng(0).standard_normal(count * stride // values.itemsize, dtype=np.float32)
+        memory = driver.allocate(count * stride)
+        driver.upload(memory, np.ascontiguousarray(noise.astype(values.dtype)))
+        _POOLS[kind] = (memory, count * stride)
+    return [memory.address + number * stride for number in range(count)]
+
+
+# Memory that is read in rotation, by driver and element type, with its size; kept as long as the process.
+_POOLS: dict[tuple[int, str], tuple[Memory, int]] = {}
 
 
 class _Engine:
@@ -48,21 +78,34 @@ class _Engine:
         (self.input,) = (name for name in names if modes[name] == trt.TensorIOMode.INPUT)
         (self.output,) = (name for name in names if modes[name] == trt.TensorIOMode.OUTPUT)
         self._held: list[Memory] = []
+        self._launches: list[Callable[[Stream], None]] | None = None
+        try:
+            self._prepare(options)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, options: RuntimeOptions) -> None:
+        """Put inputs and outputs on the card, and run once."""
+        driver = self._driver
         values = np.random.default_rng(0).standard_normal(self.shape(self.input), dtype=np.float32)
         typed = np.ascontiguousarray(values.astype(self.dtype(self.input)))
-        copies = -(-ROTATED_BYTES // typed.nbytes) if options.rotate else 1
-        self.inputs = []
-        for _ in range(copies):
-            self.inputs.append(self._memory(typed.nbytes))
-            driver.upload(self.inputs[-1], typed)
+        own = self._memory(typed.nbytes)
+        driver.upload(own, typed)
+        self.first_input = own
+        # What is read after one another; the session's own input comes first.
+        self.inputs = [own.address]
+        if options.rotate:
+            self.inputs += _rotated(driver, typed)
         out_shape = self.shape(self.output)
         self.result = self._memory(int(np.prod(out_shape)) * np.dtype(self.dtype(self.output)).itemsize)
         self._context.set_tensor_address(self.output, self.result.address)
-        self._context.set_tensor_address(self.input, self.inputs[0].address)
+        self._context.set_tensor_address(self.input, self.inputs[0])
         # The first run allocates and picks kernels, which a graph must not capture.
         self._execute(self._stream.handle)
         self._stream.synchronise()
-        self._launches = self._graphs() if options.cuda_graph else None
+        if options.cuda_graph:
+            self._launches = self._graphs()
 
     def _memory(self, size: int) -> Memory:
         memory = self._driver.allocate(size)
@@ -77,8 +120,8 @@ class _Engine:
 
     def _graphs(self) -> list[Callable[[Stream], None]]:
         launches = []
-        for memory in self.inputs:
-            self._context.set_tensor_address(self.input, memory.address)
+        for address in self.inputs[:_MOST_GRAPHS]:
+            self._context.set_tensor_address(self.input, address)
             launches.append(self._driver.capture(self._execute))
         return launches
 
@@ -91,7 +134,7 @@ class _Engine:
             self._launches[number % len(self._launches)](self._stream)
             return
         if len(self.inputs) > 1:
-            self._context.set_tensor_address(self.input, self.inputs[number % len(self.inputs)].address)
+            self._context.set_tensor_address(self.input, self.inputs[number % len(self.inputs)])
         self._execute(self._stream.handle)
 
     def layer_seconds(self) -> dict[str, float]:
@@ -111,7 +154,7 @@ class _Engine:
             raise failure("make room for the engine", self._messages.take())
         profiler = Profiler()
         context.profiler = profiler
-        context.set_tensor_address(self.input, self.inputs[0].address)
+        context.set_tensor_address(self.input, self.inputs[0])
         context.set_tensor_address(self.output, self.result.address)
         # The second run counts: the first one loads the kernels.
         for _ in range(2):
@@ -121,8 +164,11 @@ class _Engine:
         return dict(found)
 
     def close(self) -> None:
+        # A card that failed may not take memory back; what is measured elsewhere goes on.
         for memory in self._held:
-            memory.free()
+            with suppress(Exception):
+                memory.free()
+        self._held = []
         self._launches = None
         self._context = None
         self.engine = None
@@ -149,10 +195,13 @@ class TensorrtSession:
         self._host_bound = 0
         self._turn = 0
 
-    def time(self, runs: int) -> Burst:
-        """Run `runs` times on the next engine."""
+    def time(self, runs: int, warmup: int = 0) -> Burst:
+        """Run `runs` times on the next engine, after `warmup` runs on the same one."""
         turn, self._turn = self._turn, (self._turn + 1) % len(self._engines)
         try:
+            for number in range(warmup):
+                self._engines[turn].enqueue(number)
+            self._stream.synchronise()
             queries = time_queries(self._driver, self._stream, self._engines[turn].enqueue, runs)
         except NascliError:
             raise
@@ -169,7 +218,7 @@ class TensorrtSession:
         """The first engine's output for one batch."""
         engine = self._engines[0]
         typed = np.ascontiguousarray(inputs.astype(engine.dtype(engine.input)))
-        self._driver.upload(engine.inputs[0], typed)
+        self._driver.upload(engine.first_input, typed)
         engine.enqueue(0)
         self._stream.synchronise()
         result = np.empty(engine.shape(engine.output), dtype=engine.dtype(engine.output))
@@ -223,20 +272,21 @@ class TensorRt:
         """None if TensorRT serves the card's generation."""
         if device.card is None:
             return f"{self.name} runs on NVIDIA cards, and {device.key} is none"
-        return too_old_for_tensorrt(device)
+        return too_old_for_tensorrt(device, tensorrt_version()) or _cuda_too_new(device)
 
     def version(self) -> str:
         """Version of TensorRT."""
-        found = next((version for version in map(installed, TENSORRT_PACKAGES) if version), None)
-        return found if found is not None else str(_tensorrt().__version__)
+        return tensorrt_version() or str(_tensorrt().__version__)
 
-    def engine(self, model: bytes, cache: TimingCache) -> bytes:
-        """One engine for the card that is here, as bytes to keep.
+    def engine(self, model: bytes, cache: TimingCache, ordinal: int = 0) -> bytes:
+        """One engine for a card that is here, as bytes to keep.
 
         Raises:
             ModelRefusedError: TensorRT has no kernels for the model.
         """
         trt = _tensorrt()
+        # Opened first, since a builder works for the card that is current.
+        _driver("auto", ordinal)
         return build(trt, Messages(trt), model, tf32=False, cache=cache)
 
     def load(self, model: bytes, options: RuntimeOptions) -> TensorrtSession:
@@ -247,13 +297,31 @@ class TensorRt:
             DeviceError: the card failed.
         """
         trt = _tensorrt()
+        # Opened first, since a builder works for the card that is current.
+        driver = _driver(options.cuda_driver, options.ordinal)
         messages = Messages(trt)
         tf32 = options.precision == "tf32"
         # The first build uses what is known of kernels; the others find out anew, since two builds that
         # read one timing cache choose alike, and how far builds differ would stay hidden.
         caches = [options.timing_cache, *(MemoryCache() for _ in range(ENGINES - 1))]
         plans = [build(trt, messages, model, tf32=tf32, cache=cache) for cache in caches]
-        return TensorrtSession(trt, plans, _driver(options.cuda_driver, options.ordinal), options)
+        return TensorrtSession(trt, plans, driver, options)
+
+
+def _cuda_too_new(device: Device) -> str | None:
+    """Why the driver cannot serve the CUDA that the installed TensorRT is built on; None if it can, or nobody knows."""
+    majors = [
+        13 if "cu13" in package else 12
+        for package in TENSORRT_PACKAGES
+        if "cu" in package and installed(package)
+    ]
+    if device.card is None or not majors or min(majors) <= device.card.cuda[0]:
+        return None
+    return (
+        f"the TensorRT that is installed needs CUDA {min(majors)}, and the driver {device.card.driver} serves "
+        f"{'.'.join(map(str, device.card.cuda))}: install a newer driver, or "
+        f"pip install tensorrt-cu{device.card.cuda[0]}"
+    )
 
 
 @lru_cache(maxsize=1)

@@ -10,8 +10,8 @@ import json
 from typing import Any
 
 from nascli.errors import DeviceError, ModelRefusedError
+from nascli.profiles.cuda.base import lost
 from nascli.profiles.runtimes.base import TimingCache
-from nascli.profiles.runtimes.ort_gpu import lost
 
 WORKSPACE_BYTES = 1 << 30
 # Kernels are timed this often while an engine is built; the API's default of 1 picks by chance.
@@ -24,6 +24,7 @@ class Messages:
 
     def __init__(self, trt: Any) -> None:
         complaints: list[str] = []
+        warnings: list[str] = []
 
         class Log(trt.ILogger):  # type: ignore[misc]
             def __init__(self) -> None:
@@ -32,14 +33,18 @@ class Messages:
             def log(self, severity: Any, msg: str) -> None:
                 if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                     complaints.append(msg)
+                elif severity == trt.ILogger.Severity.WARNING:
+                    warnings.append(msg)
 
-        self._complaints = complaints
+        self._complaints, self._warnings = complaints, warnings
         self.logger = Log()
 
     def take(self) -> str:
-        """All complaints since the last call, as one line."""
-        text = "; ".join(self._complaints) or "TensorRT does not say why"
+        """All complaints since the last call, as one line; where there is none, the last warnings, since CUDA that
+        cannot be initialised is but a warning."""
+        text = "; ".join(self._complaints or self._warnings[-3:]) or "TensorRT does not say why"
         self._complaints.clear()
+        self._warnings.clear()
         return " ".join(text.split())
 
 
@@ -69,9 +74,14 @@ def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: Timi
     """
     reason = ""
     for _ in range(ATTEMPTS):
-        builder = trt.Builder(messages.logger)
-        if builder is None:
-            raise failure("start", messages.take())
+        try:
+            builder = trt.Builder(messages.logger)
+        except TypeError as error:
+            # What the bindings make of a builder that could not be: CUDA or the driver, and never the model.
+            raise DeviceError(
+                f"TensorRT cannot start: {messages.take()}",
+                "Its CUDA and the driver's may not fit: nascli doctor says which.",
+            ) from error
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, messages.logger)
         if not parser.parse(model):

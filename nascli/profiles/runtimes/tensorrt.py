@@ -218,7 +218,7 @@ class TensorrtSession:
         """The first engine's output for one batch."""
         engine = self._engines[0]
         typed = np.ascontiguousarray(inputs.astype(engine.dtype(engine.input)))
-        self._driver.upload(engine.first_input, typed)
+        self._driver.upload(self._engines[0].first_input, typed)
         engine.enqueue(0)
         self._stream.synchronise()
         result = np.empty(engine.shape(engine.output), dtype=engine.dtype(engine.output))

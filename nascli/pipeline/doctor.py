@@ -7,6 +7,8 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nascli import __version__
+from nascli.errors import DeviceError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import of_machine
 from nascli.profiles.devices import Device, card_key, cards_here, of_card, this_cpu
@@ -37,10 +39,15 @@ def examine() -> list[Check]:
     """Look at interpreter, device, runtimes, optional packages and the store."""
     cpu = this_cpu()
     checks = [
+        Check("nascli", True, __version__),
         Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         Check("device cpu", True, f"{cpu.title}, {cpu.cores} cores ({cpu.key})"),
     ]
-    cards, reason = cards_here()
+    try:
+        cards, reason = cards_here()
+    except DeviceError as error:
+        # One card that is lost must not hide the rest.
+        cards, reason = [], f"{error.message}: {error.hint or 'look at nvidia-smi'}"
     checks += [_card(card) for card in cards]
     if reason is not None:
         what, _, advice = reason.partition(": ")

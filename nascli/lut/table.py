@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from nascli.errors import MissingMeasurementsError
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.parts import sum_of_parts
 from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimates, reference_anchor
@@ -72,18 +71,6 @@ class LatencyTable:
             if self.lookup(operator.program) is None
         }
         return list(lacking.values())
-
-    def require(self, operators: Iterable[Operator], command: str) -> None:
-        """Refuse to go on where operators are missing.
-
-        Raises:
-            MissingMeasurementsError: naming them and the command that measures them.
-        """
-        wanted = list(operators)
-        missing = self.missing(wanted)
-        if missing:
-            names = [operator.label for operator in missing]
-            raise MissingMeasurementsError(names, len(wanted), self.setup.label, command)
 
     @cached_property
     def digest(self) -> str:

@@ -13,20 +13,17 @@ from nascli.costmodel.feasible import k_best
 from nascli.errors import ConstraintError
 from nascli.pipeline.engines import ChoiceEngine, NseEngine, PcnasEngine
 from nascli.pipeline.run_folder import EVALUATIONS, STORY, RunFolder, read_json, reading, write_json
-from nascli.pipeline.settings import SearchSettings
+from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
 from nascli.search.base import Score, Searcher
 from nascli.search.batches import Local, OnRay
 from nascli.search.driver import drive
-from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import GuidedSearcher
 from nascli.search.journal import Entry, Journal
 from nascli.search.nse import NseSearch
 from nascli.search.nse_rounds import Point, Subset, narrowed, round_from_json
 from nascli.search.pcnas import PcnasSearch
-from nascli.search.random import RandomSearcher
-from nascli.search.spos import SposSearcher
+from nascli.search.searchers import make_searcher
 from nascli.search.state import StateFile
 from nascli.spaces.definitions.branches import parse_inherited
 from nascli.spaces.space import Space
@@ -104,16 +101,16 @@ def _one_shot(task: Task) -> Found:
 
 
 def _searcher(task: Task) -> Searcher:
-    effort, feasible = task.settings.effort, task.feasible
-    match task.settings.algorithm:
-        case "random":
-            return RandomSearcher(feasible, effort.guidance.evaluations, task.rng)
-        case "evolution":
-            return RegularisedEvolution(feasible, effort.guidance.evaluations, task.rng)
-        case "guided":
-            return GuidedSearcher(feasible, effort.guidance, task.rng)
-        case _:
-            return SposSearcher(feasible, effort.evolution, task.rng)
+    effort, algorithm = task.settings.effort, task.settings.algorithm
+    return make_searcher(
+        # What NSS and AutoSpace learn is searched by SPOS.
+        "spos" if algorithm in SPACE_ALGORITHMS else algorithm,
+        task.feasible,
+        task.rng,
+        evaluations=effort.guidance.evaluations,
+        guidance=effort.guidance,
+        evolution=effort.evolution,
+    )
 
 
 def _pcnas(task: Task) -> Found:

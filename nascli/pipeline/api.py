@@ -10,13 +10,12 @@ import numpy as np
 
 from nascli.costmodel import Budget, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
 from nascli.costmodel.models import counted_names
-from nascli.errors import ConstraintError, UnknownNameError
+from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
 from nascli.pipeline.measuring import Where, profile_models, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress, Silent
-from nascli.search.base import Searcher
 from nascli.search.journal import Entry
 from nascli.spaces.catalog import load_space, make_space
 from nascli.spaces.space import Parameter, Space
@@ -56,20 +55,18 @@ def calibrated(
     device: str = "cpu",
     batch: int = 16,
     threads: int = 1,
+    runtime: str = "auto",
+    precision: str = "fp32",
     networks: int = 24,
     seed: int = 0,
     store: Path | None = None,
     progress: Progress | None = None,
 ) -> ChainCost:
     """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
-    from nascli.pipeline.calibrating import calibrate_space, known_calibration
-    from nascli.pipeline.measuring import read_table
+    from nascli.pipeline.calibrating import measured_calibration
 
-    where = Where(device, "auto", batch, threads, "fp32", store or default_store())
-    calibrate_space(space, where, networks=networks, seed=seed, progress=progress or Silent())
-    table = read_table(where)
-    found = known_calibration(space, where, table, latency(space, table))
-    assert found is not None
+    where = Where(device, runtime, batch, threads, precision, store or default_store())
+    found, _ = measured_calibration(space, where, networks=networks, seed=seed, progress=progress or Silent())
     return found.cost
 
 
@@ -109,28 +106,24 @@ def optimise(
 
     from nascli.search.driver import drive
     from nascli.search.evaluators import Guarded
-    from nascli.search.evolution import RegularisedEvolution
-    from nascli.search.guided import Guidance, GuidedSearcher
+    from nascli.search.guided import Guidance
     from nascli.search.journal import Journal
-    from nascli.search.random import RandomSearcher
-    from nascli.search.spos import Evolution, SposSearcher
+    from nascli.search.searchers import make_searcher
+    from nascli.search.spos import Evolution
 
-    rng = np.random.default_rng(seed)
-    makers: dict[str, Callable[[], Searcher]] = {
-        "guided": lambda: GuidedSearcher(
-            feasible, Guidance(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))), rng
-        ),
-        "spos": lambda: SposSearcher(feasible, Evolution(generations=max(1, evaluations // 50)), rng),
-        "evolution": lambda: RegularisedEvolution(feasible, evaluations, rng),
-        "random": lambda: RandomSearcher(feasible, evaluations, rng),
-    }
-    if algorithm not in makers:
-        raise UnknownNameError("algorithm", algorithm, list(makers))
+    searcher = make_searcher(
+        algorithm,
+        feasible,
+        np.random.default_rng(seed),
+        evaluations=evaluations,
+        guidance=Guidance(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))),
+        evolution=Evolution(generations=max(1, evaluations // 50)),
+    )
     guarded = Guarded(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
     with tempfile.TemporaryDirectory() as folder:
         kept = Journal(journal or Path(folder) / "journal.jsonl")
         try:
-            return drive(makers[algorithm](), guarded, kept, progress or Silent(), most=evaluations).ranked
+            return drive(searcher, guarded, kept, progress or Silent(), most=evaluations).ranked
         finally:
             kept.close()
 
@@ -159,6 +152,8 @@ def search(
     space: str = "proxyless-mini",
     data: str = "digits",
     device: str = "cpu",
+    batch: int = 16,
+    threads: int = 1,
     algorithm: str = "spos",
     preset: str = "small",
     seed: int = 0,
@@ -170,6 +165,6 @@ def search(
     from nascli.pipeline.settings import SearchSettings, default_out, effort_of
 
     texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-    where = Where(device, "auto", 16, 1, "fp32", default_store())
+    where = Where(device, "auto", batch, threads, "fp32", default_store())
     settings = SearchSettings(space, data, texts, where, algorithm, seed, effort_of(preset, algorithm))
     return run_search(settings, out or default_out(settings), progress or Silent())

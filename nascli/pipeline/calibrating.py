@@ -11,7 +11,7 @@ from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate,
 from nascli.costmodel.models import alone_latency, branch_count
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, measure_networks, profile_models, read_table, space_models
+from nascli.pipeline.measuring import Where, measure_networks, profile_models, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.spaces.space import Space
@@ -45,16 +45,19 @@ def helpful_sums(space: Space, table: LatencyTable) -> list[ChainCost]:
     return [*sums, branch_count(space)] if space.multi_branch else sums
 
 
-def calibrate_space(
+def measured_calibration(
     space: Space, where: Where, *, networks: int, seed: int, progress: Progress
-) -> dict[str, Any]:
-    """Measure what the table lacks and networks that cover the space; say how well sums fit.
+) -> tuple[Calibration, LatencyTable]:
+    """Measure what the table lacks and networks that cover the space; how well sums fit, and the table.
 
     Run again, it measures nothing anew; with more networks, only the further ones.
+
+    Raises:
+        ConstraintError: fewer networks than a calibration needs.
     """
-    protocol = Protocol()
+    protocol, command = Protocol(), f"nascli profile --space {space.spec} {where.command}"
     table = profile_models(space_models(space), where, protocol=protocol, seed=seed, progress=progress)
-    plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+    plain = table_latency(space, table, command)
     codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
     rows = [tuple(int(code) for code in row) for row in codes]
     measure_networks(
@@ -65,14 +68,23 @@ def calibrate_space(
         progress=progress,
         members=(space, rows),
     )
-    table = read_table(where)
-    plain = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
-    calibration = known_calibration(space, where, table, plain)
+    # The setup that was measured in: the store may have others of this device.
+    with Store(where.store) as store:
+        table = LatencyTable.read(store, table.setup)
+    calibration = known_calibration(space, where, table, table_latency(space, table, command))
     if calibration is None:
         raise ConstraintError(
             f"calibration needs at least {LEAST_NETWORKS} different networks of {space.spec}.",
             f"Ask for more: nascli calibrate --networks {LEAST_NETWORKS * 3}",
         )
+    return calibration, table
+
+
+def calibrate_space(
+    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """`measured_calibration` as a document."""
+    calibration, table = measured_calibration(space, where, networks=networks, seed=seed, progress=progress)
     return {
         "space": space.spec,
         "setup": table.setup.to_json(),

@@ -178,9 +178,9 @@ class PcnasSearch:
             rows = self.space.sample(wanted, rng)
             rows[:, : len(prefix)] = prefix
             return rows[self._feasible.contains(rows)]
-        if self._feasible.count(prefix) == 0:
+        if not self._feasible.has_completion(prefix):
             return np.empty((0, len(self.space.layers)), self.space.dtype)
-        # A complete model has one completion; drawing it again would only weigh one mini-batch more.
+        # Of a complete model all draws are the same: its accuracy is then a mean over mini-batches.
         return self._feasible.sample(wanted, rng, prefix)
 
 

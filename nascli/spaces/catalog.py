@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from nascli.errors import SpaceError, UnknownNameError
+from nascli.errors import NascliError, SpaceError, UnknownNameError
 from nascli.spaces.space import Parameter, Space
 from nascli.spaces.staged import StagedSpace
 
@@ -120,8 +120,8 @@ def make_any(name: str, **parameters: Parameter) -> Space | StagedSpace:
 def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | StagedSpace:
     try:
         made = _factory(name)(**dict(given))
-    except SpaceError as error:
-        raise SpaceError(f"space {name}: {error.message}") from error
+    except NascliError as error:
+        raise SpaceError(f"space {name}: {error.message}", error.hint) from error
     # A factory may be the user's own, and fail in any way.
     except Exception as error:
         raise SpaceError(f"space {name}: its function failed: {type(error).__name__}: {error}") from error

@@ -111,15 +111,3 @@ def pair_cost(
 def power_penalty(demand: Tensor, target: float, *, alpha: float, beta: float = 2.0) -> Tensor:
     """alpha * |demand - target| ** beta (NSE, Eq. 5; published with beta = 2)."""
     return alpha * (demand - target).abs() ** beta
-
-
-def ratio_penalty(demand: Tensor, target: float, *, weight: float = 1.0) -> Tensor:
-    """weight * |demand / target - 1| (NSS, Eq. 4)."""
-    return weight * (demand / target - 1).abs()
-
-
-def log_barrier(demand: Tensor, limit: float, *, weight: float) -> Tensor:
-    """-weight * log(1 - demand / limit): grows without bound towards the limit, infinite beyond it."""
-    room = 1 - demand / limit
-    beyond = torch.full_like(demand, float("inf"))
-    return torch.where(room > 0, -weight * torch.log(room.clamp_min(1e-30)), beyond)

@@ -20,7 +20,7 @@ from nascli.costmodel import (
     pareto,
     parse_constraint,
 )
-from nascli.costmodel.feasible import additive
+from nascli.costmodel.feasible import BranchLaw, additive
 from nascli.costmodel.feasible.diagnosis import find_feasible
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces import Layer, Space, load_space, make_space
@@ -196,7 +196,11 @@ def test_branches_drawn_by_their_probabilities():
         bits = (inside[:, i, None] >> np.arange(len(p))) & 1
         mass *= np.prod(np.where(bits, p, 1 - p), axis=1)
     feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
-    assert chi_square(feasible.bernoulli(probabilities, 30_000, rng), inside, mass)
+    assert chi_square(
+        feasible.weighted([BranchLaw(np.asarray(p), 1 - np.asarray(p)) for p in probabilities], 30_000, rng),
+        inside,
+        mass,
+    )
 
 
 def test_distinct_architectures():

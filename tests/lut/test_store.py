@@ -13,6 +13,7 @@ from nascli.errors import MissingMeasurementsError, NascliError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut import schema as store_schema
 from nascli.lut.audit import audit
+from nascli.lut.context import require_context
 from nascli.lut.records import RoundConditions
 from nascli.spaces.library import conv_block, identity, mbconv
 
@@ -158,7 +159,7 @@ def test_tables_look_programs_up_and_name_what_is_missing(tmp_path):
         unknown = mbconv((8, 4, 4), 8, kernel=7)
         assert table.missing([*OPERATORS, unknown, unknown]) == [unknown]
         with pytest.raises(MissingMeasurementsError) as caught:
-            table.require([*OPERATORS, unknown], "nascli profile --space x")
+            require_context(table, [(unknown, False, False)], "nascli profile --space x")
         assert unknown.label in str(caught.value) and "nascli profile --space x" in str(caught.value)
         frame = table.to_pandas()
         assert sorted(frame["seconds"]) == pytest.approx([1e-3, 2e-3, 3e-3])

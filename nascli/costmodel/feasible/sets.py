@@ -147,11 +147,6 @@ class FeasibleSet:
         """
         return self._draw(laws, self.backward(Sums(), laws), n, rng, ())
 
-    def bernoulli(self, probabilities: Sequence[Array], n: int, rng: np.random.Generator) -> Codes:
-        """`(n, layers)` multi-branch architectures, each branch taken with its probability (NSE)."""
-        laws = [BranchLaw(np.asarray(p, dtype=float), 1 - np.asarray(p, dtype=float)) for p in probabilities]
-        return self.weighted(laws, n, rng)
-
     def distinct(self, n: int, rng: np.random.Generator) -> Codes:
         """Up to `n` different architectures, uniform over the sets of that size; all if there are fewer."""
         if self.count() <= 4 * n:
@@ -181,11 +176,12 @@ class FeasibleSet:
             rows = [
                 (*row, code)
                 for row, code in itertools.product(rows, codes)
-                if self._has_completion((*row, code))
+                if self.has_completion((*row, code))
             ]
         return np.array(rows, dtype=self.space.dtype).reshape(len(rows), len(self.space.layers))
 
-    def _has_completion(self, prefix: Sequence[int]) -> bool:
+    def has_completion(self, prefix: Sequence[int]) -> bool:
+        """Whether anything feasible on the grid begins with `prefix`; by the tables that are there already."""
         left = self._after(prefix)
         return left is not None and bool(self._entry(self._tables, prefix, left) > 0)
 

@@ -1,0 +1,50 @@
+"""The searchers that ask for architectures and learn their scores, by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nascli.costmodel import FeasibleSet
+from nascli.errors import UnknownNameError
+from nascli.search.base import Searcher
+from nascli.search.evolution import RegularisedEvolution
+from nascli.search.guided import Guidance, GuidedSearcher
+from nascli.search.random import RandomSearcher
+from nascli.search.spos import Evolution, SposSearcher
+
+SEARCHERS = ("guided", "spos", "evolution", "random")
+
+
+def make_searcher(
+    name: str,
+    feasible: FeasibleSet,
+    rng: np.random.Generator,
+    *,
+    evaluations: int,
+    guidance: Guidance,
+    evolution: Evolution,
+) -> Searcher:
+    """A searcher of a feasible set.
+
+    Args:
+        name: one of `SEARCHERS`.
+        feasible: where it searches.
+        rng: all of its randomness.
+        evaluations: of 'random' and 'evolution'.
+        guidance: of 'guided'.
+        evolution: of 'spos'.
+
+    Raises:
+        UnknownNameError: another name.
+    """
+    match name:
+        case "guided":
+            return GuidedSearcher(feasible, guidance, rng)
+        case "spos":
+            return SposSearcher(feasible, evolution, rng)
+        case "evolution":
+            return RegularisedEvolution(feasible, evaluations, rng)
+        case "random":
+            return RandomSearcher(feasible, evaluations, rng)
+        case _:
+            raise UnknownNameError("algorithm", name, list(SEARCHERS))

@@ -13,7 +13,7 @@ run: $(STAMP)
 	@$(BIN)/nascli search --constraint latency=$(BUDGET) --out $(OUT)
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check nascli tests benchmarks examples

@@ -143,7 +143,7 @@ def madds(cells: Cells, shape: Shape, out: int, stride: int, expand: int = 6) ->
 
 def canonical(cells: Cells) -> Cells:
     """The same cells without genes that change nothing: edges that nothing reaches or that lead nowhere, a join of
-    one arrival, an expansion of a node that is not there. Equal rows are then equal cells."""
+    one arrival, an expansion of a node that is not there. They compute what they computed, for no more."""
     found = cells.copy()
     e10, e20, e21, _, e31, e32 = (found[..., i] for i in range(6))
     e21[e10 == 0] = 0

@@ -91,7 +91,7 @@ def test_a_killed_search_finds_what_an_undisturbed_one_finds(tmp_path):
     args = [*SEARCH, "--out", str(tmp_path / "killed")]
     journal = tmp_path / "killed" / "evaluations.jsonl"
     seen = []
-    for _ in range(10):
+    for _ in range(6):
         kill_after(args, tmp_path / "other", moments.uniform(0.5, 0.9 * length))
         if journal.exists():
             lines = journal.read_bytes().splitlines(keepends=True)

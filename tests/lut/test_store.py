@@ -302,6 +302,10 @@ def test_power_loss_between_two_writes_leaves_a_prefix_of_what_was_committed(tmp
     assert min(seen) == 1 and len(seen) > 4
 
 
+# As long as the store's promise to several writers was asked for.
+SECONDS = 30.0
+
+
 def _write_for(path, writer, seconds, counts):
     key = program_key(OPERATORS[writer % len(OPERATORS)].program)
     number, end = 0, time.monotonic() + seconds
@@ -316,10 +320,12 @@ def _write_for(path, writer, seconds, counts):
 
 
 @pytest.mark.slow
-def test_four_processes_write_one_store_for_30_seconds(tmp_path):
+def test_four_processes_write_one_store(tmp_path):
     context = multiprocessing.get_context("spawn")
     counts = context.Queue()
-    writers = [context.Process(target=_write_for, args=(tmp_path / "s", n, 30.0, counts)) for n in range(4)]
+    writers = [
+        context.Process(target=_write_for, args=(tmp_path / "s", n, SECONDS, counts)) for n in range(4)
+    ]
     for writer in writers:
         writer.start()
     written = dict(counts.get(timeout=120) for _ in writers)

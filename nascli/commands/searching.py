@@ -34,6 +34,13 @@ def search_options(function: F) -> F:
             type=click.FloatRange(0, 1, min_open=True, max_open=True),
             help="Search only where the calibrated model is this sure that the latency budget is kept.",
         ),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="GROUP.NAME=VALUE",
+            help="A hyper-parameter of an algorithm: nse.threshold=-3, autospace.compensation=delay.",
+        ),
         click.option("--retrain-epochs", type=click.IntRange(1), help="Training of the final networks."),
         click.option("--supernet-epochs", type=click.IntRange(1), help="Of the supernet; of NSE, per round."),
         click.option("--evaluations", type=click.IntRange(8), help="Of random, evolution and guided."),
@@ -76,6 +83,7 @@ def settings_of(
     constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]
 ) -> SearchSettings:
     """The settings that `search_options` and constraints name."""
+    from nascli.pipeline.overrides import with_settings
     from nascli.pipeline.settings import SearchSettings, effort_of
 
     effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
@@ -85,6 +93,7 @@ def settings_of(
         supernet_epochs=chosen["supernet_epochs"],
         retrain_epochs=chosen["retrain_epochs"],
     )
+    effort = with_settings(effort, chosen["changes"])
     settings = SearchSettings(
         chosen["spec"],
         chosen["data"],

@@ -226,8 +226,8 @@ def interrupted(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         after, complaint = ran(SEARCH, home)
-        # While Python itself starts or ends, an interrupt is told by Python.
-        own = "nascli" in errors and "Traceback" in errors and "import" not in errors
+        # While Python still imports, an interrupt is told by Python itself.
+        own = "Traceback" in errors and "nascli/" in errors and "<frozen importlib" not in errors
         twice.note(not own and after.returncode == 0 and outcome(home) == expected, errors or complaint)
         shutil.rmtree(home)
     for number in range(tries):

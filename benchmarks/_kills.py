@@ -113,7 +113,10 @@ def trial(job: Job, prepared: Path, scratch: Path, kills: int, seed: int) -> Out
 def evaluations(run: str) -> Callable[[Path], object]:
     def seen(home: Path) -> object:
         lines = [json.loads(line) for line in (home / run / "evaluations.jsonl").read_text().splitlines()]
-        found = {json.dumps(line.get("codes")): json.dumps(line.get("score")) for line in lines}
+        found = {
+            json.dumps(line["codes"]): (line["value"], line["tie_break"], line.get("failure"))
+            for line in lines
+        }
         assert len(found) == len(lines), "an architecture was evaluated twice"
         result = json.loads((home / run / "result.json").read_text())
         return found, result["evaluations"], len(result["finalists"])
@@ -166,18 +169,18 @@ def jobs() -> list[Job]:
         Job("calibrate", ("calibrate", "--space", SPACE, "--networks", "8", "--batch", "2"), table_of, 4.0),
         Job("lut import", ("lut", "import", "a.parquet", "b.parquet"), samples, 1.2),
         Job("lut merge", ("lut", "merge", "a.parquet", "b.parquet", "--out", "both.parquet"), digests("both.parquet"), 1.2),
-        Job("supernet train", ("supernet", "train", "--space", SPACE, "--epochs", "6", "--out", "s.safetensors"), tensors("s.safetensors"), 6.0),
+        Job("supernet train", ("supernet", "train", "--space", SPACE, "--epochs", "6", "--out", "s.safetensors"), tensors("s.safetensors"), 5.0),
         Job("train", ("train", "architecture.json", "--epochs", "6", "--out", "t"), tensors("t/weights.safetensors"), 6.0),
-        Job("search spos", (*search, "--space", SPACE, "--population", "6", "--generations", "3", "--out", "r"), evaluations("r"), 7.0),
-        Job("search guided", (*search, "--space", SPACE, "--algorithm", "guided", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
-        Job("search pcnas", (*search, "--space", SPACE, "--algorithm", "pcnas", "--out", "r"), evaluations("r"), 7.0),
-        Job("search random", (*search, "--space", SPACE, "--algorithm", "random", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
-        Job("search evolution", (*search, "--space", SPACE, "--algorithm", "evolution", "--evaluations", "16", "--out", "r"), evaluations("r"), 7.0),
-        Job("search proxyless", (*search, "--space", SPACE, "--algorithm", "proxyless", "--out", "r"), evaluations("r"), 7.0),
-        Job("search nss", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "nss", "--space", STAGED, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 8.0),
-        Job("search autospace", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "autospace", "--space", CELLS, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 12.0),
+        Job("search spos", (*search, "--space", SPACE, "--population", "6", "--generations", "3", "--out", "r"), evaluations("r"), 5.0),
+        Job("search guided", (*search, "--space", SPACE, "--algorithm", "guided", "--evaluations", "16", "--out", "r"), evaluations("r"), 5.0),
+        Job("search pcnas", (*search, "--space", SPACE, "--algorithm", "pcnas", "--out", "r"), evaluations("r"), 5.0),
+        Job("search random", (*search, "--space", SPACE, "--algorithm", "random", "--evaluations", "16", "--out", "r"), evaluations("r"), 5.0),
+        Job("search evolution", (*search, "--space", SPACE, "--algorithm", "evolution", "--evaluations", "16", "--out", "r"), evaluations("r"), 5.0),
+        Job("search proxyless", (*search, "--space", SPACE, "--algorithm", "proxyless", "--out", "r"), evaluations("r"), 5.0),
+        Job("search nss", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "nss", "--space", STAGED, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 6.0),
+        Job("search autospace", ("search", "--constraint", "macs<=400k", *QUICK, "--algorithm", "autospace", "--space", CELLS, "--population", "6", "--generations", "2", "--out", "r"), learned("r"), 8.0),
         Job("export", ("export", "architecture.json", "--weights", "weights.safetensors", "--format", "python", "--out", "net.py"), exported, 4.0),
-        Job("search nse", ("search", "--constraint", "macs<=700k", *QUICK, "--space", BRANCHES, "--algorithm", "nse", "--out", "r"), evaluations("r"), 7.0, BRANCHES),
+        Job("search nse", ("search", "--constraint", "macs<=700k", *QUICK, "--space", BRANCHES, "--algorithm", "nse", "--out", "r"), evaluations("r"), 5.0, BRANCHES),
     ]  # fmt: skip
 
 

@@ -20,8 +20,8 @@ its end. Equal: table, weights, files or evaluations (architecture by architectu
 same store. Lost: samples of a store that were there before a kill and not after. Doubled: operators whose rounds are not each
 there once. Hurts: a disk (tmpfs) that fills up at ever later moments and is then enlarged; folders of another user; an address
 space that is too small; SIGINT twice; a terminal that goes away; two runs in one folder; a table made 30 % too fast;
-evaluators that fail in five ways; NaN in training. Survived: ended by itself with a word and no traceback, and what followed was
-as if undisturbed. Parsers: valid inputs with bytes flipped, cut, doubled, swapped, words put in, JSON values replaced; inputs
+evaluators that fail in five ways; NaN in training. Survived: ended by itself with a word and no traceback (but for want of memory, where
+libraries may end the process), and what followed was as if undisturbed. Parsers: valid inputs with bytes flipped, cut, doubled, swapped, words put in, JSON values replaced; inputs
 that reach new lines of nascli (the first 2,500 are watched) are kept and changed further. A parser may answer, or refuse with an error of nascli's own;
 anything else, or more than 5 s for one input, is a failure.
 """

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from nascli.units import format_seconds
+from nascli.units import format_seconds, printable
 
 _LINE_EVERY_SECONDS = 15.0
 _REDRAW_SECONDS = 0.3
@@ -33,16 +33,17 @@ class TerminalProgress:
     def start(self, task: str, total: int) -> None:
         """A task begins; the one before ends."""
         self.finish()
+        task = printable(task)
         self._name, self._total, self._done = task, total, 0
         self._started = self._drawn = self._lined = time.monotonic()
         if self._console.is_terminal:
             self._bars = Bars(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", style="dim", markup=False),
                 console=self._console,
                 auto_refresh=False,
                 transient=True,
@@ -50,10 +51,11 @@ class TerminalProgress:
             self._bars.start()
             self._bars.add_task(task, total=total, note="")
         else:
-            self._console.print(f"{task}: 0/{total}", highlight=False)
+            self._console.print(f"{task}: 0/{total}", highlight=False, markup=False)
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Some steps are done."""
+        note = printable(note)
         self._done += steps
         now = time.monotonic()
         if self._bars is not None:
@@ -77,7 +79,7 @@ class TerminalProgress:
     def message(self, text: str) -> None:
         """A line that stays."""
         target = self._bars.console if self._bars is not None else self._console
-        target.print(text, highlight=False, markup=False)
+        target.print(printable(text), highlight=False, markup=False)
 
     def abandon(self) -> None:
         """End whatever is under way without a word, and give the terminal back."""

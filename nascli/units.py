@@ -127,3 +127,8 @@ def format_big_integer(value: int) -> str:
     exponent = len(str(value)) - 1
     mantissa = value / 10**exponent if exponent < 300 else int(str(value)[:17]) / 1e16
     return f"{mantissa:.3f}e{exponent}"
+
+
+def printable(text: str) -> str:
+    """Text with its control characters made visible: names may come from files of others."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

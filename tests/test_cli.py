@@ -458,6 +458,48 @@ def test_quiet_may_stand_behind_the_command(tmp_path):
     assert "measuring" in loud.stderr and quiet.stderr == ""
 
 
+def test_a_run_s_folder_of_somebody_else_executes_nothing(tmp_path):
+    args = [
+        "search",
+        "--space",
+        TINY,
+        "--batch",
+        "2",
+        "--constraint",
+        "macs<=1M",
+        *QUICK,
+        "--out",
+        tmp_path / "run",
+    ]
+    run(*args)
+    trap = tmp_path / "evil.py"
+    trap.write_text(f"open({str(tmp_path / 'was-here')!r}, 'w')")
+    file = tmp_path / "run" / "result.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "searched_space": f"{trap}:anything"}))
+    refused = run("report", tmp_path / "run", expect=1)
+    assert "names a file, and is not opened" in refused.stderr and not (tmp_path / "was-here").exists()
+
+
+def test_names_of_others_reach_the_terminal_as_plain_text():
+    from io import StringIO
+
+    from rich.console import Console
+
+    from nascli.terminal import TerminalProgress
+
+    for terminal in (False, True):
+        seen = StringIO()
+        progress = TerminalProgress(Console(file=seen, force_terminal=terminal, width=200))
+        progress.start("training \x1b[31m[/bold]", 2)
+        progress.advance(1, "loss [/dim]\x1b[2J")
+        progress.message("plan \x1b]0;title\x07[red]")
+        progress.finish()
+        text = seen.getvalue()
+        assert "\x1b[31m" not in text and "\x1b[2J" not in text and "\x1b]0;" not in text
+        assert "[/bold]" in text and "[red]" in text
+
+
 def test_shells_are_told_what_may_be_chosen():
     from nascli.commands.common import completing
     from nascli.pipeline.known import names

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nascli.errors import NascliError
+from nascli.units import printable
 
 if TYPE_CHECKING:
     from nascli.pipeline.measuring import Where
@@ -74,12 +75,6 @@ def stop(text: str, status: int) -> None:
     if rest:
         click.echo(printable(rest), err=True)
     sys.exit(status)
-
-
-def printable(text: str) -> str:
-    """Text with its control characters made visible."""
-    # Names may come from files of others; control characters must not reach the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def speaks() -> bool:

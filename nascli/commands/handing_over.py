@@ -115,15 +115,17 @@ def export(
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --format python --out net.py
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --out net.onnx --measure
     """
-    from nascli.pipeline.handing_over import export_architecture, measured_export
+    from nascli.pipeline.handing_over import bounds_here, export_architecture, measured_export
     from nascli.units import format_seconds
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
-    document = export_architecture(architecture, weights, form, place["batch"], out)
+    where = where_of(**place)
+    bounds = bounds_here(constraints, where)
+    document = export_architecture(architecture, weights, form, where, out)
     if measured:
         progress = terminal_progress()
-        document |= measured_export(architecture, constraints, where_of(**place), progress)
+        document |= measured_export(architecture, bounds, where, progress)
         progress.finish()
     if as_json:
         show_json(document)

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from nascli.commands.common import json_option, place_options, print_table, printable, show_json, where_of
+from nascli.commands.common import json_option, place_options, print_table, show_json, where_of
+from nascli.units import printable
 
 
 @click.group()

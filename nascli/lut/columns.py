@@ -16,6 +16,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+# Seconds since 1970: some time in the year 5138.
+_LATEST = 1e11
+
+
 @dataclass(frozen=True)
 class SampleColumns:
     """The samples of one setup, sorted by operator and round.
@@ -102,7 +106,15 @@ class SampleColumns:
             StoreError: a burst without runs, or seconds that are not finite and positive.
         """
         good = np.isfinite(self.seconds) & (self.seconds > 0)
-        fine = (self.lengths > 0) & (self.anchor > 0)
+        fine = (self.lengths > 0) & (self.anchor > 0) & np.isfinite(self.anchor)
+        sane = np.isfinite(self.taken_at) & (np.abs(self.taken_at) < _LATEST) & (self.round >= 0)
+        if not np.all(sane):
+            place = int(np.argmin(sane))
+            raise StoreError(
+                f"a sample of operator {self.operators[self.owner[place]]} has the round {self.round[place]} and was "
+                f"taken at {self.taken_at[place]} s since 1970, which cannot be.",
+                "Leave that measurement out, or measure it anew.",
+            )
         if not (np.all(good) and np.all(fine)):
             bad = ~fine
             bad[np.searchsorted(self.ends, np.flatnonzero(~good), side="right") - 1] = True

@@ -66,4 +66,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 
 def _date(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return "an impossible date"

@@ -101,9 +101,16 @@ class Candidates:
 
 
 def verified(
-    candidates: Candidates, ranked: Sequence[Entry], window: tuple[float, float], count: int, file: Path
+    candidates: Candidates,
+    ranked: Sequence[Entry],
+    window: tuple[float, float],
+    count: int,
+    file: Path,
+    profile: str,
 ) -> list[Finalist]:
     """Finalists measured on the device, or those that `file` holds of an earlier run.
+
+    `profile` is the command that measures the space's table, for advice.
 
     Kept, since what is measured later moves every figure of a table a little: a resumed run must train the same
     winner.
@@ -120,7 +127,9 @@ def verified(
         figures = candidates.measured([entry.codes for entry in entries])
         return [Measured(figure.seconds, figure.low, figure.high) for figure in figures]
 
-    finalists = verify(ranked, lambda entry: candidates.predicted(entry.codes), measure, window, count)
+    finalists = verify(
+        ranked, lambda entry: candidates.predicted(entry.codes), measure, window, count, profile
+    )
     write_json(file, {"finalists": [asdict(finalist) for finalist in finalists]})
     return finalists
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nascli.costmodel import parse_constraints
+from nascli.costmodel import Constraint, parse_constraints
 from nascli.errors import (
     ArchitectureError,
     CheckpointError,
@@ -25,6 +26,7 @@ from nascli.pipeline.export import run_onnx, save_network, save_weights
 from nascli.pipeline.measuring import Where, measure_file
 from nascli.pipeline.run_folder import RunFolder, write_json
 from nascli.pipeline.training import train_network
+from nascli.profiles.devices import this_cpu
 from nascli.profiles.graphs import onnx_bytes
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
@@ -114,7 +116,7 @@ def train_architecture(
     return document
 
 
-def export_architecture(path: Path, weights: Path, form: str, batch: int, out: Path) -> dict[str, Any]:
+def export_architecture(path: Path, weights: Path, form: str, where: Where, out: Path) -> dict[str, Any]:
     """Write a trained architecture as ONNX, by torch.export, as plain PyTorch code with its weights beside it, or as
     a TensorRT engine.
 
@@ -140,18 +142,18 @@ def export_architecture(path: Path, weights: Path, form: str, batch: int, out: P
     module.eval()
     blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
     images = torch.from_numpy(
-        np.random.default_rng(0).standard_normal((batch, *network.input)).astype(np.float32)
+        np.random.default_rng(0).standard_normal((where.batch, *network.input)).astype(np.float32)
     )
     with torch.inference_mode():
         expected = module(images)
     files = [out]
     if form in ("onnx", "tensorrt"):
-        model = onnx_bytes(network.program, batch, exported_weights(blocks))
+        model = onnx_bytes(network.program, where.batch, exported_weights(blocks))
         given = run_onnx(model, images)
         if form == "onnx":
             write_atomically(out, model)
         else:
-            _engine(model, out)
+            _engine(model, out, where)
     elif form == "pt2":
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(torch.export.export(module, (images,)), out)
@@ -165,25 +167,36 @@ def export_architecture(path: Path, weights: Path, form: str, batch: int, out: P
     return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
 
 
+def bounds_here(constraints: Sequence[str], where: Where) -> tuple[Constraint, ...]:
+    """Constraints that a measurement here can be held against.
+
+    Raises:
+        ConstraintError: one that is not about this device's latency.
+    """
+    here = {None, where.device} | (
+        {"cpu", this_cpu().key} if where.device in ("cpu", this_cpu().key) else set()
+    )
+    bounds = tuple(parse_constraints(constraints))
+    for bound in bounds:
+        if bound.name != "latency" or bound.device not in here:
+            raise ConstraintError(f"{bound}: what is measured here is the latency on {where.device}.")
+    return bounds
+
+
 def measured_export(
-    path: Path, constraints: Sequence[str], where: Where, progress: Progress
+    path: Path, bounds: Sequence[Constraint], where: Where, progress: Progress
 ) -> dict[str, Any]:
     """What an exported architecture takes on the device, end to end.
 
     Args:
         path: the architecture's file.
-        constraints: latencies of this device that must hold, such as 'latency=8ms'.
+        bounds: of this device's latency, from `bounds_here`.
         where: on which device and how.
         progress: is shown the measuring.
 
     Raises:
         InfeasibleError: it breaks one of them; the file is written all the same.
-        ConstraintError: a constraint that is not about this device's latency.
     """
-    bounds = parse_constraints(constraints)
-    for bound in bounds:
-        if bound.name != "latency" or bound.device not in (None, where.device):
-            raise ConstraintError(f"{bound}: what is measured here is the latency on {where.device}.")
     figure = measure_file(path, where, progress)
     for bound in bounds:
         if not (bound.low <= figure.low and figure.high <= bound.high):
@@ -209,15 +222,21 @@ def _load_weights(module: torch.nn.Module, path: Path) -> None:
         ) from error
 
 
-def _engine(model: bytes, out: Path) -> None:
-    """Write a TensorRT engine for the card that is here."""
+def _engine(model: bytes, out: Path, where: Where) -> None:
+    """Write a TensorRT engine for a card that is here."""
     from nascli.profiles.runtimes import MemoryCache
     from nascli.profiles.runtimes.tensorrt import TensorRt
 
     missing = TensorRt().missing()
     if missing is not None:
         raise RuntimeUnavailableError(f"an engine is built by TensorRT, which does not work here: {missing}")
-    write_atomically(out, TensorRt().engine(model, MemoryCache()))
+    if where.precision not in ("fp32", "tf32"):
+        raise RuntimeUnavailableError(
+            f"trained weights are exported in fp32 or tf32, not {where.precision}.", "Leave --precision out."
+        )
+    place = replace(where, runtime=TensorRt.name).target()
+    engine = TensorRt().engine(model, MemoryCache(), place.options.ordinal, tf32=where.precision == "tf32")
+    write_atomically(out, engine)
 
 
 def _source(

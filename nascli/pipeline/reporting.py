@@ -38,7 +38,7 @@ from nascli.report.story import (
 )
 from nascli.search.journal import Entry, Journal
 from nascli.spaces import Architecture, count
-from nascli.spaces.catalog import load_space
+from nascli.spaces.catalog import known_space
 from nascli.spaces.space import Layer, Space
 from nascli.units import format_count
 
@@ -98,7 +98,7 @@ def _label(run: Path, runs: Sequence[Path]) -> str:
 def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
     """The space that was searched: of a rescaled winner not the one that it is built in."""
     spec = result.get("searched_space", architecture.space.spec)
-    return architecture.space if spec == architecture.space.spec else load_space(spec)
+    return architecture.space if spec == architecture.space.spec else known_space(spec)
 
 
 def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[Evaluated]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nascli.costmodel import Constraint, FeasibleSet, best
+from nascli.costmodel import Constraint, FeasibleSet, best, counted
 from nascli.pipeline.finalists import Candidates, verified
 from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
 from nascli.pipeline.results import base_document, budget_rows
@@ -97,8 +97,10 @@ class _Run:
         if self.settings.algorithm == "nse" and effort.nse.rescale:
             self.candidates.resize(found.ranked[: effort.finalists], self.constraints)
         file = self.folder.file(FINALISTS)
-        finalists = verified(self.candidates, found.ranked, self._window(), effort.finalists, file)
-        warning = stale(finalists)
+        finalists = verified(
+            self.candidates, found.ranked, self._window(), effort.finalists, file, self._profile
+        )
+        warning = stale(finalists, self._profile)
         if warning is not None:
             self.progress.message(warning)
         winner = self._winner([f for f in finalists if f.within])
@@ -111,12 +113,19 @@ class _Run:
         write_json(self.folder.file(RESULT), document)
         return document
 
+    @property
+    def _profile(self) -> str:
+        return f"nascli profile --space {self.feasible.space.spec} {self.settings.where.command}"
+
     def _window(self) -> tuple[float, float]:
         here = [c for c in self.constraints if c.name == "latency" and c.device is None]
         return (here[0].low, here[0].high) if here else (-float("inf"), float("inf"))
 
     def _winner(self, fitting: Sequence[Finalist]) -> Finalist:
-        """The best by its score; of PC-NAS and NSE, whose papers train the last candidates, by that training."""
+        """The best by its score; of PC-NAS and NSE by training, as in their papers; of ProxylessNAS the likeliest."""
+        if self.settings.algorithm == "proxyless":
+            # They are in the order of their probability.
+            return fitting[0]
         if self.settings.algorithm not in TRAINED_CHOICE:
             return max(fitting, key=lambda f: f.entry.score)
         tops = [self._trained("finalist", f.entry.codes)["validation_top1"] for f in fitting]
@@ -150,7 +159,7 @@ class _Run:
         latency = self.costs.latency
         return {
             "space": self.candidates.space_of(codes).spec,
-            "budget": budget_rows(self.constraints, self.settings.where.device, self._values(winner, top)),
+            "budget": budget_rows(self.constraints, self.settings.where.device, self._values(winner)),
             "codes": list(codes),
             "predicted_latency_s": {
                 "value": winner.predicted,
@@ -161,7 +170,7 @@ class _Run:
             },
             # By how much the finalists took longer than predicted, and what follows from it, if anything.
             "device_over_model": disagreement(finalists),
-            "warning": stale(finalists),
+            "warning": stale(finalists, self._profile),
             "measured_latency_s": winner.measured.seconds,
             "measured_interval_s": [winner.measured.low, winner.measured.high],
             # The winner once more, beside the baselines: how well a figure repeats.
@@ -178,15 +187,17 @@ class _Run:
             "evidence": self.costs.evidence,
         }
 
-    def _values(self, winner: Finalist, top: dict[str, Any]) -> list[dict[str, Any]]:
+    def _values(self, winner: Finalist) -> list[dict[str, Any]]:
         """What the winner has of each bounded cost: measured here, counted in its own widths, or by a model."""
         row = self.feasible.space.check(np.array([winner.entry.codes]))
         values = self.costs.values(self.constraints, row)
         for place, constraint in enumerate(self.constraints):
             if constraint.name == "latency" and constraint.device is None:
                 values[place] = {"value": winner.measured.seconds, "kind": "measured"}
-            elif constraint.name in ("macs", "params"):
-                values[place] = {"value": float(top[constraint.name]), "kind": "counted"}
+            elif constraint.name != "latency":
+                # In the winner's own widths, which may not be the searched space's.
+                own = counted(self.candidates.space_of(winner.entry.codes), constraint.name)
+                values[place] = {"value": float(own(row)[0]), "kind": "counted"}
         return values
 
     def _facts(self, codes: Sequence[int]) -> dict[str, Any]:

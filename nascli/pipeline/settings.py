@@ -9,7 +9,7 @@ from typing import Any
 
 from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
-from nascli.errors import ConstraintError, UnknownNameError
+from nascli.errors import ConstraintError, NascliError, UnknownNameError
 from nascli.pipeline.measuring import Where
 from nascli.pipeline.recipes import recipe_of, supernet_recipe
 from nascli.profiles.devices import this_cpu
@@ -77,6 +77,15 @@ class Effort:
     batch: int = 32
     recipe: str | None = None
     retrain: str = "small"
+
+    def __post_init__(self) -> None:
+        counts = {
+            "finalists": self.finalists, "supernet_epochs": self.supernet_epochs, "retrain_epochs": self.retrain_epochs,
+            "nse_epochs": self.nse_epochs, "nss_epochs": self.nss_epochs, "calibration_images": self.calibration_images,
+        }  # fmt: skip
+        for name, value in counts.items():
+            if value < 1:
+                raise NascliError(f"{name} >= 1 must hold, got {value}")
 
     def overridden(
         self,

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from nascli.errors import ModelRefusedError, NascliError
+from nascli.errors import DeviceError, ModelRefusedError, NascliError
 from nascli.lut.records import RoundConditions
 from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile, newest
 from nascli.profiles.conditions import Watch
+from nascli.profiles.cuda.base import lost
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
 from nascli.spaces.library import mbconv
@@ -222,6 +223,15 @@ def measure(
     )
     try:
         anchor = _Anchor(anchor_session, protocol, runtime.warmup_seconds)
+        taken: dict[str, list[Sample]] = {}
+
+        def kept(key: str, sample: Sample) -> None:
+            taken.setdefault(key, []).append(sample)
+            sink(key, sample)
+
+        def so_far() -> dict[str, Sequence[Sample]]:
+            return {**known, **{key: [*known.get(key, ()), *new] for key, new in taken.items()}}
+
         # A model may have been refused for the room that others took: it is tried again by itself.
         crowded: list[Subject] = []
 
@@ -240,8 +250,8 @@ def measure(
                     anchor,
                     protocol,
                     rng,
-                    known,
-                    sink,
+                    so_far(),
+                    kept,
                     finished,
                     round_done,
                     slowed,
@@ -265,7 +275,9 @@ def _notes(session: Session) -> dict[str, Any]:
     """What a session has to tell; the times are taken already, so that it cannot tell all is no failure."""
     try:
         return session.notes()
-    except ModelRefusedError as error:
+    except DeviceError as error:
+        if lost(error.message):
+            raise
         return {"incomplete": error.message}
 
 

@@ -70,8 +70,9 @@ class AutoSpace:
     keep_weights: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.cells <= self.population:
-            raise NascliError(f"1 <= cells <= population must hold, got {self.cells} and {self.population}")
+        if not 1 <= self.cells < self.population:
+            # Children take the places of others, and the reference keeps its own.
+            raise NascliError(f"1 <= cells < population must hold, got {self.cells} and {self.population}")
         if not 1 <= self.window <= GENES:
             raise NascliError(f"a mutation window has 1 to {GENES} genes, got {self.window}")
         if not 1 <= self.first_team <= self.last_team <= self.population:

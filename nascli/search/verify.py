@@ -44,6 +44,7 @@ def verify(
     measure: Measure,
     window: tuple[float, float],
     count: int,
+    profile: str = "nascli profile",
 ) -> list[Finalist]:
     """Measure the best candidates until some are within the window.
 
@@ -57,6 +58,7 @@ def verify(
         measure: the device's latency of several candidates, taken side by side.
         window: seconds; the whole measured interval must lie in it.
         count: how many are measured at a time.
+        profile: the command that measures the table, for advice.
 
     Returns:
         every measured candidate; at least one of them is within the window.
@@ -84,7 +86,8 @@ def verify(
         f"none of {len(finalists)} measured candidates keeps the budget of {bounds} on the device; "
         f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
         f"{format_seconds(closest.predicted)}.",
-        stale(finalists) or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
+        stale(finalists, profile)
+        or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
     )
 
 
@@ -93,13 +96,18 @@ def disagreement(finalists: Sequence[Finalist]) -> float:
     return float(np.median([f.measured.seconds / f.predicted for f in finalists])) - 1
 
 
-def stale(finalists: Sequence[Finalist]) -> str | None:
-    """What to say of a model that the device contradicts; None where they agree well enough."""
+def stale(finalists: Sequence[Finalist], profile: str = "nascli profile") -> str | None:
+    """What to say of a model that the device contradicts; None where they agree well enough.
+
+    Args:
+        finalists: measured.
+        profile: the command that measures the table.
+    """
     off = disagreement(finalists)
     if abs(off) <= DISAGREEMENT:
         return None
     return (
         f"The device disagrees with the latency model by {off:+.0%} (median of {len(finalists)} networks): "
         "the table is stale, or its sum misses what happens between operators. Measure it anew with "
-        "nascli profile --older-than 1s, and correct it on whole networks with nascli calibrate."
+        f"{profile} --older-than 1s, and correct it on whole networks with nascli calibrate."
     )

@@ -130,6 +130,17 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | Staged
     return replace(made, name=name, parameters=given)
 
 
+def known_space(spec: str) -> Space:
+    """`load_space` of a text that others wrote: names that are known already, and no file.
+
+    Raises:
+        SpaceError: a text that names a file, which would be read, or even executed.
+    """
+    if spec.partition(":")[0].endswith((".py", ".toml")):
+        raise SpaceError(f"{spec} names a file, and is not opened.", "Name your own file with --use FILE.")
+    return load_space(spec)
+
+
 def load_space(spec: str) -> Space:
     """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or with ``FILE:`` before it.
 

@@ -56,18 +56,19 @@ class CellSupernet(nn.Module):
             keep: give the others the weights of their layer's last convolution of the same role and shape.
         """
         for layer, new in enumerate(genes):
+            old: dict[tuple[int, ...], ProgramModule | None]
             old = dict(zip(self._genes[layer], self._cells(layer), strict=True))
             if keep:
-                for one, module in old.items():
-                    self._deposit(layer, one, module)
+                for one, cell in zip(self._genes[layer], self._cells(layer), strict=True):
+                    self._deposit(layer, one, cell)
             made = []
             for one in new:
-                module = (
-                    old.pop(one) if one in old else ProgramModule(cell_of(*self._places[layer], one).program)
-                )
+                module = old.pop(one, None)
+                if module is None:
+                    module = ProgramModule(cell_of(*self._places[layer], one).program)
+                    if keep:
+                        self._withdraw(layer, one, module)
                 made.append(module)
-                if keep and one not in self._genes[layer]:
-                    self._withdraw(layer, one, module)
             self.layers[layer] = nn.ModuleList(made)
             self._genes[layer] = list(new)
 

@@ -92,3 +92,11 @@ class FitnessSettings:
     betas: tuple[float, float] = (0.9, 0.999)
     weight: float | None = None
     start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise NascliError(f"betas are two numbers from 0 to below 1, got {self.betas}")
+        if self.rate < 0 or (self.weight is not None and self.weight < 0) or not 0 <= self.start < 1:
+            raise NascliError(
+                f"rate >= 0, weight >= 0 and 0 <= start < 1 must hold, got {self.rate}, {self.weight} and {self.start}"
+            )

@@ -78,3 +78,9 @@ def test_impossible_times_are_refused_by_name(seconds, anchor):
     bad = Sample(0, np.array(seconds), anchor, 0.0)
     with pytest.raises(StoreError, match="of operator b"):
         SampleColumns.of({"a": [good], "b": [bad], "c": [good]}).check()
+
+
+@pytest.mark.parametrize(("number", "taken_at"), [(-1, 0.0), (0, np.nan), (0, np.inf), (0, 1e300)])
+def test_impossible_rounds_and_dates_are_refused(number, taken_at):
+    with pytest.raises(StoreError, match="of operator a"):
+        SampleColumns.of({"a": [Sample(number, np.array([1.0]), 1.0, taken_at)]}).check()

@@ -33,6 +33,9 @@ def test_values_of_every_kind():
         ("nse.lock=none", ConstraintError, "lock takes bool"),
         ("nse.candidates=1", NascliError, "candidates >= 2"),
         ("fitness.betas=x", ConstraintError, "numbers with commas"),
+        ("finalists=0", NascliError, "finalists >= 1"),
+        ("gates.betas=0", NascliError, "two numbers"),
+        ("autospace.cells=60", NascliError, "cells < population"),
         ("nse=3", UnknownNameError, "hyper-parameter"),
     ],
 )

@@ -146,8 +146,38 @@ def test_what_others_left_no_room_for_is_measured_alone_and_the_rest_goes_on():
         rng=np.random.default_rng(0), known={}, sink=lambda key, sample: samples.setdefault(key, []).append(sample),
         refused=lambda subject, error: refused.setdefault(subject.label, error.message),
     )  # fmt: skip
-    # The first fails again when it is alone; the last never has room; all others are complete.
+    # The first fails again when it is alone, with no round twice; the last never has room; all others are complete.
+    assert [s.round for s in samples.get(todo[0].key, [])] == list(range(len(samples.get(todo[0].key, []))))
     assert refused == {"s0": "no workspace", "s5": "the card has no room"}
     for subject in todo[1:5]:
         assert [s.round for s in samples[subject.key]] == [0, 1, 2, 3]
     assert runtime.alive == 0
+
+
+def test_a_model_that_goes_on_alone_keeps_its_rounds():
+    """Refused for want of room in its third burst among others, it is finished alone, each round once."""
+    todo = subjects(2)
+    broken = []
+
+    class Once(SimulatedRuntime):
+        def load(self, model, options):
+            session = super().load(model, options)
+            timed = session.time
+            if model == onnx_bytes(todo[0].program, 4):
+
+                def time_(count, warmup=0):
+                    broken.append(count)
+                    if len(broken) == 4:
+                        raise ModelRefusedError("no workspace")
+                    return timed(count, warmup)
+
+                session.time = time_
+            return session
+
+    samples = {}
+    measure(
+        todo, runtime=Once(SimulatedMachine()), options=RuntimeOptions(), batch=4,
+        protocol=Protocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        sink=lambda key, sample: samples.setdefault(key, []).append(sample), refused=lambda subject, error: 1 / 0,
+    )  # fmt: skip
+    assert [s.round for s in samples[todo[0].key]] == [0, 1, 2, 3, 4, 5]

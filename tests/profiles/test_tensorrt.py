@@ -347,16 +347,23 @@ def test_rotated_inputs_are_more_than_a_cache_holds_and_shared_by_engines(card, 
     monkeypatch.setattr(module, "_POOLS", {})
     trt, session = load(monkeypatch, card, RuntimeOptions(rotate=True))
     # Inputs of 1,152 bytes at multiples of 256, all in one piece of memory for both engines.
-    (pool,) = module._POOLS.values()
-    assert pool[1] == 5 * 1280 and len(card.given) == 2 * 2 + 1
+    ((_, _, size), pool), = module._POOLS.items()  # fmt: skip
+    assert size == 5 * 1280 and len(card.given) == 2 * 2 + 1
     trt.addresses.clear()
     session.time(12)
     used = [address for name, address in trt.addresses if name == "input"]
     assert len(set(used)) == 6 and used[:6] == used[6:] and all(a != b for a, b in itertools.pairwise(used))
-    apart = sorted(a - pool[0].address for a in set(used) if a >= pool[0].address)
+    apart = sorted(a - pool.address for a in set(used) if a >= pool.address)
     assert apart[:5] == [0, 1280, 2560, 3840, 5120]
     session.close()
-    assert pool[0].address not in card.freed
+    assert pool.address not in card.freed
+    # Larger inputs have a pool of their own, and the addresses of others stay good.
+    large = np.zeros(4 * 1280 // 4, np.float32)
+    assert len(module._rotated(card, large)) == 2 and len(module._POOLS) == 2
+    assert (
+        module._rotated(card, np.zeros(1152 // 4, np.float32))[0] == pool.address
+        and pool.address not in card.freed
+    )
 
 
 def test_graphs_are_launched_where_they_are_wanted(card, monkeypatch):

@@ -87,6 +87,27 @@ def test_cells_that_stay_keep_their_weights_and_others_inherit_what_fits():
     assert all(torch.equal(a, b) for a, b in zip(known, net.layers[2][1].parameters(), strict=True))
 
 
+def test_two_of_the_same_cell_both_inherit():
+    net = supernet()
+    for p in net.layers[2][1].parameters():
+        torch.nn.init.normal_(p)
+    kept = net.layers[2][1]
+    twice = [list(GENES) for _ in PLACES]
+    twice[2] = [GENES[1], GENES[1], GENES[0]]
+    for _ in range(2):
+        net.replace(twice, keep=True)
+        first, second = net.layers[2][0], net.layers[2][1]
+        assert first is not second and kept in (first, second)
+        weights = [
+            m.conv.weight
+            for cell in (first, second)
+            for m in cell.children()
+            if isinstance(m, NormalisedConv)
+        ]
+        half = len(weights) // 2
+        assert all(torch.equal(a, b) for a, b in zip(weights[:half], weights[half:], strict=True))
+
+
 def test_a_better_cell_gains_fitness_and_a_worse_one_loses():
     """Cells of a trained supernet, one of which is made to answer with noise: the gradients must tell."""
     images = load("digits", 8)

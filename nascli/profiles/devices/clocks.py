@@ -49,7 +49,8 @@ def unlock(card: Card, nvml: Any | None = None) -> None:
         except library.NVMLError as error:
             raise DeviceError(
                 f"cannot unlock the clock of {card.name}: {error}",
-                f"As root: nvidia-smi -i {card.index} --reset-gpu-clocks",
+                f"As root: nvidia-smi -i {card.index} "
+                + ("--reset-applications-clocks" if by_application else "--reset-gpu-clocks"),
             ) from error
     _mark(card).unlink(missing_ok=True)
 

@@ -39,21 +39,19 @@ _MOST_GRAPHS = 16
 def _rotated(driver: Driver, values: npt.NDArray[Any]) -> list[int]:
     """Addresses of inputs that no cache holds together, in one piece of memory that all engines of a kind share."""
     stride = -(-values.nbytes // _ALIGNED) * _ALIGNED
-    count = max(2, ROTATED_BYTES // stride)
-    kind = (id(driver), values.dtype.str)
-    memory, size = _POOLS.get(kind, (None, 0))
-    if memory is None or size < count * stride:
-        if memory is not None:
-            memory.free()
-        noise = np.random.default_rng(0).standard_normal(count * stride // values.itemsize, dtype=np.float32)
-        memory = driver.allocate(count * stride)
+    size = max(ROTATED_BYTES, 2 * stride)
+    kind = (id(driver), values.dtype.str, size)
+    if kind not in _POOLS:
+        noise = np.random.default_rng(0).standard_normal(size // values.itemsize, dtype=np.float32)
+        memory = driver.allocate(size)
         driver.upload(memory, np.ascontiguousarray(noise.astype(values.dtype)))
-        _POOLS[kind] = (memory, count * stride)
-    return [memory.address + number * stride for number in range(count)]
+        _POOLS[kind] = memory
+    return [_POOLS[kind].address + number * stride for number in range(size // stride)]
 
 
-# Memory that is read in rotation, by driver and element type, with its size; kept as long as the process.
-_POOLS: dict[tuple[int, str], tuple[Memory, int]] = {}
+# Memory that is read in rotation, by driver, element type and size; one for all inputs but the largest. Kept as long as
+# the process, since engines and graphs hold addresses in it.
+_POOLS: dict[tuple[int, str, int], Memory] = {}
 
 
 class _Engine:
@@ -278,7 +276,7 @@ class TensorRt:
         """Version of TensorRT."""
         return tensorrt_version() or str(_tensorrt().__version__)
 
-    def engine(self, model: bytes, cache: TimingCache, ordinal: int = 0) -> bytes:
+    def engine(self, model: bytes, cache: TimingCache, ordinal: int = 0, *, tf32: bool = False) -> bytes:
         """One engine for a card that is here, as bytes to keep.
 
         Raises:
@@ -287,7 +285,7 @@ class TensorRt:
         trt = _tensorrt()
         # Opened first, since a builder works for the card that is current.
         _driver("auto", ordinal)
-        return build(trt, Messages(trt), model, tf32=False, cache=cache)
+        return build(trt, Messages(trt), model, tf32=tf32, cache=cache)
 
     def load(self, model: bytes, options: RuntimeOptions) -> TensorrtSession:
         """Build engines for a model and load them onto the card.

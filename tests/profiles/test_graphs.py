@@ -31,10 +31,10 @@ def test_writing_a_graph_takes_under_two_milliseconds():
     onnx_bytes(programs[0], 16)
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         for program in programs:
             onnx_bytes(program, 16)
-        times.append((time.perf_counter() - start) / len(programs))
+        times.append((time.process_time() - start) / len(programs))
     assert min(times) < 2e-3
 
 

@@ -163,10 +163,10 @@ def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
     reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
     shape = Shape(24, 28, 28)
     limits = [(shape, 24, 1, 1.2 * float(madds(reference, shape, 24, 1)[0]))] * 21
-    start = time.perf_counter()
+    start = time.process_time()
     mutate(cells, 1, paper, rng, near=True, limits=limits)
     tournament(rng.random((21, 1000)), 9, 250, rng)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 def test_teams_grow_and_settings_are_checked():

@@ -148,12 +148,12 @@ def test_counting_is_quick():
     cost = counted(space, "macs")
     codes = space.sample(100_000, np.random.default_rng(0))
     cost(codes[:10])
-    start = time.perf_counter()
+    start = time.process_time()
     cost(codes)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
     single = make_space("spos")
     rows = single.sample(50, np.random.default_rng(0))
-    start = time.perf_counter()
+    start = time.process_time()
     for row in rows:
         single.network(row)
-    assert (time.perf_counter() - start) / 50 < 1e-3
+    assert (time.process_time() - start) / 50 < 1e-3

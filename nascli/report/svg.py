@@ -213,8 +213,9 @@ def difference_picture(points: Sequence[tuple[float, float, str, bool]], first: 
     return standalone(drawing)
 
 
-def standalone(drawing: str) -> str:
-    """A chart as an SVG file of its own, with the colours that a page would give it."""
+def standalone(drawing: str, title: str = "") -> str:
+    """A chart as an SVG file of its own, with the colours that a page would give it, and a line above it."""
     head, _, body = drawing.partition(">")
     style = f"<style>{_ALONE_STYLE}</style>"
-    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{body}\n'
+    said = f'<text class="title" x="8" y="16">{escape(title)}</text>' if title else ""
+    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{said}{body}\n'

@@ -153,14 +153,15 @@ def picture(seeds: list[dict]) -> str:
 
     return standalone(
         chart(
-            "accuracy against MACs: learned space (blue), inverted residuals (green)",
+            "accuracy against MACs",
             Axis("MACs, millions", lambda v: f"{v / 1e6:g}"),
             Axis("test top-1, %", lambda v: f"{v * 100:.3g}"),
             [
                 Series(points("inverted residuals"), "base", radius=5),
                 Series(points("learned"), "meas", radius=5),
             ],
-        )
+        ),
+        "Networks found in the learned space (blue) and in inverted residuals (green)",
     )
 
 

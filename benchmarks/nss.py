@@ -114,7 +114,7 @@ def scatter(found: list[dict]) -> str:
 
     return standalone(
         chart(
-            "accuracy against MACs: Elite Spaces (blue), Expanded Search Space (grey), the front of all",
+            "accuracy against MACs",
             Axis("MACs, millions", lambda v: f"{10**v / 1e6:.2g}"),
             Axis("test top-1, %", lambda v: f"{v * 100:.3g}"),
             [
@@ -122,7 +122,8 @@ def scatter(found: list[dict]) -> str:
                 Series(points(groups[0], "Elite"), "meas"),
                 Series([(float(np.log10(m)), a, "") for m, a in front], "line", line=True),
             ],
-        )
+        ),
+        "Elite Spaces (blue), Expanded Search Space (grey), the front of all (red)",
     )
 
 
@@ -135,11 +136,12 @@ def distribution(found: list[dict]) -> str:
 
     return standalone(
         chart(
-            "distribution of the test error within 10 % of the targets: Elite (blue), Expanded (dashed)",
+            "distribution of the test error",
             Axis("test error, %", lambda v: f"{v * 100:.3g}"),
             Axis("share of networks", lambda v: f"{v:.1f}"),
             [Series(steps(1), "guide", line=True), Series(steps(0), "front", line=True)],
-        )
+        ),
+        "Networks within 10 % of the targets: Elite Spaces (blue), Expanded Search Space (dashed)",
     )
 
 

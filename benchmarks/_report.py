@@ -32,9 +32,12 @@ class Target:
         return {"name": self.name, "value": self.value, "target": self.target, "met": bool(met)}
 
 
-def parse_arguments(description: str) -> argparse.Namespace:
+def parse_arguments(description: str, **sizes: int) -> argparse.Namespace:
+    """`--quick`, and an option for each size that a study lets one choose, with its default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smoke test: small sizes, few repeats")
+    for name, value in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=value, help=f"default: {value}")
     return parser.parse_args()
 
 
@@ -95,7 +98,7 @@ def write(
         return
     about = {
         "name": name,
-        "command": f"python -m benchmarks.{name}",
+        "command": " ".join([f"python -m benchmarks.{name}", *sys.argv[1:]]),
         "date": datetime.date.today().isoformat(),
         **environment(),
     }

@@ -42,8 +42,9 @@ def _fuzzed(name: str, inputs: int) -> tuple[str, Result]:
 
 
 def main() -> None:
-    quick = parse_arguments(__doc__ or "").quick
-    kills, inputs, tries = (2, 12, 1) if quick else (50, 10_000, 8)
+    arguments = parse_arguments(__doc__ or "", kills=50, inputs=10_000, tries=8)
+    quick = arguments.quick
+    kills, inputs, tries = (2, 12, 1) if quick else (arguments.kills, arguments.inputs, arguments.tries)
     rows: list[list[str]] = []
     begun = time.time()
     unequal = lost = doubled = tracebacks = hurt_badly = failures = 0

@@ -1,0 +1,78 @@
+import json
+import re
+
+import pytest
+from commanding import QUICK, TINY, run
+
+from nascli.units import parse_quantity
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("algorithm", "space"),
+    [
+        ("nss", "nss-expanded-mini:resolution=8,widths=16"),
+        ("autospace", "autospace-mini:resolution=8,width=0.25"),
+    ],
+)
+def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
+    from nascli.pipeline import settings
+    from nascli.search.autospace import AutoSpace
+    from nascli.search.nss import Nss
+    from nascli.search.spos import Evolution
+
+    small = settings.Effort(
+        supernet_epochs=1, retrain_epochs=1, evolution=Evolution(population=4, generations=2), finalists=2,
+        nss=Nss(depth_bin=2, width_bin=4, drawn=2), nss_epochs=1,
+        autospace=AutoSpace(cells=2, population=6, first_team=2, last_team=3, warmup=1, evolution=1, frequency=10,
+                            reference_epochs=1),
+    )  # fmt: skip
+    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+    args = [
+        "search", "--algorithm", algorithm, "--space", space, "--constraint", "macs<=1M", "--batch", "2",
+        "--out", tmp_path / "run",
+    ]  # fmt: skip
+    result = json.loads(run(*args, "--json").stdout)
+    learned = json.loads((tmp_path / "run" / "space.json").read_text())
+    assert result["space"] == learned["spec"] and result["macs"] <= 1_000_000
+    assert json.loads(run(*args, "--json").stdout) == result
+    assert (
+        json.loads(run("count", tmp_path / "run" / "architecture.json", "--json").stdout)["macs"]
+        == result["macs"]
+    )
+
+
+def test_spaces_that_cannot_be_learned(tmp_path):
+    for args, text in (
+        (["--algorithm", "nss", "--space", "nss-expanded-mini", "--batch", "2"], "none of 50.0 ms"),
+        (["--algorithm", "nss", "--space", TINY], "no space of depths and widths"),
+        (["--algorithm", "autospace", "--space", TINY], "has no cells"),
+    ):
+        result = run(
+            "search",
+            "--constraint",
+            "latency=50ms",
+            "--out",
+            tmp_path / args[1] / args[3][:4],
+            *args,
+            expect=1,
+        )
+        assert text in result.stderr
+
+
+def test_a_space_is_learned_for_a_latency(tmp_path):
+    def search(budget, out, expect):
+        return run(
+            "search", "--algorithm", "nss", "--space", "nss-expanded-mini:resolution=8,widths=16,depths=4", "--constraint", budget,
+            "--batch", "4", "--out", out, "--supernet-epochs", "1", *QUICK[:4], "--retrain-epochs", "1", "--json", expect=expect,
+        )  # fmt: skip
+
+    refused = search("latency=20s", tmp_path / "no", 1)
+    assert "none of 20.0 s" in refused.stderr and "Choose a target in between" in refused.stderr
+    # The refusal tells the range; between its ends there are networks.
+    low, high = re.search(r"networks of (\S+ \S+) to (\S+ \S+), none", refused.stderr).groups()
+    budget = 0.2 * parse_quantity(low, "time") + 0.8 * parse_quantity(high, "time")
+    result = json.loads(search(f"latency={budget * 1e6:.1f}us", tmp_path / "yes", 0).stdout)
+    assert result["measured_interval_s"][1] <= budget and result["space"].startswith("nss-elite:")
+    learned = json.loads((tmp_path / "yes" / "space.json").read_text())
+    assert learned["cost"] == "latency" and learned["mean_cost"] > 0

@@ -1,0 +1,187 @@
+import json
+
+import pytest
+from commanding import QUICK, TINY, run
+
+
+def test_a_card_that_is_not_here():
+    result = run("profile", "--device", "titanxp", expect=1)
+    assert "here is: cpu" in result.stderr and "--device cpu" in result.stderr
+
+
+def test_the_whole_chain(tmp_path):
+    profiled = json.loads(run("profile", "--space", TINY, "--batch", "4", "--json").stdout)
+    assert profiled["measured_now"] == profiled["operators"] > 10
+    again = json.loads(run("profile", "--space", TINY, "--batch", "4", "--json").stdout)
+    assert again["measured_now"] == 0 and again["table_digest"] == profiled["table_digest"]
+    (table,) = json.loads(run("lut", "list", "--json").stdout)
+    assert table["batch"] == 4 and table["operators"] == profiled["operators"]
+    rows = json.loads(run("lut", "show", "--batch", "4", "--json").stdout)
+    assert rows[0]["seconds"] >= rows[-1]["seconds"] > 0
+    assert "mbconv" in run("lut", "show", "--batch", "4").stdout
+
+    out = tmp_path / "run"
+    first = run(
+        "search",
+        "--constraint",
+        "latency=20ms",
+        "--space",
+        TINY,
+        "--batch",
+        "4",
+        "--out",
+        out,
+        *QUICK,
+        "--json",
+    )
+    result = json.loads(first.stdout)
+    assert 0 < result["measured_latency_s"] <= 0.02 and result["measured_interval_s"][1] <= 0.02
+    for key in ("budget", "predicted_latency_s", "macs", "params", "supernet_top1", "retrained_top1", "baselines",
+                "seed", "versions", "table_digest"):  # fmt: skip
+        assert key in result
+    assert result == json.loads((out / "result.json").read_text())
+    for name in ("model.onnx", "weights.safetensors", "architecture.json", "report.html"):
+        assert (out / name).stat().st_size > 0
+
+    file = out / "architecture.json"
+    predicted = json.loads(run("predict", file, "--batch", "4", "--json").stdout)
+    assert predicted["latency_s"] == pytest.approx(result["predicted_latency_s"]["value"], rel=0.03)
+    assert sum(part["share"] for part in predicted["parts"]) == pytest.approx(1)
+    assert "stage1.0" in run("predict", file, "--batch", "4", "--explain").stdout
+    measured = json.loads(run("measure", file, "--batch", "4", "--json").stdout)
+    assert measured["measured_latency_s"] == pytest.approx(result["measured_latency_s"], rel=0.2)
+    assert json.loads(run("count", file, "--json").stdout)["macs"] == result["macs"]
+    assert "report.html" in run("report", out).stdout
+    missing = run("predict", file, "--batch", "5", expect=1)
+    assert "no latency for" in missing.stderr and "nascli profile --space" in missing.stderr
+
+    # The same command again answers from the folder; another setting is refused; a foreign folder too.
+    same = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--batch", "4", "--out", out, *QUICK
+    )
+    assert "complete" in same.stderr and "winner" in same.stdout
+    other = run(
+        "search",
+        "--constraint",
+        "latency=30ms",
+        "--space",
+        TINY,
+        "--batch",
+        "4",
+        "--out",
+        out,
+        *QUICK,
+        expect=1,
+    )
+    assert "latency=20ms" in other.stderr and "latency=30ms" in other.stderr
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "thesis.txt").write_text("mine")
+    refused = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--out", stranger, *QUICK, expect=1
+    )
+    assert "thesis.txt" in refused.stderr and (stranger / "thesis.txt").read_text() == "mine"
+
+    # Another budget on the same supernet, without training it again.
+    least = json.loads(run("count", TINY, "--json").stdout)["macs"][0]
+    limit = (result["macs"] + least) // 2
+    second = run(
+        "search", "--constraint", f"macs<={limit}", "--constraint", "latency=20ms", "--space", TINY,
+        "--batch", "4", "--out", tmp_path / "two", *QUICK, "--json",
+    )  # fmt: skip
+    assert "reused" in second.stderr
+    smaller = json.loads(second.stdout)
+    assert smaller["supernet"] == result["supernet"] and smaller["codes"] != result["codes"]
+    assert smaller["macs"] <= limit < result["macs"]
+
+    impossible = run("search", "--constraint", "latency=1us", "--space", TINY, "--batch", "4", "--out",
+                     tmp_path / "three", expect=1)  # fmt: skip
+    assert "the cheapest has latency" in impossible.stderr
+
+
+def test_counting_by_name_file_and_space(tmp_path):
+    assert json.loads(run("count", "mobilenetv2", "--json").stdout)["macs"] == 300_774_272
+    assert "300,774,272" in run("count", "mobilenetv2", "--layers").stdout
+    checked = run("count", "shufflenetv2-0.5", "--check")
+    assert "equal to ours" in checked.stdout
+    opinion = json.loads(run("count", "spos-searched", "--check", "--json").stdout)["fvcore"]
+    assert opinion["products"] == 322_918_720
+    assert json.loads(run("spaces", "nss-expanded", "--json").stdout)["size"] == str(8192**3)
+    assert "nse-27" in run("spaces").stdout
+    assert json.loads(run("spaces", "nse-27", "--json").stdout)["macs"][0] < 50e6
+    assert json.loads(run("count", "nss-expanded", "--json").stdout)["macs"][1] == 99_220_902_912
+    assert "cannot be profiled or" in run("profile", "--space", "nss-expanded", expect=1).stderr
+
+
+def test_a_space_of_ones_own_profiles_and_searches(tmp_path):
+    spec = "examples/my_space.py:ghosts:resolution=8"
+    done = run(
+        "search",
+        "--space",
+        spec,
+        "--constraint",
+        "latency=50ms",
+        "--batch",
+        "2",
+        "--out",
+        tmp_path / "r",
+        *QUICK,
+    )
+    assert "winner" in done.stdout
+    toml = run("--use", "examples/my_space.toml", "spaces", "toml-mbconv", "--json")
+    assert json.loads(toml.stdout)["layers"] == 5
+    assert run("--use", "examples/my_space.py", "count", tmp_path / "r" / "architecture.json").exit_code == 0
+
+
+def test_a_calibrated_prediction_has_an_interval_that_measuring_confirms(tmp_path):
+    import numpy as np
+
+    from nascli.spaces import Architecture, load_space
+
+    space = load_space(TINY)
+    file = tmp_path / "a.json"
+    Architecture.of(space, space.sample(1, np.random.default_rng(5))).save(file)
+    place = ["--batch", "4"]
+    run("profile", "--space", TINY, *place)
+    before = json.loads(run("predict", str(file), *place, "--json").stdout)
+    assert before["interval_s"] is None and before["kind"] == "measured"
+    found = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)
+    assert 8 <= found["networks"] <= 12 and found["half_width"] > 0
+    assert found["calibrated"]["mean_absolute"] < 0.2
+    after = json.loads(run("predict", str(file), *place, "--json").stdout)
+    low, high = after["interval_s"]
+    assert after["kind"] == "calibrated" and low < after["latency_s"] < high
+    measured = json.loads(run("measure", str(file), *place, "--json").stdout)["measured_latency_s"]
+    assert measured == pytest.approx(after["latency_s"], rel=0.25)
+    # What was measured counts from then on.
+    again = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)
+    assert again["networks"] == found["networks"] + 1
+    assert "at most" in run("predict", str(file), *place, "--confidence", "0.999", expect=1).stderr
+
+
+def test_an_onnx_model_is_profiled_layer_by_layer_predicted_and_measured(tmp_path):
+    from nascli.profiles.graphs import onnx_bytes
+    from nascli.spaces.library import mbconv
+    from nascli.spaces.primitives import chain
+
+    model = tmp_path / "m.onnx"
+    blocks = [mbconv((8, 14, 14), 8).program, mbconv((8, 14, 14), 16, stride=2).program]
+    model.write_bytes(onnx_bytes(chain(blocks), 2))
+    assert "Measure them: nascli profile --network" in run("predict", str(model), expect=1).stderr
+    first = json.loads(run("profile", "--network", str(model), "--json").stdout)
+    assert first["measured_now"] == first["operators"] > 0
+    predicted = json.loads(run("predict", str(model), "--json").stdout)
+    measured = json.loads(run("measure", str(model), "--json").stdout)
+    assert predicted["latency_s"] == pytest.approx(measured["measured_latency_s"], rel=0.4)
+    again = json.loads(run("profile", "--network", str(model), "--json").stdout)
+    assert again["measured_now"] == 0
+    anew = json.loads(run("profile", "--network", str(model), "--older-than", "0.001s", "--json").stdout)
+    assert anew["measured_now"] == anew["operators"] == first["operators"]
+
+
+def test_a_confidence_needs_a_calibration(tmp_path):
+    result = run(
+        "search", "--constraint", "latency=20ms", "--space", TINY, "--batch", "4", "--confidence", "0.9",
+        "--out", tmp_path / "x", *QUICK, expect=1,
+    )  # fmt: skip
+    assert "nascli calibrate" in result.stderr

@@ -1,0 +1,58 @@
+import json
+
+from commanding import TINY, run
+
+
+def test_tables_travel_in_packs(tmp_path):
+    run("profile", "--space", TINY, "--batch", "3")
+    pack = tmp_path / "mine.parquet"
+    exported = json.loads(run("lut", "export", "--batch", "3", "--out", pack, "--json").stdout)
+    assert exported["operators"] > 10
+    other = tmp_path / "elsewhere.sqlite"
+    (imported,) = json.loads(run("lut", "import", pack, "--store", other, "--json").stdout)
+    assert imported["new"] == exported["samples"]
+    assert "0 of" in run("lut", "import", pack, "--store", other).stdout
+    assert "no store" in run("lut", "check", "--store", tmp_path / "none", expect=1).stderr
+    assert json.loads(run("lut", "show", "--batch", "3", "--store", other, "--json").stdout)
+    difference = json.loads(run("lut", "diff", pack, pack, "--json").stdout)
+    assert difference["median_ratio"] == 1 and not difference["setup"]
+    assert "median ratio 1.000" in run("lut", "diff", pack, pack).stdout
+    assert "operators" in run("lut", "merge", pack, pack, "--out", tmp_path / "both.parquet").stdout
+    assert run("lut", "check", "--json").exit_code == 0
+    pack.write_bytes(pack.read_bytes()[:-100])
+    assert "damaged" in run("lut", "import", pack, expect=1).stderr
+    assert "samples removed" in run("lut", "remove", "--batch", "3", "--yes", "--store", other).stdout
+    assert (
+        "nothing was measured"
+        in run("lut", "remove", "--batch", "3", "--yes", "--store", other, expect=1).stderr
+    )
+
+
+def test_another_tools_table_is_imported_shown_and_removed(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("kind,height,width,cin,cout,kernel,stride,ms\nconv,14,14,16,24,3,2,0.5\n")
+    assert (
+        "does not say --device and --batch"
+        in run("lut", "import", str(file), "--format", "csv", expect=1).stderr
+    )
+    place = ["--device", "titanxp", "--batch", "8"]
+    found = json.loads(run("lut", "import", str(file), "--format", "csv", *place, "--json").stdout)
+    assert found[0]["new"] == 1
+    (row,) = json.loads(run("lut", "show", *place, "--json").stdout)
+    assert (row["kind"], row["seconds"]) == ("imported", 0.0005)
+    run("lut", "remove", *place, "--yes")
+    assert "is not in this machine" in run("lut", "show", *place, expect=1).stderr
+
+
+def test_a_difference_is_drawn(tmp_path):
+    packs = []
+    run("profile", "--space", TINY, "--batch", "2")
+    for name in ("a", "b"):
+        packs.append(str(tmp_path / f"{name}.parquet"))
+        run("lut", "export", "--batch", "2", "--out", packs[-1])
+    picture = tmp_path / "d.svg"
+    run("lut", "diff", *packs, "--picture", str(picture))
+    import xml.etree.ElementTree as ElementTree
+
+    root = ElementTree.parse(picture).getroot()
+    assert root.tag.endswith("svg") and len(root.findall(".//{*}circle")) > 10

@@ -147,12 +147,12 @@ def test_a_calibrated_prediction_has_an_interval_that_measuring_confirms(tmp_pat
     assert before["interval_s"] is None and before["kind"] == "measured"
     found = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)
     assert 8 <= found["networks"] <= 12 and found["half_width"] > 0
-    # Wide bounds: other tests run beside this one. How close predictions are is benchmarks.latency_accuracy's subject.
-    assert found["calibrated"]["mean_absolute"] < 0.4
+    assert found["calibrated"]["mean_absolute"] < 0.2
     after = json.loads(run("predict", str(file), *place, "--json").stdout)
     low, high = after["interval_s"]
     assert after["kind"] == "calibrated" and low < after["latency_s"] < high
     measured = json.loads(run("measure", str(file), *place, "--json").stdout)["measured_latency_s"]
+    # Other tests run beside this one. How close predictions are is the subject of benchmarks.latency_accuracy.
     assert 0.5 < measured / after["latency_s"] < 2
     # What was measured counts from then on.
     again = json.loads(run("calibrate", "--space", TINY, "--networks", "12", *place, "--json").stdout)

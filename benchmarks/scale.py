@@ -24,8 +24,9 @@ NOTES = """
 Synthetic bursts (5 runs each, log-normal around a size of the operator's own, a clock of the device's own) of real operators: those of
 proxyless-mini at many widths, as many operators a device and 10 rounds each. Reading a table derives every figure
 and interval from raw samples; it is timed on setups chosen at random, the file not in memory beforehand only the
-first time. Import and export go through packs (Parquet, digest checked); a first import also reads and counts the 1,000
-operators, which the packs of other devices share. Search: feasible sets and SPOS's evolution
+first time. Import and export go through packs of 10,000 rows (Parquet, digest checked), 20 one after the other, on disk at the
+end of each; a process's first export loads Parquet's code, a store's first import reads and counts the 1,000 operators, which the
+packs of other devices share. The target's figure is that of all further packs together. Search: feasible sets and SPOS's evolution
 with a free evaluator, so that what is timed is nascli; the exponent is fitted over a doubling of one size at a time.
 """
 ROUNDS = 10
@@ -70,6 +71,11 @@ def taken(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+def sustained(speeds: list[float]) -> float:
+    """The speed over all of them together: the slow ones count by the time that they took."""
+    return len(speeds) / sum(1 / speed for speed in speeds)
 
 
 def chain(layers: int, choices: int, rng: np.random.Generator) -> tuple[Space, ChainCost]:
@@ -123,29 +129,32 @@ def main() -> None:
             chosen = [setups[i] for i in rng.integers(0, devices, 3 if quick else 20)]
             tables = [taken(lambda s=setup: LatencyTable.read(store, s)) for setup in chosen]
             rows.append([f"table of {count:,} operators from {count * ROUNDS:,} samples, s", spread(tables)])
-            exports, fresh, imports = [], [], []
-            for number, setup in enumerate(chosen[:3]):
-                pack = Path(folder) / f"{number}.parquet"
-                exports.append(
-                    count * ROUNDS / taken(lambda s=setup, p=pack: write_pack(read_store(store, s), p))
-                )
-            packs = [Path(folder) / f"{number}.parquet" for number in range(len(exports))]
+            packs = [Path(folder) / f"{number}.parquet" for number in range(len(chosen))]
+            exports = [
+                count * ROUNDS / taken(lambda s=setup, p=pack: write_pack(read_store(store, s), p))
+                for setup, pack in zip(chosen, packs, strict=True)
+            ]
+            fresh, imports = [], []
             for number in range(3):
                 # As a command would: nothing read before, operators unknown to the store at first.
                 Program.from_canonical.cache_clear()
                 _counted.cache_clear()
                 with Store(Path(folder) / f"other{number}.sqlite") as other:
-                    for place, pack in enumerate(packs):
-                        speed = count * ROUNDS / taken(lambda p=pack, o=other: import_pack(read_pack(p), o))
-                        (imports if place else fresh).append(speed)
-            rows.append(["export to a pack, rows a second", spread(exports)])
-            rows.append(
+                    speeds = [
+                        count * ROUNDS / taken(lambda p=pack, o=other: import_pack(read_pack(p), o))
+                        for pack in packs
+                    ]
+                fresh.append(speeds[0])
+                imports += speeds[1:]
+            rows += [
+                ["export of a first pack, rows a second", f"{exports[0]:,.0f}"],
+                ["export of further packs, rows a second", spread(exports[1:])],
                 [
                     "import of a first pack, its operators new to process and store, rows a second",
                     spread(fresh),
-                ]
-            )
-            rows.append(["import of further packs of the same operators, rows a second", spread(imports)])
+                ],
+                ["import of further packs of the same operators, rows a second", spread(imports)],
+            ]
     layers = [10, 20] if quick else [10, 20, 40, 80]
     choices = [5, 10] if quick else [5, 10, 20, 40]
     populations = [20, 40] if quick else [50, 100, 200, 400]
@@ -158,8 +167,8 @@ def main() -> None:
         rows.append([f"search: exponent in {name}", f"{exponent(sizes, spent):.2f} ({spent[0]:.3f} s at {sizes[0]}, {spent[-1]:.3f} s at {sizes[-1]})"])  # fmt: skip
     targets = [
         Target("table of 1,000 operators, seconds", float(np.median(tables)), 0.1, False),
-        Target("export, rows a second", float(np.median(exports)), 200_000, True),
-        Target("import of further packs, rows a second", float(np.median(imports)), 200_000, True),
+        Target("export of further packs, rows a second", sustained(exports[1:]), 200_000, True),
+        Target("import of further packs, rows a second", sustained(imports), 200_000, True),
     ]
     write("scale", ["what", "figure"], rows, targets, NOTES, quick)
 

@@ -113,6 +113,15 @@ class Database:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def _unchecked_references(self) -> Iterator[None]:
+        """Around a transaction that has looked up what its rows refer to, once instead of for each row."""
+        self._db.execute("PRAGMA foreign_keys = OFF")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA foreign_keys = ON")
+
     def __enter__(self) -> Self:
         return self
 

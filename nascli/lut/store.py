@@ -93,8 +93,16 @@ class Store(Visits):
         """`add_samples`, for hundreds of thousands."""
         columns.check()
         data, ends = columns.seconds.astype("<f8").tobytes(), (8 * columns.ends).tolist()
-        with self._transaction():
+        with self._unchecked_references(), self._transaction():
             identity = self._known_setup(setup)
+            found = self._db.execute(
+                "SELECT key FROM operators WHERE key IN (SELECT value FROM json_each(?))",
+                (json.dumps(columns.operators),),
+            )
+            for key in sorted(set(columns.operators) - {key for (key,) in found}):
+                raise StoreError(
+                    f"the store does not know the operator {key}.", "Make it known before its samples."
+                )
             before = self._db.total_changes
             self._db.executemany(
                 f"INSERT OR IGNORE INTO samples (setup, operator, {_SAMPLE_COLUMNS}) "  # noqa: S608

@@ -61,8 +61,11 @@ def test_unknown_setups_and_operators_are_refused(tmp_path):
         other = Setup("dev", "rt", "2", "fp32", 16, 1)
         with pytest.raises(StoreError, match="does not know the setup"):
             store.add_sample(other, program_key(OPERATORS[0].program), Sample(0, np.ones(1), 1.0, 0.0))
-        with pytest.raises(StoreError):
-            store.add_sample(SETUP, "nobody", Sample(0, np.ones(1), 1.0, 0.0))
+        for nobody in ("nobody", "n'o\"b,ody"):
+            with pytest.raises(StoreError, match="does not know the operator n"):
+                store.add_sample(SETUP, nobody, Sample(0, np.ones(1), 1.0, 0.0))
+        # References are checked again afterwards.
+        assert store._db.execute("PRAGMA foreign_keys").fetchone() == (1,)
 
 
 def test_foreign_newer_and_damaged_files_are_told_apart(tmp_path):

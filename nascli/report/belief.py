@@ -52,7 +52,7 @@ def reasons(result: dict[str, Any]) -> list[tuple[str, str]]:
     within = sum(finalist["within_budget"] for finalist in result["finalists"])
     found = [
         (
-            "finalists that keep the budget on the device",
+            "finalists whose whole interval is within the budget",
             f"{within} of {len(result['finalists'])} that were measured",
         ),
         (

@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Several of these processes run side by side: each takes one core, or they wait for each other. Before torch is loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 

@@ -1,1 +1,1 @@
-"""Contract suites: what every runtime, searcher and cost model must do. Third parties may run them."""
+"""Contract suites: what every runtime, searcher, cost model and store must do. Third parties may run them."""

@@ -37,7 +37,7 @@ each round's initial subset, what simplification left, and the aggregated one, b
 given. (b) without lock and rehearse; beside it how often either acted. (c) K = 10 in two rounds, as many epochs and evaluations in all. (d) equal supernet
 epochs and evaluations: one-shot with the best of uniform draws, SPOS's evolution on the same supernet, ProxylessNAS-style
 (indicators over all 19, paths drawn by them, the most probable architecture of the window), random. (f) other pruning
-thresholds, after one round. Each winner is trained twice; one training of one network repeats to about 1.1 points here
+thresholds, after one round. Each winner is trained twice; one training of one network repeats to about 1.2 points in a like setting
 (ranking_ceiling), so two seeds show large differences alone. Step: a fitness update against a weight step of the same supernet, turn by turn,
 indicators held still. Directions at this size, not the paper's figures.
 """

@@ -29,7 +29,7 @@ channels) and by kernel size (fitted on 1 and 3, predicted 5), and one card at a
 features relative to the device, fitted on the rest. MACs: proportional to MACs per precision. Roofline: the data sheet's
 peaks and bandwidth plus 2 us. GPUNet: whole networks of a known device (V100, TensorRT, fp16, batch 1), the sum of their
 kernels, fitted on all single kernels and on no network; the kernels were timed with an older TensorRT, alone, with
-their launches and layout changes, so sums come out high; calibrated: times one factor from the other three. Published networks: 639 latencies of whole networks by other
+their launches and layout changes, so sums come out high; calibrated: times one factor from the other three. Published networks: 675 latencies of whole networks by other
 people, one card left out at a time; ours scales the same network's latencies on the other cards by what the data sheets
 say of both cards; MACs is proportional to MACs, fitted on the other cards.
 """

@@ -125,7 +125,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     \b
     Examples:
       nascli search --constraint latency=8ms --constraint "macs<=30M"
-      nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=10ms
+      nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=0.8ms
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """

@@ -275,15 +275,14 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
     Example:
       nascli lut remove --device cpu --batch 16
     """
-    from nascli.pipeline.tables import remove_table
+    from nascli.pipeline.tables import remove_table, table_meant
 
     where = where_of(**place)
+    setup = table_meant(where)
     if not yes:
-        click.confirm(
-            f"delete the table of {where.device}, batch {where.batch}, from {where.store}?", abort=True
-        )
-    removed = remove_table(where)
+        click.confirm(f"delete the table of {setup.label} from {where.store}?", abort=True)
+    removed = remove_table(where.store, setup)
     if as_json:
-        show_json({"samples_removed": removed})
+        show_json({"samples_removed": removed, "setup": setup.to_json()})
     else:
-        click.echo(f"{removed} samples removed")
+        click.echo(f"{removed} samples of {setup.label} removed")

@@ -23,6 +23,7 @@ from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.lut.columns import SampleColumns
 from nascli.lut.keys import Setup, program_key
+from nascli.lut.merging import unknown
 from nascli.lut.statistics import Sample
 from nascli.lut.store import Store
 from nascli.spaces.primitives import Program
@@ -270,7 +271,17 @@ def import_pack(pack: Pack, store: Store) -> int:
     """Add a pack's samples to a store; returns how many were new. Run again, it adds nothing."""
     store.add_setup(pack.setup, pack.facts)
     store.add_texts(pack.operators)
-    return store.add_columns(pack.setup, pack.columns)
+    added = 0
+    while True:
+        have = store.columns(pack.setup)
+        new = SampleColumns.of(unknown(have.samples(), pack.samples)) if len(have) else pack.columns
+        if not len(new):
+            return added
+        now = store.add_columns(pack.setup, new)
+        added += now
+        if now == len(new):
+            return added
+        # Another process has taken some of these rounds meanwhile: those are placed again.
 
 
 def merge(packs: list[Pack]) -> Pack:
@@ -283,7 +294,7 @@ def merge(packs: list[Pack]) -> Pack:
         raise StoreError("nothing to merge")
     first = packs[0]
     operators: dict[str, tuple[str, str]] = {}
-    samples: dict[str, dict[int, Sample]] = {}
+    samples: dict[str, list[Sample]] = {}
     for pack in packs:
         differences = first.setup.differences(pack.setup)
         if differences:
@@ -292,12 +303,9 @@ def merge(packs: list[Pack]) -> Pack:
                 "Import them into a store instead, where each setup keeps its own table.",
             )
         operators |= pack.operators
-        for key, rows in pack.samples.items():
-            taken = samples.setdefault(key, {})
-            for sample in rows:
-                taken.setdefault(sample.round, sample)
-    merged = SampleColumns.of({key: list(rows.values()) for key, rows in samples.items()})
-    return Pack(first.setup, first.facts, operators, merged)
+        for key, rows in unknown(samples, pack.samples).items():
+            samples.setdefault(key, []).extend(rows)
+    return Pack(first.setup, first.facts, operators, SampleColumns.of(samples))
 
 
 def describe(pack: Pack) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nascli.lut import Estimate, LatencyTable, Setup, Store, program_key
 from nascli.lut.context import with_context
 from nascli.lut.joins import join_models
 from nascli.paths import default_store
-from nascli.profiles.devices import cards_here, find_device
+from nascli.profiles.devices import cards_here, find_device, this_cpu
 from nascli.profiles.devices.cards import cuda_ordinal
 from nascli.profiles.devices.clocks import sustained_mhz
 from nascli.profiles.onnx_networks import network_of_onnx
@@ -191,6 +191,11 @@ def read_network(path: Path) -> tuple[Network, Architecture | None]:
     return architecture.network, architecture
 
 
+def device_key(name: str) -> str:
+    """The key under which tables of a device are kept: of 'cpu', this machine's; of 'titanxp:1', the card's."""
+    return this_cpu().key if name == "cpu" else name.partition(":")[0]
+
+
 def stored_setup(where: Where, store: Store) -> Setup:
     """The setup of a place; for a device that is not here, that of its table in the store.
 
@@ -199,27 +204,27 @@ def stored_setup(where: Where, store: Store) -> Setup:
             tables of several runtimes.
         UnknownNameError: nobody knows the device.
     """
-    key = where.device.partition(":")[0]
+    key = device_key(where.device)
     setups = [setup for setup, _, count in store.setups() if count and setup.device == key]
-    if not setups:
+    if not setups or where.device == "cpu":
         return where.target().setup()
+    wanted = (where.batch, where.threads, where.precision, where.options.mode)
     fitting = [
         setup
         for setup in setups
-        if (setup.batch, setup.precision, setup.mode) == (where.batch, where.precision, where.options.mode)
+        if (setup.batch, setup.threads, setup.precision, setup.mode) == wanted
         and where.runtime in ("auto", setup.runtime)
     ]
-    same_threads = [setup for setup in fitting if setup.threads == where.threads]
-    # The newest of several runtime versions: the last one that was added.
-    chosen = (same_threads or fitting)[-1:]
-    if not chosen or len({setup.runtime for setup in fitting}) > 1:
+    if not fitting or len({setup.runtime for setup in fitting}) > 1:
         found = "; ".join(setup.label for setup in setups)
+        threads = f"{where.threads} thread{'' if where.threads == 1 else 's'}"
         raise StoreError(
-            f"a table of {where.device} must be of one runtime, at batch {where.batch}, {where.precision}; "
-            f"found: {found}.",
+            f"a table of {where.device} must be of one runtime, at batch {where.batch}, {threads}, "
+            f"{where.precision}; found: {found}.",
             "Choose with --batch, --precision, --threads or --runtime.",
         )
-    return chosen[0]
+    # The newest of several runtime versions: the last one that was added.
+    return fitting[-1]
 
 
 def read_table(where: Where) -> LatencyTable:
@@ -236,7 +241,8 @@ def other_table(where: Where, device: str) -> LatencyTable:
     """
     there = replace(where, device=device, runtime="auto")
     with Store(where.store) as store:
-        if not any(count and setup.device == device for setup, _, count in store.setups()):
+        key = device_key(device)
+        if not any(count and setup.device == key for setup, _, count in store.setups()):
             raise StoreError(
                 f"a constraint on {device} needs a table of it at batch {where.batch}, {where.precision}; "
                 "found: none.",

@@ -10,7 +10,7 @@ import numpy as np
 from nascli.costmodel import table_latency
 from nascli.costmodel.roofline import Hardware, hardware, predict_program
 from nascli.costmodel.roofline.predict import FITTED_ON
-from nascli.errors import MissingMeasurementsError
+from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.context import require_context
 from nascli.pipeline.calibrating import known_calibration
@@ -167,13 +167,18 @@ def _calibrated(
     if calibration is None:
         return {}
     seconds = float(calibration.cost(space.check(np.array([architecture.codes])))[0])
-    half = calibration.half_width(confidence)
-    return {
+    found = {
         "latency_s": seconds,
         "kind": "calibrated",
         "model": CALIBRATED.format(len(calibration.errors)),
+        "extrapolated": calibration.extrapolates(seconds),
+    }
+    try:
+        half = calibration.half_width(confidence)
+    except ConstraintError as error:
+        return found | {"no_interval": " ".join(str(error).splitlines())}
+    return found | {
         "interval_s": [seconds * (1 - half), seconds * (1 + half)],
         "no_interval": None,
         "confidence": confidence,
-        "extrapolated": calibration.extrapolates(seconds),
     }

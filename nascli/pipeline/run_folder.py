@@ -72,6 +72,17 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _leaves(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """The values of a document by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            found |= _leaves(value, f"{name}{key}.")
+        else:
+            found[f"{name}{key}"] = value
+    return found
+
+
 class RunFolder:
     """Holds a run's folder while it is worked on."""
 
@@ -116,15 +127,19 @@ class RunFolder:
                 )
             write_json(self.path / SETTINGS, self._settings)
         elif kept != self._settings:
-            keys = sorted(set(kept) | set(self._settings))
+            if not any(entry.name != SETTINGS for entry in self.path.iterdir() if entry.name[0] != "."):
+                # Refused before it did anything: the corrected command may have the folder.
+                write_json(self.path / SETTINGS, self._settings)
+                return
+            was, now = _leaves(kept), _leaves(self._settings)
             differing = [
-                f"{key} was {kept.get(key)!r} and is now {self._settings.get(key)!r}"
-                for key in keys
-                if kept.get(key) != self._settings.get(key)
+                f"{key} was {was.get(key)!r} and is now {now.get(key)!r}"
+                for key in sorted(set(was) | set(now))
+                if was.get(key) != now.get(key)
             ]
             raise RunError(
                 f"the run {self.path} was begun with other settings: {'; '.join(differing)}.",
-                "Use the old settings to go on with it, or choose another --out.",
+                "Use the old settings to go on with it, choose another --out, or remove the folder.",
             )
 
     def file(self, name: str) -> Path:

@@ -64,6 +64,11 @@ def import_foreign(
             f"a {form} table does not say {' and '.join(missing)}, and figures without them mean nothing.",
             "Name them, such as: --device titanxp --batch 128",
         )
+    if device == "cpu":
+        raise StoreError(
+            "'cpu' means whatever machine nascli runs on, and a table of another tool is of one machine.",
+            "Name it, such as: --device cpu-of-the-lab",
+        )
     setup = Setup(device, runtime, f"imported from {form}", precision, said, threads)
     with Store(store_path) as store:
         return foreign.import_foreign(tables, setup, form, store)
@@ -121,10 +126,20 @@ def check_store(path: Path) -> list[dict[str, str]]:
         return [asdict(finding) for finding in audit(store, versions)]
 
 
-def remove_table(where: Where) -> int:
-    """Delete a place's table; returns how many samples it had."""
+def table_meant(where: Where) -> Setup:
+    """The setup of a place's table, which is there.
+
+    Raises:
+        StoreError: it is not.
+    """
     with Store(_existing(where.store)) as store:
         setup = stored_setup(where, store)
         if setup not in [known for known, _, _ in store.setups()]:
             raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
+        return setup
+
+
+def remove_table(store_path: Path, setup: Setup) -> int:
+    """Delete a table; returns how many samples it had."""
+    with Store(_existing(store_path)) as store:
         return store.remove_setup(setup)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
 from nascli.costmodel.feasible import BranchLaw
+from nascli.costmodel.feasible.grid import ROUNDING
 from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
 from nascli.search.nse_rounds import (
@@ -104,7 +105,8 @@ class NseSearch:
         state: where rounds are kept.
         inherited: operations per layer that the first round begins with, such as a former space's final
             subset, as indices into this space.
-        former: a former space's last front, in this space's codes, which the first round rehearses.
+        former: a former space's last front, in this space's codes; what of it keeps these budgets the first
+            round rehearses.
         others: further budgets that every retrieved architecture satisfies.
     """
 
@@ -139,9 +141,15 @@ class NseSearch:
         self.cost = budget.cost
         self._others = tuple(others)
         self._inherited = inherited or tuple(() for _ in space.layers)
-        self._former = tuple(former)
+        self._former = tuple(point for point in former if self._kept(point))
         rng = np.random.default_rng([seed, 51])
         self.orders = [rng.permutation(len(layer.candidates)).tolist() for layer in space.layers]
+
+    def _kept(self, point: Point) -> bool:
+        """Whether a former architecture is within the upper bound and the other budgets."""
+        code = np.array([point.codes], dtype=np.int64)
+        within = point.cost <= self.window.high * (1 + ROUNDING)
+        return within and all(bool(b.holds(b.cost(code))[0]) for b in self._others)
 
     @property
     def target(self) -> float:

@@ -21,7 +21,7 @@ def test_tables_travel_in_packs(tmp_path):
     assert run("lut", "check", "--json").exit_code == 0
     pack.write_bytes(pack.read_bytes()[:-100])
     assert "damaged" in run("lut", "import", pack, expect=1).stderr
-    assert "samples removed" in run("lut", "remove", "--batch", "3", "--yes", "--store", other).stdout
+    assert "thread removed" in run("lut", "remove", "--batch", "3", "--yes", "--store", other).stdout
     assert (
         "nothing was measured"
         in run("lut", "remove", "--batch", "3", "--yes", "--store", other, expect=1).stderr
@@ -42,6 +42,26 @@ def test_another_tools_table_is_imported_shown_and_removed(tmp_path):
     assert (row["kind"], row["seconds"]) == ("imported", 0.0005)
     run("lut", "remove", *place, "--yes")
     assert "is not in this machine" in run("lut", "show", *place, expect=1).stderr
+
+
+def test_a_table_at_another_number_of_threads_is_another_table(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("kind,height,width,cin,cout,kernel,stride,ms\nconv,14,14,16,24,3,2,0.5\n")
+    place = ["--device", "titanxp", "--batch", "8"]
+    run("lut", "import", str(file), "--format", "csv", *place)
+    refused = run("lut", "remove", *place, "--threads", "8", "--yes", expect=1).stderr
+    assert "8 threads" in refused and "1 thread" in refused
+    assert "8 threads" in run("lut", "show", *place, "--threads", "8", expect=1).stderr
+    asked = run("lut", "remove", *place, expect=1)
+    assert "imported from csv, fp32, batch 8, 1 thread" in asked.stdout
+    assert "samples of titanxp" in run("lut", "remove", *place, "--yes").stdout
+
+
+def test_cpu_is_a_name_for_this_machine_only(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("kind,height,width,cin,cout,kernel,stride,ms\nconv,14,14,16,24,3,2,0.5\n")
+    given = ["lut", "import", str(file), "--format", "csv", "--device", "cpu", "--batch", "8"]
+    assert "means whatever machine nascli runs on" in run(*given, expect=1).stderr
 
 
 def test_a_difference_is_drawn(tmp_path):

@@ -213,13 +213,15 @@ def test_distinct_architectures():
 
 
 @pytest.mark.parametrize("kind", ["single", "paired", "branches"])
-def test_the_front_of_score_against_cost(kind):
+@pytest.mark.parametrize("share", [None, 0.3, 0.8])
+def test_the_front_of_score_against_cost(kind, share):
     space, cost, rng = case(kind, [3, 4, 3], 11)
     codes = every(space)
-    feasible = FeasibleSet(space, [window(cost, -np.inf, cost.most - 1)])
+    low = -np.inf if share is None else float(np.quantile(cost(codes), share))
+    feasible = FeasibleSet(space, [window(cost, low, cost.most - 1)])
     scores = random_scores(space, rng)
     front = pareto(feasible, scores)
-    inside = codes[cost(codes) <= cost.most - 1]
+    inside = codes[(cost(codes) <= cost.most - 1) & (cost(codes) >= low)]
     points = sorted(
         zip(cost(inside), additive(feasible, scores, inside), strict=True), key=lambda p: (p[0], -p[1])
     )
@@ -230,6 +232,22 @@ def test_the_front_of_score_against_cost(kind):
             top = point[1]
     got = list(zip(cost(front), additive(feasible, scores, front), strict=True))
     assert np.array(got) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
+def test_the_best_may_score_nothing(kind):
+    """Scores whose best sum is 0: nothing is divided by it."""
+    space, cost, rng = case(kind, [3, 4, 3], 12)
+    feasible = FeasibleSet(space, [window(cost, -np.inf, np.quantile(cost(every(space)), 0.5))])
+    nothing = [np.zeros(len(layer.candidates)) for layer in space.layers]
+    assert len(k_best(feasible, nothing, 3)) == 3
+    inside = every(space)[feasible.contains(every(space))]
+    below = random_scores(space, rng)
+    shift = additive(feasible, below, inside).max() if kind == "branches" else 0.0
+    below = [v - (v.max() if kind != "branches" else shift) for v in below]
+    ranked = np.sort(additive(feasible, below, inside))[::-1][:5]
+    got = additive(feasible, below, k_best(feasible, below, 5))
+    assert got == pytest.approx(ranked, abs=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["single", "paired", "branches"])

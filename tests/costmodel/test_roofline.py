@@ -64,6 +64,13 @@ def test_every_profile_predicts_what_its_data_sheet_has():
     titan = profiles()["titanxp"]
     with pytest.raises(DeviceError, match="no peak for fp16"):
         predict_program(program, hardware("t", titan.peak, titan.bandwidth, titan.processors), 1, "fp16")
+    ampere = profiles()["a100"]
+    card = hardware("a", ampere.peak, ampere.bandwidth, ampere.processors)
+    # The data sheet knows it, the model does not.
+    with pytest.raises(DeviceError, match="made for fp32, fp16, int8, not 'tf32'"):
+        predict_program(program, card, 1, "tf32")
+    with pytest.raises(DeviceError, match="no peak for fp23"):
+        predict_program(program, card, 1, "fp23")
     with pytest.raises(DeviceError, match="above 0"):
         hardware("x", (("fp32", 1e12),), 0.0, 1)
 

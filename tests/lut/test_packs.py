@@ -18,11 +18,11 @@ SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)
 OPERATORS = [mbconv((8, 4, 4), 8 * i) for i in (1, 2, 3)]
 
 
-def pack_of(setup=SETUP, rounds=range(6), factor=1.0, operators=OPERATORS, noise=0.0):
+def pack_of(setup=SETUP, rounds=range(6), factor=1.0, operators=OPERATORS, noise=0.0, day=5.0):
     rng = np.random.default_rng(0)
     samples = {
         program_key(op.program): [
-            Sample(r, np.full(4, factor * i * 1e-3 * (1 + noise * rng.standard_normal())), 1e-3, 5.0)
+            Sample(r, np.full(4, factor * i * 1e-3 * (1 + noise * rng.standard_normal())), 1e-3, day + r)
             for r in rounds
         ]
         for i, op in enumerate(operators, 1)
@@ -108,6 +108,37 @@ def test_merging_refuses_what_differs():
         merge([pack_of(), other])
     with pytest.raises(StoreError, match="nothing to merge"):
         merge([])
+
+
+def test_rounds_of_two_stores_do_not_push_each_other_out(tmp_path):
+    """Every store counts its rounds from 0."""
+    monday, tuesday = pack_of(), pack_of(factor=2.0, day=90_000.0)
+    merged = merge([monday, tuesday])
+    assert merged.count == 2 * monday.count
+    for key, rows in merged.samples.items():
+        assert [s.round for s in rows] == list(range(12))
+        assert {float(s.seconds[0]) for s in rows} == {
+            float(pack.samples[key][0].seconds[0]) for pack in (monday, tuesday)
+        }
+    assert merge([merged, tuesday, monday]).count == merged.count
+    grown = pack_of(factor=2.0, day=90_000.0, rounds=range(8))
+    with Store(tmp_path / "s") as store:
+        assert import_pack(monday, store) == import_pack(tuesday, store) == 18
+        assert import_pack(monday, store) == import_pack(tuesday, store) == import_pack(merged, store) == 0
+        # Two rounds more since then: only they are new, though others have taken their numbers.
+        assert import_pack(grown, store) == 6 and import_pack(grown, store) == 0
+        again = read_store(store, SETUP)
+    assert again.count == 42
+    assert merge([again, grown, monday]).count == 42
+
+
+def test_figures_without_a_time_may_repeat_themselves():
+    def imported(rounds):
+        samples = {program_key(OPERATORS[0].program): [Sample(r, np.array([2e-3]), 1.0, 0.0) for r in rounds]}
+        known = {program_key(OPERATORS[0].program): (OPERATORS[0].label, OPERATORS[0].program.canonical)}
+        return Pack(SETUP, {}, known, SampleColumns.of(samples))
+
+    assert merge([imported(range(3)), imported(range(5))]).count == 5
 
 
 def test_comparison_by_hand():

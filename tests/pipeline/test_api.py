@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
 from nascli.pipeline.measuring import Where, other_table
 from nascli.pipeline.run_folder import RunFolder
 from nascli.pipeline.settings import SearchSettings
+from nascli.profiles.devices import this_cpu
 from nascli.progress import Silent
 
 
@@ -48,6 +51,9 @@ def test_a_second_device_bounds_the_same_search():
                     seconds = np.full(3, 1e-5 * len(operator.program.nodes))
                     store.add_sample(setup, program_key(operator.program), Sample(number, seconds, 1e-3, 0.0))
     here, there = nascli.latency(space, table), nascli.latency(space, other_table(where(), "titanxp"))
+    # This machine has two names, whatever is measured on besides.
+    card = replace(where(), device="titanxp")
+    assert other_table(card, "cpu").digest == other_table(card, this_cpu().key).digest == table.digest
     texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
     assert [c.device for c in constraints] == [None, "titanxp"]

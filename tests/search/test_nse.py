@@ -234,6 +234,31 @@ def test_a_former_space_s_front_is_rehearsed_in_the_first_round():
     assert [p for p in only.evaluated if p.codes == codes and p.rehearsed]
 
 
+def test_of_a_former_front_only_what_keeps_the_budgets_is_rehearsed():
+    inherited = tuple((0, 5) for _ in SPACE.layers)
+    all_of_it = tuple(0b100001 if layer.join == "normal" else 1 for layer in SPACE.layers)
+    less = tuple(1 for _ in SPACE.layers)
+    points = [Point(codes, float(COST(np.array([codes]))[0]), 0.9, True) for codes in (less, all_of_it)]
+    assert points[0].cost < points[1].cost
+    window = Constraint("macs", -np.inf, (points[0].cost + points[1].cost) / 2)
+    hyper = Nse(candidates=4, samples=20, rounds=1)
+
+    def rehearsed(bound, *others):
+        one = NseSearch(
+            SPACE, Budget(bound, COST), hyper, 3, StateFile(None), inherited=inherited, former=points, others=others
+        )  # fmt: skip
+        (only,) = one.evolve(Table(), Silent())
+        assert all(point.cost <= bound.high for point in only.front)
+        return {p.codes for p in only.evaluated if p.rehearsed}
+
+    assert all_of_it not in rehearsed(window)
+    params = counted(SPACE, "params")
+    tight = Budget(Constraint("params", -np.inf, float(params(np.array([less]))[0]) * 2), params)
+    assert float(params(np.array([all_of_it]))[0]) > tight.constraint.high
+    wide = replace(window, high=2 * points[1].cost)
+    assert all_of_it not in rehearsed(wide, tight)
+
+
 def test_replenishment_by_hand():
     """K = 4: what a layer inherits is filled up from the front of its permutation, without what was seen."""
     one = search()

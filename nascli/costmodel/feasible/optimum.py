@@ -17,7 +17,7 @@ from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes
 
 Array = npt.NDArray[np.float64]
-# Bounds that agree to this share of the best score are the same but for rounding.
+# Bounds that agree to this share of the largest scores together are the same but for rounding.
 _TIE = 1e-11
 
 
@@ -38,7 +38,7 @@ def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Codes:
     A best-first search whose bound, the dynamic programme's own table, is exact: nothing is expanded that
     is not a prefix of one of the answers or ties with it.
     """
-    return _Search(feasible, scores).run(k)
+    return _Search(feasible, scores, _tables(feasible, scores), feasible._start).run(k)
 
 
 def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
@@ -49,14 +49,17 @@ def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
     """
     if len(feasible.axes) != 1:
         raise ConstraintError(f"a front needs one binding budget, got {len(feasible.axes)}")
-    tables = _tables(feasible, scores)
+    tables = _tables(feasible, scores, spent_whole=True)
     first = tables[0][0] if isinstance(feasible._layers[0], Paired) else tables[0]
+    (axis,) = feasible.axes
     rows: list[Codes] = []
     best_so_far = -np.inf
-    for state, value in enumerate(first):
-        if value > best_so_far + 1e-12 * max(1.0, abs(float(value))):
-            best_so_far = float(value)
-            rows.append(_Search(feasible, scores, (state,)).run(1)[0])
+    # What is spent is told apart cell by cell, from the lower bound up.
+    for spent in range(max(0, axis.size - 1 - axis.leftover), axis.size):
+        value = float(first[spent])
+        if value > best_so_far + 1e-12 * max(1.0, abs(value)):
+            best_so_far = value
+            rows.append(_Search(feasible, scores, tables, (spent,)).run(1)[0])
     codes = np.array(rows)
     # Rounding may order neighbours wrongly; the real costs decide.
     costs = feasible.axes[0].budget.cost(codes)
@@ -81,36 +84,36 @@ def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Codes) -> Ar
     return total
 
 
-def _tables(feasible: FeasibleSet, scores: Sequence[Array]) -> list[Table]:
+def _tables(feasible: FeasibleSet, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
     laws: list[Law] = [
         np.asarray(values, dtype=float)
         if layer.join == "single"
         else BranchLaw(np.asarray(values, dtype=float), np.zeros(len(values)))
         for layer, values in zip(feasible.space.layers, scores, strict=True)
     ]
-    return feasible.backward(Scores(), laws)
+    return feasible.backward(Scores(), laws, spent_whole=spent_whole)
 
 
 class _Search:
     """Best-first search over prefixes; inside a multi-branch layer also over its branches."""
 
     def __init__(
-        self, feasible: FeasibleSet, scores: Sequence[Array], start: tuple[int, ...] | None = None
+        self, feasible: FeasibleSet, scores: Sequence[Array], tables: list[Table], start: tuple[int, ...]
     ) -> None:
         self.feasible = feasible
         self.scores = [np.asarray(values, dtype=float) for values in scores]
-        self.tables = _tables(feasible, scores)
-        self.start = np.array(feasible._start if start is None else start, dtype=np.int64)
+        self.tables = tables
+        self.start = np.array(start, dtype=np.int64)
         self.ticket = itertools.count()
         self.heap: list[tuple[float, int, int, Any]] = []
-        self.grain = 1.0
+        # Sums of scores are exact to a share of the largest addends, whatever the best one comes to.
+        self.grain = _TIE * (sum(float(np.abs(values).max()) for values in self.scores) or 1.0)
         self._stages: dict[int, list[Table]] = {}
 
     def run(self, k: int) -> Codes:
         space = self.feasible.space
         first = self.tables[0][0] if isinstance(self.feasible._layers[0], Paired) else self.tables[0]
         whole = float(first[tuple(self.start)])
-        self.grain = max(abs(whole), 1e-300) * _TIE if np.isfinite(whole) else 1.0
         self._push(whole, ((), 0.0, self.start, None))
         found: list[tuple[int, ...]] = []
         while self.heap and len(found) < k:

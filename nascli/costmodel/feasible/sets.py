@@ -217,13 +217,21 @@ class FeasibleSet:
                 laws.append(BranchLaw(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
         return self.weighted(laws, n, rng)
 
-    def backward(self, arithmetic: Arithmetic, laws: Sequence[Law]) -> list[Table]:
-        """Tables of completions before each layer and after the last."""
+    def backward(
+        self, arithmetic: Arithmetic, laws: Sequence[Law], *, spent_whole: bool = False
+    ) -> list[Table]:
+        """Tables of completions before each layer and after the last.
+
+        Args:
+            arithmetic: what is accumulated.
+            laws: per layer the weights.
+            spent_whole: of completions that leave no cell of any budget, instead of what the bounds allow.
+        """
         end = arithmetic.zeros(self._shape)
         inside = np.ones(self._shape, dtype=bool)
         for number, axis in enumerate(self.axes):
             index = np.arange(axis.size).reshape([-1 if i == number else 1 for i in range(len(self.axes))])
-            inside &= index <= axis.leftover
+            inside &= index <= (0 if spent_whole else axis.leftover)
         end[inside] = arithmetic.unit
         tables = [end]
         for layer, law in zip(reversed(self._layers), reversed(list(laws)), strict=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nascli.errors import DeviceError
 from nascli.spaces.primitives import Act, Add, Conv, Linear, Program, Shape, Split
 
 Array = npt.NDArray[np.float64]
@@ -89,6 +90,20 @@ class Work:
     moved_nodes: tuple[int, ...]
 
 
+def width_of(precision: str) -> float:
+    """Bytes of an element.
+
+    Raises:
+        DeviceError: a precision that the model was not fitted on.
+    """
+    if precision not in BYTES:
+        raise DeviceError(
+            f"predictions from data sheets are made for {', '.join(BYTES)}, not {precision!r}.",
+            "Choose one of these: --precision",
+        )
+    return BYTES[precision]
+
+
 def kernels_of(program: Program, batch: int, precision: str) -> Work:
     """The kernels of a program at a batch and precision, activations and one sum each fused."""
     users: dict[int, list[int]] = {}
@@ -99,7 +114,7 @@ def kernels_of(program: Program, batch: int, precision: str) -> Work:
     fused_sum: set[int] = set()
     rows: dict[int, list[float]] = {}
     moved: dict[int, float] = {}
-    width = BYTES[precision]
+    width = width_of(precision)
     for index, node in enumerate(program.nodes, 1):
         x, y = program.shape_of(node.inputs[0]), program.shape_of(index)
         primitive = node.primitive

@@ -10,7 +10,7 @@ from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.models import paper_joins
 from nascli.costmodel.roofline.devices import Hardware
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
-from nascli.costmodel.roofline.kernels import kernels_of
+from nascli.costmodel.roofline.kernels import kernels_of, width_of
 from nascli.spaces.primitives import Program
 from nascli.spaces.space import Layer, Space
 
@@ -45,8 +45,8 @@ def predict_program(
         DeviceError: a precision that the device's data sheet has no figure for.
     """
     model = efficiency or load_efficiency()
-    work = kernels_of(program, batch, precision)
     device.peak_of(precision)
+    work = kernels_of(program, batch, precision)
     found = dict(zip(work.nodes, model(work.kernels, [device] * len(work.kernels)), strict=True))
     streamed = work.moved / (device.bandwidth * _STREAMING) + LAUNCH
     found |= dict(zip(work.moved_nodes, streamed, strict=True))
@@ -70,7 +70,7 @@ def roofline_latency(space: Space, device: Hardware, batch: int, precision: str)
 
     joins = None
     if space.multi_branch:
-        width = {"fp32": 4, "fp16": 2, "int8": 1}[precision]
+        width = width_of(precision)
         each = [
             3 * layer.output.size * batch * width / (device.bandwidth * _STREAMING) + LAUNCH
             for layer in space.layers

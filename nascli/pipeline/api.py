@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
-from nascli.pipeline.measuring import Where, profile_models, space_models
+from nascli.pipeline.measuring import Where, device_key, profile_models, space_models
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress, Silent
 from nascli.search.journal import Entry
@@ -91,7 +92,8 @@ def optimise(
         feasible: where to search, as `constrain` makes it.
         evaluations: how many architectures are evaluated at most.
         algorithm: guided, spos, evolution or random.
-        journal: a file that keeps every evaluation; with it, a killed search goes on where it was.
+        journal: a file that keeps every evaluation; with it, a killed search goes on where it was. It belongs to
+            the space and to the evaluator of that name.
         workers: architectures that are evaluated at a time.
         repeats: evaluations of each, of which the median counts.
         time_limit: seconds for one evaluation.
@@ -111,38 +113,61 @@ def optimise(
     from nascli.search.searchers import make_searcher
     from nascli.search.spos import Evolution
 
+    population = min(50, max(2, evaluations // 4))
     searcher = make_searcher(
         algorithm,
         feasible,
         np.random.default_rng(seed),
         evaluations=evaluations,
         guidance=Guidance(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))),
-        evolution=Evolution(generations=max(1, evaluations // 50)),
+        evolution=Evolution(population=population, generations=math.ceil(evaluations / population)),
     )
     guarded = Guarded(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
     with tempfile.TemporaryDirectory() as folder:
-        kept = Journal(journal or Path(folder) / "journal.jsonl")
+        about = {
+            "space": feasible.space.digest,
+            "evaluator": getattr(evaluate, "__qualname__", type(evaluate).__name__),
+        }
+        kept = Journal(journal or Path(folder) / "journal.jsonl", about)
         try:
             return drive(searcher, guarded, kept, progress or Silent(), most=evaluations).ranked
         finally:
             kept.close()
 
 
-def constrain(space: Space, *constraints: str, latency: ChainCost | None = None) -> FeasibleSet:
+def constrain(
+    space: Space, *constraints: str, latency: ChainCost | Sequence[ChainCost] | None = None
+) -> FeasibleSet:
     """The exact set of architectures that satisfy constraints such as ``"latency=8ms", "macs<=330M"``.
 
+    Args:
+        space: whose architectures.
+        constraints: what they must satisfy.
+        latency: the latency here, as `latency` gives it, or of several devices; ``latency@titanxp<=6ms`` is held
+            against that of the device that it names.
+
     Raises:
-        ConstraintError: a latency constraint without a latency.
+        ConstraintError: a latency constraint without a latency of its device, or a device on a cost that is the
+            same on all.
         InfeasibleError: nothing satisfies them.
     """
+    given = [] if latency is None else [latency] if isinstance(latency, ChainCost) else list(latency)
     budgets = []
     for constraint in parse_constraints(constraints):
         if constraint.name in counted_names():
+            if constraint.device is not None:
+                raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
             budgets.append(Budget(constraint, counted(space, constraint.name)))
-        elif latency is None:
-            raise ConstraintError(f"{constraint} needs latency=..., as nascli.latency(space, table) gives it")
-        else:
-            budgets.append(Budget(constraint, latency))
+            continue
+        key = None if constraint.device is None else device_key(constraint.device)
+        fitting = [cost for cost in given if key in (None, cost.device)]
+        if len(fitting) != 1:
+            there = ", ".join(str(cost.device) for cost in given) or "none"
+            raise ConstraintError(
+                f"{constraint} needs latency=... of one device, as nascli.latency(space, table) gives it; "
+                f"given: {there}."
+            )
+        budgets.append(Budget(constraint, fitting[0]))
     return FeasibleSet(space, budgets)
 
 

@@ -6,6 +6,7 @@ What has no primitive here is an error that names the node: a model is read whol
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ class _Reader:
         for node in self._graph.node:
             for name in node.input:
                 self._uses[name] = self._uses.get(name, 0) + 1
+        out = self._graph.output[0].name
+        self._uses[out] = self._uses.get(out, 0) + 1
 
     def program(self) -> Program:
         nodes = list(self._graph.node)
@@ -186,8 +189,16 @@ class _Reader:
         if kernel[0] != kernel[1] or strides[0] != strides[1]:
             raise ArchitectureError(f"pooling is understood with square windows, got {kernel}, {strides}")
         self._same_padding(node, a, kernel, (1, 1))
+        value = self._x(node)
+        height, width = self._builder.shape_of(value)[1:]
+        over = [(size + 2 * (kernel[0] // 2) - kernel[0]) % strides[0] for size in (height, width)]
+        if set(a.get("dilations", (1, 1))) != {1} or (a.get("ceil_mode", 0) and any(over)):
+            raise ArchitectureError(
+                f"node {node.name or node.output[0]}: pooling is understood without dilations, and where its windows "
+                f"fit without being cut off (ceil_mode), got {height}x{width}, window {kernel}, strides {strides}"
+            )
         mode = "max" if node.op_type == "MaxPool" else "avg"
-        return self._append(p.Pool(mode, kernel[0], strides[0]), self._x(node))
+        return self._append(p.Pool(mode, kernel[0], strides[0]), value)
 
     def _global_pool(self, node: onnx.NodeProto) -> int:
         if node.op_type == "ReduceMean":
@@ -200,8 +211,16 @@ class _Reader:
     def _add(self, node: onnx.NodeProto) -> int:
         constant = [name for name in node.input if name in self._dims or name in self._constants]
         if constant:
+            value = self._value(next(name for name in node.input if name not in constant))
+            before = self._builder.nodes[value - 1].primitive if value else None
+            dims = self._dims.get(constant[0]) or self._constants[constant[0]].shape
             # A bias of its own behind a matrix product.
-            return self._value(next(name for name in node.input if name not in constant))
+            if not isinstance(before, p.Conv | p.Linear) or math.prod(dims) not in (1, before.out):
+                raise ArchitectureError(
+                    f"node {node.name or node.output[0]}: adding a constant is understood as a bias per channel right "
+                    f"behind a convolution or a linear layer, got a constant of {list(dims)}"
+                )
+            return value
         return self._append(p.Add(), *(self._value(name) for name in node.input))
 
     def _mul(self, node: onnx.NodeProto) -> int:
@@ -213,13 +232,21 @@ class _Reader:
         for gate, x in ((a, b), (b, a)):
             made = self._builder.nodes[gate - 1] if gate else None
             if made and made.primitive == p.Act("sigmoid") and made.inputs == (x,):
-                if gate == len(self._builder.nodes):
+                # Another reader of the sigmoid keeps it.
+                if gate == len(self._builder.nodes) and self._readers_of(gate) == 1:
                     self._builder.nodes.pop()
                 return self._append(p.Act("swish"), x)
         gates = [value for value in (b, a) if self._builder.shape_of(value)[1:] == (1, 1)]
         if not gates:
             raise ArchitectureError("Mul is understood as swish, as a gate per channel, and by a constant")
         return self._append(p.Scale(), a if gates[0] == b else b, gates[0])
+
+    def _readers_of(self, value: int) -> int:
+        """How many nodes read a value, under whichever of its names; the graph's output is one more."""
+        names = [name for name, known in self._values.items() if known == value]
+        # Each further name was made by a node that only passes the value on.
+        passed_on = len(names) - 1
+        return sum(self._uses.get(name, 0) for name in names) - passed_on
 
     def _slice(self, node: onnx.NodeProto) -> int:
         start, stop, axis = (int(self._constants[name].reshape(-1)[0]) for name in node.input[1:4])

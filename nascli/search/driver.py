@@ -69,17 +69,21 @@ def drive(
         scores: list[Score] = []
         for key in keys:
             if key not in journal.entries:
-                return Outcome(tuple(seen.values()))
+                return _outcome(seen)
             entry = journal.entries[key]
             if key not in seen:
                 if most is not None and len(seen) >= most:
-                    return Outcome(tuple(seen.values()))
+                    return _outcome(seen)
                 seen[key] = entry
                 succeeded = [e.score for e in seen.values() if e.failure is None]
                 worst = min(succeeded, default=None)
                 progress.advance(1, f"best {max(succeeded).value:.4f}" if succeeded else "none succeeded yet")
             scores.append(entry.score if entry.failure is None else worst or Score(0.0))
         searcher.tell(codes, scores)
+    return _outcome(seen)
+
+
+def _outcome(seen: dict[Key, Entry]) -> Outcome:
     if seen and all(entry.failure is not None for entry in seen.values()):
         first = next(iter(seen.values()))
         raise NascliError(

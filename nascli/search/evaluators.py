@@ -6,8 +6,11 @@ on, says so, and never asks for it again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import signal
 import statistics
 import subprocess
 import threading
@@ -104,24 +107,29 @@ def command(arguments: Sequence[str], time_limit: float | None = None) -> Functi
 
     Args:
         arguments: the program and its arguments; no shell is involved.
-        time_limit: seconds after which the command is killed.
+        time_limit: seconds after which the command is killed, with all that it has started.
     """
 
     def run(codes: Key) -> float:
-        done = subprocess.run(
-            list(arguments),
-            input=json.dumps(codes),
-            capture_output=True,
-            text=True,
-            timeout=time_limit,
-            check=False,
+        pipe = subprocess.PIPE
+        # A group of its own, so that what it has started ends with it.
+        started = subprocess.Popen(
+            list(arguments), stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise NascliError(f"{arguments[0]} ended with {done.returncode}: {last}")
-        lines = done.stdout.strip().splitlines()
+        try:
+            said, complained = started.communicate(json.dumps(codes), timeout=time_limit)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
+            raise
+        if started.returncode != 0:
+            last = (complained.strip().splitlines() or ["no message"])[-1]
+            raise NascliError(f"{arguments[0]} ended with {started.returncode}: {last}")
+        lines = said.strip().splitlines()
         if not lines:
             raise NascliError(f"{arguments[0]} printed nothing; its last line must be the score")
         return float(lines[-1])
 
+    run.__qualname__ = f"command {json.dumps(list(arguments))}"
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +27,39 @@ class Entry:
 class Journal:
     """Evaluations of a run, appended durably; a line cut short by a crash is dropped on opening."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, about: Mapping[str, str] | None = None) -> None:
         """Open or begin a journal.
 
+        Args:
+            path: the file.
+            about: what its evaluations are of, where no run folder says so; it stands in the first line.
+
         Raises:
-            RunError: the file cannot be used, or a line inside it is damaged.
+            RunError: the file cannot be used, a line inside it is damaged, or it is about something else.
         """
         self.path = path
         self.entries: dict[Key, Entry] = {}
+        self._about: dict[str, str] = {}
         try:
             if path.exists():
                 self._read()
             self._file = path.open("ab")
+            if about is not None and not self.entries and not self._about:
+                self._append({"about": dict(about)})
+                self._about = dict(about)
         except OSError as error:
             raise RunError(f"cannot use the journal {path}: {error.strerror}") from error
+        if about is not None and self._about != about:
+            self.close()
+            differing = [
+                f"{name} was {self._about.get(name)!r} and is now {value!r}"
+                for name, value in about.items()
+                if self._about.get(name) != value
+            ]
+            raise RunError(
+                f"the journal {path} keeps evaluations of something else: {'; '.join(differing)}.",
+                "Name another file.",
+            )
 
     def _read(self) -> None:
         data = self.path.read_bytes()
@@ -48,13 +67,16 @@ class Journal:
         for number, line in enumerate(data[:whole].splitlines(), 1):
             try:
                 document = json.loads(line)
+                if number == 1 and "about" in document:
+                    self._about = {str(name): str(value) for name, value in document["about"].items()}
+                    continue
                 score = Score(float(document["value"]), float(document["tie_break"]))
                 codes = tuple(int(code) for code in document["codes"])
                 failure = document.get("failure")
                 entry = Entry(
                     codes, score, float(document["seconds"]), None if failure is None else str(failure)
                 )
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise RunError(
                     f"line {number} of {self.path} is damaged: {error}.",
                     "Remove the run's folder to start anew.",
@@ -80,15 +102,18 @@ class Journal:
         if failure is not None:
             document["failure"] = failure
         try:
-            self._file.write(json.dumps(document).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._append(document)
         except OSError as error:
             raise RunError(
                 f"cannot write the journal {self.path}: {error.strerror}.",
                 "Free some space and run the same command again; it goes on from here.",
             ) from error
         self.entries[entry.codes] = entry
+
+    def _append(self, document: Mapping[str, object]) -> None:
+        self._file.write(json.dumps(document).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())

@@ -105,6 +105,12 @@ class Surrogate:
         self._basis = _blocks(seen, seen)
         best = start if start is not None else _FIRST
         score = self._likelihood(best)
+        if not np.isfinite(score):
+            # An earlier fit may not carry what was evaluated since.
+            best, score = _FIRST, self._likelihood(_FIRST)
+        if not self._y.any():
+            # All scores are the same: they say nothing of the kernel.
+            best, trials = _FIRST, 0
         width = 1.0
         for trial in range(trials):
             if trial == trials // 2:
@@ -157,7 +163,8 @@ def _kernel(blocks: tuple[Array, ...], parameters: Array, noisy: bool) -> Array:
     if blocks[4].any():
         kernel += p[5] * np.exp(-blocks[3] / (2 * p[6] ** 2)) + p[7] * blocks[4]
     if noisy:
-        kernel[np.diag_indices_from(kernel)] += p[8] + 1e-6
+        # In proportion to the kernel, so that rounding never outweighs it.
+        kernel[np.diag_indices_from(kernel)] += p[8] + 1e-6 * max(1.0, float(kernel.diagonal().max()))
     return np.asarray(kernel)
 
 

@@ -62,6 +62,22 @@ def test_a_second_device_bounds_the_same_search():
     assert [b.cost for b in budgets] == [here, there]
 
 
+def test_a_bound_is_held_against_its_own_device():
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    macs = nascli.constrain(space, "macs<=1G").budgets[0].cost
+    here = replace(macs, name="latency", dimension="time", device=this_cpu().key)
+    there = replace(here, device="titanxp", unary=tuple(2 * values for values in here.unary))
+    texts = (f"latency@titanxp<={there.most}s", f"latency@cpu<={here.most}s")
+    both = nascli.constrain(space, *texts, latency=[here, there])
+    assert [budget.cost.device for budget in both.budgets] == ["titanxp", this_cpu().key]
+    with pytest.raises(ConstraintError, match=r"latency@titanxp .* needs latency=\.\.\. of one device"):
+        nascli.constrain(space, *texts, latency=here)
+    with pytest.raises(ConstraintError, match="of one device"):
+        nascli.constrain(space, "latency<=1s", latency=[here, there])
+    with pytest.raises(ConstraintError, match="the same on every device"):
+        nascli.constrain(space, "macs@titanxp<=1G")
+
+
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
     spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
     settings = SearchSettings(spec, "digits", ("latency<=1s",), where(3))

@@ -80,6 +80,67 @@ def test_what_has_no_primitive_is_named(tmp_path):
         network_of_onnx(tmp_path / "none.onnx")
 
 
+def _model(path, nodes, *, shape=(1, 8, 16, 16), out=(1, 8, 16, 16), constants=()):
+    from onnx import numpy_helper
+
+    weights = numpy_helper.from_array(np.zeros((8, 8, 1, 1), np.float32), "w")
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", 1, shape)],
+        [helper.make_tensor_value_info("y", 1, out)],
+        [weights, *(numpy_helper.from_array(values, name) for name, values in constants)],
+    )
+    onnx.save(helper.make_model(graph), path)
+    return path
+
+
+def test_a_sigmoid_with_two_readers_stays_one(tmp_path):
+    node = helper.make_node
+    swish = [node("Conv", ["x", "w"], ["c"]), node("Sigmoid", ["c"], ["s"]), node("Mul", ["c", "s"], ["m"])]
+    alone = network_of_onnx(_model(tmp_path / "a.onnx", [*swish, node("Relu", ["m"], ["y"])]))
+    assert [n.primitive.kind for n in alone.program.nodes] == ["conv", "act", "act"]
+    both = network_of_onnx(_model(tmp_path / "b.onnx", [*swish, node("Add", ["m", "s"], ["y"])]))
+    kinds = [str(n.primitive) for n in both.program.nodes]
+    assert sum("sigmoid" in kind for kind in kinds) == 1 and sum("swish" in kind for kind in kinds) == 1
+    passed = [*swish[:2], node("Identity", ["s"], ["t"]), node("Mul", ["c", "t"], ["m"])]
+    for more, kept in ((node("Relu", ["m"], ["y"]), 0), (node("Add", ["m", "s"], ["y"]), 1)):
+        read = network_of_onnx(_model(tmp_path / "c.onnx", [*passed, more]))
+        assert sum("sigmoid" in str(n.primitive) for n in read.program.nodes) == kept
+
+
+def test_pools_that_cut_windows_off_are_refused(tmp_path):
+    def pool(size, **more):
+        out = (1, 8, 9, 9) if size == 16 and more else (1, 8, 8, 8)
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"]),
+            helper.make_node(
+                "MaxPool", ["c"], ["y"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], **more
+            ),
+        ]
+        return _model(tmp_path / "p.onnx", nodes, shape=(1, 8, size, size), out=out)
+
+    assert network_of_onnx(pool(16)).output.height == 8
+    assert network_of_onnx(pool(15, ceil_mode=1)).output.height == 8
+    with pytest.raises(ArchitectureError, match="without being cut off"):
+        network_of_onnx(pool(16, ceil_mode=1))
+    with pytest.raises(ArchitectureError, match="without dilations"):
+        network_of_onnx(pool(16, dilations=[2, 2]))
+
+
+def test_a_constant_is_added_as_a_bias_only(tmp_path):
+    def added(size, relu=False):
+        nodes = [helper.make_node("Conv", ["x", "w"], ["c"])]
+        nodes += [helper.make_node("Relu", ["c"], ["r"])] if relu else []
+        nodes.append(helper.make_node("Add", ["r" if relu else "c", "b"], ["y"]))
+        return _model(tmp_path / "d.onnx", nodes, constants=[("b", np.zeros(size, np.float32))])
+
+    assert len(network_of_onnx(added((1, 8, 1, 1))).program.nodes) == 1
+    for wrong in (added((1, 8, 16, 16)), added((1, 8, 1, 1), relu=True)):
+        with pytest.raises(ArchitectureError, match="a bias per channel right behind"):
+            network_of_onnx(wrong)
+
+
 def test_int8_runs_in_integer_kernels_and_is_close_to_fp32(tmp_path):
     import onnxruntime as ort
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nascli
-from nascli.errors import NascliError, UnknownNameError
+from nascli.errors import NascliError, RunError, UnknownNameError
 from nascli.progress import Silent
 from nascli.search.driver import drive
 from nascli.search.evaluators import Guarded, command
@@ -116,6 +116,56 @@ def test_optimise_with_a_function_of_ones_own(tmp_path, algorithm):
     assert BUDGET.contains(np.array([e.codes for e in best], dtype=SPACE.dtype)).all()
     with pytest.raises(UnknownNameError):
         nascli.optimise(lambda c: 0.0, BUDGET, algorithm="magic")
+
+
+def test_a_journal_belongs_to_its_space_and_its_evaluator(tmp_path):
+    def cheap(codes):
+        return -float(sum(codes))
+
+    def dear(codes):
+        return float(sum(codes))
+
+    file = tmp_path / "j.jsonl"
+    first = nascli.optimise(cheap, BUDGET, evaluations=10, journal=file)
+    again = nascli.optimise(cheap, BUDGET, evaluations=10, journal=file)
+    assert [e.codes for e in first] == [e.codes for e in again]
+    with pytest.raises(RunError, match=r"something else: evaluator was '.*cheap' and is now '.*dear'"):
+        nascli.optimise(dear, BUDGET, evaluations=10, journal=file)
+    other = nascli.constrain(nascli.space("proxyless-mini", width=0.5), "macs<=1G")
+    with pytest.raises(RunError, match="something else: space was"):
+        nascli.optimise(cheap, other, evaluations=10, journal=file)
+
+
+@pytest.mark.parametrize("algorithm", ["guided", "spos", "random", "evolution"])
+@pytest.mark.parametrize("evaluations", [7, 30, 99])
+def test_optimise_makes_as_many_evaluations_as_it_is_given(algorithm, evaluations):
+    if algorithm == "guided" and evaluations == 99:
+        pytest.skip("takes long, and its number of evaluations is its own setting")
+    asked = []
+    nascli.optimise(lambda c: asked.append(c) or 0.5, BUDGET, evaluations=evaluations, algorithm=algorithm)
+    assert len(asked) == len(set(asked)) == evaluations
+
+
+@pytest.mark.parametrize("algorithm", ["guided", "spos", "random"])
+def test_optimise_says_that_everything_failed(algorithm):
+    def broken(codes):
+        raise ValueError("no card")
+
+    with pytest.raises(NascliError, match=r"all 30 evaluations failed; the first: ValueError: no card"):
+        nascli.optimise(broken, BUDGET, evaluations=30, algorithm=algorithm)
+
+
+def test_what_a_command_has_started_ends_with_it(tmp_path):
+    mark = tmp_path / "alive"
+    child = f"import time, pathlib\nfor _ in range(600):\n pathlib.Path({str(mark)!r}).write_text(str(time.time())); time.sleep(0.05)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(subprocess.TimeoutExpired):
+        command([sys.executable, "-c", parent], time_limit=1.5)((1, 2))
+    assert mark.exists()
+    time.sleep(0.3)
+    seen = mark.read_text()
+    time.sleep(0.4)
+    assert mark.read_text() == seen
 
 
 def test_the_documented_example_runs_and_is_short():

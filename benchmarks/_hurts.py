@@ -40,6 +40,8 @@ PROFILE = ("profile", "--space", SPACE, "--batch", "2")
 TRAIN = ("supernet", "train", "--space", SPACE, "--epochs", "4", "--out", "s.safetensors")
 # Refusals that a command may end in: done, told, or interrupted.
 TOLD = (0, 1, 130)
+# What `ran` says of a command that did not end.
+HUNG = -999
 # linux/prctl.h, linux/capability.h
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE = 1
@@ -73,10 +75,15 @@ def told(process: subprocess.CompletedProcess | subprocess.Popen, errors: str) -
 def ran(
     words, home: Path, limit: Callable[[], None] | None = None, seconds: float = 300
 ) -> tuple[subprocess.CompletedProcess, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "nascli", *words], cwd=home, env={**os.environ, "NASCLI_HOME": str(home)},
-        capture_output=True, text=True, preexec_fn=limit, timeout=seconds,
-    )  # fmt: skip
+    """A command run to its end; one that hangs is ended, which no other ending looks like."""
+    arguments = [sys.executable, "-m", "nascli", *words]
+    try:
+        done = subprocess.run(
+            arguments, cwd=home, env={**os.environ, "NASCLI_HOME": str(home)}, capture_output=True, text=True,
+            preexec_fn=limit, timeout=seconds,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(arguments, HUNG, "", f"no end after {seconds:.0f} s"), "it hung"
     return done, done.stderr
 
 
@@ -205,9 +212,12 @@ def little_memory(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
                 resource.setrlimit(resource.RLIMIT_AS, (size << 20, size << 20))
 
             before = samples(home)
-            ran(words, home, limit)
+            done, errors = ran(words, home, limit)
             now = samples(home)
-            hurt.note(all(now.get(k) == v for k, v in before.items()), f"{megabytes} MB lost samples")
+            kept = all(now.get(k) == v for k, v in before.items())
+            hurt.note(
+                kept and done.returncode != HUNG, f"{megabytes} MB: {errors if kept else 'lost samples'}"
+            )
         after, complaint = ran(words, home)
         hurt.note(after.returncode == 0 and bool(seen(home)), complaint)
     return [hurt]

@@ -32,6 +32,11 @@ def _hurt(number: int, home: Path, folder: Path, tries: int) -> list[Hurt]:
     scratch.mkdir()
     try:
         return HURTS[number](home, scratch, tries)
+    except Exception as error:
+        # Hours of the rest are not lost to one that could not be told apart.
+        broken = Hurt(f"{HURTS[number].__name__}: broken off")
+        broken.note(False, f"{type(error).__name__}: {error}")
+        return [broken]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

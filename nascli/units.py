@@ -87,6 +87,17 @@ def _significant(value: float, digits: int = 3) -> str:
     return f"{value:.{min(decimals, 9)}f}"
 
 
+def rounded_outward(value: float, direction: int, digits: int = 3) -> float:
+    """A value rounded up (`direction` 1) or down (-1) to the digits that are printed: a bound to type in again."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    cells = value / step
+    if abs(cells - round(cells)) < 1e-12 * abs(cells):
+        return round(cells) * step
+    return (math.ceil(cells) if direction > 0 else math.floor(cells)) * step
+
+
 def format_seconds(seconds: float) -> str:
     """Print a duration: ``7.91 ms``, ``412 us``, ``3 min 20 s``."""
     if not math.isfinite(seconds):

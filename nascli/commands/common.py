@@ -31,6 +31,8 @@ _EXTRAS = {
 }
 
 
+# Loading numpy and scipy takes about 400 MB of addresses.
+_LEAST_MEMORY = 512 << 20
 _ANYWHERE = ("--quiet", "--debug")
 
 
@@ -50,6 +52,7 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command, and say what went wrong in its own words."""
         try:
+            _enough_memory()
             return super().invoke(ctx)
         except NascliError as error:
             if ctx.params.get("debug"):
@@ -60,12 +63,34 @@ class Group(click.Group):
             if ctx.params.get("debug") or package not in _EXTRAS:
                 raise
             stop(f"this needs {package}, which is not installed.\nInstall it: {_EXTRAS[package]}", 1)
+        except ImportError as error:
+            if ctx.params.get("debug"):
+                raise
+            stop(
+                f"a package that is installed cannot be loaded: {error}.\n"
+                "Raise the memory limit if there is one (ulimit -v), or install the package anew.",
+                1,
+            )
         except KeyboardInterrupt:
             stop("interrupted; what was measured and evaluated is kept, run the same command to go on", 130)
         except (OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
             stop(f"{type(error).__name__}: {error}", 1)
+
+
+def _enough_memory() -> None:
+    """Refuse an address space in which OpenBLAS, which numpy and scipy bring, spins for ever while it is loaded."""
+    try:
+        import resource
+    except ImportError:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_MEMORY:
+        raise NascliError(
+            f"the address space is limited to {limit / 1e6:.0f} MB, too little to load numpy and scipy.",
+            "Raise the limit: ulimit -v unlimited",
+        )
 
 
 def stop(text: str, status: int) -> None:

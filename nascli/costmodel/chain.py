@@ -8,6 +8,7 @@ budget can be computed with exactly (`nascli.costmodel.feasible`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from nascli.costmodel.scoring import GroupedTables
 from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes, Space
-from nascli.units import Dimension, format_bytes, format_count, format_seconds
+from nascli.units import Dimension, format_bytes, format_count, format_seconds, rounded_outward
 
 Array = npt.NDArray[np.float64]
 Kind = Literal["counted", "measured", "calibrated", "predicted", "imported"]
@@ -156,6 +157,12 @@ class ChainCost:
     def format(self, value: float) -> str:
         """Print a value of this cost in its unit."""
         return format_cost(value, self.dimension)
+
+    def format_bound(self, value: float, direction: int) -> str:
+        """Print a bound that may be typed in again: rounded up (`direction` 1) or down (-1), never to nearest."""
+        if self.dimension == "count" and abs(value) < 1000:
+            return self.format(math.ceil(value) if direction > 0 else math.floor(value))
+        return self.format(rounded_outward(value, direction))
 
 
 def format_cost(value: float, dimension: Dimension) -> str:

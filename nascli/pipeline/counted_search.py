@@ -12,7 +12,7 @@ from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.pipeline.algorithms import Task, find
 from nascli.pipeline.frozen_costs import counted_costs
-from nascli.pipeline.results import base_document, budget_rows
+from nascli.pipeline.results import base_document, budget_rows, how_many
 from nascli.pipeline.retraining import retrained
 from nascli.pipeline.run_folder import RESULT, RunFolder, write_json
 from nascli.pipeline.settings import SearchSettings
@@ -52,7 +52,7 @@ def search_counted(
     budgets = [Budget(c, costs[c.name]) for c in constraints]
     feasible = FeasibleSet(space, budgets)
     progress.message(
-        f"{format_big_integer(feasible.count())} of {format_big_integer(space.size)} architectures satisfy "
+        f"{how_many(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} architectures satisfy "
         f"{' and '.join(str(c) for c in constraints)}"
     )
     found = find(Task(settings, images, feasible, budgets, folder, progress))

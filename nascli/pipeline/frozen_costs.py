@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nascli.costmodel import Budget, ChainCost, Constraint, counted, table_latency
+from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted, table_latency
 from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.roofline import roofline_latency
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, InfeasibleError
 from nascli.lut import LatencyTable
 from nascli.lut.context import in_context
 from nascli.pipeline.calibrating import known_calibration
@@ -41,6 +41,24 @@ class FrozenCosts:
         """Each constraint with the cost that it bounds; a latency here with room for the model's error."""
         return [Budget(self._with_room(c), self._cost(c)) for c in constraints]
 
+    def feasible(self, space: Space, constraints: Sequence[Constraint]) -> FeasibleSet:
+        """The architectures that satisfy them, with room for the model's error.
+
+        Raises:
+            InfeasibleError: none does.
+        """
+        try:
+            return FeasibleSet(space, self.budgets(constraints))
+        except InfeasibleError as error:
+            if not self.half_width:
+                raise
+            raise InfeasibleError(
+                f"with room for the model's error of ±{self.half_width:.1%} (--confidence), latencies are bounded by "
+                f"that much more closely than was asked for: {error.message}",
+                f"{error.hint} Latencies among these are the model's: ask for {1 + self.half_width:.3f} times as "
+                "much, or lower --confidence.",
+            ) from error
+
     def values(self, constraints: Sequence[Constraint], row: Codes) -> list[dict[str, Any]]:
         """What an architecture has of each bounded cost by its model, `(1, layers)` codes, and where that is from."""
         costs = [(constraint, self._cost(constraint)) for constraint in constraints]
@@ -50,6 +68,11 @@ class FrozenCosts:
         if constraint.name != "latency" or constraint.device is not None:
             return constraint
         low, high = constraint.low / (1 - self.half_width), constraint.high / (1 + self.half_width)
+        if low > high:
+            raise ConstraintError(
+                f"the window {constraint} is narrower than the model's interval of ±{self.half_width:.1%}.",
+                "Widen it, lower --confidence, or calibrate on more networks: nascli calibrate",
+            )
         return replace(constraint, low=low, high=high)
 
     def _cost(self, constraint: Constraint) -> ChainCost:

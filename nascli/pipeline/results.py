@@ -14,6 +14,7 @@ from nascli.costmodel import Constraint, FeasibleSet
 from nascli.pipeline.settings import SearchSettings
 from nascli.search.journal import Entry
 from nascli.spaces.space import Space
+from nascli.units import format_big_integer
 
 
 def base_document(
@@ -36,6 +37,7 @@ def base_document(
         "searched_space": space.spec,
         "space_size": str(space.size),
         "feasible_count": feasible.count(),
+        "feasible_count_exact": feasible.exact,
         "data": settings.data,
         "constraints": list(settings.constraints),
         "evaluations": len(ranked),
@@ -44,6 +46,11 @@ def base_document(
         "finished_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": versions(),
     }
+
+
+def how_many(count: int, exact: bool) -> str:
+    """A number of architectures as it is printed: an estimate says so, and has the two digits that it is good for."""
+    return format_big_integer(count) if exact else f"about {format_big_integer(int(float(f'{count:.1e}')))}"
 
 
 def budget_rows(

@@ -11,7 +11,7 @@ import numpy as np
 from nascli.costmodel import Constraint, FeasibleSet, best, counted
 from nascli.pipeline.finalists import Candidates, verified
 from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
-from nascli.pipeline.results import base_document, budget_rows
+from nascli.pipeline.results import base_document, budget_rows, how_many
 from nascli.pipeline.retraining import WINNER, retrained
 from nascli.pipeline.run_folder import FINALISTS, RESULT, WINNER_COSTS, RunFolder, read_json, write_json
 from nascli.pipeline.searched_space import checked_images, given_space, learned_space
@@ -53,9 +53,9 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
 
             return search_counted(settings, space, images, constraints, folder, progress)
         costs = frozen_costs(settings, space, folder, progress)
-        feasible = FeasibleSet(space, costs.budgets(constraints))
+        feasible = costs.feasible(space, constraints)
         progress.message(
-            f"{format_big_integer(feasible.count())} of {format_big_integer(space.size)} "
+            f"{how_many(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} "
             f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
         )
         return _Run(settings, constraints, images, costs, feasible, folder, progress).result()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nascli.pipeline.results import how_many
 from nascli.pipeline.searching import run_search
 from nascli.pipeline.settings import SearchSettings, default_out
 from nascli.progress import Progress
-from nascli.units import format_big_integer, format_count, format_seconds
+from nascli.units import format_count, format_seconds
 
 
 def run_sweep(
@@ -44,7 +45,7 @@ def run_sweep(
                     "measured": "-" if measured is None else format_seconds(measured),
                     "MACs": format_count(result["macs"]),
                     "params": format_count(result["params"]),
-                    "feasible": format_big_integer(int(result["feasible_count"])),
+                    "feasible": how_many(int(result["feasible_count"]), result["feasible_count_exact"]),
                     "run": str(folder),
                 },
             }

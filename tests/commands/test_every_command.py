@@ -1,5 +1,8 @@
 import json
 import re
+import resource
+import subprocess
+import sys
 
 import pytest
 from commanding import TINY, run
@@ -125,6 +128,24 @@ def test_shells_are_completed():
     for shell in ("bash", "zsh", "fish"):
         assert "_NASCLI_COMPLETE" in run("completion", shell).output
     run("completion", "tcsh", expect=2)
+
+
+def test_too_little_memory_is_told(tmp_path):
+    """Below some 300 MB of addresses OpenBLAS would spin for ever while it is loaded, and below 4 GB torch is not loaded."""
+    for megabytes, text in ((230, "limited to 241 MB"), (900, "cannot be loaded")):
+
+        def limit(size=megabytes):
+            resource.setrlimit(resource.RLIMIT_AS, (size << 20, size << 20))
+
+        words = ["search", "--space", TINY, "--constraint", "macs<=120k", "--out", str(tmp_path / "r")]
+        done = subprocess.run(
+            [sys.executable, "-m", "nascli", *words],
+            capture_output=True,
+            text=True,
+            preexec_fn=limit,
+            timeout=60,
+        )
+        assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr
 
 
 def test_quiet_leaves_results_and_errors_only(tmp_path):

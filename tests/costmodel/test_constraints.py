@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nascli.costmodel import Constraint, parse_constraint, parse_constraints
+from nascli.costmodel import ChainCost, Constraint, parse_constraint, parse_constraints
 from nascli.errors import NascliError
 
 
@@ -55,3 +55,16 @@ def test_any_text_is_a_constraint_or_an_error(text):
         assert str(parse_constraint(text))
     except NascliError:
         pass
+
+
+@given(st.floats(1e-6, 1e12), st.sampled_from(["time", "count", "bytes"]))
+def test_a_printed_bound_may_be_typed_in_again(value, dimension):
+    """Rounded up it still allows what it was printed for, rounded down it still asks for no more."""
+    cost = ChainCost({"time": "latency", "count": "macs", "bytes": "memory"}[dimension], dimension, 0.0, ())
+    if dimension == "time" and value >= 59:
+        return
+    if dimension != "time":
+        value = max(1.0, float(round(value)))
+    up, down = (cost.format_bound(value, direction).replace(" ", "") for direction in (1, -1))
+    assert parse_constraint(f"{cost.name}<={up}").high >= value * (1 - 1e-12)
+    assert parse_constraint(f"{cost.name}>={down}").low <= value * (1 + 1e-12)

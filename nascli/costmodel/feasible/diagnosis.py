@@ -163,7 +163,7 @@ def explain_infeasible(space: Space, budgets: Sequence[Budget]) -> tuple[str, st
             reached = float(cost(np.array([answer]))[0])
             if sign * (reached - bound) > 0:
                 word = "at least" if sign > 0 else "at most"
-                ways.append(f"{cost.name} {word} {cost.format(reached)}")
+                ways.append(f"{cost.name} {word} {cost.format_bound(reached, int(sign))}")
     names = " and ".join(str(b.constraint) for b in budgets)
     hint = (
         f"With the others kept, one of these is possible: {'; '.join(ways)}." if ways else "Drop one of them."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,8 +102,15 @@ def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
     return extras, None, cost.offset + sum(float(values.min()) for values in transitions)
 
 
-def make_axis(budget: Budget, states: int) -> Axis:
-    """Put a budget on a grid of at most about `states` states, exactly if they suffice."""
+def make_axis(budget: Budget, states: int, *, loose: bool = False) -> Axis:
+    """Put a budget on a grid of at most about `states` states, exactly if they suffice.
+
+    Args:
+        budget: the real thing.
+        states: how many cells at most.
+        loose: round so that every architecture within the budget stays, and some beyond it; otherwise so that none
+            beyond it stays, and some within are lost.
+    """
     cost, constraint = budget.cost, budget.constraint
     extras, joins, base = _reduced(cost)
     room = max(0.0, budget.high - base)
@@ -121,21 +128,23 @@ def make_axis(budget: Budget, states: int) -> Axis:
         # Nothing is too dear: rounding up must not push the dearest over the edge.
         left = max(left, _dearest(extras, joins, unit))
     never = left + 1
-    choices = tuple(np.minimum(np.ceil(v / unit - _EPSILON), never).astype(np.int64) for v in extras)
+    to_cells = _floor if loose else _ceil
+    choices = tuple(np.minimum(to_cells(v / unit), never).astype(np.int64) for v in extras)
     join_steps = None
     if joins is not None:
         join_steps = tuple(
             np.where(
                 np.isfinite(v),
-                np.minimum(np.ceil(np.where(np.isfinite(v), v, 0) / unit - _EPSILON), never),
+                np.minimum(to_cells(np.where(np.isfinite(v), v, 0) / unit), never),
                 -1,
             ).astype(np.int64)
             for v in joins
         )
-    lost = 0.0 if exact else _rounding(extras, joins, unit)
+    lost = 0.0 if exact else _rounding(extras, joins, unit, to_cells)
     leftover = left
     if constraint.low > -math.inf:
-        least_cells = (constraint.low - base) / unit + lost
+        # Rounded up, cells may be `lost` more than the real cost; rounded down, so many fewer.
+        least_cells = (constraint.low - base) / unit + (-lost if loose else lost)
         leftover = min(left, left - math.ceil(least_cells - _EPSILON))
     return Axis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
 
@@ -154,16 +163,28 @@ def _dearest(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float
     return int(total)
 
 
-def _rounding(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> float:
-    """The most cells that rounding up can add to an architecture."""
+def _ceil(cells: Array) -> Array:
+    up: Array = np.ceil(cells - _EPSILON)
+    return up
+
+
+def _floor(cells: Array) -> Array:
+    down: Array = np.floor(cells + _EPSILON)
+    return down
+
+
+def _rounding(
+    extras: Sequence[Array], joins: Sequence[Array] | None, unit: float, to_cells: Callable[[Array], Array]
+) -> float:
+    """The most cells by which rounding can change an architecture."""
     total = 0.0
     for layer, values in enumerate(extras):
-        errors = np.ceil(values / unit - _EPSILON) - values / unit
+        errors = np.abs(to_cells(values / unit) - values / unit)
         if joins is None:
             total += float(errors.max())
             continue
         join = joins[layer][np.isfinite(joins[layer])]
         most = len(joins[layer]) - 1
         total += float(np.sort(errors)[::-1][:most].sum())
-        total += float((np.ceil(join / unit - _EPSILON) - join / unit).max())
+        total += float(np.abs(to_cells(join / unit) - join / unit).max())
     return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,16 @@ import numpy.typing as npt
 
 from nascli.costmodel.feasible.layers import Branches, BranchLaw, Scores, Single, Table
 from nascli.costmodel.feasible.paired import Paired
-from nascli.costmodel.feasible.sets import FeasibleSet, Law
+from nascli.costmodel.feasible.sets import FeasibleSet
+from nascli.costmodel.feasible.tables import Grid, Law
 from nascli.errors import ConstraintError
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Codes, Space
 
 Array = npt.NDArray[np.float64]
 # Bounds that agree to this share of the largest scores together are the same but for rounding.
 _TIE = 1e-11
+# So many of a set that lacks nothing are looked at for those that are feasible.
+_PATIENCE = 20_000
 
 
 def best(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
@@ -38,7 +41,30 @@ def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Codes:
     A best-first search whose bound, the dynamic programme's own table, is exact: nothing is expanded that
     is not a prefix of one of the answers or ties with it.
     """
-    return _Search(feasible, scores, _tables(feasible, scores), feasible._start).run(k)
+    space = feasible.space
+    found: dict[tuple[int, ...], None] = {}
+    if feasible.loose is not None:
+        for number, codes in enumerate(_searched(feasible.loose, scores)):
+            if feasible.contains(np.array([codes], dtype=space.dtype))[0]:
+                found[codes] = None
+            if len(found) == k or number == _PATIENCE:
+                break
+        else:
+            return _rows(found, space)
+    # Of one budget, or where too much that scores better is beyond the bounds: the grid on which nothing is.
+    if len(found) < k:
+        found |= dict.fromkeys(itertools.islice(_searched(feasible.grid, scores), k))
+    rows = _rows(found, space)
+    return rows[np.argsort(-additive(feasible, scores, rows), kind="stable")][:k]
+
+
+def _searched(grid: Grid, scores: Sequence[Array]) -> Iterator[tuple[int, ...]]:
+    return iter(_Search(grid, scores, _tables(grid, scores), grid.start))
+
+
+def _rows(found: Iterable[tuple[int, ...]], space: Space) -> Codes:
+    rows = list(found)
+    return np.array(rows, dtype=space.dtype).reshape(len(rows), len(space.layers))
 
 
 def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
@@ -49,18 +75,19 @@ def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
     """
     if len(feasible.axes) != 1:
         raise ConstraintError(f"a front needs one binding budget, got {len(feasible.axes)}")
-    tables = _tables(feasible, scores, spent_whole=True)
-    first = tables[0][0] if isinstance(feasible._layers[0], Paired) else tables[0]
+    grid = feasible.grid
+    tables = _tables(grid, scores, spent_whole=True)
+    first = tables[0][0] if isinstance(grid.layers[0], Paired) else tables[0]
     (axis,) = feasible.axes
-    rows: list[Codes] = []
+    rows: list[tuple[int, ...]] = []
     best_so_far = -np.inf
     # What is spent is told apart cell by cell, from the lower bound up.
     for spent in range(max(0, axis.size - 1 - axis.leftover), axis.size):
         value = float(first[spent])
         if value > best_so_far + 1e-12 * max(1.0, abs(value)):
             best_so_far = value
-            rows.append(_Search(feasible, scores, tables, (spent,)).run(1)[0])
-    codes = np.array(rows)
+            rows.append(next(iter(_Search(grid, scores, tables, (spent,)))))
+    codes = _rows(rows, feasible.space)
     # Rounding may order neighbours wrongly; the real costs decide.
     costs = feasible.axes[0].budget.cost(codes)
     values = additive(feasible, scores, codes)
@@ -84,23 +111,23 @@ def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Codes) -> Ar
     return total
 
 
-def _tables(feasible: FeasibleSet, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
+def _tables(grid: Grid, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
     laws: list[Law] = [
         np.asarray(values, dtype=float)
         if layer.join == "single"
         else BranchLaw(np.asarray(values, dtype=float), np.zeros(len(values)))
-        for layer, values in zip(feasible.space.layers, scores, strict=True)
+        for layer, values in zip(grid.space.layers, scores, strict=True)
     ]
-    return feasible.backward(Scores(), laws, spent_whole=spent_whole)
+    return grid.backward(Scores(), laws, spent_whole=spent_whole)
 
 
 class _Search:
     """Best-first search over prefixes; inside a multi-branch layer also over its branches."""
 
     def __init__(
-        self, feasible: FeasibleSet, scores: Sequence[Array], tables: list[Table], start: tuple[int, ...]
+        self, grid: Grid, scores: Sequence[Array], tables: list[Table], start: tuple[int, ...]
     ) -> None:
-        self.feasible = feasible
+        self.grid = grid
         self.scores = [np.asarray(values, dtype=float) for values in scores]
         self.tables = tables
         self.start = np.array(start, dtype=np.int64)
@@ -110,21 +137,20 @@ class _Search:
         self.grain = _TIE * (sum(float(np.abs(values).max()) for values in self.scores) or 1.0)
         self._stages: dict[int, list[Table]] = {}
 
-    def run(self, k: int) -> Codes:
-        space = self.feasible.space
-        first = self.tables[0][0] if isinstance(self.feasible._layers[0], Paired) else self.tables[0]
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        """All of positive weight, best first."""
+        layers = len(self.grid.layers)
+        first = self.tables[0][0] if isinstance(self.grid.layers[0], Paired) else self.tables[0]
         whole = float(first[tuple(self.start)])
         self._push(whole, ((), 0.0, self.start, None))
-        found: list[tuple[int, ...]] = []
-        while self.heap and len(found) < k:
+        while self.heap:
             *_, (codes, score, left, inside) = heapq.heappop(self.heap)
-            if len(codes) == len(space.layers):
-                found.append(codes)
+            if len(codes) == layers:
+                yield codes
             elif inside is not None:
                 self._branch(codes, score, left, inside)
             else:
                 self._expand(codes, score, left)
-        return np.array(found, dtype=space.dtype).reshape(len(found), len(space.layers))
 
     def _push(self, bound: float, node: Any) -> None:
         if bound > -np.inf:
@@ -132,12 +158,12 @@ class _Search:
             undecided = 0 if inside is None else inside[0]
             # Of those that tie, the one that is furthest on: where very many tie (a cost under a budget of its
             # own) going through them side by side would never end.
-            behind = (len(self.feasible.space.layers) - len(codes)) * 64 + undecided
+            behind = (len(self.grid.layers) - len(codes)) * 64 + undecided
             heapq.heappush(self.heap, (-round(bound / self.grain), behind, next(self.ticket), node))
 
     def _expand(self, codes: tuple[int, ...], score: float, left: npt.NDArray[np.int64]) -> None:
         number = len(codes)
-        layer, after = self.feasible._layers[number], self.tables[number + 1]
+        layer, after = self.grid.layers[number], self.tables[number + 1]
         if isinstance(layer, Branches):
             last = self._layer_stages(number)[-1]
             for k in layer.allowed:
@@ -155,7 +181,7 @@ class _Search:
 
     def _layer_stages(self, number: int) -> list[Table]:
         if number not in self._stages:
-            layer = self.feasible._layers[number]
+            layer = self.grid.layers[number]
             assert isinstance(layer, Branches)
             leave = np.zeros(len(layer.steps))
             self._stages[number] = layer.stages(self.tables[number + 1], Scores(), self.scores[number], leave)
@@ -171,7 +197,7 @@ class _Search:
             self._push(score + following, ((*codes, bits), score, left, None))
             return
         number = len(codes)
-        layer = self.feasible._layers[number]
+        layer = self.grid.layers[number]
         assert isinstance(layer, Branches)
         branch = undecided - 1
         before = self._layer_stages(number)[branch]

@@ -1,4 +1,7 @@
-"""The exact set of architectures within a budget: counted, sampled and searched without rejection.
+"""The exact set of architectures within budgets: counted, sampled and searched.
+
+With one budget nothing is rejected. Several share a grid whose cells are coarse: then draws come from a set that
+lacks no feasible architecture, and the few that are beyond a bound are drawn anew.
 
 A dynamic programme from the last layer to the first knows, for every layer and every budget that may be
 left, the weight of all feasible completions; walking forward by it draws exactly from the feasible set.
@@ -9,33 +12,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from nascli.costmodel.feasible.diagnosis import explain_infeasible, find_feasible
 from nascli.costmodel.feasible.grid import ROUNDING, Axis, Budget, exact_size, make_axis
-from nascli.costmodel.feasible.layers import (
-    Arithmetic,
-    Branches,
-    BranchLaw,
-    Counts,
-    Layer,
-    Single,
-    Sums,
-    Table,
-)
-from nascli.costmodel.feasible.paired import Paired
+from nascli.costmodel.feasible.layers import BranchLaw, Counts, Sums, Table
+from nascli.costmodel.feasible.tables import Grid, Law
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.space import Codes, Space
 from nascli.spaces.space import Layer as SpaceLayer
 
 Array = npt.NDArray[np.float64]
-Law = Array | BranchLaw
 # States per layer: one axis, several axes; multi-branch layers keep a table per number of branches.
 _STATES = {False: (1 << 16, 1 << 18), True: (1 << 14, 1 << 16)}
 _MOST_STATES = 1 << 22
 _FINEST = 64.0
+# Draws that tell how much of a loose grid is feasible; draws at a time; draws made for each that is wanted.
+_TRIAL, _BATCH, _PATIENCE = 4096, 256, 64
+# Of so many the feasible ones are told apart one by one.
+_FEW = 4096
 # The largest primes below 2^62: two residues still add up within 64 bits.
 _PRIMES = tuple(
     2**62 - k for k in (57, 87, 117, 143, 153, 167, 171, 195, 203, 273, 287, 317, 443, 483, 495, 575)
@@ -64,9 +62,13 @@ class FeasibleSet:
         binding = [budget for budget in self.budgets if budget.binds]
         while True:
             self._prepare(binding, resolution)
-            if self._entry(self._tables, (), np.array(self._start)) > 0:
+            if self._total(self.grid, self._tables) > 0:
                 return
             if all(axis.exact for axis in self.axes) or resolution >= _FINEST:
+                break
+            if self._loose is not None and (not self._total(*self._loose) or self._accepted):
+                if self._accepted:
+                    return
                 break
             # Too coarse, perhaps: what rounding lost must not be called infeasible.
             resolution *= 4
@@ -76,16 +78,57 @@ class FeasibleSet:
         raise ConstraintError(
             f"architectures such as {witness} satisfy the constraints, but lie closer to the bounds than the "
             f"grid can tell ({self._slack_text()}).",
-            "Widen a bound by that much, or pass a larger resolution.",
+            "Widen a bound by that much.",
         )
 
     def _prepare(self, binding: Sequence[Budget], resolution: float) -> None:
-        self.axes = _axes(self.space, binding, resolution)
-        self._shape = tuple(axis.size for axis in self.axes) or (1,)
-        self._start = tuple(size - 1 for size in self._shape)
-        self._layers = _layers(self.space, self.axes)
         self._uniform: list[Law] = [_uniform_law(layer) for layer in self.space.layers]
-        self._tables = self.backward(Sums(), self._uniform)
+        self.grid = Grid(self.space, _axes(self.space, binding, resolution))
+        self._tables = self.grid.backward(Sums(), self._uniform)
+        self.__dict__.pop("_loose", None)
+        self.__dict__.pop("_accepted", None)
+
+    @cached_property
+    def _loose(self) -> tuple[Grid, list[Table]] | None:
+        """A grid that no feasible architecture is missing from, and some others are on; None where the first is one.
+
+        Several budgets share the states, so that each has few of them: rounding then costs a part of the set. What
+        is drawn from this one and satisfies the real constraints lacks nothing.
+        """
+        if len(self.axes) < 2 or all(axis.exact for axis in self.axes):
+            return None
+        axes = [make_axis(axis.budget, axis.size, loose=True) for axis in self.axes]
+        grid = Grid(self.space, axes)
+        return grid, grid.backward(Sums(), self._uniform)
+
+    @cached_property
+    def _accepted(self) -> float:
+        return self._accepted_after(())
+
+    def _accepted_after(self, prefix: tuple[int, ...]) -> float:
+        """The share of the loose grid that satisfies the real constraints, by a fixed sample."""
+        assert self._loose is not None
+        grid, tables = self._loose
+        drawn = grid.draw(self._uniform, tables, _TRIAL, np.random.default_rng(0), prefix)
+        return float(self.contains(drawn).mean())
+
+    @property
+    def loose(self) -> Grid | None:
+        """The grid that no feasible architecture is missing from, where that is another than `grid`."""
+        return None if self._loose is None else self._loose[0]
+
+    @property
+    def axes(self) -> list[Axis]:
+        """The budgets that bind, on the grid on which every architecture is feasible."""
+        return self.grid.axes
+
+    @property
+    def exact(self) -> bool:
+        """Whether `count` is the number of feasible architectures (but for `slack`), not an estimate of it."""
+        return self._loose is None or self._counted(self._loose[0], ()) <= _FEW
+
+    def _total(self, grid: Grid, tables: list[Table]) -> float:
+        return grid.entry(tables, (), np.array(grid.start))
 
     @property
     def slack(self) -> dict[str, float]:
@@ -97,17 +140,32 @@ class FeasibleSet:
         return ", ".join(f"{a.budget.cost.name} {a.budget.cost.format(a.slack)}" for a in self.axes)
 
     def count(self, prefix: Sequence[int] = ()) -> int:
-        """Number of feasible architectures on the grid, exactly, that begin with `prefix`."""
-        left = self._after(prefix)
+        """Number of feasible architectures that begin with `prefix`.
+
+        With one budget exactly, but for the cells at its bounds (`slack`). With several whose costs are no small
+        integers it is estimated where there are many, and `exact` is False: by how many of 4,096 draws from a set
+        that lacks none are feasible.
+        """
+        inside = self._counted(self.grid, prefix)
+        if self._loose is None:
+            return inside
+        grid, tables = self._loose
+        candidates = self._counted(grid, prefix)
+        if candidates <= _FEW:
+            return int(self.contains(self._rows(grid, tables, prefix)).sum())
+        return max(inside, round(candidates * self._accepted_after(tuple(prefix))))
+
+    def _counted(self, grid: Grid, prefix: Sequence[int]) -> int:
+        left = grid.after(prefix)
         if left is None:
             return 0
         if self.space.size < 2**63:
-            tables = self.backward(Counts(None), self._uniform)
-            return int(self._entry(tables, prefix, left))
+            tables = grid.backward(Counts(None), self._uniform)
+            return int(grid.entry(tables, prefix, left))
         residues, modulus = 0, 1
         for prime in _PRIMES:
-            tables = self.backward(Counts(prime), self._uniform)
-            residue = int(self._entry(tables, prefix, left))
+            tables = grid.backward(Counts(prime), self._uniform)
+            residue = int(grid.entry(tables, prefix, left))
             # The Chinese remainder theorem, one prime at a time.
             residues += modulus * ((residue - residues) * pow(modulus, -1, prime) % prime)
             modulus *= prime
@@ -116,8 +174,11 @@ class FeasibleSet:
         raise ConstraintError(f"{self.space.name} is too large to count exactly; see log10_count")
 
     def log10_count(self) -> float:
-        """Decimal logarithm of the number of feasible architectures, in floating point."""
-        return math.log10(float(self._entry(self._tables, (), np.array(self._start))))
+        """Decimal logarithm of `count()`, in floating point, and with it an estimate or not."""
+        on_grid = self._total(self.grid, self._tables)
+        if self._loose is not None and self._accepted:
+            return math.log10(max(on_grid, self._total(*self._loose) * self._accepted))
+        return math.log10(on_grid)
 
     def contains(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Which of `(n, layers)` architectures satisfy the real constraints."""
@@ -132,7 +193,8 @@ class FeasibleSet:
         Raises:
             InfeasibleError: nothing feasible begins with the prefix.
         """
-        return self._draw(self._uniform, self._tables, n, rng, prefix)
+        loose = None if self._loose is None else self._loose[1]
+        return self._draw(self._uniform, self._tables, loose, n, rng, prefix)
 
     def weighted(self, laws: Sequence[Law], n: int, rng: np.random.Generator) -> Codes:
         """`(n, layers)` architectures with probability proportional to the product of their weights.
@@ -145,45 +207,82 @@ class FeasibleSet:
         Raises:
             InfeasibleError: no architecture of positive weight is feasible.
         """
-        return self._draw(laws, self.backward(Sums(), laws), n, rng, ())
+        loose = None if self._loose is None else self._loose[0].backward(Sums(), laws)
+        tables = self._tables if loose is not None else self.grid.backward(Sums(), laws)
+        return self._draw(laws, tables, loose, n, rng, ())
+
+    def _draw(
+        self,
+        laws: Sequence[Law],
+        tables: list[Table],
+        loose: list[Table] | None,
+        n: int,
+        rng: np.random.Generator,
+        prefix: Sequence[int],
+    ) -> Codes:
+        if loose is None or self._loose is None:
+            return self.grid.draw(laws, tables, n, rng, prefix)
+        kept: list[Codes] = []
+        have, tried = 0, 0
+        while have < n and tried < _TRIAL + _PATIENCE * n:
+            drawn = self._loose[0].draw(laws, loose, max(_BATCH, 2 * (n - have)), rng, prefix)
+            tried += len(drawn)
+            kept.append(drawn[self.contains(drawn)][: n - have])
+            have += len(kept[-1])
+        if have < n:
+            # Hardly anything on the loose grid is feasible: what is on the other one, all is.
+            kept.append(self.grid.draw(laws, self.grid.backward(Sums(), laws), n - have, rng, prefix))
+        return np.concatenate(kept)
 
     def distinct(self, n: int, rng: np.random.Generator) -> Codes:
         """Up to `n` different architectures, uniform over the sets of that size; all if there are fewer."""
-        if self.count() <= 4 * n:
+        if 10 ** min(self.log10_count(), 300) <= 4 * n:
             every = self.enumerate()
             chosen = rng.permutation(len(every))[:n]
             return every[np.sort(chosen)]
         found: dict[tuple[int, ...], None] = {}
         while len(found) < n:
-            # At most a quarter of the set is taken, so every round brings new ones.
+            # About a quarter of the set is taken at most, so every round brings new ones.
             for row in self.sample(n - len(found), rng):
                 found.setdefault(tuple(int(code) for code in row))
         return np.array(list(found), dtype=self.space.dtype)
 
     def enumerate(self, most: int = 1_000_000) -> Codes:
-        """Every feasible architecture on the grid, in lexical order.
+        """Every feasible architecture, in lexical order.
 
         Raises:
-            ConstraintError: more than `most`.
+            ConstraintError: more than `most`, or more to go through than can be.
         """
-        if self.log10_count() > math.log10(most) + 1e-9:
+        grid, tables = self._loose or (self.grid, self._tables)
+        candidates = self._total(grid, tables)
+        if self.log10_count() > math.log10(most) + 1e-9 or candidates > max(most, _MOST_STATES):
             raise ConstraintError(
                 f"more than {most} architectures are feasible (10^{self.log10_count():.1f})"
             )
-        rows: list[tuple[int, ...]] = [()]
-        for layer in self.space.layers:
+        every = self._rows(grid, tables, ())
+        return every if self._loose is None else every[self.contains(every)]
+
+    def _rows(self, grid: Grid, tables: list[Table], prefix: Sequence[int]) -> Codes:
+        """All that is on a grid and begins with a prefix, in lexical order."""
+        rows: list[tuple[int, ...]] = [tuple(prefix)]
+        for layer in self.space.layers[len(prefix) :]:
             codes = _codes_of(layer)
             rows = [
                 (*row, code)
                 for row, code in itertools.product(rows, codes)
-                if self.has_completion((*row, code))
+                if _completes(grid, tables, (*row, code))
             ]
         return np.array(rows, dtype=self.space.dtype).reshape(len(rows), len(self.space.layers))
 
     def has_completion(self, prefix: Sequence[int]) -> bool:
-        """Whether anything feasible on the grid begins with `prefix`; by the tables that are there already."""
-        left = self._after(prefix)
-        return left is not None and bool(self._entry(self._tables, prefix, left) > 0)
+        """Whether anything feasible begins with `prefix`; by the tables that are there already."""
+        if _completes(self.grid, self._tables, prefix) or self._loose is None:
+            return _completes(self.grid, self._tables, prefix)
+        grid, tables = self._loose
+        if not _completes(grid, tables, prefix):
+            return False
+        drawn = grid.draw(self._uniform, tables, _BATCH, np.random.default_rng(0), prefix)
+        return bool(self.contains(drawn).any())
 
     def mutate(self, parent: Codes, probability: float, n: int, rng: np.random.Generator) -> Codes:
         """`(n, layers)` children of one parent.
@@ -217,75 +316,10 @@ class FeasibleSet:
                 laws.append(BranchLaw(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
         return self.weighted(laws, n, rng)
 
-    def backward(
-        self, arithmetic: Arithmetic, laws: Sequence[Law], *, spent_whole: bool = False
-    ) -> list[Table]:
-        """Tables of completions before each layer and after the last.
 
-        Args:
-            arithmetic: what is accumulated.
-            laws: per layer the weights.
-            spent_whole: of completions that leave no cell of any budget, instead of what the bounds allow.
-        """
-        end = arithmetic.zeros(self._shape)
-        inside = np.ones(self._shape, dtype=bool)
-        for number, axis in enumerate(self.axes):
-            index = np.arange(axis.size).reshape([-1 if i == number else 1 for i in range(len(self.axes))])
-            inside &= index <= (0 if spent_whole else axis.leftover)
-        end[inside] = arithmetic.unit
-        tables = [end]
-        for layer, law in zip(reversed(self._layers), reversed(list(laws)), strict=True):
-            tables.append(layer.backward(tables[-1], arithmetic, law))  # type: ignore[arg-type]
-        tables.reverse()
-        return tables
-
-    def _draw(
-        self,
-        laws: Sequence[Law],
-        tables: list[Table],
-        n: int,
-        rng: np.random.Generator,
-        prefix: Sequence[int],
-    ) -> Codes:
-        start = self._after(prefix)
-        if start is None or not self._entry(tables, prefix, start) > 0:
-            raise InfeasibleError(
-                f"nothing feasible begins with {list(prefix)}." if prefix else "no weight is feasible."
-            )
-        codes = np.empty((n, len(self._layers)), dtype=self.space.dtype)
-        codes[:, : len(prefix)] = np.asarray(prefix, dtype=self.space.dtype)
-        left = np.tile(start, (n, 1))
-        before = codes[:, len(prefix) - 1].astype(np.int64) if prefix else np.zeros(n, dtype=np.int64)
-        for number in range(len(prefix), len(self._layers)):
-            layer, law, after = self._layers[number], laws[number], tables[number + 1]
-            if isinstance(layer, Paired):
-                drawn, left = layer.forward(after, law, left, before, rng)  # type: ignore[arg-type]
-                before = drawn
-            else:
-                drawn, left = layer.forward(after, law, left, rng)  # type: ignore[arg-type]
-            codes[:, number] = drawn
-        return codes
-
-    def _after(self, prefix: Sequence[int]) -> npt.NDArray[np.int64] | None:
-        """What is left after a prefix; None if it overdraws a budget."""
-        left = np.array(self._start, dtype=np.int64)
-        before = 0
-        for layer, code in zip(self._layers, prefix, strict=False):
-            if isinstance(layer, Branches):
-                step = layer.step_of(int(code))
-            elif isinstance(layer, Paired):
-                step = layer.steps[before, int(code)]
-            else:
-                step = layer.steps[int(code)]
-            before = int(code)
-            left = left - step
-        return left if np.all(left >= 0) else None
-
-    def _entry(self, tables: list[Table], prefix: Sequence[int], left: npt.NDArray[np.int64]) -> float:
-        table = tables[len(prefix)]
-        if table.ndim > len(self._shape):
-            table = table[int(prefix[-1]) if prefix else 0]
-        return table[tuple(left)]  # type: ignore[no-any-return]
+def _completes(grid: Grid, tables: list[Table], prefix: Sequence[int]) -> bool:
+    left = grid.after(prefix)
+    return left is not None and bool(grid.entry(tables, prefix, left) > 0)
 
 
 def _axes(space: Space, binding: Sequence[Budget], resolution: float) -> list[Axis]:
@@ -303,36 +337,6 @@ def _axes(space: Space, binding: Sequence[Budget], resolution: float) -> list[Ax
         total = max(4, total // axis.size)
         axes[id(budget)] = axis
     return [axes[id(budget)] for budget in binding]
-
-
-def _layers(space: Space, axes: Sequence[Axis]) -> list[Layer | Paired]:
-    if any(axis.budget.cost.pairwise is not None for axis in axes):
-        return [_paired(space, axes, number) for number in range(len(space.layers))]
-    layers: list[Layer | Paired] = []
-    for number, layer in enumerate(space.layers):
-        if axes:
-            steps = np.stack([axis.choices[number] for axis in axes], axis=1)
-        else:
-            steps = np.zeros((len(layer.candidates), 1), dtype=np.int64)
-        if layer.join == "single":
-            layers.append(Single(steps))
-            continue
-        least = layer.least
-        allowed = tuple(range(least, min(layer.most, len(layer.candidates)) + 1))
-        joins = np.zeros((layer.most + 1, steps.shape[1]), dtype=np.int64)
-        for column, axis in enumerate(axes):
-            assert axis.joins is not None
-            joins[:, column] = axis.joins[number]
-            allowed = tuple(k for k in allowed if joins[k, column] >= 0)
-        layers.append(Branches(steps, np.maximum(joins, 0), allowed))
-    return layers
-
-
-def _paired(space: Space, axes: Sequence[Axis], number: int) -> Paired:
-    before = 1 if number == 0 else len(space.layers[number - 1].candidates)
-    here = len(space.layers[number].candidates)
-    columns = [np.broadcast_to(np.atleast_2d(axis.choices[number]), (before, here)) for axis in axes]
-    return Paired(np.stack(columns, axis=2))
 
 
 def _uniform_law(layer: SpaceLayer) -> Law:
@@ -357,12 +361,12 @@ def _check_alone(space: Space, budget: Budget) -> None:
         cheapest = find_feasible(space, (), minimise=cost)
         raise InfeasibleError(
             f"no architecture of {space.name} satisfies {constraint}: the cheapest has {cost.name} "
-            f"{cost.format(cost.least)} (codes {cheapest}).",
-            f"Allow at least {cost.format(cost.least)}, or choose a smaller space.",
+            f"{cost.format_bound(cost.least, 1)} (codes {cheapest}).",
+            f"Allow at least {cost.format_bound(cost.least, 1)}, or choose a smaller space.",
         )
     if constraint.low > cost.most * (1 + ROUNDING):
         raise InfeasibleError(
             f"no architecture of {space.name} satisfies {constraint}: the dearest has {cost.name} "
-            f"{cost.format(cost.most)}.",
-            f"Ask for at most {cost.format(cost.most)}, or choose a larger space.",
+            f"{cost.format_bound(cost.most, -1)}.",
+            f"Ask for at most {cost.format_bound(cost.most, -1)}, or choose a larger space.",
         )

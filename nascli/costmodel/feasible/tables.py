@@ -1,0 +1,137 @@
+"""A feasible set's dynamic programme on one grid: tables of completions, and draws along them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nascli.costmodel.feasible.grid import Axis
+from nascli.costmodel.feasible.layers import Arithmetic, Branches, BranchLaw, Layer, Single, Table
+from nascli.costmodel.feasible.paired import Paired
+from nascli.errors import InfeasibleError
+from nascli.spaces.space import Codes, Space
+
+Law = npt.NDArray[np.float64] | BranchLaw
+
+
+class Grid:
+    """Layers and budgets as integer steps.
+
+    Args:
+        space: whose layers.
+        axes: the budgets that bind; none makes a table of one state.
+    """
+
+    def __init__(self, space: Space, axes: Sequence[Axis]) -> None:
+        self.space, self.axes = space, list(axes)
+        self.shape = tuple(axis.size for axis in axes) or (1,)
+        self.start = tuple(size - 1 for size in self.shape)
+        self.layers = _layers(space, axes)
+
+    def backward(
+        self, arithmetic: Arithmetic, laws: Sequence[Law], *, spent_whole: bool = False
+    ) -> list[Table]:
+        """Tables of completions before each layer and after the last.
+
+        Args:
+            arithmetic: what is accumulated.
+            laws: per layer the weights.
+            spent_whole: of completions that leave no cell of any budget, instead of what the bounds allow.
+        """
+        end = arithmetic.zeros(self.shape)
+        inside = np.ones(self.shape, dtype=bool)
+        for number, axis in enumerate(self.axes):
+            index = np.arange(axis.size).reshape([-1 if i == number else 1 for i in range(len(self.axes))])
+            inside &= index <= (0 if spent_whole else axis.leftover)
+        end[inside] = arithmetic.unit
+        tables = [end]
+        for layer, law in zip(reversed(self.layers), reversed(list(laws)), strict=True):
+            tables.append(layer.backward(tables[-1], arithmetic, law))  # type: ignore[arg-type]
+        tables.reverse()
+        return tables
+
+    def draw(
+        self,
+        laws: Sequence[Law],
+        tables: list[Table],
+        n: int,
+        rng: np.random.Generator,
+        prefix: Sequence[int],
+    ) -> Codes:
+        """`(n, layers)` architectures with probability proportional to their weights on the grid.
+
+        Raises:
+            InfeasibleError: nothing of positive weight begins with the prefix.
+        """
+        start = self.after(prefix)
+        if start is None or not self.entry(tables, prefix, start) > 0:
+            raise InfeasibleError(
+                f"nothing feasible begins with {list(prefix)}." if prefix else "no weight is feasible."
+            )
+        codes = np.empty((n, len(self.layers)), dtype=self.space.dtype)
+        codes[:, : len(prefix)] = np.asarray(prefix, dtype=self.space.dtype)
+        left = np.tile(start, (n, 1))
+        before = codes[:, len(prefix) - 1].astype(np.int64) if prefix else np.zeros(n, dtype=np.int64)
+        for number in range(len(prefix), len(self.layers)):
+            layer, law, after = self.layers[number], laws[number], tables[number + 1]
+            if isinstance(layer, Paired):
+                drawn, left = layer.forward(after, law, left, before, rng)  # type: ignore[arg-type]
+                before = drawn
+            else:
+                drawn, left = layer.forward(after, law, left, rng)  # type: ignore[arg-type]
+            codes[:, number] = drawn
+        return codes
+
+    def after(self, prefix: Sequence[int]) -> npt.NDArray[np.int64] | None:
+        """What is left after a prefix; None if it overdraws a budget."""
+        left = np.array(self.start, dtype=np.int64)
+        before = 0
+        for layer, code in zip(self.layers, prefix, strict=False):
+            if isinstance(layer, Branches):
+                step = layer.step_of(int(code))
+            elif isinstance(layer, Paired):
+                step = layer.steps[before, int(code)]
+            else:
+                step = layer.steps[int(code)]
+            before = int(code)
+            left = left - step
+        return left if np.all(left >= 0) else None
+
+    def entry(self, tables: list[Table], prefix: Sequence[int], left: npt.NDArray[np.int64]) -> float:
+        """The weight of what follows a prefix with so much left."""
+        table = tables[len(prefix)]
+        if table.ndim > len(self.shape):
+            table = table[int(prefix[-1]) if prefix else 0]
+        return table[tuple(left)]  # type: ignore[no-any-return]
+
+
+def _layers(space: Space, axes: Sequence[Axis]) -> list[Layer | Paired]:
+    if any(axis.budget.cost.pairwise is not None for axis in axes):
+        return [_paired(space, axes, number) for number in range(len(space.layers))]
+    layers: list[Layer | Paired] = []
+    for number, layer in enumerate(space.layers):
+        if axes:
+            steps = np.stack([axis.choices[number] for axis in axes], axis=1)
+        else:
+            steps = np.zeros((len(layer.candidates), 1), dtype=np.int64)
+        if layer.join == "single":
+            layers.append(Single(steps))
+            continue
+        least = layer.least
+        allowed = tuple(range(least, min(layer.most, len(layer.candidates)) + 1))
+        joins = np.zeros((layer.most + 1, steps.shape[1]), dtype=np.int64)
+        for column, axis in enumerate(axes):
+            assert axis.joins is not None
+            joins[:, column] = axis.joins[number]
+            allowed = tuple(k for k in allowed if joins[k, column] >= 0)
+        layers.append(Branches(steps, np.maximum(joins, 0), allowed))
+    return layers
+
+
+def _paired(space: Space, axes: Sequence[Axis], number: int) -> Paired:
+    before = 1 if number == 0 else len(space.layers[number - 1].candidates)
+    here = len(space.layers[number].candidates)
+    columns = [np.broadcast_to(np.atleast_2d(axis.choices[number]), (before, here)) for axis in axes]
+    return Paired(np.stack(columns, axis=2))

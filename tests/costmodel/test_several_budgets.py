@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, k_best
@@ -49,6 +49,7 @@ def case(kind, seed, windows, resolution=1.0, shares=(0.35, 0.7)):
 
 
 @settings(max_examples=25, deadline=None)
+@example("single", 243899, True, 1e-3)
 @given(
     st.sampled_from(["single", "branches"]),
     st.integers(0, 2**31),

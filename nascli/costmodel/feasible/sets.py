@@ -278,11 +278,8 @@ class FeasibleSet:
         """Whether anything feasible begins with `prefix`; by the tables that are there already."""
         if _completes(self.grid, self._tables, prefix) or self._loose is None:
             return _completes(self.grid, self._tables, prefix)
-        grid, tables = self._loose
-        if not _completes(grid, tables, prefix):
-            return False
-        drawn = grid.draw(self._uniform, tables, _BATCH, np.random.default_rng(0), prefix)
-        return bool(self.contains(drawn).any())
+        # On the looser grid only: what is there must be looked at.
+        return _completes(*self._loose, prefix) and self.count(prefix) > 0
 
     def mutate(self, parent: Codes, probability: float, n: int, rng: np.random.Generator) -> Codes:
         """`(n, layers)` children of one parent.

@@ -5,7 +5,7 @@ import nascli, numpy as np
 space = nascli.space("proxyless-mini")
 table = nascli.profile(space, device="cpu", batch=16)        # measures only what is missing
 budget = nascli.constrain(space, "latency=8ms", latency=nascli.latency(space, table))
-budget.count()                                               # how many networks fit, exactly
+budget.count()                                               # how many networks fit
 codes = budget.sample(1000, np.random.default_rng(0))        # (1000, layers) integers, all fit
 result = nascli.search("latency=8ms", data="digits")
 """

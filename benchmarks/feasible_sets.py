@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import numpy as np
@@ -17,7 +18,9 @@ layer, under a window of real MACs. The feasible share is the number of feasible
 of the space, from the exact count. Rejection draws uniformly and keeps what fits, in vectorised blocks; where
 the share is so small that no run would ever see an acceptance, its rate is its draws per second times the
 share (marked computed). The dictionary loop is what published tools do: a text key per layer, put together
-from the operator's arguments and shapes and looked up, one by one; the last row spares it the keys.
+from the operator's arguments and shapes and looked up, one by one; the last row spares it the keys. Several budgets: the
+same latency beside MACs and parameters, bounded at quantiles of uniform draws; the count of many is an estimate, held
+against what uniform draws say.
 All on one core. Every architecture returned was checked against the real constraint.
 """
 
@@ -75,6 +78,44 @@ def ready_loop(space: Space, cost: ChainCost, codes: np.ndarray) -> list[float]:
     return [cost.offset + sum(table[keys[n][code]] for n, code in enumerate(row)) for row in codes.tolist()]
 
 
+def several_budgets(
+    space: Space, cost: ChainCost, n: int, repeats: int, draws: int
+) -> tuple[list[list[str]], list[float]]:
+    """Two and three bounded costs: how the number of feasible architectures compares with what uniform draws say."""
+    codes = space.sample(draws, np.random.default_rng(8))
+    macs, params = counted(space, "macs"), counted(space, "params")
+
+    def bounded(one: ChainCost, low: float | None, high: float) -> Budget:
+        ends = np.quantile(one(codes), [low or 0.0, high])
+        return Budget(Constraint(one.name, -np.inf if low is None else float(ends[0]), float(ends[1])), one)
+
+    cases = {
+        "two upper bounds": [bounded(cost, None, 0.5), bounded(macs, None, 0.5)],
+        "three upper bounds": [bounded(one, None, 0.5) for one in (cost, macs, params)],
+        "three windows": [bounded(one, 0.4, 0.6) for one in (cost, macs, params)],
+    }
+    rows, differences = [], []
+    for name, budgets in cases.items():
+        prepared = repeated(lambda b=budgets: FeasibleSet(space, b), repeats)
+        feasible = FeasibleSet(space, budgets)
+        drawn = float(feasible.contains(codes).mean())
+        found = 10 ** (feasible.log10_count() - math.log10(space.size))
+        differences.append(abs(found / drawn - 1))
+        rates = [n / t for t in repeated(lambda f=feasible: f.sample(n, np.random.default_rng(9)), repeats)]
+        assert feasible.contains(feasible.sample(n, np.random.default_rng(3))).all()
+        rows.append(
+            [
+                f"{name}, share {found:.2e} (by {draws:,} uniform draws {drawn:.2e})",
+                f"{spread([t * 1e3 for t in prepared])} ms",
+                f"{spread(rates)} /s",
+                "",
+                "",
+                "none (drawn anew)",
+            ]
+        )
+    return rows, differences
+
+
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
     repeats, n = (2, 2000) if quick else (9, 100_000)
@@ -114,6 +155,17 @@ def main() -> None:
             targets.append(Target("samples/s, single path, share 1e-12", statistics.median(rates), 1e5, True))
     targets.append(Target("preparation, ms", statistics.median(preparing) * 1e3, 50, False))
 
+    several, counts = several_budgets(space, cost, n, repeats, 20_000 if quick else 1_000_000)
+    rows += several
+    targets.append(
+        Target(
+            "several budgets, count against uniform draws, largest relative difference",
+            max(counts),
+            0.05,
+            False,
+        )
+    )
+
     feasible = FeasibleSet(space, [budget_of_share(space, cost, 1e-6)])
     scores = [np.random.default_rng(4).standard_normal(layer.size) for layer in space.layers]
     for name, function in (
@@ -131,7 +183,7 @@ def main() -> None:
     wide = FeasibleSet(branches, [window])
     assert wide.contains(wide.sample(m, np.random.default_rng(5))).all()
     rates = [m / t for t in repeated(lambda: wide.sample(m, np.random.default_rng(6)), repeats)]
-    share = 10 ** (wide.log10_count() - float(len(str(branches.size)) - 1))
+    share = 10 ** (wide.log10_count() - math.log10(branches.size))
     rows.append(
         [
             f"multi-branch nse-27, 300M..350M, share {share:.0e}",

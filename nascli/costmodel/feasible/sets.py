@@ -32,6 +32,7 @@ _MOST_STATES = 1 << 22
 _FINEST = 64.0
 # Draws that tell how much of a loose grid is feasible; draws at a time; draws made for each that is wanted.
 _TRIAL, _BATCH, _PATIENCE = 4096, 256, 64
+_MOST_DRAWN = 1 << 16
 # Of so many the feasible ones are told apart one by one.
 _FEW = 4096
 # The largest primes below 2^62: two residues still add up within 64 bits.
@@ -225,7 +226,10 @@ class FeasibleSet:
         kept: list[Codes] = []
         have, tried = 0, 0
         while have < n and tried < _TRIAL + _PATIENCE * n:
-            drawn = self._loose[0].draw(laws, loose, max(_BATCH, 2 * (n - have)), rng, prefix)
+            # As many as bring what is missing, by what was kept so far.
+            kept_share = max(have / tried, 1 / _PATIENCE) if tried else 0.5
+            size = min(max(_BATCH, int(1.2 * (n - have) / kept_share)), _MOST_DRAWN)
+            drawn = self._loose[0].draw(laws, loose, size, rng, prefix)
             tried += len(drawn)
             kept.append(drawn[self.contains(drawn)][: n - have])
             have += len(kept[-1])

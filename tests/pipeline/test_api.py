@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 
 import nascli
-from nascli.errors import ConstraintError, StoreError
+from nascli.errors import ConstraintError, InfeasibleError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.context import with_context
 from nascli.paths import default_store
 from nascli.pipeline.calibrating import calibrate_space
 from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
 from nascli.pipeline.measuring import Where, other_table
+from nascli.pipeline.predicting import predict_network
 from nascli.pipeline.run_folder import RunFolder
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.devices import this_cpu
+from nascli.profiles.profiling import network_operator
 from nascli.progress import Silent
+from nascli.spaces import Architecture
 
 
 def test_a_study_in_a_few_lines():
@@ -76,6 +79,51 @@ def test_a_bound_is_held_against_its_own_device():
         nascli.constrain(space, "latency<=1s", latency=[here, there])
     with pytest.raises(ConstraintError, match="the same on every device"):
         nascli.constrain(space, "macs@titanxp<=1G")
+
+
+def test_hints_of_a_budget_with_room_can_be_followed():
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    macs = nascli.constrain(space, "macs<=1G").budgets[0].cost
+    scale = 1e-3 / macs.least
+    unary = tuple(values * scale for values in macs.unary)
+    cost = replace(
+        macs, name="latency", dimension="time", offset=macs.offset * scale, unary=unary, kind="calibrated"
+    )
+    model = FrozenCosts(cost, {}, {}, "calibrated", {}, "", half_width=0.1)
+
+    def feasible(text):
+        return model.feasible(space, SearchSettings("x", "digits", (text,), where()).parsed_constraints())
+
+    with pytest.raises(InfeasibleError, match=r"with room for the model's error of ±10\.0%") as caught:
+        feasible(f"latency<={cost.least * 1.05}s")
+    assert f"Allow at least {cost.format_bound(cost.least, 1)}" in str(caught.value)
+    assert "ask for 1.100 times as much" in str(caught.value)
+    assert feasible(f"latency<={cost.least * 1.101}s").count() > 0
+    with pytest.raises(ConstraintError, match=r"narrower than the model's interval of ±10\.0%"):
+        feasible(f"{cost.least * 1.5}s<=latency<={cost.least * 1.6}s")
+
+
+def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
+    """A search leaves as many as it measured."""
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    table = nascli.profile(space, batch=2)
+    cost, rng = nascli.latency(space, table), np.random.default_rng(0)
+    with Store(default_store()) as store:
+        for number, row in enumerate(space.sample(9, rng)):
+            network = network_operator(space.network(row))
+            if number == 8:
+                Architecture.of(space, row).save(tmp_path / "a.json")
+                break
+            key = program_key(network.program)
+            store.add_operators([network])
+            store.add_networks(space.digest, {key: row.tolist()})
+            for round_ in range(6):
+                seconds = np.full(3, float(cost(row[None])[0]) * (1 + 0.02 * rng.standard_normal()))
+                store.add_sample(table.setup, key, Sample(round_, seconds, 1.0, 1.0 + round_))
+    known = predict_network(tmp_path / "a.json", where(), 0.9)
+    assert known["kind"] == "calibrated" and known["interval_s"] is None
+    assert known["no_interval"].startswith("8 networks give intervals of at most 89%")
+    assert predict_network(tmp_path / "a.json", where(), 0.8)["interval_s"] is not None
 
 
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):

@@ -20,6 +20,8 @@ _TIME: Final = {
     "ms": "1e-3",
     "us": "1e-6",
     "µs": "1e-6",
+    # Greek mu, which looks the same as the micro sign.
+    "\u03bcs": "1e-6",
     "ns": "1e-9",
     "min": "60",
     "h": "3600",
@@ -38,7 +40,9 @@ _BYTES: Final = {
 _COUNT: Final = {"": "1", "k": "1e3", "K": "1e3", "M": "1e6", "G": "1e9", "B": "1e9", "T": "1e12"}
 _UNITS: Final[dict[Dimension, dict[str, str]]] = {"time": _TIME, "bytes": _BYTES, "count": _COUNT}
 _EXAMPLES: Final[dict[Dimension, str]] = {"time": "8ms", "bytes": "64MB", "count": "330M"}
-_NUMBER: Final = re.compile(r"^\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]+)\s*([A-Za-zµ]*)\s*$")
+_NUMBER: Final = re.compile(
+    r"^\s*([0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]+)\s*([A-Za-zµ\u03bc]*)\s*$"
+)
 _LONGEST: Final = 40
 
 

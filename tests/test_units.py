@@ -18,6 +18,8 @@ from nascli.units import (
         ("8ms", "time", 0.008),
         ("8 ms", "time", 0.008),
         ("250us", "time", 250e-6),
+        ("250\u03bcs", "time", 250e-6),
+        ("250\u00b5s", "time", 250e-6),
         ("1.5s", "time", 1.5),
         ("64MB", "bytes", 64e6),
         ("1KiB", "bytes", 1024),

@@ -228,7 +228,13 @@ def stored_setup(where: Where, store: Store) -> Setup:
 
 
 def read_table(where: Where) -> LatencyTable:
-    """The table of a place as the store has it, without measuring."""
+    """The table of a place as the store has it, without measuring.
+
+    Raises:
+        StoreError: a store that was named and is not there.
+    """
+    if where.store != default_store() and not where.store.exists():
+        raise StoreError(f"there is no store at {where.store}.", "Name one that there is with --store.")
     with Store(where.store) as store:
         return LatencyTable.read(store, stored_setup(where, store))
 

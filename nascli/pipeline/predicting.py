@@ -66,6 +66,8 @@ def absent_device(where: Where) -> Hardware | None:
     sheet = profiles().get(where.device)
     if sheet is None:
         return None
+    if not where.store.exists():
+        return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)
     with Store(where.store) as store:
         if any(count and setup.device == where.device for setup, _, count in store.setups()):
             return None

@@ -57,7 +57,8 @@ class Target:
         if self.options.precision not in self.runtime.precisions:
             raise DeviceError(
                 f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
-                f"not {self.options.precision!r}"
+                f"not {self.options.precision!r}",
+                "Choose one of these with --precision, or another --runtime.",
             )
         for mode, option in (("cuda_graph", "--cuda-graph"), ("rotate", "--rotate-inputs")):
             if getattr(self.options, mode) and mode not in self.runtime.modes:

@@ -30,7 +30,7 @@ from nascli.supernet.training import Trainer
 
 NOTES = """
 Fashion-MNIST at 14x14 (3,000 images for training and validation, 4,000 for the test), NSE's 19 operations in 7 thin layers,
-at most 3 branches, K = 4, four rounds, MACs within the 1 % to 6 % quantile of random networks;
+at most 3 branches, K = 4, three rounds, MACs within the 1 % to 6 % quantile of random networks;
 2 seeds, whose differences are paired. Indicators move little in trainings as short as these: the pruning threshold is -1, not
 the paper's -2, which hardly an operation falls below here (f). (a) Fig. 4 and 5: random architectures of the window, trained from scratch, drawn from
 each round's initial subset, what simplification left, and the aggregated one, beside the round's Pareto front; their MACs are
@@ -68,7 +68,7 @@ class Study:
             "candidates": 4,
             "samples": self.samples,
             "beyond": self.beyond,
-            "rounds": 1 if self.quick else 4,
+            "rounds": 1 if self.quick else 3,
             "threshold": THRESHOLD,
         }
         search = NseSearch(self.space, self.budget, Nse(**{**given, **values}), seed, StateFile(None))

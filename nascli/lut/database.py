@@ -102,6 +102,15 @@ class Database:
             ) from error
 
     @contextmanager
+    def _figures(self) -> Iterator[None]:
+        """`_translated`, where rows become numbers: what is none is damage too."""
+        with self._translated():
+            try:
+                yield
+            except (TypeError, ValueError, OverflowError) as error:
+                raise StoreError(f"the store {self.path} is damaged: {error}.", _AWAY) from error
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._translated():
             self._db.execute("BEGIN IMMEDIATE")

@@ -231,22 +231,22 @@ class Store(Visits):
 
     def bursts(self, setup: Setup) -> Bursts:
         """All samples of a setup as columns: what `history` gives, for tables of many operators."""
-        with self._translated():
+        with self._figures():
             rows = self._db.execute(
                 "SELECT operator, seconds, anchor, generation, throttled FROM samples WHERE setup = ?",
                 (self._setup_id(setup),),
             ).fetchall()
-        keys, blobs, anchors, generations, throttled = zip(*rows, strict=True) if rows else ((),) * 5
-        for blob in blobs:
-            if len(blob) == 0 or len(blob) % 8:
-                raise _no_burst(self.path, len(blob))
-        return Bursts(
-            np.array(keys, dtype=np.str_),
-            low_quantiles(blobs),
-            np.array(anchors, dtype=float),
-            np.array(generations, dtype=np.int64),
-            np.array(throttled, dtype=bool),
-        )
+            keys, blobs, anchors, generations, throttled = zip(*rows, strict=True) if rows else ((),) * 5
+            for blob in blobs:
+                if len(blob) == 0 or len(blob) % 8:
+                    raise _no_burst(self.path, len(blob))
+            return Bursts(
+                np.array(keys, dtype=np.str_),
+                low_quantiles(blobs),
+                np.array(anchors, dtype=float),
+                np.array(generations, dtype=np.int64),
+                np.array(throttled, dtype=bool),
+            )
 
     def history(self, setup: Setup) -> dict[str, list[Sample]]:
         """All bursts of a setup ever taken, by operator, in the order of their rounds."""
@@ -254,32 +254,32 @@ class Store(Visits):
 
     def columns(self, setup: Setup) -> SampleColumns:
         """`history`, for hundreds of thousands."""
-        with self._translated():
+        with self._figures():
             rows = self._db.execute(
                 f"SELECT operator, {_SAMPLE_COLUMNS} FROM samples WHERE setup = ? "  # noqa: S608
                 "ORDER BY operator, round",
                 (self._setup_id(setup),),
             ).fetchall()
-        if not rows:
-            return SampleColumns.of({})
-        keys, rounds, anchors, blobs, taken_at, generations, waited, throttled = zip(*rows, strict=True)
-        for blob in blobs:
-            if len(blob) == 0 or len(blob) % 8:
-                raise _no_burst(self.path, len(blob))
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        return SampleColumns(
-            list(numbers),
-            np.fromiter((numbers[key] for key in keys), np.int64, len(rows)),
-            np.array(rounds, dtype=np.int64),
-            np.array(anchors, dtype=float),
-            np.array(taken_at, dtype=float),
-            np.array(generations, dtype=np.int64),
-            # None becomes NaN.
-            np.array(waited, dtype=float),
-            np.array(throttled, dtype=bool),
-            np.fromiter((len(blob) // 8 for blob in blobs), np.int64, len(rows)),
-            np.frombuffer(b"".join(blobs), dtype="<f8").astype(np.float64),
-        )
+            if not rows:
+                return SampleColumns.of({})
+            keys, rounds, anchors, blobs, taken_at, generations, waited, throttled = zip(*rows, strict=True)
+            for blob in blobs:
+                if len(blob) == 0 or len(blob) % 8:
+                    raise _no_burst(self.path, len(blob))
+            numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+            return SampleColumns(
+                list(numbers),
+                np.fromiter((numbers[key] for key in keys), np.int64, len(rows)),
+                np.array(rounds, dtype=np.int64),
+                np.array(anchors, dtype=float),
+                np.array(taken_at, dtype=float),
+                np.array(generations, dtype=np.int64),
+                # None becomes NaN.
+                np.array(waited, dtype=float),
+                np.array(throttled, dtype=bool),
+                np.fromiter((len(blob) // 8 for blob in blobs), np.int64, len(rows)),
+                np.frombuffer(b"".join(blobs), dtype="<f8").astype(np.float64),
+            )
 
     def texts(self, setup: Setup) -> dict[str, tuple[str, str]]:
         """Label and canonical text of the operators of a setup, by key; an empty text for a label alone."""

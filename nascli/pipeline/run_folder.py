@@ -66,7 +66,7 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
         raise RunError(
             f"{path} is damaged: {type(error).__name__}: {error}.", "Remove the run's folder to start anew."
         ) from error

@@ -76,7 +76,7 @@ class Journal:
                 entry = Entry(
                     codes, score, float(document["seconds"]), None if failure is None else str(failure)
                 )
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise RunError(
                     f"line {number} of {self.path} is damaged: {error}.",
                     "Remove the run's folder to start anew.",

@@ -78,7 +78,12 @@ class _File(_Strict):
 
 def _call(family: str, arguments: dict[str, Argument], shape: Shape) -> Operator:
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
-    return operator_family(family)(shape, **values)
+    try:
+        return operator_family(family)(shape, **values)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        # A file's values are of no kind that the operator can know beforehand.
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise SpaceError(f"operator {family}({shown}) cannot be built: {error}") from error
 
 
 def _candidate(description: _Operator, shape: Shape, stride: int) -> Operator:

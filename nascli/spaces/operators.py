@@ -47,7 +47,12 @@ def _apply(primitive: p.Primitive, *values: Value) -> Value:
 
 
 def _pair(value: Pair) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+    both = (value, value) if isinstance(value, int) else value
+    if not (
+        isinstance(both, tuple | list) and len(both) == 2 and all(isinstance(size, int) for size in both)
+    ):
+        raise SpaceError(f"a size is an integer or a pair of them, got {value!r}")
+    return both[0], both[1]
 
 
 def conv(

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,34 @@ def test_a_pickle_never_runs_anything(tmp_path, data):
     with pytest.raises(StoreError):
         read_foreign(path, "nse")
     assert not Path("/tmp/nascli-was-attacked").exists()
+
+
+def _nested(levels):
+    row = ["x"]
+    for _ in range(levels):
+        row = [row, row]
+    return row
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # A memo of 2^31 entries, a buffer of 2^40 bytes, and a row whose text would be 2^60 long.
+        b"(lr\xff\xff\xff\x7f.",
+        b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"x.",
+        pickle.dumps([(_nested(60), 1, 2)]),
+        pickle.dumps([(_nested(60), [14, 16, 48, 1, 1, 7, 1, 1, 9, 1.0])]),
+    ],
+)
+def test_a_pickle_takes_no_more_than_it_holds(tmp_path, data):
+    path = tmp_path / "greedy"
+    path.write_bytes(data)
+    begun = time.process_time()
+    try:
+        read_foreign(path, "nse")
+    except StoreError:
+        pass
+    assert time.process_time() - begun < 2
 
 
 def test_tinynas_and_its_failures(tmp_path):

@@ -39,6 +39,22 @@ class TestStore(StoreContract):
         return Store(path)
 
 
+@pytest.mark.parametrize("change", ["generation = x'00'", "anchor = 'x'", "taken_at = 'x'"])
+def test_figures_that_are_no_numbers_are_damage(tmp_path, change):
+    filled(tmp_path / "s").close()
+    with sqlite3.connect(tmp_path / "s") as db:
+        # As a flipped byte may leave it: STRICT is no longer said of the table.
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'STRICT, WITHOUT', 'WITHOUT') WHERE name = 'samples'"
+        )
+    with sqlite3.connect(tmp_path / "s") as db:
+        db.execute(f"UPDATE samples SET {change} WHERE round = 0")
+    with Store(tmp_path / "s") as store, pytest.raises(StoreError, match="is damaged"):
+        store.bursts(SETUP)
+        store.columns(SETUP)
+
+
 def test_references_are_checked_again_after_many_rows(tmp_path):
     with filled(tmp_path / "s") as store, pytest.raises(sqlite3.IntegrityError):
         store._db.execute(

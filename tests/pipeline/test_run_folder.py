@@ -1,7 +1,9 @@
+import math
+
 import pytest
 
 from nascli.errors import RunError
-from nascli.pipeline.run_folder import COSTS, SETTINGS, RunFolder, read_json, write_json
+from nascli.pipeline.run_folder import COSTS, SETTINGS, RunFolder, read_json, reading, write_json
 
 
 def test_a_run_that_was_refused_leaves_its_folder_to_the_corrected_command(tmp_path):
@@ -25,3 +27,11 @@ def test_one_process_at_a_time(tmp_path):
     (tmp_path / "own" / "thesis.tex").write_text("")
     with pytest.raises(RunError, match=r"is not a run: it holds thesis\.tex"):
         RunFolder(tmp_path / "own", {}).__enter__()
+
+
+@pytest.mark.parametrize(
+    "use", [lambda: math.exp(1e9), lambda: 1 / 0, lambda: {}["x"], lambda: int(None), lambda: [][0]]
+)
+def test_what_a_wrong_document_does_to_its_reader_is_damage(tmp_path, use):
+    with pytest.raises(RunError, match="is damaged"), reading(tmp_path / "story.json"):
+        use()

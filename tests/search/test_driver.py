@@ -79,6 +79,12 @@ def test_a_line_cut_short_is_dropped_and_a_damaged_one_refused(tmp_path):
     assert json.loads(whole)["tie_break"] == 0.25
 
 
+def test_codes_that_are_no_numbers_are_damage(tmp_path):
+    (tmp_path / "j").write_text('{"codes": [1e999], "value": 1, "tie_break": 0, "seconds": 1}\n')
+    with pytest.raises(RunError, match="line 1 of .* is damaged"):
+        Journal(tmp_path / "j")
+
+
 def test_limits_and_impossible_scores(tmp_path):
     outcome = drive(Listed(BATCHES), score, Journal(tmp_path / "j"), Silent(), most=1)
     assert len(outcome.entries) == 1

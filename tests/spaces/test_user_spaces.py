@@ -62,6 +62,16 @@ def test_wrong_files_are_told_where(tmp_path, change, message):
         use_file(path)
 
 
+def test_sizes_that_are_none_are_told(tmp_path):
+    text = (Path(__file__).parents[2] / "examples" / "my_space.toml").read_text()
+    assert "kernel = 3" in text
+    for wrong in ("0.5", "[3]", "[1, 2, 3]"):
+        path = tmp_path / "s.toml"
+        path.write_text(text.replace("kernel = 3", f"kernel = {wrong}", 1))
+        with pytest.raises(SpaceError):
+            load_space(str(path))
+
+
 def test_layers_may_be_multi_branch(tmp_path):
     path = tmp_path / "space.toml"
     path.write_text(

@@ -7,6 +7,7 @@ three digits after the point; the smallest operators read 0 and are left out, ne
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from nascli.errors import SpaceError, StoreError
@@ -32,8 +33,8 @@ def read(data: bytes) -> Foreign:
     found = Foreign()
     for entry in document:
         if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and len(entry[1]) == _FIELDS):
-            raise StoreError(f"a row must be (name, [{_FIELDS} fields]), got {str(entry)[:80]}")
-        name, fields = str(entry[0]), list(entry[1])
+            raise StoreError(f"a row must be (name, [{_FIELDS} fields]), got {reprlib.repr(entry)[:80]}")
+        name, fields = entry[0] if isinstance(entry[0], str) else reprlib.repr(entry[0]), list(entry[1])
         try:
             program = _program(fields)
         except SpaceError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import struct
 from typing import Any
 
@@ -33,6 +34,8 @@ def _scalar(kind: _Kind, data: bytes) -> float:
     return float(struct.unpack(kind.order + _FORMATS[kind.name], data)[0])
 
 
+# Buffers of any size, which no table of numbers has.
+_ROOM = ("BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
 _ALLOWED: dict[tuple[str, str], Any] = {
     (module, name): made
     for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
@@ -57,6 +60,13 @@ def read_numbers(data: bytes) -> Any:
     """The containers, texts and numbers of a pickle.
 
     Raises:
-        StoreError: it refers to anything else.
+        StoreError: it refers to anything else, or asks for memory that it does not fill.
     """
+    for opcode, argument, _ in pickletools.genops(data):
+        # Python makes room for these before it has read what goes there.
+        asks = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data)
+        if asks or opcode.name in _ROOM:
+            raise StoreError(
+                f"the pickle asks for room that its {len(data)} bytes do not fill ({opcode.name})"
+            )
     return _Unpickler(io.BytesIO(data)).load()

@@ -1,10 +1,8 @@
 """Feasible sets against enumeration, on small chains of every kind."""
 
-import itertools
-import time
-
 import numpy as np
 import pytest
+from feasible_cases import case, chain_space, chi_square, every, random_cost, random_scores, window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,86 +10,18 @@ from nascli.costmodel import (
     BinnedSampler,
     Budget,
     ChainCost,
-    Constraint,
     FeasibleSet,
     best,
     counted,
     k_best,
-    pareto,
     parse_constraint,
 )
 from nascli.costmodel.feasible import BranchLaw, additive
-from nascli.costmodel.feasible.diagnosis import find_feasible
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.spaces import Layer, Space, load_space, make_space
-from nascli.spaces.library import mbconv
-
-KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
-DOWN = [mbconv((4, 2, 2), 4, expand=e, stride=2) for e in range(1, 4)]
-
-
-def chain_space(sizes):
-    return Space("chain", (), tuple(Layer(f"l{i}", tuple(KEEP[:n])) for i, n in enumerate(sizes)))
-
-
-def branch_space(sizes, most=2):
-    layers = [Layer(f"l{i}", tuple(KEEP[:n]), "normal", min(most, n)) for i, n in enumerate(sizes)]
-    return Space("branches", (), (*layers, Layer("r", tuple(DOWN), "reduction", 2)))
-
-
-def every(space):
-    columns = []
-    for layer in space.layers:
-        codes = range(len(layer.candidates) if layer.join == "single" else 1 << len(layer.candidates))
-        columns.append([code for code in codes if layer.problem(code) is None])
-    return np.array(list(itertools.product(*columns)), dtype=space.dtype)
-
-
-def random_cost(space, rng, *, name="macs", integer=True, pairwise=False, scale=20):
-    def draw(*shape):
-        return rng.integers(0, scale, shape).astype(float) if integer else rng.random(shape)
-
-    unary = tuple(draw(len(layer.candidates)) for layer in space.layers)
-    joins = pairs = None
-    if space.multi_branch:
-        joins = []
-        for layer in space.layers:
-            join = draw(layer.most + 1)
-            join[0] = np.inf if layer.join == "reduction" else 0.0
-            joins.append(join)
-        joins = tuple(joins)
-    if pairwise:
-        sizes = [len(layer.candidates) for layer in space.layers]
-        pairs = tuple(draw(a, b) for a, b in itertools.pairwise(sizes))
-    return ChainCost(name, "count", float(rng.integers(0, 5)), unary, joins, pairwise=pairs)
-
-
-def window(cost, low, high):
-    return Budget(Constraint(cost.name, float(low), float(high)), cost)
-
-
-def chi_square(drawn, expected, mass):
-    keys = {tuple(row): i for i, row in enumerate(expected.tolist())}
-    counts = np.zeros(len(keys))
-    for row in drawn.tolist():
-        counts[keys[tuple(row)]] += 1
-    mean = mass / mass.sum() * len(drawn)
-    statistic = float(((counts - mean) ** 2 / mean).sum())
-    return statistic < len(keys) + 4.5 * np.sqrt(2 * len(keys))
-
+from nascli.spaces import make_space
 
 KINDS = st.sampled_from(["single", "paired", "branches"])
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
-
-
-def case(kind, sizes, seed, integer=True):
-    rng = np.random.default_rng(seed)
-    space = branch_space(sizes) if kind == "branches" else chain_space(sizes)
-    return space, random_cost(space, rng, integer=integer, pairwise=kind == "paired" and len(sizes) > 1), rng
-
-
-def random_scores(space, rng):
-    return [rng.standard_normal(len(layer.candidates)) for layer in space.layers]
 
 
 @settings(max_examples=150, deadline=None)
@@ -210,59 +140,6 @@ def test_distinct_architectures():
         drawn = feasible.distinct(n, rng)
         assert len(drawn) == len(np.unique(drawn, axis=0)) == min(n, feasible.count())
         assert feasible.contains(drawn).all()
-
-
-@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
-@pytest.mark.parametrize("share", [None, 0.3, 0.8])
-def test_the_front_of_score_against_cost(kind, share):
-    space, cost, rng = case(kind, [3, 4, 3], 11)
-    codes = every(space)
-    low = -np.inf if share is None else float(np.quantile(cost(codes), share))
-    feasible = FeasibleSet(space, [window(cost, low, cost.most - 1)])
-    scores = random_scores(space, rng)
-    front = pareto(feasible, scores)
-    inside = codes[(cost(codes) <= cost.most - 1) & (cost(codes) >= low)]
-    points = sorted(
-        zip(cost(inside), additive(feasible, scores, inside), strict=True), key=lambda p: (p[0], -p[1])
-    )
-    expected, top = [], -np.inf
-    for point in points:
-        if point[1] > top:
-            expected.append(point)
-            top = point[1]
-    got = list(zip(cost(front), additive(feasible, scores, front), strict=True))
-    assert np.array(got) == pytest.approx(np.array(expected))
-
-
-@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
-def test_the_best_may_score_nothing(kind):
-    """Scores whose best sum is 0: nothing is divided by it."""
-    space, cost, rng = case(kind, [3, 4, 3], 12)
-    feasible = FeasibleSet(space, [window(cost, -np.inf, np.quantile(cost(every(space)), 0.5))])
-    nothing = [np.zeros(len(layer.candidates)) for layer in space.layers]
-    assert len(k_best(feasible, nothing, 3)) == 3
-    inside = every(space)[feasible.contains(every(space))]
-    below = random_scores(space, rng)
-    shift = additive(feasible, below, inside).max() if kind == "branches" else 0.0
-    below = [v - (v.max() if kind != "branches" else shift) for v in below]
-    ranked = np.sort(additive(feasible, below, inside))[::-1][:5]
-    got = additive(feasible, below, k_best(feasible, below, 5))
-    assert got == pytest.approx(ranked, abs=1e-9)
-
-
-@pytest.mark.parametrize("kind", ["single", "paired", "branches"])
-def test_optimum_equals_the_integer_programme(kind):
-    space, cost, rng = case(kind, [4, 3, 4], 13)
-    high = np.quantile(cost(every(space)), 0.4)
-    feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
-    scores = random_scores(space, rng)
-    joins = cost.joins and tuple(np.where(np.isfinite(j), 0.0, j) for j in cost.joins)
-    negative = ChainCost("score", "count", 0.0, tuple(-s for s in scores), joins)
-    codes = find_feasible(space, [window(cost, -np.inf, high)], minimise=negative)
-    found = best(feasible, scores)
-    assert additive(feasible, scores, found[None])[0] == pytest.approx(
-        additive(feasible, scores, np.array([codes]))[0]
-    )
 
 
 def test_counts_beyond_64_bits_are_exact():
@@ -433,13 +310,3 @@ def test_seconds_do_not_drown_in_the_solvers_tolerance():
     low, high = costs[gap] + 1e-9, costs[gap + 1] - 1e-9
     with pytest.raises(InfeasibleError):
         FeasibleSet(space, [window(latency, low, high)])
-
-
-def test_a_cost_under_its_own_budget_is_maximised_at_once_though_very_many_tie():
-    space = load_space("nse-27-mini:width=0.5,resolution=8")
-    macs = counted(space, "macs")
-    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, 250e3), macs)])
-    start = time.monotonic()
-    code = best(feasible, macs.unary)
-    assert time.monotonic() - start < 20
-    assert 249e3 < macs(code[None])[0] <= 250e3

@@ -1,9 +1,8 @@
 """Several budgets at once: what the coarse grid that they share loses or lets through is not noticed."""
 
-import itertools
-
 import numpy as np
 import pytest
+from feasible_cases import every
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,14 +16,6 @@ from nascli.spaces.library import mbconv
 KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
 SINGLE = Space("single", (), tuple(Layer(f"l{i}", tuple(KEEP[:5])) for i in range(5)))
 BRANCHES = Space("branches", (), tuple(Layer(f"l{i}", tuple(KEEP[:4]), "normal", 2) for i in range(4)))
-
-
-def every(space):
-    columns = []
-    for layer in space.layers:
-        codes = range(len(layer.candidates) if layer.join == "single" else 1 << len(layer.candidates))
-        columns.append([code for code in codes if layer.problem(code) is None])
-    return np.array(list(itertools.product(*columns)), dtype=space.dtype)
 
 
 def cost_of(space, name, rng):

@@ -33,7 +33,6 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
 
     Raises:
         MissingMeasurementsError: naming the operators that the table lacks.
-        ConstraintError: more confidence than the measured networks can give.
     """
     network, architecture = read_network(path)
     device = absent_device(where)

@@ -76,6 +76,18 @@ def test_all_that_is_feasible_is_found_and_nothing_else(kind, seed, windows, res
     assert all(feasible.has_completion(row[:2].tolist()) for row in inside[:20])
 
 
+def test_what_nothing_satisfies_together_is_explained():
+    """Also where the looser grid is empty too: the costs pull in opposite directions."""
+    rng = np.random.default_rng(3)
+    cost = cost_of(SINGLE, "macs", rng)
+    other = ChainCost("params", "count", 10.0, tuple(1 - values for values in cost.unary))
+    budgets = [
+        Budget(Constraint(c.name, -np.inf, c.least + 0.2 * (c.most - c.least)), c) for c in (cost, other)
+    ]
+    with pytest.raises(InfeasibleError, match=r"together\.\nWith the others kept, one of these is possible"):
+        FeasibleSet(SINGLE, budgets)
+
+
 def test_draws_are_uniform_over_all_of_it():
     space, budgets, inside, rng = case("single", 5, True)
     feasible = FeasibleSet(space, budgets, resolution=0.01)

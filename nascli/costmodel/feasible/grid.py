@@ -153,13 +153,13 @@ def _dearest(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float
     """Cells of the dearest architecture after rounding up."""
     total = 0.0
     for layer, values in enumerate(extras):
-        steps = np.ceil(values / unit - _EPSILON)
+        steps = _ceil(values / unit)
         if joins is None:
             total += float(steps.max())
             continue
         join = joins[layer][np.isfinite(joins[layer])]
         total += float(np.sort(steps.ravel())[::-1][: len(joins[layer]) - 1].sum())
-        total += float(np.ceil(join / unit - _EPSILON).max())
+        total += float(_ceil(join / unit).max())
     return int(total)
 
 

@@ -67,10 +67,11 @@ class FeasibleSet:
                 return
             if all(axis.exact for axis in self.axes) or resolution >= _FINEST:
                 break
-            if self._loose is not None and (not self._total(*self._loose) or self._accepted):
+            if self._loose is not None:
                 if self._accepted:
                     return
-                break
+                if not self._total(*self._loose):
+                    break
             # Too coarse, perhaps: what rounding lost must not be called infeasible.
             resolution *= 4
         witness = find_feasible(space, binding)
@@ -110,6 +111,8 @@ class FeasibleSet:
         """The share of the loose grid that satisfies the real constraints, by a fixed sample."""
         assert self._loose is not None
         grid, tables = self._loose
+        if not _completes(grid, tables, prefix):
+            return 0.0
         drawn = grid.draw(self._uniform, tables, _TRIAL, np.random.default_rng(0), prefix)
         return float(self.contains(drawn).mean())
 

@@ -27,9 +27,9 @@ from nascli.pipeline.remote import read_plan, write_plan
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space
 from nascli.spaces.catalog import load_any
-from nascli.spaces.library import mbconv
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.programs import Program
 from nascli.units import parse_quantity
 
 LIMIT_SECONDS = 5.0

@@ -19,7 +19,7 @@ from nascli.report.svg import Axis, Series, chart, standalone
 from nascli.search.autospace import AutoSpace, first_population, madds, mutate
 from nascli.search.spos import Evolution, SposSearcher
 from nascli.spaces import load_space, make_space
-from nascli.spaces.library.cells import REFERENCE
+from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape
 from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.recipe import FitnessSettings, Recipe

@@ -17,9 +17,9 @@ from nascli.costmodel import roofline as package
 from nascli.costmodel.roofline import Efficiency, predict_program
 from nascli.costmodel.roofline.efficiency import roof
 from nascli.spaces import Network
-from nascli.spaces.library import conv_block, head
-from nascli.spaces.library.common import squeeze_excite
-from nascli.spaces.operators import Value, activation, add, conv, operator
+from nascli.spaces.operators.basic import conv_block, head, squeeze_excite
+from nascli.spaces.operators.definition import Value, activation, add, conv
+from nascli.spaces.operators.registry import operator
 from nascli.spaces.primitives import Shape
 
 NOTES = """

@@ -17,8 +17,8 @@ from nascli.lut.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.store import _counted
 from nascli.search.spos import Evolution, SposSearcher
 from nascli.spaces import Layer, Space
-from nascli.spaces.library import mbconv
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.programs import Program
 
 NOTES = """
 Synthetic bursts (5 runs each, log-normal around a size of the operator's own, a clock of the device's own) of real operators: those of

@@ -21,8 +21,8 @@ from nascli.search.guided import Guidance, GuidedSearcher
 from nascli.search.random import RandomSearcher
 from nascli.search.spos import Evolution, SposSearcher
 from nascli.spaces import Space, load_space
-from nascli.spaces.library import avg_pool, conv_block, identity
-from nascli.spaces.space import Layer
+from nascli.spaces.blocks import Layer
+from nascli.spaces.operators.basic import avg_pool, conv_block, identity
 
 NOTES = """
 Evaluations until the first within 0.05 points of the best feasible architecture (0.05 of the score's range of 100 for the

@@ -5,8 +5,8 @@ nascli search --space examples/my_space.py:ghosts --constraint latency=2ms
 """
 
 from nascli.spaces import Layer, Space, operator, space_factory
-from nascli.spaces.library import conv_block, head, identity
 from nascli.spaces.operators import add, concat, conv
+from nascli.spaces.operators.basic import conv_block, head, identity
 
 
 @operator

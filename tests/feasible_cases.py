@@ -10,7 +10,7 @@ from nascli.costmodel import (
     Constraint,
 )
 from nascli.spaces import Layer, Space
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
 DOWN = [mbconv((4, 2, 2), 4, expand=e, stride=2) for e in range(1, 4)]

@@ -12,9 +12,10 @@ from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.context import require_context
 from nascli.lut.joins import join_costs
+from nascli.spaces.blocks import Layer
 from nascli.spaces.counts import Counts, count
-from nascli.spaces.operators import Operator
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.space import Space
 from nascli.units import Dimension
 
 _COUNTED: dict[str, tuple[Dimension, Callable[[Counts], int]]] = {

@@ -23,9 +23,10 @@ import numpy as np
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.statistics import EMPTY, Estimate
 from nascli.lut.table import LatencyTable
-from nascli.spaces.library import conv_block
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program, Shape, chain
+from nascli.spaces.operators.basic import conv_block
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program, chain
 
 
 @lru_cache(maxsize=4096)

@@ -20,10 +20,12 @@ import numpy.typing as npt
 
 from nascli.lut.context import reference
 from nascli.lut.table import LatencyTable
-from nascli.spaces.library import conv_block
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program, Shape, chain
-from nascli.spaces.space import Layer, Space, joined
+from nascli.spaces.blocks import Layer, joined
+from nascli.spaces.operators.basic import conv_block
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program, chain
+from nascli.spaces.space import Space
 
 
 @dataclass(frozen=True)

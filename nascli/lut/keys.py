@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 
 from nascli.errors import StoreError
-from nascli.spaces.primitives import Program
+from nascli.spaces.programs import Program
 
 
 @lru_cache(maxsize=65536)

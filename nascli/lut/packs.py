@@ -26,7 +26,7 @@ from nascli.lut.keys import Setup, program_key
 from nascli.lut.merging import unknown
 from nascli.lut.statistics import Sample
 from nascli.lut.store import Store
-from nascli.spaces.primitives import Program
+from nascli.spaces.programs import Program
 
 FORMAT = "nascli-pack"
 VERSION = 3

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from nascli.lut.statistics import Estimate
-from nascli.spaces.primitives import Act, Builder, Conv, Linear, Program
+from nascli.spaces.primitives import Act, Conv, Linear
+from nascli.spaces.programs import Builder, Program
 
 KIND = "sum of imported parts"
 Find = Callable[[Program], Estimate | None]

@@ -19,8 +19,8 @@ from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Bursts, Sample, low_quantiles, newest
 from nascli.lut.visits import Visits
 from nascli.spaces.counts import count
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.programs import Program
 
 _OF_SETUP = "key IN (SELECT DISTINCT operator FROM samples WHERE setup = ?)"
 _COLUMNS = ", ".join(field.name for field in fields(Setup))

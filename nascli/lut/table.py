@@ -12,8 +12,8 @@ from nascli.lut.keys import Setup, program_key
 from nascli.lut.parts import sum_of_parts
 from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimates, reference_anchor
 from nascli.lut.store import Store
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.programs import Program
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from nascli.search.nse_rounds import Point, Subset, narrowed, round_from_json
 from nascli.search.pcnas import PcnasSearch
 from nascli.search.searchers import make_searcher
 from nascli.search.state import StateFile
-from nascli.spaces.definitions.branches import parse_inherited
+from nascli.spaces.builtin.branches import parse_inherited
 from nascli.spaces.space import Space
 from nascli.supernet.data import Images
 from nascli.supernet.recipe import Recipe

@@ -25,7 +25,7 @@ from nascli.search.autospace import (
     mutate,
     tournament,
 )
-from nascli.spaces.library.cells import REFERENCE
+from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.space import Space
 from nascli.supernet import checkpoint
 from nascli.supernet.cells import CellSupernet

@@ -12,7 +12,7 @@ from nascli.pipeline.listing import describe_space
 from nascli.profiles.onnx_counts import count_onnx
 from nascli.spaces import Architecture, Counts, Network, count, load_space, space_names
 from nascli.spaces.catalog import load_any
-from nascli.spaces.networks import network_names, reference_network
+from nascli.spaces.reference_networks import network_names, reference_network
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_bytes, format_count
 

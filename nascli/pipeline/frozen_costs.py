@@ -20,7 +20,8 @@ from nascli.pipeline.run_folder import COSTS, RunFolder, read_json, reading, wri
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
-from nascli.spaces.space import Codes, Layer, Space
+from nascli.spaces.blocks import Layer
+from nascli.spaces.space import Codes, Space
 from nascli.units import format_seconds
 
 

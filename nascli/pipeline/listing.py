@@ -14,9 +14,9 @@ from nascli.lut.context import in_context, is_scaffold
 from nascli.pipeline.measuring import Where, stored_setup
 from nascli.profiles.devices import card_key, cards_here, find_device, profiles, this_cpu
 from nascli.spaces import space_names
+from nascli.spaces.blocks import Layer
 from nascli.spaces.catalog import load_any, summary
-from nascli.spaces.operators import Operator
-from nascli.spaces.space import Layer
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_big_integer, format_count, format_seconds
 

@@ -33,7 +33,7 @@ from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
 
 

@@ -13,8 +13,8 @@ from nascli.costmodel import counted
 from nascli.costmodel.staged import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable
+from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
-from nascli.spaces.definitions.elite import format_ranges
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data import Images, endless_batch

@@ -17,7 +17,7 @@ from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.measuring import Where, read_network, read_table
 from nascli.profiles.devices import profiles
 from nascli.spaces import Architecture, Network
-from nascli.spaces.space import Layer
+from nascli.spaces.blocks import Layer
 
 MODEL = "sum of operator latencies in context"
 ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"

@@ -13,7 +13,7 @@ from nascli.profiles.advice import of_machine
 from nascli.profiles.profiling import Renewal
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
-from nascli.spaces.operators import Operator
+from nascli.spaces.operators.definition import Operator
 from nascli.units import format_seconds, parse_quantity
 
 

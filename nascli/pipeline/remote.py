@@ -22,8 +22,8 @@ from nascli.pipeline.measuring import Where, clock_of, models_of, profile_models
 from nascli.pipeline.profiling import shown
 from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.programs import Program
 
 _LARGEST_FILE = 1 << 28
 

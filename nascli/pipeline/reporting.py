@@ -38,8 +38,9 @@ from nascli.report.story import (
 )
 from nascli.search.journal import Entry, Journal
 from nascli.spaces import Architecture, count
+from nascli.spaces.blocks import Layer
 from nascli.spaces.catalog import known_space
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.space import Space
 from nascli.units import format_count
 
 

@@ -16,8 +16,8 @@ from nascli.pipeline.predicting import absent_device
 from nascli.pipeline.run_folder import RESULT, SETTINGS, STORY, RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.progress import Progress
+from nascli.spaces.builtin.branches import format_inherited
 from nascli.spaces.catalog import load_any, load_space, make_any, make_space, takes_parameter
-from nascli.spaces.definitions.branches import format_inherited
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_big_integer

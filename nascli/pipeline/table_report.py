@@ -12,7 +12,8 @@ from nascli.lut.context import is_scaffold
 from nascli.pipeline.measuring import Where, stored_setup
 from nascli.report.table_page import Measured, render_table
 from nascli.spaces.counts import count
-from nascli.spaces.primitives import Conv, Program
+from nascli.spaces.primitives import Conv
+from nascli.spaces.programs import Program
 
 
 def write_table_page(where: Where, out: Path) -> Path:

@@ -26,14 +26,13 @@ from nascli.spaces.primitives import (
     Gain,
     GlobalPool,
     Linear,
-    Node,
     Pool,
-    Program,
     Scale,
     Shape,
     Shuffle,
     Split,
 )
+from nascli.spaces.programs import Node, Program
 
 OPSET = 20
 IR_VERSION = 10

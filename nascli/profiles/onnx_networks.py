@@ -19,8 +19,9 @@ from onnx import numpy_helper
 from nascli.errors import ArchitectureError, SpaceError
 from nascli.spaces import primitives as p
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Builder, Program, Shape
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Builder, Program
 
 _LARGEST_FILE = 1 << 31
 # Nodes that change nothing at inference.

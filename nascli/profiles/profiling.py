@@ -26,7 +26,7 @@ from nascli.profiles.runtimes import MemoryCache, Runtime, RuntimeOptions
 from nascli.progress import Progress
 from nascli.spaces.counts import count
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator
+from nascli.spaces.operators.definition import Operator
 
 # Bursts, anchors and the rounds that noisy operators add, as seen on small and medium operators.
 _OPERATOR_SECONDS = 0.35

@@ -24,8 +24,8 @@ from nascli.profiles.conditions import Watch
 from nascli.profiles.cuda.base import lost
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
-from nascli.spaces.library import mbconv
-from nascli.spaces.primitives import Program
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.programs import Program
 
 ANCHOR: Program = mbconv((32, 28, 28), 32, kernel=3, expand=6).program
 ANCHOR_BATCH = 2

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.blocks import Layer
+from nascli.spaces.space import Space
 
 _CELL, _TOP = 22, 74
 # Pixels per character of a row's name.

@@ -1,6 +1,6 @@
 """AutoSpace (Zhou et al. 2021): cells that evolve while they train, one population per layer.
 
-A cell is a row of eight integers: six edges of the cell's graph (`nascli.spaces.library.cells`), the node whose width
+A cell is a row of eight integers: six edges of its graph (`nascli.spaces.operators.dag_cell`), the node whose width
 is expanded, and how features are joined. Everything here acts on whole populations `(layers, cells, 8)` at once; the
 fitness of a cell is a number that the supernet's path probabilities learn by gradient.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import NascliError
-from nascli.spaces.library.cells import EDGE_OPERATORS, EDGES, REFERENCE
+from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, EDGES, REFERENCE
 from nascli.spaces.primitives import Shape
 
 Cells = npt.NDArray[np.int8]

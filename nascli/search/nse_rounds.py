@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import ChainCost
-from nascli.spaces.space import Codes, Layer
+from nascli.spaces.blocks import Layer
+from nascli.spaces.space import Codes
 
 Subset = tuple[tuple[int, ...], ...]
 

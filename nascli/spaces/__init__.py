@@ -1,12 +1,16 @@
 """What can be searched: primitives, operators, layers, spaces, architectures, and their counts."""
 
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.catalog import load_space, make_space, space_factory, space_names
+from nascli.spaces.blocks import Layer
+from nascli.spaces.catalog import load_space, make_space, space_names
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator, Value, operator, operator_family
-from nascli.spaces.primitives import Program, Shape
-from nascli.spaces.space import Codes, Layer, Space
+from nascli.spaces.operators.definition import Operator, Value
+from nascli.spaces.operators.registry import operator, operator_family
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Codes, Space
 
 __all__ = [
     "Architecture",

@@ -5,45 +5,19 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from nascli.errors import NascliError, SpaceError, UnknownNameError
+from nascli.spaces.registry import Factory, factories
 from nascli.spaces.space import Parameter, Space
 from nascli.spaces.staged import StagedSpace
-
-Factory = Callable[..., Space | StagedSpace]
-_FACTORIES: dict[str, Factory] = {}
-
-
-def _register(name: str, factory: Factory) -> None:
-    known = _FACTORIES.get(name)
-    if known is not None and known.__module__ != factory.__module__:
-        raise SpaceError(f"a space named {name!r} is already defined in {known.__module__}")
-    _FACTORIES[name] = factory
-
-
-def space_factory(name: str) -> Callable[[Factory], Factory]:
-    """Register a function that makes a space; its keyword parameters become the space's parameters."""
-
-    def register(factory: Factory) -> Factory:
-        _register(name, factory)
-        return factory
-
-    return register
-
-
-def _builtin() -> dict[str, Factory]:
-    import nascli.spaces.definitions  # noqa: F401  registers its factories
-
-    return _FACTORIES
 
 
 def space_names() -> list[str]:
     """Names of all known spaces."""
-    return sorted(_builtin())
+    return sorted(factories())
 
 
 def summary(name: str) -> str:
@@ -52,15 +26,15 @@ def summary(name: str) -> str:
 
 
 def _factory(name: str) -> Factory:
-    factories = _builtin()
-    if name not in factories:
+    known = factories()
+    if name not in known:
         raise UnknownNameError(
             "space",
             name,
-            sorted(factories),
+            sorted(known),
             "See them with: nascli spaces. One of your own needs its file first: nascli --use FILE ...",
         )
-    return factories[name]
+    return known[name]
 
 
 def _convert(space: str, key: str, text: str, default: object) -> Parameter:
@@ -145,7 +119,7 @@ def load_space(spec: str) -> Space:
     """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or with ``FILE:`` before it.
 
     A FILE is the user's own. One ending in .py is executed, and its `space_factory` functions become
-    known; one ending in .toml describes a space (`nascli.spaces.declarative`) and may stand alone.
+    known; one ending in .toml describes a space (`nascli.spaces.toml_spaces`) and may stand alone.
 
     Raises:
         SpaceError: an unreadable text, file or parameter.
@@ -169,17 +143,17 @@ def use_file(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise SpaceError(f"space file {path} does not exist")
-    before = set(_builtin())
+    before = set(factories())
     if path.suffix == ".py":
         _execute(path)
-        return sorted(set(_FACTORIES) - before)
+        return sorted(set(factories()) - before)
     if path.suffix == ".toml":
-        from nascli.spaces.declarative import read_space_file
+        from nascli.spaces.toml_spaces import read_space_file
 
         name, factory = read_space_file(path)
-        if name in before and _FACTORIES[name].__module__ != factory.__module__:
+        if name in before and factories()[name].__module__ != factory.__module__:
             raise SpaceError(f"{path}: a space named {name!r} comes with nascli; choose another name")
-        _FACTORIES[name] = factory
+        factories()[name] = factory
         _make.cache_clear()
         return [name]
     raise SpaceError(f"a space file ends in .py or .toml, got {path}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nascli.spaces.primitives import Conv, Linear, Node, Program, Shape
+from nascli.spaces.primitives import Conv, Linear, Shape
+from nascli.spaces.programs import Node, Program
 
 FLOAT_BYTES = 4
 

@@ -7,8 +7,9 @@ from functools import cached_property
 
 from nascli.errors import SpaceError
 from nascli.spaces.counts import Counts, count, total
-from nascli.spaces.operators import Operator
-from nascli.spaces.primitives import Program, Shape, chain
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program, chain
 
 
 @dataclass(frozen=True)

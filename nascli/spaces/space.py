@@ -11,154 +11,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ArchitectureError, SpaceError
+from nascli.spaces.blocks import Layer
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator, Value, add, gain
-from nascli.spaces.primitives import Builder, Shape
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Shape
 
 Codes = npt.NDArray[np.integer[Any]]
-Join = Literal["single", "normal", "reduction"]
+
+
 Parameter = int | float | str | bool
-MAX_BRANCH_CANDIDATES = 62
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One place of choice.
-
-    Attributes:
-        name: what people call it.
-        candidates: operators of one input and one output shape.
-        join: 'single' takes exactly one candidate. 'normal' averages the chosen branches and the input,
-            and may be empty; 'reduction' averages the chosen branches and is never empty (NSE, Eq. 1).
-        most: the largest number of branches of a multi-branch layer.
-    """
-
-    name: str
-    candidates: tuple[Operator, ...]
-    join: Join = "single"
-    most: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.candidates:
-            raise SpaceError(f"layer {self.name}: needs at least one candidate")
-        first = self.candidates[0]
-        for candidate in self.candidates[1:]:
-            if (candidate.input, candidate.output) != (first.input, first.output):
-                raise SpaceError(
-                    f"layer {self.name}: all candidates must map {first.input} to {first.output}, "
-                    f"but {candidate.label} does not"
-                )
-        if self.join == "single":
-            return
-        if len(self.candidates) > MAX_BRANCH_CANDIDATES:
-            raise SpaceError(
-                f"layer {self.name}: at most {MAX_BRANCH_CANDIDATES} candidates fit a bit set, "
-                f"got {len(self.candidates)}"
-            )
-        if self.most < 1:
-            raise SpaceError(f"layer {self.name}: most must be at least 1, got {self.most}")
-        if self.join == "normal" and first.input != first.output:
-            raise SpaceError(
-                f"layer {self.name}: a normal layer keeps its shape, got {first.input} to {first.output}"
-            )
-
-    @property
-    def input(self) -> Shape:
-        """Shape that every candidate takes."""
-        return self.candidates[0].input
-
-    @property
-    def output(self) -> Shape:
-        """Shape that every candidate gives."""
-        return self.candidates[0].output
-
-    @property
-    def least(self) -> int:
-        """The smallest number of branches: a normal layer may be skipped."""
-        return 0 if self.join == "normal" else 1
-
-    @property
-    def size(self) -> int:
-        """Number of different choices, exactly."""
-        n = len(self.candidates)
-        if self.join == "single":
-            return n
-        return sum(math.comb(n, k) for k in range(self.least, min(self.most, n) + 1))
-
-    def sample(
-        self, n: int, rng: np.random.Generator, alive: npt.NDArray[np.bool_] | None = None
-    ) -> npt.NDArray[np.int64]:
-        """`(n,)` codes, uniform over what the layer allows.
-
-        Args:
-            n: how many.
-            rng: the source of randomness.
-            alive: `(candidates,)` which candidates may be chosen; by default all.
-
-        Raises:
-            SpaceError: too few candidates are left to choose from.
-        """
-        left = np.arange(len(self.candidates)) if alive is None else np.flatnonzero(alive)
-        if len(left) < self.least:
-            raise SpaceError(
-                f"layer {self.name}: at least {self.least} of {len(self.candidates)} candidates must be left, "
-                f"got {len(left)}"
-            )
-        if self.join == "single":
-            return left[rng.integers(0, len(left), n)]
-        sizes = np.arange(self.least, min(self.most, len(left)) + 1)
-        weights = np.array([math.comb(len(left), int(k)) for k in sizes], dtype=float)
-        branches = rng.choice(sizes, n, p=weights / weights.sum())
-        # The first k of a random permutation are a uniform k-subset.
-        order = rng.random((n, len(left))).argsort(axis=1)
-        bits = np.left_shift(np.int64(1), left[order])
-        chosen: npt.NDArray[np.int64] = np.where(np.arange(len(left)) < branches[:, None], bits, 0).sum(
-            axis=1
-        )
-        return chosen
-
-    def chosen(self, code: int) -> tuple[int, ...]:
-        """Indices of the candidates that a code selects."""
-        if self.join == "single":
-            return (code,)
-        return tuple(i for i in range(len(self.candidates)) if code >> i & 1)
-
-    def problem(self, code: int) -> str | None:
-        """Which rule a code breaks in this layer, or None."""
-        n = len(self.candidates)
-        if self.join == "single":
-            return None if 0 <= code < n else f"a code must be in 0..{n - 1}, got {code}"
-        if not 0 <= code < 1 << n:
-            return f"a bit set must be in 0..{(1 << n) - 1}, got {code}"
-        branches = code.bit_count()
-        if not self.least <= branches <= self.most:
-            return f"{self.least}..{self.most} branches are allowed, got {branches}"
-        return None
-
-    def operator(self, code: int) -> Operator:
-        """The operator that a code stands for; branches are joined into one (NSE, Eq. 1)."""
-        indices = self.chosen(code)
-        if self.join == "single":
-            return self.candidates[indices[0]]
-        return joined(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
-
-
-def joined(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:
-    """Parallel branches as one operator: their mean, the input among them if so wished (NSE, Eq. 1)."""
-    builder = Builder(shape)
-    x = Value(builder, 0)
-    values = [Value(builder, builder.embed(branch.program, 0)) for branch in branches]
-    if with_input and values:
-        values.append(x)
-    result = gain(add(*values), 1 / len(values)) if values else x
-    name = " + ".join(branch.short for branch in branches) or "skip"
-    return Operator(f"branches({name})", (), builder.build(result.index))
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ArchitectureError, SpaceError
-from nascli.spaces.library import basic_block, conv_block, head
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.residual_blocks import basic_block
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Codes, Parameter
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nascli.spaces.definitions.cells import cell_of
-from nascli.spaces.library.cells import roles
-from nascli.spaces.operators import Operator
+from nascli.spaces.builtin.cells import cell_of
+from nascli.spaces.operators.dag_cell import roles
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.supernet.modules import NormalisedConv, ProgramModule
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
 from nascli.errors import TrainingError
-from nascli.spaces.space import Layer
+from nascli.spaces.blocks import Layer
 from nascli.supernet.gates import mixed_output
 from nascli.supernet.learned import frozen, learned_state, load_learned
 from nascli.supernet.recipe import FitnessSettings

@@ -19,14 +19,13 @@ from nascli.spaces.primitives import (
     Gain,
     GlobalPool,
     Linear,
-    Node,
     Pool,
-    Program,
     Scale,
     Shape,
     Shuffle,
     Split,
 )
+from nascli.spaces.programs import Node, Program
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,

@@ -17,12 +17,12 @@ from nascli.spaces.primitives import (
     Gain,
     GlobalPool,
     Linear,
-    Node,
     Pool,
     Scale,
     Shuffle,
     Split,
 )
+from nascli.spaces.programs import Node
 from nascli.supernet.modules import NormalisedConv, ProgramModule
 
 _ACTIVATIONS = {

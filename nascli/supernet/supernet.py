@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.blocks import Layer
+from nascli.spaces.space import Space
 from nascli.supernet.initialise import align
 from nascli.supernet.modules import ProgramModule
 

@@ -9,7 +9,7 @@ import numpy as np
 from nascli.errors import DeviceError
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 
 class RuntimeContract:

@@ -13,7 +13,7 @@ from nascli.lut.keys import Setup, program_key
 from nascli.lut.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.statistics import Sample
 from nascli.lut.store import Store
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("device", "runtime", "1", "fp32", 16, 1)
 OPERATORS = [mbconv((8, 4, 4), 8 * i) for i in (1, 2, 3)]

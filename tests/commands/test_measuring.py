@@ -163,8 +163,8 @@ def test_a_calibrated_prediction_has_an_interval_that_measuring_confirms(tmp_pat
 
 def test_an_onnx_model_is_profiled_layer_by_layer_predicted_and_measured(tmp_path):
     from nascli.profiles.graphs import onnx_bytes
-    from nascli.spaces.library import mbconv
-    from nascli.spaces.primitives import chain
+    from nascli.spaces.operators.inverted_residual import mbconv
+    from nascli.spaces.programs import chain
 
     model = tmp_path / "m.onnx"
     blocks = [mbconv((8, 14, 14), 8).program, mbconv((8, 14, 14), 16, stride=2).program]

@@ -8,7 +8,8 @@ from nascli.lut.context import carrier, in_context, with_context
 from nascli.lut.keys import program_key
 from nascli.lut.statistics import Estimate
 from nascli.spaces import Layer, Space, make_space
-from nascli.spaces.library import conv_block, mbconv
+from nascli.spaces.operators.basic import conv_block
+from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("d", "r", "1", "fp32", 16, 1)
 

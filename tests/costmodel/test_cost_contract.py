@@ -14,7 +14,8 @@ from nascli.lut.keys import program_key
 from nascli.lut.statistics import Estimate
 from nascli.spaces import Layer, Space
 from nascli.spaces.catalog import load_any, load_space
-from nascli.spaces.library import conv_block, mbconv
+from nascli.spaces.operators.basic import conv_block
+from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.testing.cost_models import ChainCostContract, CostModelContract
 
 SMALL = load_space("proxyless-mini:depth=1,width=0.25,resolution=8")

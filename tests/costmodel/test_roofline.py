@@ -6,8 +6,9 @@ from nascli.costmodel.roofline.efficiency import LAUNCH, roof
 from nascli.errors import DeviceError
 from nascli.profiles.devices import profiles
 from nascli.spaces import count, load_space
-from nascli.spaces.library import basic_block, mbconv
-from nascli.spaces.networks import reference_network
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.residual_blocks import basic_block
+from nascli.spaces.reference_networks import reference_network
 
 V100 = hardware("v100", (("fp32", 15.7e12), ("fp16", 125e12), ("int8", 62.8e12)), 900e9, 80)
 

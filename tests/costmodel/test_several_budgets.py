@@ -11,7 +11,7 @@ from nascli.costmodel.feasible import additive
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.pipeline.results import how_many
 from nascli.spaces import Layer, Space
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
 SINGLE = Space("single", (), tuple(Layer(f"l{i}", tuple(KEEP[:5])) for i in range(5)))

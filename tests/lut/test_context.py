@@ -5,7 +5,8 @@ from nascli.lut import LatencyTable, Setup, program_key
 from nascli.lut.context import carrier, in_context, is_scaffold, reference, require_context, with_context
 from nascli.lut.statistics import Estimate
 from nascli.spaces import make_space
-from nascli.spaces.library import head, identity, mbconv
+from nascli.spaces.operators.basic import head, identity
+from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("d", "r", "1", "fp32", 1, 1)
 OP = mbconv((8, 6, 6), 12, stride=2)

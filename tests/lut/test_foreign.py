@@ -11,7 +11,8 @@ from nascli.errors import StoreError, UnknownNameError
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.lut.context import in_context
 from nascli.lut.foreign import FORMATS, import_foreign, read_foreign
-from nascli.spaces.library import conv_block, head, mbconv
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.operators.inverted_residual import mbconv
 
 DATA = Path(os.environ.get("NASCLI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "foreign_luts"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real tables are not here")

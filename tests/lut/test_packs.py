@@ -12,7 +12,7 @@ from nascli.lut.audit import audit
 from nascli.lut.columns import SampleColumns
 from nascli.lut.comparison import compare
 from nascli.lut.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)
 OPERATORS = [mbconv((8, 4, 4), 8 * i) for i in (1, 2, 3)]

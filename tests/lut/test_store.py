@@ -15,7 +15,8 @@ from nascli.lut import schema as store_schema
 from nascli.lut.audit import audit
 from nascli.lut.context import require_context
 from nascli.lut.records import RoundConditions
-from nascli.spaces.library import conv_block, identity, mbconv
+from nascli.spaces.operators.basic import conv_block, identity
+from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.testing.stores import StoreContract
 
 SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)

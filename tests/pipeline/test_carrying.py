@@ -10,8 +10,8 @@ from nascli.lut import Sample, Setup, Store, program_key
 from nascli.pipeline.carrying import pull, push
 from nascli.pipeline.measuring import Where
 from nascli.profiles.devices import this_cpu
-from nascli.spaces.library import mbconv
-from nascli.spaces.operators import Operator
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup(this_cpu().key, "ort-cpu", "1.0", "fp32", 16, 1)
 

@@ -6,7 +6,7 @@ from nascli.errors import ConstraintError, SpaceError
 from nascli.pipeline.rescaling import narrowed_to, rescaled
 from nascli.pipeline.searched_space import continued
 from nascli.spaces import load_space
-from nascli.spaces.definitions.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
+from nascli.spaces.builtin.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
 
 SPACE = load_space("nse-27-mini:resolution=8")
 

@@ -9,7 +9,7 @@ from nascli.lut.records import RoundConditions
 from nascli.profiles import advice, conditions
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes import RuntimeOptions, get_runtime
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 
 def spin():

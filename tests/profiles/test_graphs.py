@@ -7,8 +7,10 @@ import pytest
 from nascli.errors import SpaceError
 from nascli.profiles.graphs import onnx_bytes, onnx_model, random_array
 from nascli.spaces import make_space
-from nascli.spaces.library import identity, mbconv
-from nascli.spaces.operators import conv, operator
+from nascli.spaces.operators.basic import identity
+from nascli.spaces.operators.definition import conv
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.registry import operator
 
 
 def test_every_operator_of_the_space_is_a_valid_model():

@@ -6,8 +6,9 @@ from nascli.errors import ArchitectureError
 from nascli.profiles.graphs import onnx_model
 from nascli.profiles.onnx_counts import count_onnx
 from nascli.spaces import count
-from nascli.spaces.library import head, mbconv
-from nascli.spaces.networks import reference_network
+from nascli.spaces.operators.basic import head
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.reference_networks import reference_network
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -9,8 +9,8 @@ from nascli.profiles.onnx_networks import network_of_onnx
 from nascli.profiles.quantised import quantised
 from nascli.profiles.runtimes import RuntimeOptions, get_runtime
 from nascli.spaces import load_space
-from nascli.spaces.library import mbconv
-from nascli.spaces.networks import network_names, reference_network
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.reference_networks import network_names, reference_network
 
 
 def saved(path, program, batch=1):

@@ -10,7 +10,7 @@ from nascli.lut.statistics import estimate, reference_anchor
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.protocol import ANCHOR, ANCHOR_BATCH, Protocol, Subject, measure
 from nascli.profiles.runtimes import RuntimeOptions
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 
 def subjects(n=6, memory=1e6):

@@ -15,7 +15,7 @@ from nascli.profiles.runtimes import MemoryCache, RuntimeOptions
 from nascli.profiles.runtimes import tensorrt as module
 from nascli.profiles.runtimes.tensorrt import ENGINES, TensorRt, TensorrtSession
 from nascli.profiles.runtimes.tensorrt_engine import Messages, build, layers_of
-from nascli.spaces.library import mbconv
+from nascli.spaces.operators.inverted_residual import mbconv
 
 MODEL = onnx_bytes(mbconv((4, 6, 6), 8).program, 2)
 SHAPES = {"input": (2, 4, 6, 6), "output": (2, 8, 6, 6)}

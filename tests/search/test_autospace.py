@@ -21,8 +21,8 @@ from nascli.search.autospace import (
     tournament,
 )
 from nascli.spaces import count, load_space
-from nascli.spaces.definitions.cells import cell_of
-from nascli.spaces.library.cells import REFERENCE
+from nascli.spaces.builtin.cells import cell_of
+from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape
 
 SMALL = AutoSpace(cells=3, population=40, first_team=3, last_team=10)
@@ -53,7 +53,7 @@ def test_madds_and_reachability_are_the_operator_s(seed, stride, out):
 
 
 def test_the_reference_is_an_inverted_residual():
-    from nascli.spaces.library import mbconv
+    from nascli.spaces.operators.inverted_residual import mbconv
 
     ours = cell_of(Shape(8, 7, 7), 8, 1, (*REFERENCE, 1, 0))
     theirs = mbconv((8, 7, 7), 8, kernel=3, expand=6)
@@ -105,7 +105,7 @@ def test_canonical_cells_stay_so_reach_their_output_and_cost_no_more(seed):
 def test_canonical_cells_compute_what_the_cells_do(seed):
     import torch
 
-    from nascli.spaces.library.cells import roles
+    from nascli.spaces.operators.dag_cell import roles
     from nascli.supernet.modules import NormalisedConv, ProgramModule
 
     cells = random_cells(30, seed)

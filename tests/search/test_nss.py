@@ -5,8 +5,8 @@ from nascli.costmodel import counted
 from nascli.costmodel.staged import StagedCost, fitted, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable, samples_until
+from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges
 from nascli.spaces.catalog import load_any, load_space
-from nascli.spaces.definitions.elite import format_ranges, parse_ranges
 
 SPACE = load_any("nss-expanded-mini")
 BINS = Bins(SPACE, 2, 8)

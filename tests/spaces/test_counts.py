@@ -1,7 +1,7 @@
 from nascli.spaces import count, make_space
-from nascli.spaces.library import head, mbconv
-from nascli.spaces.library.common import squeeze_excite
-from nascli.spaces.operators import operator
+from nascli.spaces.operators.basic import head, squeeze_excite
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.registry import operator
 
 
 def test_mbconv_by_hand():

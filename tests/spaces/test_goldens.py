@@ -7,9 +7,9 @@ import pytest
 
 from nascli.costmodel import counted
 from nascli.spaces import Architecture, make_space
+from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34
 from nascli.spaces.catalog import make_any
-from nascli.spaces.definitions.residual import RESNET_18, RESNET_34
-from nascli.spaces.networks import network_names, reference_architecture, reference_network, resnet
+from nascli.spaces.reference_networks import network_names, reference_architecture, reference_network, resnet
 from nascli.units import format_big_integer
 
 MACS = {

@@ -2,20 +2,11 @@ import pytest
 
 from nascli.errors import SpaceError
 from nascli.spaces import count
-from nascli.spaces.library import (
-    basic_block,
-    cell,
-    choice,
-    choice_x,
-    dconv,
-    dwconv,
-    mbconv,
-    nconv,
-    rconv,
-    regnet_block,
-    shufflenet_block,
-)
-from nascli.spaces.library.cells import EDGE_OPERATORS
+from nascli.spaces.operators.bottlenecks import dconv, dwconv, nconv, rconv
+from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, cell
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.residual_blocks import basic_block, regnet_block
+from nascli.spaces.operators.shuffle_blocks import choice, choice_x, shufflenet_block
 
 
 def test_nse_operations_expand_even_at_one():

@@ -2,8 +2,9 @@ import pytest
 
 from nascli.errors import SpaceError, UnknownNameError
 from nascli.spaces import operator, operator_family
-from nascli.spaces.library import head, mbconv
-from nascli.spaces.operators import add, concat, conv, shuffle, split
+from nascli.spaces.operators.basic import head
+from nascli.spaces.operators.definition import add, concat, conv, shuffle, split
+from nascli.spaces.operators.inverted_residual import mbconv
 
 
 def test_mbconv_has_a_residual_only_where_shapes_agree():

@@ -6,19 +6,17 @@ from nascli.errors import SpaceError
 from nascli.spaces.primitives import (
     Act,
     Add,
-    Builder,
     Concat,
     Conv,
     Linear,
     Pool,
-    Program,
     Scale,
     Shape,
     Shuffle,
     Split,
-    chain,
     infer_shape,
 )
+from nascli.spaces.programs import Builder, Program, chain
 
 X = Shape(8, 7, 5)
 

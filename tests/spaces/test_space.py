@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from nascli.errors import ArchitectureError, NascliError, SpaceError, UnknownNameError
 from nascli.spaces import Architecture, Layer, Space, load_space, make_space
 from nascli.spaces.catalog import summary
-from nascli.spaces.library import conv_block, identity, mbconv
+from nascli.spaces.operators.basic import conv_block, identity
+from nascli.spaces.operators.inverted_residual import mbconv
 
 
 def test_size_is_exact():

@@ -9,7 +9,7 @@ from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces import count, make_space, space_names
-from nascli.spaces.library import basic_block
+from nascli.spaces.operators.residual_blocks import basic_block
 from nascli.spaces.primitives import Conv
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.modules import ProgramModule, exported_weights

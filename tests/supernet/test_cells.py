@@ -9,8 +9,8 @@ from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
 from nascli.search.autospace import AutoSpace, canonical, madds, reaches
 from nascli.spaces import load_space
-from nascli.spaces.definitions.cells import cell_of
-from nascli.spaces.library.cells import REFERENCE, roles
+from nascli.spaces.builtin.cells import cell_of
+from nascli.spaces.operators.dag_cell import REFERENCE, roles
 from nascli.spaces.primitives import Shape
 from nascli.supernet import checkpoint
 from nascli.supernet.cells import CellSupernet

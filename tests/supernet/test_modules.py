@@ -9,8 +9,8 @@ from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces import count, make_space
-from nascli.spaces.library import avg_pool, max_pool, mbconv
-from nascli.spaces.operators import (
+from nascli.spaces.operators.basic import avg_pool, max_pool
+from nascli.spaces.operators.definition import (
     activation,
     add,
     concat,
@@ -18,10 +18,11 @@ from nascli.spaces.operators import (
     gain,
     global_pool,
     linear,
-    operator,
     shuffle,
     split,
 )
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.registry import operator
 from nascli.supernet.modules import ProgramModule, exported_weights, network_module
 
 

@@ -4,7 +4,7 @@ import torch
 from nascli.errors import SpaceError
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.spaces.library import basic_block
+from nascli.spaces.operators.residual_blocks import basic_block
 from nascli.supernet.data import load
 from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.modules import ProgramModule, exported_weights

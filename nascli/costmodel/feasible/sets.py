@@ -22,8 +22,8 @@ from nascli.costmodel.feasible.grid import ROUNDING, Axis, Budget, exact_size, m
 from nascli.costmodel.feasible.layers import BranchLaw, Counts, Sums, Table
 from nascli.costmodel.feasible.tables import Grid, Law
 from nascli.errors import ConstraintError, InfeasibleError
+from nascli.spaces.blocks import Layer as SpaceLayer
 from nascli.spaces.space import Codes, Space
-from nascli.spaces.space import Layer as SpaceLayer
 
 Array = npt.NDArray[np.float64]
 # States per layer: one axis, several axes; multi-branch layers keep a table per number of branches.

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import DeviceError
-from nascli.spaces.primitives import Act, Add, Conv, Linear, Program, Shape, Split
+from nascli.spaces.primitives import Act, Add, Conv, Linear, Shape, Split
+from nascli.spaces.programs import Program
 
 Array = npt.NDArray[np.float64]
 BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}

@@ -11,8 +11,9 @@ from nascli.costmodel.models import paper_joins
 from nascli.costmodel.roofline.devices import Hardware
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
 from nascli.costmodel.roofline.kernels import kernels_of, width_of
-from nascli.spaces.primitives import Program
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.blocks import Layer
+from nascli.spaces.programs import Program
+from nascli.spaces.space import Space
 
 # Kernels that only move bytes reach about this share of the data sheet's bandwidth.
 _STREAMING = 0.75

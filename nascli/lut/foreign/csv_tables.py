@@ -20,8 +20,9 @@ from nascli.lut.foreign.rows import (
     linear_program,
     pool_program,
 )
-from nascli.spaces.library import mbconv
-from nascli.spaces.primitives import Program, Shape
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program
 
 _UNITS = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 

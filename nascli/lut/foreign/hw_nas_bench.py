@@ -11,8 +11,10 @@ import re
 
 from nascli.errors import SpaceError, StoreError
 from nascli.lut.foreign.rows import Foreign, Row
-from nascli.spaces.library import conv_block, head, mbconv
-from nascli.spaces.primitives import Program, Shape
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program
 
 _NUMBER = re.compile(r"([A-Za-z]+)(\d+)")
 

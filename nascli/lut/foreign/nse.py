@@ -20,7 +20,8 @@ from nascli.lut.foreign.rows import (
     linear_program,
     pool_program,
 )
-from nascli.spaces.primitives import Program, Shape
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program
 
 _FIELDS = 10
 

@@ -7,8 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from nascli.errors import SpaceError
-from nascli.spaces.library import mbconv
-from nascli.spaces.primitives import Add, Builder, Conv, GlobalPool, Linear, Pool, Program, Shape
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.primitives import Add, Conv, GlobalPool, Linear, Pool, Shape
+from nascli.spaces.programs import Builder, Program
 
 
 @dataclass(frozen=True)

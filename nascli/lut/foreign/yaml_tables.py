@@ -12,8 +12,9 @@ import yaml
 
 from nascli.errors import SpaceError, StoreError
 from nascli.lut.foreign.rows import Foreign, Row, inverted_residual
-from nascli.spaces.library import conv_block, head
-from nascli.spaces.primitives import Program, Shape
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Program
 
 
 def read_proxylessnas(data: bytes) -> Foreign:

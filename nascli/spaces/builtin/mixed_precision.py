@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import Stage, check_macro, layers_of, scaled
-from nascli.spaces.library import basic_block, conv_block, head, resnet_stem
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import Stage, check_macro, layers_of, scaled
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.operators.residual_blocks import basic_block, resnet_stem
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
 
 # (weight bits, activation bits) and bottleneck widths of SPOS, section 4.
 BITS = ((1, 2), (2, 2), (1, 4), (2, 4), (3, 4), (4, 4))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.library.common import squeeze_excite
-from nascli.spaces.operators import Value, activation, add, conv, operator, shuffle
+from nascli.spaces.operators.basic import squeeze_excite
+from nascli.spaces.operators.definition import Value, activation, add, conv, shuffle
+from nascli.spaces.operators.registry import operator
 
 
 @operator

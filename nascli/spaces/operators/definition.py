@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from nascli.errors import SpaceError, UnknownNameError
+from nascli.errors import SpaceError
 from nascli.spaces import primitives as p
-from nascli.spaces.primitives import Builder, Program, Shape
+from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Builder, Program
 
 Argument = int | float | str | bool | tuple[int, ...]
+
+
 Pair = int | tuple[int, int]
 
 
@@ -213,32 +216,3 @@ class OperatorFamily:
             shown = ", ".join(f"{k}={v}" for k, v in arguments)
             raise SpaceError(f"operator {self.name}({shown}) on {shape}: {error.message}") from error
         return Operator(self.name, arguments, builder.build(result.index))
-
-
-_FAMILIES: dict[str, OperatorFamily] = {}
-
-
-def operator(function: Callable[..., Value]) -> OperatorFamily:
-    """Turn a function from values to values into an operator family, known by the function's name."""
-    family = OperatorFamily(function)
-    known = _FAMILIES.get(family.name)
-    if known is not None and known.function.__module__ != function.__module__:
-        raise SpaceError(
-            f"an operator named {family.name!r} is already defined in {known.function.__module__}; "
-            f"choose another name in {function.__module__}"
-        )
-    _FAMILIES[family.name] = family
-    return family
-
-
-def operator_family(name: str) -> OperatorFamily:
-    """Look an operator family up by name.
-
-    Raises:
-        UnknownNameError: listing the names that exist.
-    """
-    import nascli.spaces.library  # noqa: F401  the built-in families register themselves
-
-    if name not in _FAMILIES:
-        raise UnknownNameError("operator", name, sorted(_FAMILIES))
-    return _FAMILIES[name]

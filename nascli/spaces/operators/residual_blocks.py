@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from nascli.errors import SpaceError
-from nascli.spaces.library.common import squeeze_excite
-from nascli.spaces.operators import Value, activation, add, conv, operator, pool
+from nascli.spaces.operators.basic import squeeze_excite
+from nascli.spaces.operators.definition import Value, activation, add, conv, pool
+from nascli.spaces.operators.registry import operator
 
 
 def _shortcut(x: Value, h: Value, stride: int, weight_bits: int = 32, activation_bits: int = 32) -> Value:

@@ -8,7 +8,8 @@ chosen so that the chain 1x1, depthwise 3x3, 1x1 with node 1 expanded is the inv
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.operators import Value, add, concat, conv, operator, pool
+from nascli.spaces.operators.definition import Value, add, concat, conv, pool
+from nascli.spaces.operators.registry import operator
 
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 EDGE_OPERATORS = ("none", "1x1", "dw3", "dw5", "dw7", "identity")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import Stage, check_macro, layers_of, scaled
-from nascli.spaces.library import conv_block, dconv, dwconv, head, identity, nconv, rconv
-from nascli.spaces.operators import Operator
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import Stage, check_macro, layers_of, scaled
+from nascli.spaces.operators.basic import conv_block, head, identity
+from nascli.spaces.operators.bottlenecks import dconv, dwconv, nconv, rconv
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
 
 # NSE, Tables 4 and 5: the macro-architectures for the MACs and for the latency setting.
 MACS_STAGES = (
@@ -165,8 +167,8 @@ def _single_path(operations: Sequence[Operation], se: bool) -> Callable[..., Lay
 
 
 def _residual(operator: Operator) -> Operator:
-    from nascli.spaces.operators import Value, add
-    from nascli.spaces.primitives import Builder
+    from nascli.spaces.operators.definition import Value, add
+    from nascli.spaces.programs import Builder
 
     builder = Builder(operator.input)
     x = Value(builder, 0)

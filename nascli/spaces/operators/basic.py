@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.operators import Value, activation, conv, global_pool, linear, operator, pool, scale
+from nascli.spaces.operators.definition import Value, activation, conv, global_pool, linear, pool, scale
+from nascli.spaces.operators.registry import operator
 
 
 def squeeze_excite(x: Value, reduced: int, *, act: str = "relu", gate: str = "hsigmoid") -> Value:

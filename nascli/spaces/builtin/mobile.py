@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import Place, Stage, check_macro, layers_of, make_divisible, scaled
-from nascli.spaces.library import conv_block, head, identity, mbconv
-from nascli.spaces.operators import Operator
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import Place, Stage, check_macro, layers_of, make_divisible, scaled
+from nascli.spaces.operators.basic import conv_block, head, identity
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
 
 # Stem, first block, the width of each stage, and features: ProxylessNAS's three published networks.
 PROXYLESS_WIDTHS: dict[str, tuple[int, int, tuple[int, ...], int]] = {

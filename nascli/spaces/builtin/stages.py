@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nascli.errors import SpaceError
-from nascli.spaces.operators import Operator
+from nascli.spaces.blocks import Layer
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer
 
 Block = tuple[str, Operator] | Layer
 Place = Callable[[str, Shape, int, int], Layer]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nascli.spaces.library.common import squeeze_excite
-from nascli.spaces.operators import Value, activation, conv, operator
+from nascli.spaces.operators.basic import squeeze_excite
+from nascli.spaces.operators.definition import Value, activation, conv
+from nascli.spaces.operators.registry import operator
 
 
 def _bottleneck(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import Stage, check_macro, layers_of
-from nascli.spaces.library import choice, choice_x, conv_block, head
-from nascli.spaces.operators import Operator
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import Stage, check_macro, layers_of
+from nascli.spaces.operators.basic import conv_block, head
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.shuffle_blocks import choice, choice_x
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
 
 STAGES = (Stage(64, 4, 2), Stage(160, 4, 2), Stage(320, 8, 2), Stage(640, 4, 2))
 SMALL_STAGES = (Stage(32, 3, 2), Stage(64, 4, 2))

@@ -11,14 +11,22 @@ from __future__ import annotations
 import re
 
 from nascli.errors import SpaceError
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import check_macro
-from nascli.spaces.library import basic_block, conv_block, head, identity
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import check_macro
+from nascli.spaces.operators.basic import conv_block, head, identity
+from nascli.spaces.operators.residual_blocks import basic_block
+from nascli.spaces.primitives import Shape
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
+from nascli.spaces.staged import StagedSpace
 
 _RANGE = re.compile(r"(\d+)to(\d+)x(\d+)to(\d+)")
+
+
 # Inner widths that a block chooses among, evenly over the range of widths.
 _CHOICES = 4
+
+
 StageRange = tuple[int, int, int, int]
 
 
@@ -72,3 +80,26 @@ def nss_elite(
             shape = layers[-1].output
     tail = head(shape, classes)
     return Space("nss-elite", (), (("stem", first), *layers, ("head", tail)))
+
+
+@space_factory("nss-expanded")
+def nss_expanded(
+    *,
+    resolution: int = 32,
+    classes: int = 10,
+    channels: int = 3,
+    depths: int = 16,
+    widths: int = 512,
+) -> StagedSpace:
+    """NSS (Lee et al.): 3 stages of residual blocks, depth 1..16, width 1..512, on CIFAR."""
+    shape = Shape(channels, resolution, resolution)
+    return StagedSpace("nss-expanded", (), shape, classes, (1, 2, 2), depths, widths, 16)
+
+
+@space_factory("nss-expanded-mini")
+def nss_expanded_mini(
+    *, resolution: int = 14, classes: int = 10, channels: int = 1, depths: int = 4, widths: int = 32
+) -> StagedSpace:
+    """NSS's stages, short and thin, for small images."""
+    shape = Shape(channels, resolution, resolution)
+    return StagedSpace("nss-expanded-mini", (), shape, classes, (1, 2, 2), depths, widths, 8)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.operators import Value, activation, concat, conv, operator, shuffle, split
+from nascli.spaces.operators.definition import Value, activation, concat, conv, shuffle, split
+from nascli.spaces.operators.registry import operator
 
 
 def _halves(x: Value) -> tuple[Value, Value]:

@@ -6,24 +6,18 @@ from collections.abc import Callable, Sequence
 
 from nascli.errors import UnknownNameError
 from nascli.spaces.architecture import Architecture
+from nascli.spaces.blocks import joined
+from nascli.spaces.builtin.branches import MACS_STAGES, NSE_27, NSE_SECOND
+from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34, stages_of
+from nascli.spaces.builtin.mobile import FBNET_CHOICES
+from nascli.spaces.builtin.stages import Stage, make_divisible, scaled, stage_places
 from nascli.spaces.catalog import make_space
-from nascli.spaces.definitions.branches import MACS_STAGES, NSE_27, NSE_SECOND
-from nascli.spaces.definitions.macro import Stage, make_divisible, scaled, stage_places
-from nascli.spaces.definitions.mobile import FBNET_CHOICES
-from nascli.spaces.definitions.residual import RESNET_18, RESNET_34, stages_of
-from nascli.spaces.library import (
-    basic_block,
-    bottleneck_block,
-    conv_block,
-    head,
-    max_pool,
-    mbconv,
-    resnet_stem,
-    shufflenet_block,
-)
 from nascli.spaces.network import Network
-from nascli.spaces.operators import Operator
-from nascli.spaces.space import joined
+from nascli.spaces.operators.basic import conv_block, head, max_pool
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.spaces.operators.residual_blocks import basic_block, bottleneck_block, resnet_stem
+from nascli.spaces.operators.shuffle_blocks import shufflenet_block
 
 _IMAGE = (3, 224, 224)
 

@@ -38,10 +38,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nascli.errors import SpaceError
-from nascli.spaces.library import identity
-from nascli.spaces.operators import Operator, operator_family
+from nascli.spaces.blocks import Layer
+from nascli.spaces.operators.basic import identity
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.registry import operator_family
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.space import Space
 
 _LARGEST_FILE = 1 << 20
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

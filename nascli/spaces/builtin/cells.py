@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.catalog import space_factory
-from nascli.spaces.definitions.macro import Stage, check_macro, scaled, stage_places
-from nascli.spaces.library import conv_block, head, identity
-from nascli.spaces.library.cells import EDGE_OPERATORS, EDGES, cell
-from nascli.spaces.operators import Operator
+from nascli.spaces.blocks import Layer
+from nascli.spaces.builtin.stages import Stage, check_macro, scaled, stage_places
+from nascli.spaces.operators.basic import conv_block, head, identity
+from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, EDGES, cell
+from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Layer, Space
+from nascli.spaces.registry import space_factory
+from nascli.spaces.space import Space
 
 # The reference cell (an inverted residual), with kernels 3, 5 and 7.
 INVERTED_RESIDUALS = "10200110.10300110.10400110"

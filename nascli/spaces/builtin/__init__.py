@@ -1,0 +1,1 @@
+"""The search spaces of the literature, one file per family."""

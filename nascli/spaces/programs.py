@@ -1,0 +1,185 @@
+"""Programs of primitives, and how one is built. Every figure of an operator is read off its program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from nascli.errors import SpaceError
+from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Primitive, Shape, infer_shape
+
+
+class Node(NamedTuple):
+    """One primitive applied to earlier values."""
+
+    primitive: Primitive
+    inputs: tuple[int, ...]
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Program:
+    """A small straight-line program of primitives from one input to one output.
+
+    Attributes:
+        input: shape of value 0.
+        nodes: primitives in evaluation order.
+        output: index of the value that the program returns (0 is the input itself).
+    """
+
+    input: Shape
+    nodes: tuple[Node, ...]
+    output: int
+
+    def shape_of(self, value: int) -> Shape:
+        """Shape of a value by its index."""
+        return self.input if value == 0 else self.nodes[value - 1].shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of the result."""
+        return self.shape_of(self.output)
+
+    @cached_property
+    def few_bits(self) -> bool:
+        """Whether it has convolutions at few bits, which no runtime here computes."""
+        return any(isinstance(node.primitive, Conv) and node.primitive.few_bits for node in self.nodes)
+
+    @cached_property
+    def flat(self) -> frozenset[int]:
+        """Values that are the result of a linear layer, or of activations after one."""
+        found: set[int] = set()
+        for index, node in enumerate(self.nodes, 1):
+            if isinstance(node.primitive, Linear) or any(i in found for i in node.inputs):
+                found.add(index)
+        return frozenset(found)
+
+    @cached_property
+    def cut_points(self) -> tuple[int, ...]:
+        """Values through which everything flows, the input first: no later node reads an earlier value."""
+        last_use = list(range(len(self.nodes) + 1))
+        for index, node in enumerate(self.nodes, 1):
+            for source in node.inputs:
+                last_use[source] = max(last_use[source], index)
+        points, reach = [0], last_use[0]
+        for value in range(1, len(self.nodes) + 1):
+            if reach <= value:
+                points.append(value)
+            reach = max(reach, last_use[value])
+        return tuple(points)
+
+    def segment(self, start: int, end: int) -> Program:
+        """The program between two cut points."""
+        builder = Builder(self.shape_of(start))
+        for node in self.nodes[start:end]:
+            builder.append(node.primitive, tuple(source - start for source in node.inputs))
+        return builder.build(end - start)
+
+    @cached_property
+    def canonical(self) -> str:
+        """A text that is equal for equal programs and only for them; the table key is its digest."""
+        body = [[n.primitive.kind, list(n.inputs), _non_defaults(n.primitive)] for n in self.nodes]
+        document = {"input": list(self.input), "nodes": body, "output": self.output}
+        return json.dumps(document, separators=(",", ":"), sort_keys=True)
+
+    @staticmethod
+    @lru_cache(maxsize=1 << 16)
+    def from_canonical(text: str) -> Program:
+        """Read a program back from its canonical text, inferring and checking every shape.
+
+        The tables of many devices hold the same programs; each text is read once.
+
+        Raises:
+            SpaceError: when the text is not a valid program.
+        """
+        try:
+            document = json.loads(text)
+            builder = Builder(Shape(*(int(size) for size in document["input"])))
+            for kind, inputs, attributes in document["nodes"]:
+                values = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()}
+                builder.append(PRIMITIVES[kind](**values), tuple(int(i) for i in inputs))
+            return builder.build(int(document["output"]))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+            raise SpaceError(f"not a program description: {error}") from error
+
+
+def _non_defaults(primitive: Primitive) -> dict[str, Any]:
+    # Attributes at their default are left out, so that a new attribute does not change existing keys.
+    return {
+        field.name: value
+        for field in fields(primitive)
+        if (value := getattr(primitive, field.name)) != field.default
+    }
+
+
+class Builder:
+    """Appends checked nodes to a program under construction."""
+
+    def __init__(self, input_shape: Shape) -> None:
+        if min(input_shape) < 1:
+            raise SpaceError(f"channels, height and width must be at least 1, got {input_shape}")
+        self.input = input_shape
+        self.nodes: list[Node] = []
+        self._flat: set[int] = set()
+
+    def shape_of(self, value: int) -> Shape:
+        """Shape of a value by its index."""
+        if not 0 <= value <= len(self.nodes):
+            raise SpaceError(f"value {value} does not exist yet; {len(self.nodes)} nodes are defined")
+        return self.input if value == 0 else self.nodes[value - 1].shape
+
+    def append(self, primitive: Primitive, inputs: tuple[int, ...]) -> int:
+        """Add a node; returns the index of its output value."""
+        shape = infer_shape(primitive, [self.shape_of(i) for i in inputs])
+        follows_linear = any(i in self._flat for i in inputs)
+        if follows_linear and not isinstance(primitive, (Linear, Act)):
+            raise SpaceError(f"{primitive.kind} cannot follow a linear layer")
+        self.nodes.append(Node(primitive, inputs, shape))
+        if follows_linear or isinstance(primitive, Linear):
+            self._flat.add(len(self.nodes))
+        return len(self.nodes)
+
+    def embed(self, program: Program, value: int) -> int:
+        """Append all nodes of a program, fed by `value`; returns the index of its output value."""
+        if program.input != self.shape_of(value):
+            raise SpaceError(f"a block for {program.input} cannot follow {self.shape_of(value)}")
+        if value in self._flat:
+            for node in program.nodes:
+                if 0 in node.inputs and not isinstance(node.primitive, (Linear, Act)):
+                    raise SpaceError(f"{node.primitive.kind} cannot follow a linear layer")
+        # The program was checked when it was built, so its nodes are only renumbered.
+        offset = len(self.nodes)
+        if offset == value == 0:
+            self.nodes.extend(program.nodes)
+            self._flat.update(program.flat)
+            return program.output
+        append = self.nodes.append
+        for primitive, sources, shape in program.nodes:
+            # Most nodes have one input; sparing them a comprehension halves the time.
+            if len(sources) == 1:
+                source = sources[0]
+                append(Node(primitive, (source + offset if source else value,), shape))
+            else:
+                inputs = tuple([i + offset if i else value for i in sources])
+                append(Node(primitive, inputs, shape))
+        self._flat.update(i + offset for i in program.flat)
+        return value if program.output == 0 else program.output + offset
+
+    def build(self, output: int) -> Program:
+        """Finish: the program that returns value `output`."""
+        self.shape_of(output)
+        return Program(self.input, tuple(self.nodes), output)
+
+
+def chain(programs: Sequence[Program]) -> Program:
+    """One program that runs several in sequence."""
+    if not programs:
+        raise SpaceError("a chain needs at least one program")
+    builder = Builder(programs[0].input)
+    value = 0
+    for program in programs:
+        value = builder.embed(program, value)
+    return builder.build(value)

@@ -20,9 +20,9 @@ import nascli
 from nascli.costmodel.constraints import intersect, parse_constraint
 from nascli.errors import NascliError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
-from nascli.lut.columns import SampleColumns
-from nascli.lut.foreign import read_foreign
-from nascli.lut.packs import Pack, read_pack, write_pack
+from nascli.lut.exchange.foreign.registry import read_foreign
+from nascli.lut.exchange.packs import Pack, read_pack, write_pack
+from nascli.lut.store.columns import SampleColumns
 from nascli.pipeline.remote import read_plan, write_plan
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space

@@ -139,7 +139,7 @@ def table_of(home: Path) -> object:
 
 def digests(pattern: str) -> Callable[[Path], object]:
     def seen(home: Path) -> object:
-        from nascli.lut.packs import read_pack
+        from nascli.lut.exchange.packs import read_pack
 
         return {p.name: read_pack(p).samples.keys() for p in sorted(home.glob(pattern))}
 

@@ -13,8 +13,8 @@ from benchmarks.profiling import busy
 from nascli.costmodel import Budget, Constraint, FeasibleSet, table_latency
 from nascli.costmodel.calibration import calibrate, spread_codes
 from nascli.lut import Store, program_key
-from nascli.lut.context import with_context
-from nascli.lut.joins import join_models
+from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.joins import join_models
 from nascli.lut.statistics import estimate, reference_anchor
 from nascli.pipeline.calibrating import helpful_sums
 from nascli.profiles.devices import find_device

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks._report import Target, parse_arguments, write
 from nascli.lut import Store, program_key
-from nascli.lut.context import with_context
+from nascli.lut.in_context.carriers import with_context
 from nascli.profiles.devices import find_device
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.profiling import Renewal, profile

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks.profiling import CountingRuntime
 from nascli.lut import Store
-from nascli.lut.context import with_context
+from nascli.lut.in_context.carriers import with_context
 from nascli.profiles.devices import find_device
 from nascli.profiles.profiling import Target as Place
 from nascli.profiles.profiling import profile

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, spread, write
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
-from nascli.lut.packs import import_pack, read_pack, read_store, write_pack
-from nascli.lut.store import _counted
+from nascli.lut.exchange.packs import import_pack, read_pack, read_store, write_pack
+from nascli.lut.store.store import _counted
 from nascli.search.spos import Evolution, SposSearcher
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv

@@ -10,8 +10,8 @@ import numpy as np
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
-from nascli.lut.context import require_context
-from nascli.lut.joins import join_costs
+from nascli.lut.in_context.carriers import require_context
+from nascli.lut.in_context.joins import join_costs
 from nascli.spaces.blocks import Layer
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.operators.definition import Operator
@@ -73,7 +73,7 @@ def counted(space: Space, name: str) -> ChainCost:
 def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
     """Latency as the sum of a table's operator times in context, in seconds per batch.
 
-    A multi-branch layer costs its branches and what joining them costs (`nascli.lut.joins`).
+    A multi-branch layer costs its branches and what joining them costs (`nascli.lut.in_context.joins`).
 
     Raises:
         MissingMeasurementsError: naming the operators that the table lacks, and `command`.

@@ -11,7 +11,7 @@ import numpy as np
 from nascli.errors import NascliError
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import LEAST_ROUNDS, estimate, low_quantile, reference_anchor
-from nascli.lut.store import Store
+from nascli.lut.store.store import Store
 from nascli.spaces.programs import Program
 
 # Two halves of an operator's rounds that differ by more than this disagree.

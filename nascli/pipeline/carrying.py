@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from nascli.errors import StoreError, missing_package
 from nascli.lut import Store
-from nascli.lut.packs import describe, import_pack, read_pack, read_store, write_pack
+from nascli.lut.exchange.packs import describe, import_pack, read_pack, read_store, write_pack
 from nascli.pipeline.measuring import Where, stored_setup
 
 # What fsspec could open besides (archives in archives, other people's repositories) has no business here.

@@ -11,7 +11,7 @@ from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.roofline import roofline_latency
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.lut import LatencyTable
-from nascli.lut.context import in_context
+from nascli.lut.in_context.carriers import in_context
 from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.evidence import evidence_of
 from nascli.pipeline.measuring import Where, other_table, plan, profile_models, space_models

@@ -10,7 +10,7 @@ from typing import Any
 from nascli.costmodel import ChainCost, counted
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
-from nascli.lut.context import in_context, is_scaffold
+from nascli.lut.in_context.carriers import in_context, is_scaffold
 from nascli.pipeline.measuring import Where, stored_setup
 from nascli.profiles.devices import card_key, cards_here, find_device, profiles, this_cpu
 from nascli.spaces import space_names

@@ -11,8 +11,8 @@ import numpy as np
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, StoreError
 from nascli.lut import Estimate, LatencyTable, Setup, Store, program_key
-from nascli.lut.context import with_context
-from nascli.lut.joins import join_models
+from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.joins import join_models
 from nascli.paths import default_store
 from nascli.profiles.devices import cards_here, find_device, this_cpu
 from nascli.profiles.devices.cards import cuda_ordinal

@@ -12,7 +12,7 @@ from nascli.costmodel.roofline import Hardware, hardware, predict_program
 from nascli.costmodel.roofline.predict import FITTED_ON
 from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Store
-from nascli.lut.context import require_context
+from nascli.lut.in_context.carriers import require_context
 from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.measuring import Where, read_network, read_table
 from nascli.profiles.devices import profiles

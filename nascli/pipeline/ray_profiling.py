@@ -13,7 +13,7 @@ from typing import Any
 
 from nascli.errors import DeviceError
 from nascli.lut import Store
-from nascli.lut.packs import describe, import_pack, read_pack
+from nascli.lut.exchange.packs import describe, import_pack, read_pack
 from nascli.paths import default_store
 from nascli.pipeline.measuring import Where
 from nascli.pipeline.remote import run_plan, write_plan

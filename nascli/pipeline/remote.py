@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nascli.errors import DeviceError, NascliError, StoreError
 from nascli.files import write_atomically
 from nascli.lut import Store
-from nascli.lut.packs import read_store, write_pack
+from nascli.lut.exchange.packs import read_store, write_pack
 from nascli.pipeline.measuring import Where, clock_of, models_of, profile_models
 from nascli.pipeline.profiling import shown
 from nascli.profiles.protocol import Protocol

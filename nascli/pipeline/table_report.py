@@ -8,7 +8,7 @@ from pathlib import Path
 from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.lut import LatencyTable, Store
-from nascli.lut.context import is_scaffold
+from nascli.lut.in_context.carriers import is_scaffold
 from nascli.pipeline.measuring import Where, stored_setup
 from nascli.report.table_page import Measured, render_table
 from nascli.spaces.counts import count

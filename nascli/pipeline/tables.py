@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nascli.errors import StoreError
-from nascli.lut import Setup, Store, foreign
+from nascli.lut import Setup, Store
 from nascli.lut.audit import audit
-from nascli.lut.comparison import compare
-from nascli.lut.packs import describe, import_pack, merge, read_pack, read_store, write_pack
+from nascli.lut.exchange.diff import compare
+from nascli.lut.exchange.foreign import registry
+from nascli.lut.exchange.packs import describe, import_pack, merge, read_pack, read_store, write_pack
 from nascli.pipeline.measuring import Where, stored_setup
 from nascli.profiles.runtimes import all_runtimes
 from nascli.report.svg import difference_picture
@@ -56,7 +57,7 @@ def import_foreign(
     Raises:
         StoreError: no device or batch is said, or a file that is damaged or impossible.
     """
-    tables = [(path, foreign.read_foreign(path, form)) for path in paths]
+    tables = [(path, registry.read_foreign(path, form)) for path in paths]
     said = batch or next((table.batch for _, table in tables if table.batch is not None), None)
     if device is None or said is None:
         missing = [name for name, value in (("--device", device), ("--batch", said)) if value is None]
@@ -71,7 +72,7 @@ def import_foreign(
         )
     setup = Setup(device, runtime, f"imported from {form}", precision, said, threads)
     with Store(store_path) as store:
-        return foreign.import_foreign(tables, setup, form, store)
+        return registry.import_foreign(tables, setup, form, store)
 
 
 def draw_diff(document: dict[str, Any], first: str, second: str, path: Path) -> None:

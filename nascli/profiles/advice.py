@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nascli.lut.records import RoundConditions
+from nascli.lut.store.visits import RoundConditions
 from nascli.profiles.conditions import governors, quota
 
 # Shares above which a median round counts as disturbed.

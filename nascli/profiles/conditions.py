@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nascli.lut.records import RoundConditions
+from nascli.lut.store.visits import RoundConditions
 
 _PROC = Path("/proc")
 _CPUS = Path("/sys/devices/system/cpu")

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
-from nascli.lut.records import RoundConditions
 from nascli.lut.statistics import estimate
+from nascli.lut.store.visits import RoundConditions
 from nascli.paths import home
 from nascli.profiles.advice import of_rounds
 from nascli.profiles.conditions import snapshot

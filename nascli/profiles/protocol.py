@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from nascli.errors import DeviceError, ModelRefusedError, NascliError
-from nascli.lut.records import RoundConditions
 from nascli.lut.statistics import Estimate, Sample, estimate, low_quantile, newest
+from nascli.lut.store.visits import RoundConditions
 from nascli.profiles.conditions import Watch
 from nascli.profiles.cuda.base import lost
 from nascli.profiles.graphs import onnx_bytes

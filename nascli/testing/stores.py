@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from nascli.errors import StoreError
+from nascli.lut.exchange.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.statistics import Sample
-from nascli.lut.store import Store
+from nascli.lut.store.store import Store
 from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("device", "runtime", "1", "fp32", 16, 1)

@@ -4,7 +4,7 @@ import pytest
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.context import carrier, in_context, with_context
+from nascli.lut.in_context.carriers import carrier, in_context, with_context
 from nascli.lut.keys import program_key
 from nascli.lut.statistics import Estimate
 from nascli.spaces import Layer, Space, make_space

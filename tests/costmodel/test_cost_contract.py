@@ -9,7 +9,7 @@ from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.costmodel.models import branch_count
 from nascli.costmodel.staged import fitted, staged_macs
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.context import with_context
+from nascli.lut.in_context.carriers import with_context
 from nascli.lut.keys import program_key
 from nascli.lut.statistics import Estimate
 from nascli.spaces import Layer, Space

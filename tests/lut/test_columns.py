@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nascli.errors import StoreError
 from nascli.lut import Sample
-from nascli.lut.columns import SampleColumns
+from nascli.lut.store.columns import SampleColumns
 
 TIMES = st.floats(1e-9, 10.0)
 SAMPLES = st.dictionaries(

@@ -2,7 +2,14 @@ import pytest
 
 from nascli.errors import MissingMeasurementsError
 from nascli.lut import LatencyTable, Setup, program_key
-from nascli.lut.context import carrier, in_context, is_scaffold, reference, require_context, with_context
+from nascli.lut.in_context.carriers import (
+    carrier,
+    in_context,
+    is_scaffold,
+    reference,
+    require_context,
+    with_context,
+)
 from nascli.lut.statistics import Estimate
 from nascli.spaces import make_space
 from nascli.spaces.operators.basic import head, identity

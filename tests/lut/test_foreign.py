@@ -9,8 +9,8 @@ import pytest
 
 from nascli.errors import StoreError, UnknownNameError
 from nascli.lut import LatencyTable, Setup, Store
-from nascli.lut.context import in_context
-from nascli.lut.foreign import FORMATS, import_foreign, read_foreign
+from nascli.lut.exchange.foreign.registry import FORMATS, import_foreign, read_foreign
+from nascli.lut.in_context.carriers import in_context
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.inverted_residual import mbconv
 

@@ -6,8 +6,8 @@ import pytest
 from nascli.costmodel import table_latency
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Setup, program_key
-from nascli.lut.context import with_context
-from nascli.lut.joins import Join, in_parallel, join_costs, join_models
+from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.joins import Join, in_parallel, join_costs, join_models
 from nascli.lut.statistics import Estimate
 from nascli.spaces import load_space
 from nascli.spaces.primitives import Add, Conv, Gain

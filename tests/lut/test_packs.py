@@ -9,9 +9,9 @@ import pytest
 from nascli.errors import NascliError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.audit import audit
-from nascli.lut.columns import SampleColumns
-from nascli.lut.comparison import compare
-from nascli.lut.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
+from nascli.lut.exchange.diff import compare
+from nascli.lut.exchange.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
+from nascli.lut.store.columns import SampleColumns
 from nascli.spaces.operators.inverted_residual import mbconv
 
 SETUP = Setup("dev", "rt", "1", "fp32", 16, 1)

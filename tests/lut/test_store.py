@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from nascli.errors import MissingMeasurementsError, NascliError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
-from nascli.lut import schema as store_schema
 from nascli.lut.audit import audit
-from nascli.lut.context import require_context
-from nascli.lut.records import RoundConditions
+from nascli.lut.in_context.carriers import require_context
+from nascli.lut.store import schema as store_schema
+from nascli.lut.store.visits import RoundConditions
 from nascli.spaces.operators.basic import conv_block, identity
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.testing.stores import StoreContract

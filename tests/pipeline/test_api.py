@@ -6,7 +6,7 @@ import pytest
 import nascli
 from nascli.errors import ConstraintError, InfeasibleError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
-from nascli.lut.context import with_context
+from nascli.lut.in_context.carriers import with_context
 from nascli.paths import default_store
 from nascli.pipeline.calibrating import calibrate_space
 from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs

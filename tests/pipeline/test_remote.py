@@ -96,7 +96,7 @@ def test_what_is_no_plan(tmp_path):
 
 def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path, monkeypatch):
     from nascli.errors import DeviceError, ModelRefusedError
-    from nascli.lut.packs import read_pack
+    from nascli.lut.exchange.packs import read_pack
     from nascli.pipeline.remote import run_plan
     from nascli.profiles.runtimes.ort_cpu import OrtCpu
     from nascli.progress import Silent

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from nascli.lut.records import RoundConditions
+from nascli.lut.store.visits import RoundConditions
 from nascli.profiles import advice, conditions
 from nascli.profiles.graphs import onnx_bytes
 from nascli.profiles.runtimes import RuntimeOptions, get_runtime

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.rows import Foreign, Row, inverted_residual
+from nascli.lut.exchange.foreign.rows import Foreign, Row, inverted_residual
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program

@@ -10,7 +10,7 @@ import json
 import re
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.rows import Foreign, Row
+from nascli.lut.exchange.foreign.rows import Foreign, Row
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.primitives import Shape

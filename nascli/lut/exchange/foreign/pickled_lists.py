@@ -11,8 +11,7 @@ import reprlib
 from typing import Any
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.restricted import read_numbers
-from nascli.lut.foreign.rows import (
+from nascli.lut.exchange.foreign.rows import (
     Foreign,
     Row,
     add_program,
@@ -20,6 +19,7 @@ from nascli.lut.foreign.rows import (
     linear_program,
     pool_program,
 )
+from nascli.lut.exchange.foreign.safe_pickle import read_numbers
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program
 

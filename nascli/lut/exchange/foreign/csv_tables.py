@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable, Mapping
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.rows import (
+from nascli.lut.exchange.foreign.rows import (
     Foreign,
     Row,
     add_program,

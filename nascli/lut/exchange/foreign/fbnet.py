@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.rows import (
+from nascli.lut.exchange.foreign.rows import (
     Foreign,
     Row,
     add_program,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from nascli.lut.database import Database, document_of
 from nascli.lut.keys import Setup
-from nascli.lut.records import RoundConditions, Visit
+from nascli.lut.store.database import Database, document_of
 
 
 class Visits(Database):
@@ -81,3 +81,37 @@ class Visits(Database):
                 )
                 for identity, began_at, ended_at, before, after in rows
             ]
+
+
+@dataclass(frozen=True)
+class RoundConditions:
+    """What the machine did during one round; None where the system does not say.
+
+    Attributes:
+        began_at: seconds since the epoch.
+        seconds: how long the round took.
+        bursts: operators timed in it.
+        steal: share of a core's time that the hypervisor gave to others.
+        elsewhere: cores that other processes kept busy.
+        pressure: share of the time in which some process waited for a core.
+        card: clocks, temperature, power and what slows it, of the card that was measured on.
+    """
+
+    began_at: float
+    seconds: float
+    bursts: int
+    steal: float | None
+    elsewhere: float | None
+    pressure: float | None
+    card: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One run of measuring: when, what the machine was like before and after, and each round of it."""
+
+    began_at: float
+    ended_at: float | None
+    before: dict[str, Any]
+    after: dict[str, Any] | None
+    rounds: tuple[RoundConditions, ...]

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from nascli.lut.context import reference
+from nascli.lut.in_context.carriers import reference
 from nascli.lut.table import LatencyTable
 from nascli.spaces.blocks import Layer, joined
 from nascli.spaces.operators.basic import conv_block

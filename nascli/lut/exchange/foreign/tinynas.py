@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.foreign.rows import Foreign, Row, conv_program
+from nascli.lut.exchange.foreign.rows import Foreign, Row, conv_program
 from nascli.spaces.primitives import Shape
 
 _LINE = re.compile(r"\{(\w+),([\d,]+)\}\s+(\S+)$")

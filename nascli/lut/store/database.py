@@ -14,8 +14,8 @@ from typing import Any, Self
 from filelock import FileLock
 
 from nascli.errors import StoreError
-from nascli.lut import schema
 from nascli.lut.keys import Setup
+from nascli.lut.store import schema
 
 _BUSY_SECONDS = 30.0
 _AWAY = "Move the file away to start a new one, or name another with --store."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from nascli.errors import StoreError
-from nascli.lut.foreign.rows import Foreign, Row
+from nascli.lut.exchange.foreign.rows import Foreign, Row
 
 
 def read(data: bytes) -> Foreign:

@@ -15,18 +15,26 @@ from typing import Any
 import numpy as np
 
 from nascli.errors import StoreError, UnknownNameError
-from nascli.lut.foreign import csv_tables, fbnet, hw_nas_bench, nse, tinynas, trtexec, yaml_tables
-from nascli.lut.foreign.rows import Foreign, Row
+from nascli.lut.exchange.foreign import (
+    csv_tables,
+    fbnet,
+    hw_nas_bench,
+    pickled_lists,
+    tinynas,
+    trtexec,
+    yaml_tables,
+)
+from nascli.lut.exchange.foreign.rows import Foreign, Row
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
-from nascli.lut.store import Store
+from nascli.lut.store.store import Store
 
 _LARGEST_FILE = 1 << 28
 Reader = Callable[[bytes], Foreign]
 FORMATS: dict[str, Reader] = {
     "proxylessnas": yaml_tables.read_proxylessnas,
     "ofa": yaml_tables.read_ofa,
-    "nse": nse.read,
+    "nse": pickled_lists.read,
     "tinynas": tinynas.read,
     "fbnet": fbnet.read,
     "hw-nas-bench": hw_nas_bench.read,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.errors import StoreError
-from nascli.lut.packs import Pack
+from nascli.lut.exchange.packs import Pack
 from nascli.lut.statistics import Estimate, estimate, newest, reference_anchor
 
 

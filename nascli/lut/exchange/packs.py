@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,21 @@ import pyarrow.parquet as pq
 
 from nascli.errors import StoreError
 from nascli.files import write_atomically
-from nascli.lut.columns import SampleColumns
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.merging import unknown
 from nascli.lut.statistics import Sample
-from nascli.lut.store import Store
+from nascli.lut.store.columns import SampleColumns
+from nascli.lut.store.store import Store
 from nascli.spaces.programs import Program
 
 FORMAT = "nascli-pack"
+
+
 VERSION = 3
+
+
 _LARGEST_FILE = 1 << 31
+
+
 _SCHEMA = pa.schema(
     [
         ("operator", pa.string()),
@@ -45,6 +51,8 @@ _SCHEMA = pa.schema(
         ("throttled", pa.bool_()),
     ]
 )
+
+
 _SCHEMAS = {1: pa.schema(list(_SCHEMA)[:-3]), 2: pa.schema(list(_SCHEMA)[:-1]), 3: _SCHEMA}
 
 
@@ -281,6 +289,7 @@ def import_pack(pack: Pack, store: Store) -> int:
         added += now
         if now == len(new):
             return added
+
         # Another process has taken some of these rounds meanwhile: those are placed again.
 
 
@@ -316,3 +325,37 @@ def describe(pack: Pack) -> dict[str, Any]:
         "operators": len(pack.operators),
         "samples": pack.count,
     }
+
+
+Samples = Mapping[str, Sequence[Sample]]
+
+
+def unknown(known: Samples, offered: Samples) -> dict[str, list[Sample]]:
+    """What of `offered` is not among `known`, by operator.
+
+    A burst is known by when it was taken and what it gave, wherever it is counted. One that is new but whose
+    round is taken gets the next free one, so that no store's figures push out another's.
+    """
+    found: dict[str, list[Sample]] = {}
+    for key, samples in offered.items():
+        have = known.get(key, ())
+        by_round = {sample.round: _content(sample) for sample in have}
+        contents = set(by_round.values())
+        following = 1 + max([*by_round, *(sample.round for sample in samples)], default=-1)
+        new = []
+        for sample in samples:
+            content = _content(sample)
+            taken = sample.round in by_round
+            # Figures of other tools carry no time, and may well repeat themselves in another round.
+            if content in contents and (taken or sample.taken_at > 0):
+                continue
+            if taken:
+                sample, following = replace(sample, round=following), following + 1
+            new.append(sample)
+        if new:
+            found[key] = new
+    return found
+
+
+def _content(sample: Sample) -> tuple[float, float, bytes]:
+    return sample.taken_at, sample.anchor, sample.seconds.tobytes()

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from nascli.errors import StoreError
-from nascli.lut.columns import SampleColumns
-from nascli.lut.database import document_of
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Bursts, Sample, low_quantiles, newest
-from nascli.lut.visits import Visits
+from nascli.lut.store.columns import SampleColumns
+from nascli.lut.store.database import document_of
+from nascli.lut.store.visits import Visits
 from nascli.spaces.counts import count
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.programs import Program

@@ -1,0 +1,1 @@
+"""Tables in and out: packs, comparisons, and the formats of other tools."""

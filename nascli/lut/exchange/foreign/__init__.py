@@ -1,0 +1,1 @@
+"""Tables of other tools: one file per format."""

@@ -1,0 +1,1 @@
+"""Operators measured inside a network: their neighbours, and the joins of branches."""

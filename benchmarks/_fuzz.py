@@ -224,7 +224,7 @@ def _write_architecture(path: Path) -> None:
 
 
 def _write_plan(path: Path) -> None:
-    from nascli.pipeline.measuring import Where
+    from nascli.profiles.target import Where
 
     written = write_plan(SPACE, None, Where("cpu", "auto", 2, 1, "fp32", path), "host", path.parent)
     Path(written["plan"]).replace(path)

@@ -58,7 +58,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    from nascli.profiles.devices import this_cpu
+    from nascli.profiles.devices.device import this_cpu
 
     cpu = this_cpu()
     packages = ("nascli", "numpy", "scipy", "onnxruntime", "torch")

@@ -10,11 +10,12 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
-from nascli.pipeline.measuring import Where, profile_models, space_models
+from nascli.pipeline.measuring import profile_models, space_models
 from nascli.pipeline.searched_space import adapted_space
 from nascli.pipeline.searching import run_search
 from nascli.pipeline.settings import SearchSettings, effort_of
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Silent
 from nascli.spaces import load_space
 

@@ -17,11 +17,12 @@ from nascli.lut.in_context.carriers import with_context
 from nascli.lut.in_context.joins import join_models
 from nascli.lut.statistics import estimate, reference_anchor
 from nascli.pipeline.calibrating import helpful_sums
-from nascli.profiles.devices import find_device
-from nascli.profiles.profiling import Target as Place
+from nascli.profiles.devices.device import find_device
 from nascli.profiles.profiling import network_operator, profile
 from nascli.profiles.protocol import Protocol
-from nascli.profiles.runtimes import RuntimeOptions, get_runtime
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.runtimes.registry import get_runtime
+from nascli.profiles.target import Target as Place
 from nascli.progress import Silent
 from nascli.spaces import Network, load_space
 

@@ -14,12 +14,13 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from nascli.lut import Store, program_key
 from nascli.lut.in_context.carriers import with_context
-from nascli.profiles.devices import find_device
-from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.devices.device import find_device
+from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.profiling import Renewal, profile
-from nascli.profiles.profiling import Target as Place
 from nascli.profiles.protocol import Protocol
-from nascli.profiles.runtimes import RuntimeOptions, get_runtime
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.runtimes.registry import get_runtime
+from nascli.profiles.target import Target as Place
 from nascli.progress import Silent
 from nascli.spaces import load_space
 

@@ -12,11 +12,12 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks.profiling import CountingRuntime
 from nascli.lut import Store
 from nascli.lut.in_context.carriers import with_context
-from nascli.profiles.devices import find_device
-from nascli.profiles.profiling import Target as Place
+from nascli.profiles.devices.device import find_device
 from nascli.profiles.profiling import profile
 from nascli.profiles.protocol import Protocol
-from nascli.profiles.runtimes import RuntimeOptions, get_runtime
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.runtimes.registry import get_runtime
+from nascli.profiles.target import Target as Place
 from nascli.progress import Silent
 from nascli.spaces import load_space
 

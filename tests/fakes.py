@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from nascli.profiles.devices import Device
+from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst
 
 

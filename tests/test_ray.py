@@ -9,7 +9,8 @@ import pytest
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
 from nascli.errors import DeviceError, RuntimeUnavailableError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, space_models
+from nascli.pipeline.measuring import space_models
+from nascli.profiles.target import Where
 from nascli.progress import Silent
 from nascli.search.batches import Local, OnRay
 from nascli.search.driver import drive

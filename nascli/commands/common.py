@@ -15,7 +15,7 @@ from nascli.errors import NascliError
 from nascli.units import printable
 
 if TYPE_CHECKING:
-    from nascli.pipeline.measuring import Where
+    from nascli.profiles.target import Where
     from nascli.terminal import TerminalProgress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -242,7 +242,7 @@ def place_options(function: F) -> F:
 def where_of(store: Path | None, clock: str | None, **place: Any) -> Where:
     """The place that `place_options` name."""
     from nascli.paths import default_store
-    from nascli.pipeline.measuring import Where, clock_of
+    from nascli.profiles.target import Where, clock_of
 
     mhz = None if clock is None else clock_of(clock, place["device"])
     return Where(store=store or default_store(), clock_mhz=mhz, **place)

@@ -14,8 +14,9 @@ from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
-from nascli.pipeline.measuring import Where, device_key, profile_models, space_models
+from nascli.pipeline.measuring import device_key, profile_models, space_models
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Progress, Silent
 from nascli.search.journal import Entry
 from nascli.spaces.catalog import load_space, make_space

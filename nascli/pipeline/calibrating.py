@@ -11,8 +11,9 @@ from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate,
 from nascli.costmodel.models import alone_latency, branch_count
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, measure_networks, profile_models, space_models
+from nascli.pipeline.measuring import measure_networks, profile_models, space_models
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.space import Space
 

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from nascli.errors import StoreError, missing_package
 from nascli.lut import Store
 from nascli.lut.exchange.packs import describe, import_pack, read_pack, read_store, write_pack
-from nascli.pipeline.measuring import Where, stored_setup
+from nascli.pipeline.measuring import stored_setup
+from nascli.profiles.target import Where
 
 # What fsspec could open besides (archives in archives, other people's repositories) has no business here.
 SCHEMES = ("file", "http", "https", "s3", "gs")

@@ -9,7 +9,7 @@ from typing import Any
 from nascli.costmodel import counted
 from nascli.errors import UnknownNameError
 from nascli.pipeline.listing import describe_space
-from nascli.profiles.onnx_counts import count_onnx
+from nascli.profiles.onnx.model_counts import count_onnx
 from nascli.spaces import Architecture, Counts, Network, count, load_space, space_names
 from nascli.spaces.catalog import load_any
 from nascli.spaces.reference_networks import network_names, reference_network

@@ -11,11 +11,12 @@ from nascli import __version__
 from nascli.errors import DeviceError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import of_machine
-from nascli.profiles.devices import Device, card_key, cards_here, of_card, this_cpu
 from nascli.profiles.devices.cards import Card
 from nascli.profiles.devices.clocks import left_locked
-from nascli.profiles.linked import installed
-from nascli.profiles.runtimes import Runtime, all_runtimes
+from nascli.profiles.devices.device import Device, card_key, cards_here, of_card, this_cpu
+from nascli.profiles.runtimes.base import Runtime
+from nascli.profiles.runtimes.packages import installed
+from nascli.profiles.runtimes.registry import all_runtimes
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nascli.lut import LatencyTable, Store, program_key
 from nascli.lut.statistics import LEAST_ROUNDS, Sample, estimate, reference_anchor
-from nascli.pipeline.measuring import Where
+from nascli.profiles.target import Where
 from nascli.spaces.operators.definition import Operator
 
 # An interval within 1 % is what profiling measures towards.

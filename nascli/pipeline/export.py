@@ -9,8 +9,8 @@ import torch
 
 from nascli.errors import NascliError
 from nascli.files import write_atomically
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.runtimes import RuntimeOptions
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces.architecture import Architecture
 from nascli.supernet.data import Images

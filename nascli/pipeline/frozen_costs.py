@@ -14,11 +14,12 @@ from nascli.lut import LatencyTable
 from nascli.lut.in_context.carriers import in_context
 from nascli.pipeline.calibrating import known_calibration
 from nascli.pipeline.evidence import evidence_of
-from nascli.pipeline.measuring import Where, other_table, plan, profile_models, space_models
+from nascli.pipeline.measuring import other_table, plan, profile_models, space_models
 from nascli.pipeline.predicting import CALIBRATED, MODEL, absent_device
 from nascli.pipeline.run_folder import COSTS, RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SearchSettings
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.blocks import Layer
 from nascli.spaces.space import Codes, Space

@@ -23,11 +23,12 @@ from nascli.errors import (
 from nascli.files import write_atomically
 from nascli.pipeline.epochs import EpochLog
 from nascli.pipeline.export import run_onnx, save_network, save_weights
-from nascli.pipeline.measuring import Where, measure_file
+from nascli.pipeline.measuring import measure_file
 from nascli.pipeline.run_folder import RunFolder, write_json
 from nascli.pipeline.training import train_network
-from nascli.profiles.devices import this_cpu
-from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.devices.device import this_cpu
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.supernet import distributed
@@ -224,8 +225,8 @@ def _load_weights(module: torch.nn.Module, path: Path) -> None:
 
 def _engine(model: bytes, out: Path, where: Where) -> None:
     """Write a TensorRT engine for a card that is here."""
-    from nascli.profiles.runtimes import MemoryCache
-    from nascli.profiles.runtimes.tensorrt import TensorRt
+    from nascli.profiles.runtimes.base import MemoryCache
+    from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 
     missing = TensorRt().missing()
     if missing is not None:

@@ -19,13 +19,13 @@ def _spaces() -> list[str]:
 
 
 def _devices() -> list[str]:
-    from nascli.profiles.devices import profiles
+    from nascli.profiles.devices.data_sheets import profiles
 
     return ["cpu", *profiles()]
 
 
 def _runtimes() -> list[str]:
-    from nascli.profiles.runtimes import all_runtimes
+    from nascli.profiles.runtimes.registry import all_runtimes
 
     return ["auto", *all_runtimes()]
 

@@ -11,8 +11,10 @@ from nascli.costmodel import ChainCost, counted
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context, is_scaffold
-from nascli.pipeline.measuring import Where, stored_setup
-from nascli.profiles.devices import card_key, cards_here, find_device, profiles, this_cpu
+from nascli.pipeline.measuring import stored_setup
+from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.devices.device import card_key, cards_here, find_device, this_cpu
+from nascli.profiles.target import Where
 from nascli.spaces import space_names
 from nascli.spaces.blocks import Layer
 from nascli.spaces.catalog import load_any, summary

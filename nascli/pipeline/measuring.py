@@ -2,132 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import DeviceError, RuntimeUnavailableError, StoreError
+from nascli.errors import StoreError
 from nascli.lut import Estimate, LatencyTable, Setup, Store, program_key
 from nascli.lut.in_context.carriers import with_context
 from nascli.lut.in_context.joins import join_models
 from nascli.paths import default_store
-from nascli.profiles.devices import cards_here, find_device, this_cpu
-from nascli.profiles.devices.cards import cuda_ordinal
-from nascli.profiles.devices.clocks import sustained_mhz
-from nascli.profiles.onnx_networks import network_of_onnx
-from nascli.profiles.profiling import (
-    NO_RENEWAL,
-    Plan,
-    Renewal,
-    Target,
-    make_plan,
-    network_operator,
-    profile,
-)
+from nascli.profiles.devices.device import this_cpu
+from nascli.profiles.onnx.reader import network_of_onnx
+from nascli.profiles.profiling import NO_RENEWAL, Plan, Renewal, make_plan, network_operator, profile
 from nascli.profiles.protocol import Protocol
-from nascli.profiles.runtimes import RuntimeOptions, all_runtimes, get_runtime
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
-
-
-@dataclass(frozen=True)
-class Where:
-    """What a user says about where to measure.
-
-    Attributes:
-        device: 'cpu' or a card's key.
-        runtime: a runtime's name, or 'auto'.
-        batch: samples per run.
-        threads: threads inside one operator.
-        precision: 'fp32'.
-        store: the store's file.
-        cuda_driver: which package provides CUDA memory and events.
-        cuda_graph: launch a run as one CUDA graph.
-        rotate: other inputs in each run.
-        clock_mhz: the clock that the card is locked at.
-    """
-
-    device: str
-    runtime: str
-    batch: int
-    threads: int
-    precision: str
-    store: Path
-    cuda_driver: str = "auto"
-    cuda_graph: bool = False
-    rotate: bool = False
-    clock_mhz: int | None = None
-
-    @property
-    def options(self) -> RuntimeOptions:
-        """How models are run there."""
-        return RuntimeOptions(
-            threads=self.threads,
-            precision=self.precision,
-            cuda_driver=self.cuda_driver,
-            cuda_graph=self.cuda_graph,
-            rotate=self.rotate,
-            clock_mhz=self.clock_mhz,
-        )
-
-    def target(self) -> Target:
-        """The device and runtime meant.
-
-        Raises:
-            DeviceError, UnknownNameError, RuntimeUnavailableError: as they say.
-        """
-        device = find_device(self.device)
-        options = self.options
-        if device.card is not None:
-            # CUDA's own order is by speed; ours is NVML's. It is read once, when CUDA is first used.
-            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-            options = replace(options, ordinal=cuda_ordinal(device.card, cards_here()[0]))
-        if self.runtime != "auto":
-            return Target(device, get_runtime(self.runtime), options, self.batch)
-        reasons = []
-        for runtime in all_runtimes().values():
-            missing = runtime.refuses(device) or runtime.missing()
-            if missing is None:
-                return Target(device, runtime, options, self.batch)
-            reasons.append(f"{runtime.name}: {missing}")
-        raise RuntimeUnavailableError(
-            f"no runtime works here on {device.key}. " + "; ".join(reasons), "Look at: nascli doctor"
-        )
-
-    @property
-    def command(self) -> str:
-        """The options that name this place on the command line."""
-        runtime = "" if self.runtime == "auto" else f" --runtime {self.runtime}"
-        store = "" if self.store == default_store() else f" --store {self.store}"
-        graph = " --cuda-graph" if self.cuda_graph else ""
-        rotate = " --rotate-inputs" if self.rotate else ""
-        return (
-            f"--device {self.device} --batch {self.batch} --threads {self.threads} "
-            f"--precision {self.precision}{runtime}{graph}{rotate}{store}"
-        )
-
-
-def clock_of(text: str, device: str) -> int:
-    """The clock in MHz that a user wants held: a number, or 'sustained' for what the card tells.
-
-    Raises:
-        DeviceError: neither, or no card.
-    """
-    if text.isdigit() and 0 < int(text) < 100_000:
-        return int(text)
-    if text != "sustained":
-        raise DeviceError(f"--lock-clocks takes MHz such as 1404, not {text!r}")
-    card = find_device(device).card
-    if card is None:
-        raise DeviceError(f"{device} is no NVIDIA card.", "Leave out --lock-clocks.")
-    return sustained_mhz(card)
 
 
 def space_models(space: Space) -> list[Operator]:

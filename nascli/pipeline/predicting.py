@@ -14,8 +14,9 @@ from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import require_context
 from nascli.pipeline.calibrating import known_calibration
-from nascli.pipeline.measuring import Where, read_network, read_table
-from nascli.profiles.devices import profiles
+from nascli.pipeline.measuring import read_network, read_table
+from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.target import Where
 from nascli.spaces import Architecture, Network
 from nascli.spaces.blocks import Layer
 

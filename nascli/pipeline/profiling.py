@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nascli.lut import LatencyTable
-from nascli.pipeline.measuring import Where, models_of, plan, profile_models
+from nascli.pipeline.measuring import models_of, plan, profile_models
 from nascli.profiles.advice import of_machine
 from nascli.profiles.profiling import Renewal
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.operators.definition import Operator
 from nascli.units import format_seconds, parse_quantity

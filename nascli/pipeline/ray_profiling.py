@@ -15,8 +15,8 @@ from nascli.errors import DeviceError
 from nascli.lut import Store
 from nascli.lut.exchange.packs import describe, import_pack, read_pack
 from nascli.paths import default_store
-from nascli.pipeline.measuring import Where
 from nascli.pipeline.remote import run_plan, write_plan
+from nascli.profiles.target import Where
 from nascli.progress import Progress, Silent
 from nascli.search.batches import connect
 

@@ -18,9 +18,10 @@ from nascli.errors import DeviceError, NascliError, StoreError
 from nascli.files import write_atomically
 from nascli.lut import Store
 from nascli.lut.exchange.packs import read_store, write_pack
-from nascli.pipeline.measuring import Where, clock_of, models_of, profile_models
+from nascli.pipeline.measuring import models_of, profile_models
 from nascli.pipeline.profiling import shown
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where, clock_of
 from nascli.progress import Progress
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.programs import Program

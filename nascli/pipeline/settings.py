@@ -10,9 +10,9 @@ from typing import Any
 from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
-from nascli.pipeline.measuring import Where
 from nascli.pipeline.recipes import recipe_of, supernet_recipe
-from nascli.profiles.devices import this_cpu
+from nascli.profiles.devices.device import this_cpu
+from nascli.profiles.target import Where
 from nascli.search.autospace import AutoSpace
 from nascli.search.guided import Guidance
 from nascli.search.nse import Nse

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nascli.costmodel.staged import StagedCost, fitted
-from nascli.pipeline.measuring import Where, measure_networks
+from nascli.pipeline.measuring import measure_networks
 from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.staged import StagedSpace
 

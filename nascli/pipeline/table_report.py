@@ -9,7 +9,8 @@ from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import is_scaffold
-from nascli.pipeline.measuring import Where, stored_setup
+from nascli.pipeline.measuring import stored_setup
+from nascli.profiles.target import Where
 from nascli.report.table_page import Measured, render_table
 from nascli.spaces.counts import count
 from nascli.spaces.primitives import Conv

@@ -13,8 +13,9 @@ from nascli.lut.audit import audit
 from nascli.lut.exchange.diff import compare
 from nascli.lut.exchange.foreign import registry
 from nascli.lut.exchange.packs import describe, import_pack, merge, read_pack, read_store, write_pack
-from nascli.pipeline.measuring import Where, stored_setup
-from nascli.profiles.runtimes import all_runtimes
+from nascli.pipeline.measuring import stored_setup
+from nascli.profiles.runtimes.registry import all_runtimes
+from nascli.profiles.target import Where
 from nascli.report.svg import difference_picture
 from nascli.units import format_seconds
 

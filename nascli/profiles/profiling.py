@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError, StoreError
+from nascli.errors import DeviceError, ModelRefusedError, StoreError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.lut.store.visits import RoundConditions
 from nascli.paths import home
 from nascli.profiles.advice import of_rounds
 from nascli.profiles.conditions import snapshot
-from nascli.profiles.devices import Device
 from nascli.profiles.devices.cards import Probe
 from nascli.profiles.devices.clocks import left_locked, locked, unlock
-from nascli.profiles.protocol import Protocol, Subject, done, measure
-from nascli.profiles.runtimes import MemoryCache, Runtime, RuntimeOptions
+from nascli.profiles.devices.device import Device
+from nascli.profiles.measurement import done, measure
+from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.runtimes.base import MemoryCache
+from nascli.profiles.target import Target
 from nascli.progress import Progress
 from nascli.spaces.counts import count
 from nascli.spaces.network import Network
@@ -30,48 +32,6 @@ from nascli.spaces.operators.definition import Operator
 
 # Bursts, anchors and the rounds that noisy operators add, as seen on small and medium operators.
 _OPERATOR_SECONDS = 0.35
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where to measure: a device that is here, a runtime that works, and how models are run."""
-
-    device: Device
-    runtime: Runtime
-    options: RuntimeOptions
-    batch: int
-
-    def setup(self) -> Setup:
-        """The key that all measurements on this target carry.
-
-        Raises:
-            RuntimeUnavailableError: the runtime is not installed, or does not run on the device.
-            DeviceError: a precision or a way to run models that the runtime does not have.
-        """
-        reason = self.runtime.refuses(self.device)
-        if reason is not None:
-            raise RuntimeUnavailableError(reason)
-        missing = self.runtime.missing()
-        if missing is not None:
-            raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")
-        if self.options.precision not in self.runtime.precisions:
-            raise DeviceError(
-                f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
-                f"not {self.options.precision!r}",
-                "Choose one of these with --precision, or another --runtime.",
-            )
-        for mode, option in (("cuda_graph", "--cuda-graph"), ("rotate", "--rotate-inputs")):
-            if getattr(self.options, mode) and mode not in self.runtime.modes:
-                raise DeviceError(f"{self.runtime.name} has no {option}", f"Leave out {option}.")
-        return Setup(
-            device=self.device.key,
-            runtime=self.runtime.name,
-            runtime_version=self.runtime.version(),
-            precision=self.options.precision,
-            batch=self.batch,
-            threads=self.options.threads,
-            mode=self.options.mode,
-        )
 
 
 @dataclass(frozen=True)

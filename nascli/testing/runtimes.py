@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from nascli.errors import DeviceError
-from nascli.profiles.graphs import onnx_bytes
+from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
 from nascli.spaces.operators.inverted_residual import mbconv
 

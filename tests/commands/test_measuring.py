@@ -162,7 +162,7 @@ def test_a_calibrated_prediction_has_an_interval_that_measuring_confirms(tmp_pat
 
 
 def test_an_onnx_model_is_profiled_layer_by_layer_predicted_and_measured(tmp_path):
-    from nascli.profiles.graphs import onnx_bytes
+    from nascli.profiles.onnx.graphs import onnx_bytes
     from nascli.spaces.operators.inverted_residual import mbconv
     from nascli.spaces.programs import chain
 

@@ -4,7 +4,7 @@ import pytest
 from nascli.costmodel.roofline import hardware, kernels_of, load_efficiency, predict_program, roofline_latency
 from nascli.costmodel.roofline.efficiency import LAUNCH, roof
 from nascli.errors import DeviceError
-from nascli.profiles.devices import profiles
+from nascli.profiles.devices.data_sheets import profiles
 from nascli.spaces import count, load_space
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.operators.residual_blocks import basic_block

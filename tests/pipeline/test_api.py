@@ -10,12 +10,13 @@ from nascli.lut.in_context.carriers import with_context
 from nascli.paths import default_store
 from nascli.pipeline.calibrating import calibrate_space
 from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
-from nascli.pipeline.measuring import Where, other_table
+from nascli.pipeline.measuring import other_table
 from nascli.pipeline.predicting import predict_network
 from nascli.pipeline.run_folder import RunFolder
 from nascli.pipeline.settings import SearchSettings
-from nascli.profiles.devices import this_cpu
+from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.profiling import network_operator
+from nascli.profiles.target import Where
 from nascli.progress import Silent
 from nascli.spaces import Architecture
 

@@ -8,8 +8,8 @@ import pytest
 from nascli.errors import StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.pipeline.carrying import pull, push
-from nascli.pipeline.measuring import Where
-from nascli.profiles.devices import this_cpu
+from nascli.profiles.devices.device import this_cpu
+from nascli.profiles.target import Where
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.inverted_residual import mbconv
 

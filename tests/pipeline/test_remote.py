@@ -6,8 +6,9 @@ import pytest
 
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import Where, space_models
+from nascli.pipeline.measuring import space_models
 from nascli.pipeline.remote import read_plan, write_plan
+from nascli.profiles.target import Where
 from nascli.spaces.catalog import load_space
 
 SPACE = "proxyless-mini:resolution=8,width=0.25"

@@ -9,9 +9,10 @@ from fakes import FakeNvml, NvmlError
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles import devices
-from nascli.profiles.devices import card_key, clocks, find_device, of_card
+from nascli.profiles.devices import clocks
 from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, slug
 from nascli.profiles.devices.clocks import left_locked, locked, sustained_mhz, unlock
+from nascli.profiles.devices.device import card_key, find_device, of_card
 
 
 @pytest.mark.parametrize(

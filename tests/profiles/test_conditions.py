@@ -7,8 +7,9 @@ import pytest
 
 from nascli.lut.store.visits import RoundConditions
 from nascli.profiles import advice, conditions
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.runtimes import RuntimeOptions, get_runtime
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.runtimes.registry import get_runtime
 from nascli.spaces.operators.inverted_residual import mbconv
 
 

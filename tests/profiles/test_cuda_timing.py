@@ -6,7 +6,7 @@ from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.lut.statistics import Sample, estimate, low_quantile
 from nascli.profiles import cuda
 from nascli.profiles.cuda.timing import time_queries
-from nascli.profiles.devices import cards_here
+from nascli.profiles.devices.device import cards_here
 
 TRUTH = 4e-4
 

@@ -1,7 +1,8 @@
 import pytest
 
 from nascli.errors import DeviceError, UnknownNameError
-from nascli.profiles.devices import find_device, profiles, this_cpu
+from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.devices.device import find_device, this_cpu
 
 
 def test_the_cpus_key_carries_its_model():

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from nascli.errors import SpaceError
-from nascli.profiles.graphs import onnx_bytes, onnx_model, random_array
+from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model, random_array
 from nascli.spaces import make_space
 from nascli.spaces.operators.basic import identity
 from nascli.spaces.operators.definition import conv

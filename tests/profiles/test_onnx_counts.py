@@ -3,8 +3,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from nascli.errors import ArchitectureError
-from nascli.profiles.graphs import onnx_model
-from nascli.profiles.onnx_counts import count_onnx
+from nascli.profiles.onnx.graphs import onnx_model
+from nascli.profiles.onnx.model_counts import count_onnx
 from nascli.spaces import count
 from nascli.spaces.operators.basic import head
 from nascli.spaces.operators.inverted_residual import mbconv

@@ -4,10 +4,11 @@ import pytest
 from onnx import helper
 
 from nascli.errors import ArchitectureError
-from nascli.profiles.graphs import onnx_bytes, onnx_model
-from nascli.profiles.onnx_networks import network_of_onnx
-from nascli.profiles.quantised import quantised
-from nascli.profiles.runtimes import RuntimeOptions, get_runtime
+from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model
+from nascli.profiles.onnx.precisions import quantised
+from nascli.profiles.onnx.reader import network_of_onnx
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.runtimes.registry import get_runtime
 from nascli.spaces import load_space
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.reference_networks import network_names, reference_network

@@ -6,13 +6,15 @@ from fakes import FakeNvml
 
 from nascli.errors import DeviceError, ModelRefusedError
 from nascli.profiles.cuda.base import lost
-from nascli.profiles.devices import of_card, this_cpu
 from nascli.profiles.devices.cards import find_cards
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.linked import folder_of, linked_major
-from nascli.profiles.runtimes import RuntimeOptions, all_runtimes, ort_gpu
+from nascli.profiles.devices.device import of_card, this_cpu
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.runtimes import ort_gpu
+from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt, providers_in_force, refusal
-from nascli.profiles.runtimes.tensorrt import TensorRt
+from nascli.profiles.runtimes.packages import folder_of, linked_major
+from nascli.profiles.runtimes.registry import all_runtimes
+from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 from nascli.spaces.operators.inverted_residual import mbconv
 
 PASCAL = of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1)))[0])

@@ -6,9 +6,10 @@ from fakes import DEVICE, FakeNvml, SimulatedMachine, SimulatedRuntime
 
 from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError
 from nascli.lut import Store
-from nascli.profiles.profiling import Renewal, Target, make_plan, network_operator, profile
+from nascli.profiles.profiling import Renewal, make_plan, network_operator, profile
 from nascli.profiles.protocol import Protocol
-from nascli.profiles.runtimes import RuntimeOptions
+from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.target import Target
 from nascli.progress import Silent
 from nascli.spaces import make_space
 
@@ -98,7 +99,8 @@ def card_target(nvml, monkeypatch, machine=None):
     """A simulated runtime on a card that NVML tells about."""
     from dataclasses import replace
 
-    from nascli.profiles.devices import cards, of_card
+    from nascli.profiles.devices import cards
+    from nascli.profiles.devices.device import of_card
 
     monkeypatch.setattr(cards, "_nvml", lambda: nvml)
     device = of_card(cards.find_cards(nvml)[0])

@@ -7,9 +7,10 @@ from fakes import SimulatedMachine, SimulatedRuntime
 from nascli.errors import ModelRefusedError, NascliError
 from nascli.lut import program_key
 from nascli.lut.statistics import estimate, reference_anchor
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.protocol import ANCHOR, ANCHOR_BATCH, Protocol, Subject, measure
-from nascli.profiles.runtimes import RuntimeOptions
+from nascli.profiles.measurement import ANCHOR, ANCHOR_BATCH, measure
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.spaces.operators.inverted_residual import mbconv
 
 

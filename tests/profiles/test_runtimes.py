@@ -1,12 +1,12 @@
 import pytest
 
 from nascli.errors import UnknownNameError
-from nascli.profiles.devices import cards_here, of_card
 from nascli.profiles.devices.cards import cuda_ordinal
-from nascli.profiles.runtimes import get_runtime
+from nascli.profiles.devices.device import cards_here, of_card
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt
-from nascli.profiles.runtimes.tensorrt import TensorRt
+from nascli.profiles.runtimes.registry import get_runtime
+from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 from nascli.testing.runtimes import CardRuntimeContract, RuntimeContract
 
 

@@ -9,12 +9,13 @@ import pytest
 from fakes import SimulatedCard
 
 from nascli.errors import DeviceError, ModelRefusedError
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.protocol import Protocol, Subject, measure
-from nascli.profiles.runtimes import MemoryCache, RuntimeOptions
-from nascli.profiles.runtimes import tensorrt as module
-from nascli.profiles.runtimes.tensorrt import ENGINES, TensorRt, TensorrtSession
-from nascli.profiles.runtimes.tensorrt_engine import Messages, build, layers_of
+from nascli.profiles.measurement import measure
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.runtimes.base import MemoryCache, RuntimeOptions
+from nascli.profiles.runtimes.tensorrt import runtime as module
+from nascli.profiles.runtimes.tensorrt.engine import Messages, build, layers_of
+from nascli.profiles.runtimes.tensorrt.runtime import ENGINES, TensorRt, TensorrtSession
 from nascli.spaces.operators.inverted_residual import mbconv
 
 MODEL = onnx_bytes(mbconv((4, 6, 6), 8).program, 2)

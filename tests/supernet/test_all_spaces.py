@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nascli.profiles.graphs import onnx_bytes
-from nascli.profiles.runtimes import RuntimeOptions
+from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces import count, make_space, space_names
 from nascli.spaces.operators.residual_blocks import basic_block

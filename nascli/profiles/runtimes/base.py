@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nascli.profiles.devices import Device
+from nascli.profiles.devices.device import Device
 
 Seconds = npt.NDArray[np.float64]
 

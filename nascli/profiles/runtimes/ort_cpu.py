@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ModelRefusedError, missing_package
-from nascli.profiles.devices import Device
+from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
 
 _PROVIDER = "CPUExecutionProvider"

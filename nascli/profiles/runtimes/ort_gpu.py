@@ -21,9 +21,9 @@ import numpy.typing as npt
 from nascli.errors import DeviceError, ModelRefusedError, missing_package
 from nascli.paths import home
 from nascli.profiles.cuda.base import lost
-from nascli.profiles.devices import Device
-from nascli.profiles.linked import TENSORRT_PACKAGES, folder_of, installed, linked_major
+from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
+from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, folder_of, installed, linked_major
 
 WARMUP_SECONDS = 0.2
 TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import DeviceError, NascliError
-from nascli.profiles.cuda import Driver, Memory, Stream, choose_driver, open_driver
+from nascli.profiles.cuda.base import Driver, Memory, Stream
+from nascli.profiles.cuda.registry import choose_driver, open_driver
 from nascli.profiles.cuda.timing import time_queries
-from nascli.profiles.devices import Device
-from nascli.profiles.linked import TENSORRT_PACKAGES, installed
+from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, TimingCache
 from nascli.profiles.runtimes.ort_gpu import (
     TENSORRT_PRECISIONS,
@@ -24,7 +24,8 @@ from nascli.profiles.runtimes.ort_gpu import (
     tensorrt_version,
     too_old_for_tensorrt,
 )
-from nascli.profiles.runtimes.tensorrt_engine import Messages, build, failure, layers_of
+from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, installed
+from nascli.profiles.runtimes.tensorrt.engine import Messages, build, failure, layers_of
 
 # Engines of one model that are timed in turn: a builder may choose other kernels each time.
 ENGINES = 2

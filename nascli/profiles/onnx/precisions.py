@@ -12,13 +12,19 @@ from collections import Counter
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 # Normalised values lie within a few units; unsigned 8 bits around 128 cover -6.4 to 6.35.
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
+
+
 # Behind ReLU and ReLU6 nothing lies below 0; a range that begins there lets runtimes drop the activation.
 _POSITIVE_SCALE, _POSITIVE_ZERO = np.float32(6 / 255), np.uint8(0)
+
+
 _FUSED_ACTIVATIONS = ("Relu", "Clip")
+
+
 _WEIGHTED = ("Conv", "Gemm")
 
 
@@ -131,3 +137,17 @@ def _weight(
         )
     )
     return name
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every float tensor in fp16; a runtime that takes types as they stand computes in it."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in [*copy.graph.input, *copy.graph.output]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return copy

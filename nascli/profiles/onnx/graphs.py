@@ -16,8 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from nascli.errors import SpaceError
-from nascli.profiles.halved import halved
-from nascli.profiles.quantised import quantised
+from nascli.profiles.onnx.precisions import halved, quantised
 from nascli.spaces.primitives import (
     Act,
     Add,

@@ -1,0 +1,126 @@
+"""Devices: the CPU of this machine, its cards, and how users name them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
+from nascli.profiles.devices.cards import Card, find_cards, slug
+from nascli.profiles.devices.data_sheets import profiles
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that is here and can be measured on.
+
+    Attributes:
+        key: the full key that tables carry, with the model in it.
+        title: for people.
+        cores: logical processors that this process may use.
+        facts: what is recorded beside every table.
+        card: the NVIDIA card that it is; None for the CPU.
+    """
+
+    key: str
+    title: str
+    cores: int
+    facts: tuple[tuple[str, str], ...]
+    card: Card | None = None
+
+
+def _cpuinfo() -> dict[str, str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return {"model name": platform.processor() or platform.machine()}
+    first = path.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+@lru_cache(maxsize=1)
+def this_cpu() -> Device:
+    """This machine's CPU; its key carries model, family and stepping."""
+    info = _cpuinfo()
+    title = info.get("model name") or platform.machine()
+    numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping")]
+    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
+    suffix = "-".join(number for number in numbers if number)
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    vector = [flag for flag in ("avx2", "avx512f", "amx_tile") if flag in info.get("flags", "").split()]
+    facts = (
+        ("model", title),
+        ("machine", platform.machine()),
+        ("system", platform.system()),
+        ("cores", str(cores)),
+        ("vector", " ".join(vector)),
+        ("cache", info.get("cache size", "")),
+    )
+    key = "-".join(part for part in ("cpu", slug, suffix) if part)
+    return Device(key=key, title=title, cores=cores, facts=facts)
+
+
+def card_key(card: Card) -> str:
+    """The key that tables of a card carry: its profile's, or one made of its name; of a MIG slice, with it."""
+    names = {name: profile.key for profile in profiles().values() for name in profile.nvml_names}
+    key = names.get(card.name, slug(card.name))
+    return key if card.slice is None else f"{key}-mig-{card.slice}"
+
+
+def of_card(card: Card) -> Device:
+    """A card as a device."""
+    return Device(card_key(card), card.name, len(os.sched_getaffinity(0)), tuple(card.facts().items()), card)
+
+
+def cards_here() -> tuple[list[Card], str | None]:
+    """The cards in this machine, and where none can be seen, why not."""
+    try:
+        return find_cards(), None
+    except RuntimeUnavailableError as error:
+        return [], error.message
+
+
+def find_device(name: str) -> Device:
+    """A device that is here, by the name that a user gives.
+
+    Args:
+        name: 'cpu', the full key of this CPU, the key of a card such as 'titanxp', with several of them
+            'titanxp:1' for the second, or 'cuda:0' for the card with that number.
+
+    Raises:
+        DeviceError: a known device that is not in this machine.
+        UnknownNameError: a name that nobody knows.
+    """
+    cpu = this_cpu()
+    if name in ("cpu", cpu.key):
+        return cpu
+    if name.startswith("cpu-"):
+        raise DeviceError(
+            f"{name} is another machine's CPU; this one is {cpu.key}.",
+            "Use --device cpu for this machine. Tables that exist: nascli lut list",
+        )
+    cards, reason = cards_here()
+    kind, _, number = name.partition(":")
+    if number and not number.isdigit():
+        raise DeviceError(f"{name}: behind the colon stands the number of a card, such as {kind}:1")
+    fitting = cards if kind == "cuda" else [card for card in cards if card_key(card) == kind]
+    if fitting:
+        if int(number or 0) >= len(fitting):
+            raise DeviceError(f"{name}: there are {len(fitting)} such cards, numbered from 0")
+        return of_card(fitting[int(number or 0)])
+    known = profiles()
+    here = "; ".join([f"cpu ({cpu.title})", *(f"{card_key(card)} ({card.name})" for card in cards)])
+    if kind in known:
+        because = "" if reason is None else f" No card can be seen: {reason}"
+        raise DeviceError(
+            f"{known[kind].title} ({kind}) is not in this machine; here is: {here}.{because}",
+            f"Run this command on a machine with that card (nascli profile --host user@machine writes the "
+            f"plan), or use --device cpu. Tables that exist: nascli lut list. {kind}'s data sheet: "
+            f"nascli devices {kind}",
+        )
+    raise UnknownNameError("device", name, ["cpu", *sorted({*known, *map(card_key, cards)})])

@@ -1,0 +1,1 @@
+"""ONNX models: written from programs, converted to other precisions, read, and counted."""

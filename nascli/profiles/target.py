@@ -1,0 +1,151 @@
+"""Where to measure: what a user says, and the device and runtime that are meant."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nascli.errors import DeviceError, RuntimeUnavailableError
+from nascli.lut import Setup
+from nascli.paths import default_store
+from nascli.profiles.devices.cards import cuda_ordinal
+from nascli.profiles.devices.clocks import sustained_mhz
+from nascli.profiles.devices.device import Device, cards_here, find_device
+from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
+from nascli.profiles.runtimes.registry import all_runtimes, get_runtime
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a user says about where to measure.
+
+    Attributes:
+        device: 'cpu' or a card's key.
+        runtime: a runtime's name, or 'auto'.
+        batch: samples per run.
+        threads: threads inside one operator.
+        precision: 'fp32'.
+        store: the store's file.
+        cuda_driver: which package provides CUDA memory and events.
+        cuda_graph: launch a run as one CUDA graph.
+        rotate: other inputs in each run.
+        clock_mhz: the clock that the card is locked at.
+    """
+
+    device: str
+    runtime: str
+    batch: int
+    threads: int
+    precision: str
+    store: Path
+    cuda_driver: str = "auto"
+    cuda_graph: bool = False
+    rotate: bool = False
+    clock_mhz: int | None = None
+
+    @property
+    def options(self) -> RuntimeOptions:
+        """How models are run there."""
+        return RuntimeOptions(
+            threads=self.threads,
+            precision=self.precision,
+            cuda_driver=self.cuda_driver,
+            cuda_graph=self.cuda_graph,
+            rotate=self.rotate,
+            clock_mhz=self.clock_mhz,
+        )
+
+    def target(self) -> Target:
+        """The device and runtime meant.
+
+        Raises:
+            DeviceError, UnknownNameError, RuntimeUnavailableError: as they say.
+        """
+        device = find_device(self.device)
+        options = self.options
+        if device.card is not None:
+            # CUDA's own order is by speed; ours is NVML's. It is read once, when CUDA is first used.
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+            options = replace(options, ordinal=cuda_ordinal(device.card, cards_here()[0]))
+        if self.runtime != "auto":
+            return Target(device, get_runtime(self.runtime), options, self.batch)
+        reasons = []
+        for runtime in all_runtimes().values():
+            missing = runtime.refuses(device) or runtime.missing()
+            if missing is None:
+                return Target(device, runtime, options, self.batch)
+            reasons.append(f"{runtime.name}: {missing}")
+        raise RuntimeUnavailableError(
+            f"no runtime works here on {device.key}. " + "; ".join(reasons), "Look at: nascli doctor"
+        )
+
+    @property
+    def command(self) -> str:
+        """The options that name this place on the command line."""
+        runtime = "" if self.runtime == "auto" else f" --runtime {self.runtime}"
+        store = "" if self.store == default_store() else f" --store {self.store}"
+        graph = " --cuda-graph" if self.cuda_graph else ""
+        rotate = " --rotate-inputs" if self.rotate else ""
+        return (
+            f"--device {self.device} --batch {self.batch} --threads {self.threads} "
+            f"--precision {self.precision}{runtime}{graph}{rotate}{store}"
+        )
+
+
+def clock_of(text: str, device: str) -> int:
+    """The clock in MHz that a user wants held: a number, or 'sustained' for what the card tells.
+
+    Raises:
+        DeviceError: neither, or no card.
+    """
+    if text.isdigit() and 0 < int(text) < 100_000:
+        return int(text)
+    if text != "sustained":
+        raise DeviceError(f"--lock-clocks takes MHz such as 1404, not {text!r}")
+    card = find_device(device).card
+    if card is None:
+        raise DeviceError(f"{device} is no NVIDIA card.", "Leave out --lock-clocks.")
+    return sustained_mhz(card)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to measure: a device that is here, a runtime that works, and how models are run."""
+
+    device: Device
+    runtime: Runtime
+    options: RuntimeOptions
+    batch: int
+
+    def setup(self) -> Setup:
+        """The key that all measurements on this target carry.
+
+        Raises:
+            RuntimeUnavailableError: the runtime is not installed, or does not run on the device.
+            DeviceError: a precision or a way to run models that the runtime does not have.
+        """
+        reason = self.runtime.refuses(self.device)
+        if reason is not None:
+            raise RuntimeUnavailableError(reason)
+        missing = self.runtime.missing()
+        if missing is not None:
+            raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")
+        if self.options.precision not in self.runtime.precisions:
+            raise DeviceError(
+                f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
+                f"not {self.options.precision!r}",
+                "Choose one of these with --precision, or another --runtime.",
+            )
+        for mode, option in (("cuda_graph", "--cuda-graph"), ("rotate", "--rotate-inputs")):
+            if getattr(self.options, mode) and mode not in self.runtime.modes:
+                raise DeviceError(f"{self.runtime.name} has no {option}", f"Leave out {option}.")
+        return Setup(
+            device=self.device.key,
+            runtime=self.runtime.name,
+            runtime_version=self.runtime.version(),
+            precision=self.options.precision,
+            batch=self.batch,
+            threads=self.options.threads,
+            mode=self.options.mode,
+        )

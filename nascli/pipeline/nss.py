@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nascli.costmodel import counted
-from nascli.costmodel.staged import StagedCost, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable
 from nascli.spaces.builtin.network_spaces import format_ranges

@@ -9,7 +9,7 @@ import numpy as np
 
 from nascli.costmodel import table_latency
 from nascli.costmodel.roofline import Hardware, hardware, predict_program
-from nascli.costmodel.roofline.predict import FITTED_ON
+from nascli.costmodel.roofline.latency import FITTED_ON
 from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import require_context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nascli.costmodel.staged import StagedCost, fitted
+from nascli.costmodel.staged_costs import StagedCost, fitted
 from nascli.pipeline.measuring import measure_networks
 from nascli.profiles.protocol import Protocol
 from nascli.profiles.target import Where

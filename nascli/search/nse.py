@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
 from nascli.costmodel.feasible import BranchLaw
-from nascli.costmodel.feasible.grid import ROUNDING
+from nascli.costmodel.feasible.axes import ROUNDING
 from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
 from nascli.search.nse_rounds import (

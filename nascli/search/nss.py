@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.staged import StagedCost, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.errors import InfeasibleError, NascliError
 from nascli.spaces.space import Codes
 from nascli.spaces.staged import StagedSpace

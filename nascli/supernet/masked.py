@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.costmodel.staged import StagedCost
+from nascli.costmodel.staged_costs import StagedCost
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.learned import frozen, learned_state, load_learned
 

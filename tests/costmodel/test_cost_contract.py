@@ -7,7 +7,7 @@ import pytest
 
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.costmodel.models import branch_count
-from nascli.costmodel.staged import fitted, staged_macs
+from nascli.costmodel.staged_costs import fitted, staged_macs
 from nascli.lut import LatencyTable, Setup
 from nascli.lut.in_context.carriers import with_context
 from nascli.lut.keys import program_key

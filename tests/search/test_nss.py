@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nascli.costmodel import counted
-from nascli.costmodel.staged import StagedCost, fitted, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, fitted, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
 from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable, samples_until
 from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges

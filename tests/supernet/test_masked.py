@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from nascli.costmodel.staged import StagedCost, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Silent
 from nascli.search.nss import Nss
 from nascli.spaces.catalog import load_any

@@ -9,8 +9,8 @@ import numpy as np
 
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint
-from nascli.costmodel.feasible.grid import Budget
-from nascli.costmodel.feasible.sets import FeasibleSet
+from nascli.costmodel.feasible.axes import Budget
+from nascli.costmodel.feasible.feasible_set import FeasibleSet
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.space import Codes, Space
 

@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_matrix
 
 from nascli.costmodel.chain import ChainCost
-from nascli.costmodel.feasible.grid import Budget
+from nascli.costmodel.feasible.axes import Budget
 from nascli.spaces.space import Space
 
 _TRIES = 30

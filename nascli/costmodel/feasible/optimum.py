@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.feasible.layers import Branches, BranchLaw, Scores, Single, Table
-from nascli.costmodel.feasible.paired import Paired
-from nascli.costmodel.feasible.sets import FeasibleSet
-from nascli.costmodel.feasible.tables import Grid, Law
+from nascli.costmodel.feasible.feasible_set import FeasibleSet
+from nascli.costmodel.feasible.layers import Branches, BranchLaw, Paired, Scores, Single, Table
+from nascli.costmodel.feasible.programme import Grid, Law
 from nascli.errors import ConstraintError
 from nascli.spaces.space import Codes, Space
 

@@ -16,7 +16,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.roofline.devices import Hardware
+from nascli.costmodel.roofline.hardware import Hardware
 from nascli.costmodel.roofline.kernels import BYTES, Kernels
 
 Array = npt.NDArray[np.float64]

@@ -8,8 +8,8 @@ import numpy as np
 
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.models import paper_joins
-from nascli.costmodel.roofline.devices import Hardware
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
+from nascli.costmodel.roofline.hardware import Hardware
 from nascli.costmodel.roofline.kernels import kernels_of, width_of
 from nascli.spaces.blocks import Layer
 from nascli.spaces.programs import Program

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.feasible.grid import Axis
-from nascli.costmodel.feasible.layers import Arithmetic, Branches, BranchLaw, Layer, Single, Table
-from nascli.costmodel.feasible.paired import Paired
+from nascli.costmodel.feasible.axes import Axis
+from nascli.costmodel.feasible.layers import Arithmetic, Branches, BranchLaw, Layer, Paired, Single, Table
 from nascli.errors import InfeasibleError
 from nascli.spaces.space import Codes, Space
 

@@ -17,10 +17,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from nascli.costmodel.feasible.axes import ROUNDING, Axis, Budget, exact_size, make_axis
 from nascli.costmodel.feasible.diagnosis import explain_infeasible, find_feasible
-from nascli.costmodel.feasible.grid import ROUNDING, Axis, Budget, exact_size, make_axis
 from nascli.costmodel.feasible.layers import BranchLaw, Counts, Sums, Table
-from nascli.costmodel.feasible.tables import Grid, Law
+from nascli.costmodel.feasible.programme import Grid, Law
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.blocks import Layer as SpaceLayer
 from nascli.spaces.space import Codes, Space

@@ -29,8 +29,6 @@ _EXTRAS = {
     "tensorboard": "pip install 'nascli[tensorboard]'",
     "PIL": "pip install 'nascli[data]'",
 }
-
-
 # Loading numpy and scipy takes about 400 MB of addresses.
 _LEAST_MEMORY = 512 << 20
 _ANYWHERE = ("--quiet", "--debug")

@@ -22,8 +22,6 @@ from nascli.spaces.space import Codes, Space
 from nascli.units import Dimension, format_bytes, format_count, format_seconds, rounded_outward
 
 Array = npt.NDArray[np.float64]
-
-
 Kind = Literal["counted", "measured", "calibrated", "predicted", "imported"]
 
 
@@ -185,8 +183,6 @@ def require_single_path(space: Space, what: str) -> None:
 
 # Combined codes are 16-bit integers, and a table of them fits a second-level cache.
 _MOST_COMBINATIONS = 1 << 14
-
-
 _BLOCK = 4096
 
 

@@ -103,8 +103,6 @@ class LatencyTable:
 
 
 KIND = "sum of imported parts"
-
-
 Find = Callable[[Program], Estimate | None]
 
 

@@ -24,23 +24,11 @@ from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program
 
 ANCHOR: Program = mbconv((32, 28, 28), 32, kernel=3, expand=6).program
-
-
 ANCHOR_BATCH = 2
-
-
 Sink = Callable[[str, Sample], None]
-
-
 RoundSink = Callable[[RoundConditions], None]
-
-
 Notify = Callable[[int], None]
-
-
 Refused = Callable[[Subject, ModelRefusedError], None]
-
-
 Noted = Callable[[str, dict[str, Any]], None]
 
 

@@ -15,8 +15,6 @@ from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Builder
 
 Join = Literal["single", "normal", "reduction"]
-
-
 MAX_BRANCH_CANDIDATES = 62
 
 

@@ -138,8 +138,6 @@ class Linear:
 
 
 Primitive = Conv | Act | Pool | GlobalPool | Add | Scale | Gain | Split | Concat | Shuffle | Linear
-
-
 PRIMITIVES: dict[str, type[Any]] = {
     cls.kind: cls for cls in (Conv, Act, Pool, GlobalPool, Add, Scale, Gain, Split, Concat, Shuffle, Linear)
 }

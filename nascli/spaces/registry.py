@@ -10,8 +10,6 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 
 Factory = Callable[..., Space | StagedSpace]
-
-
 _FACTORIES: dict[str, Factory] = {}
 
 

@@ -23,8 +23,6 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 
 Codes = npt.NDArray[np.integer[Any]]
-
-
 Parameter = int | float | str | bool
 
 

@@ -15,14 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 Table = npt.NDArray[Any]
-
-
 Array = npt.NDArray[np.float64]
-
-
 Steps = npt.NDArray[np.int64]
-
-
 Left = npt.NDArray[np.int64]
 
 

@@ -29,14 +29,8 @@ from nascli.lut.store.store import Store
 from nascli.spaces.programs import Program
 
 FORMAT = "nascli-pack"
-
-
 VERSION = 3
-
-
 _LARGEST_FILE = 1 << 31
-
-
 _SCHEMA = pa.schema(
     [
         ("operator", pa.string()),
@@ -51,8 +45,6 @@ _SCHEMA = pa.schema(
         ("throttled", pa.bool_()),
     ]
 )
-
-
 _SCHEMAS = {1: pa.schema(list(_SCHEMA)[:-3]), 2: pa.schema(list(_SCHEMA)[:-1]), 3: _SCHEMA}
 
 

@@ -14,8 +14,6 @@ from nascli.lut.statistics import Sample
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
 # Seconds since 1970: some time in the year 5138.
 _LATEST = 1e11
 

@@ -16,15 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Normalised values lie within a few units; unsigned 8 bits around 128 cover -6.4 to 6.35.
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
-
-
 # Behind ReLU and ReLU6 nothing lies below 0; a range that begins there lets runtimes drop the activation.
 _POSITIVE_SCALE, _POSITIVE_ZERO = np.float32(6 / 255), np.uint8(0)
-
-
 _FUSED_ACTIVATIONS = ("Relu", "Clip")
-
-
 _WEIGHTED = ("Conv", "Gemm")
 
 

@@ -21,12 +21,8 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 
 _RANGE = re.compile(r"(\d+)to(\d+)x(\d+)to(\d+)")
-
-
 # Inner widths that a block chooses among, evenly over the range of widths.
 _CHOICES = 4
-
-
 StageRange = tuple[int, int, int, int]
 
 

@@ -21,8 +21,6 @@ from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Builder, Program
 
 Argument = int | float | str | bool | tuple[int, ...]
-
-
 Pair = int | tuple[int, int]
 
 

@@ -16,8 +16,10 @@ from nascli.pipeline.autospace import learn_cells
 from nascli.pipeline.engines import ChoiceEngine
 from nascli.progress import Silent
 from nascli.report.svg import Axis, Series, chart, standalone
-from nascli.search.autospace import AutoSpace, first_population, madds, mutate
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.autospace.search import first_population, madds, mutate
+from nascli.search.autospace.settings import AutoSpace
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space, make_space
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape

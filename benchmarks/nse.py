@@ -16,9 +16,11 @@ from nascli.costmodel.feasible import BranchLaw
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.pipeline.engines import NseEngine
 from nascli.progress import Silent
-from nascli.search.nse import Nse, NseSearch
-from nascli.search.nse_rounds import widened
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.nse.rounds import widened
+from nascli.search.nse.search import NseSearch
+from nascli.search.nse.settings import Nse
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
 from nascli.supernet.evaluation import SupernetEvaluator

@@ -9,12 +9,14 @@ import torch
 
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import images, in_processes, of, paired
-from nascli.costmodel.staged_counts import count_within
+from nascli.costmodel.staged_costs import count_within
 from nascli.pipeline.nss import search_space
 from nascli.progress import Silent
 from nascli.report.svg import Axis, Series, chart, pareto_front, standalone
-from nascli.search.nss import Nss, samples_until
+from nascli.search.nss.settings import Nss
 from nascli.spaces.catalog import load_any
+from nascli.spaces.space import Codes
+from nascli.spaces.staged import StagedSpace
 from nascli.supernet.evaluation import accuracy
 from nascli.supernet.modules import network_module
 from nascli.supernet.recipe import Recipe
@@ -186,3 +188,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def samples_until(codes: Codes, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
+    """How many draws it takes until one lies within a share of the target (Table 1); None if none does."""
+    near = np.abs(space.macs(codes) / target - 1) <= within
+    return int(np.argmax(near)) + 1 if near.any() else None

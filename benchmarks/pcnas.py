@@ -15,8 +15,10 @@ from benchmarks.spos import best_so_far
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
 from nascli.pipeline.engines import PcnasEngine
 from nascli.progress import Silent
-from nascli.search.pcnas import Pcnas, PcnasSearch
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.pcnas.search import PcnasSearch
+from nascli.search.pcnas.settings import Pcnas
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
 from nascli.supernet.evaluation import SupernetEvaluator

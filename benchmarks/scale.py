@@ -15,7 +15,8 @@ from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.exchange.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.store.store import _counted
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from benchmarks._adapters import PymooSearcher
 from benchmarks._gpu_tables import data_folder
 from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import FeasibleSet, counted
 from nascli.errors import NascliError
-from nascli.search.adapters import PymooSearcher
 from nascli.search.base import Score
-from nascli.search.guided import Guidance, GuidedSearcher, area_under_front
-from nascli.search.random import RandomSearcher
+from nascli.search.searchers.guided import GuidedSearcher, area_under_front
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.searchers.settings import Guidance
 from nascli.spaces import load_space
 
 NOTES = """

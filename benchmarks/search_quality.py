@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks._adapters import OptunaSearcher, PymooSearcher
 from benchmarks._gpu_tables import data_folder
 from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted
 from nascli.errors import NascliError
-from nascli.search.adapters import OptunaSearcher, PymooSearcher
 from nascli.search.base import Score
-from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import Guidance, GuidedSearcher
-from nascli.search.random import RandomSearcher
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.searchers.evolution import RegularisedEvolution
+from nascli.search.searchers.guided import GuidedSearcher
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.searchers.settings import Guidance
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import Space, load_space
 from nascli.spaces.blocks import Layer
 from nascli.spaces.operators.basic import avg_pool, conv_block, identity

@@ -11,8 +11,9 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, inherited, of, one_shot
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
 from nascli.search.base import Score
-from nascli.search.random import RandomSearcher
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space
 from nascli.supernet.evaluation import SupernetEvaluator
 from nascli.supernet.recipe import Recipe

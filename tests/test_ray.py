@@ -12,10 +12,11 @@ from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measuring import space_models
 from nascli.profiles.target import Where
 from nascli.progress import Silent
-from nascli.search.batches import Local, OnRay
 from nascli.search.driver import drive
+from nascli.search.evaluators.batched import Local, OnRay
 from nascli.search.journal import Journal
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space
 from nascli.supernet.data import load
 from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
@@ -133,7 +134,7 @@ def test_workers_that_cannot_begin_are_told_at_once(cluster):
 
 def test_no_cluster_is_said(cluster):
     ray.shutdown()
-    from nascli.search.batches import connect
+    from nascli.search.evaluators.batched import connect
 
     with pytest.raises(RuntimeUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"):
         connect("127.0.0.1:1")

@@ -17,13 +17,13 @@ from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
 from nascli.search.base import Score, Searcher
-from nascli.search.batches import Local, OnRay
 from nascli.search.driver import drive
+from nascli.search.evaluators.batched import Local, OnRay
 from nascli.search.journal import Entry, Journal
-from nascli.search.nse import NseSearch
-from nascli.search.nse_rounds import Point, Subset, narrowed, round_from_json
-from nascli.search.pcnas import PcnasSearch
-from nascli.search.searchers import make_searcher
+from nascli.search.nse.rounds import Point, Subset, narrowed, round_from_json
+from nascli.search.nse.search import NseSearch
+from nascli.search.pcnas.search import PcnasSearch
+from nascli.search.searchers.registry import make_searcher
 from nascli.search.state import StateFile
 from nascli.spaces.builtin.branches import parse_inherited
 from nascli.spaces.space import Space

@@ -88,7 +88,7 @@ def optimise(
     """Search a feasible set with an evaluator of your own; the best first.
 
     Args:
-        evaluate: codes of an architecture to a number, higher is better; `nascli.search.evaluators.command`
+        evaluate: codes of an architecture to a number, higher is better; `nascli.search.evaluators.function.command`
             makes one of a command line. What raises, returns NaN or overruns is passed over and noted.
         feasible: where to search, as `constrain` makes it.
         evaluations: how many architectures are evaluated at most.
@@ -108,11 +108,11 @@ def optimise(
     import tempfile
 
     from nascli.search.driver import drive
-    from nascli.search.evaluators import Guarded
-    from nascli.search.guided import Guidance
+    from nascli.search.evaluators.function import Guarded
     from nascli.search.journal import Journal
-    from nascli.search.searchers import make_searcher
-    from nascli.search.spos import Evolution
+    from nascli.search.searchers.registry import make_searcher
+    from nascli.search.searchers.settings import Guidance
+    from nascli.search.spos.settings import Evolution
 
     population = min(50, max(2, evaluations // 4))
     searcher = make_searcher(

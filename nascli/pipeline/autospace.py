@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError
 from nascli.progress import Progress
-from nascli.search.autospace import (
+from nascli.search.autospace.search import (
     GENES,
-    AutoSpace,
     Cells,
     canonical,
     compensated,
@@ -25,6 +24,7 @@ from nascli.search.autospace import (
     mutate,
     tournament,
 )
+from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.space import Space
 from nascli.supernet import checkpoint

@@ -11,9 +11,9 @@ import torch
 
 from nascli.costmodel import Budget, ChainCost
 from nascli.progress import Progress
-from nascli.search.nse import Keep
-from nascli.search.nse_rounds import Trained
-from nascli.search.pcnas import PathOf
+from nascli.search.nse.rounds import Trained
+from nascli.search.nse.search import Keep
+from nascli.search.pcnas.search import PathOf
 from nascli.spaces.space import Codes, Space
 from nascli.supernet.data import Images, endless_batch
 from nascli.supernet.fitness import Fitness

@@ -20,7 +20,7 @@ from nascli.profiles.protocol import Protocol
 from nascli.progress import Progress
 from nascli.search.base import Score
 from nascli.search.journal import Entry
-from nascli.search.verify import Finalist, Measured, verify
+from nascli.search.verification import Finalist, Measured, verify
 from nascli.spaces.space import Space
 
 # Finalists decide what is called a result, so they are measured more closely than operators.

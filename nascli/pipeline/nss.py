@@ -12,7 +12,8 @@ import torch
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
-from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable
+from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
+from nascli.search.nss.settings import Nss
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
 from nascli.spaces.space import Space

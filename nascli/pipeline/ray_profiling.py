@@ -18,7 +18,7 @@ from nascli.paths import default_store
 from nascli.pipeline.remote import run_plan, write_plan
 from nascli.profiles.target import Where
 from nascli.progress import Progress, Silent
-from nascli.search.batches import connect
+from nascli.search.evaluators.batched import connect
 
 
 def resource(device: str) -> str:

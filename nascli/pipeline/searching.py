@@ -18,7 +18,7 @@ from nascli.pipeline.searched_space import checked_images, given_space, learned_
 from nascli.pipeline.settings import SearchSettings
 from nascli.progress import Progress
 from nascli.search.journal import Entry
-from nascli.search.verify import Finalist, disagreement, stale
+from nascli.search.verification import Finalist, disagreement, stale
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer, format_seconds
 

@@ -13,12 +13,12 @@ from nascli.errors import ConstraintError, NascliError, UnknownNameError
 from nascli.pipeline.recipes import recipe_of, supernet_recipe
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import Where
-from nascli.search.autospace import AutoSpace
-from nascli.search.guided import Guidance
-from nascli.search.nse import Nse
-from nascli.search.nss import Nss
-from nascli.search.pcnas import Pcnas
-from nascli.search.spos import Evolution
+from nascli.search.autospace.settings import AutoSpace
+from nascli.search.nse.settings import Nse
+from nascli.search.nss.settings import Nss
+from nascli.search.pcnas.settings import Pcnas
+from nascli.search.searchers.settings import Guidance
+from nascli.search.spos.settings import Evolution
 from nascli.supernet.recipe import FitnessSettings, Recipe
 
 ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "proxyless", "nse", "nss", "autospace")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from nascli.errors import NascliError
 from nascli.progress import Progress
 from nascli.search.base import Evaluator, Score, Searcher
-from nascli.search.batches import Batched
+from nascli.search.evaluators.batched import Batched
 from nascli.search.journal import Entry, Journal, Key
 
 

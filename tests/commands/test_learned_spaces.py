@@ -17,9 +17,9 @@ from nascli.units import parse_quantity
 )
 def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
     from nascli.pipeline import settings
-    from nascli.search.autospace import AutoSpace
-    from nascli.search.nss import Nss
-    from nascli.search.spos import Evolution
+    from nascli.search.autospace.settings import AutoSpace
+    from nascli.search.nss.settings import Nss
+    from nascli.search.spos.settings import Evolution
 
     small = settings.Effort(
         supernet_epochs=1, retrain_epochs=1, evolution=Evolution(population=4, generations=2), finalists=2,

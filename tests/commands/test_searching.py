@@ -13,9 +13,9 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
     tmp_path, monkeypatch, algorithm, space, limit
 ):
     from nascli.pipeline import settings
-    from nascli.search.guided import Guidance
-    from nascli.search.nse import Nse
-    from nascli.search.pcnas import Pcnas
+    from nascli.search.nse.settings import Nse
+    from nascli.search.pcnas.settings import Pcnas
+    from nascli.search.searchers.settings import Guidance
 
     small = settings.Effort(
         guidance=Guidance(evaluations=10, first=4),
@@ -49,7 +49,7 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
 @pytest.mark.slow
 def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path, monkeypatch):
     from nascli.pipeline import settings
-    from nascli.search.nse import Nse
+    from nascli.search.nse.settings import Nse
 
     small = settings.Effort(
         nse=Nse(candidates=3, samples=6, beyond=2, rounds=1), nse_epochs=1, retrain_epochs=1, finalists=2,

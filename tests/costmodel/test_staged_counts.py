@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from nascli.costmodel.staged_counts import count_within
+from nascli.costmodel.staged_costs import count_within
 from nascli.errors import NascliError
-from nascli.search.nss import Bins
+from nascli.search.nss.search import Bins
 from nascli.spaces.catalog import load_any
 
 SMALL = load_any("nss-expanded-mini:depths=3,widths=6")

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nascli.errors import NascliError, SpaceError
-from nascli.search.autospace import (
+from nascli.search.autospace.search import (
     GENES,
-    AutoSpace,
     canonical,
     compensated,
     distance,
@@ -20,6 +19,7 @@ from nascli.search.autospace import (
     reaches,
     tournament,
 )
+from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces import count, load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE

@@ -5,11 +5,13 @@ import warnings
 import numpy as np
 import pytest
 
-from nascli.search.adapters import OptunaSearcher, PymooSearcher
-from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import Guidance, GuidedSearcher
-from nascli.search.random import RandomSearcher
-from nascli.search.spos import Evolution, SposSearcher
+from benchmarks._adapters import OptunaSearcher, PymooSearcher
+from nascli.search.searchers.evolution import RegularisedEvolution
+from nascli.search.searchers.guided import GuidedSearcher
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.searchers.settings import Guidance
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.testing.searchers import SearcherContract
 
 

@@ -10,9 +10,9 @@ import nascli
 from nascli.errors import NascliError, RunError, UnknownNameError
 from nascli.progress import Silent
 from nascli.search.driver import drive
-from nascli.search.evaluators import Guarded, command
+from nascli.search.evaluators.function import Guarded, command
 from nascli.search.journal import Journal
-from nascli.search.random import RandomSearcher
+from nascli.search.searchers.random import RandomSearcher
 
 SPACE = nascli.space("pcnas-small-mini", width=0.25)
 BUDGET = nascli.constrain(SPACE, "macs<=600k")

@@ -6,17 +6,17 @@ from nascli.errors import NascliError
 from nascli.progress import Silent
 from nascli.search.base import Score
 from nascli.search.driver import drive
-from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import (
-    Guidance,
+from nascli.search.journal import Journal
+from nascli.search.searchers.evolution import RegularisedEvolution
+from nascli.search.searchers.guided import (
     GuidedSearcher,
     area_under_front,
     expected_improvement,
     front_improvement,
 )
-from nascli.search.journal import Journal
-from nascli.search.random import RandomSearcher
-from nascli.search.surrogate import Surrogate, Views
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.surrogate import Surrogate, Views
 from nascli.spaces import load_space
 
 SPACE = load_space("proxyless-mini:depth=2,width=0.5,resolution=16")

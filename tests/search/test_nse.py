@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from nascli.costmodel import Budget, Constraint, counted
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
-from nascli.search.nse import Nse, NseSearch
-from nascli.search.nse_rounds import (
+from nascli.search.nse.rounds import (
     Point,
     Trained,
     aggregate,
@@ -20,6 +19,8 @@ from nascli.search.nse_rounds import (
     simplify,
     widened,
 )
+from nascli.search.nse.search import NseSearch
+from nascli.search.nse.settings import Nse
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
 

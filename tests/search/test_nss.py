@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 
+from benchmarks.nss import samples_until
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, fitted, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
-from nascli.search.nss import Bins, Nss, elite, mean_cost, require_reachable, samples_until
+from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
+from nascli.search.nss.settings import Nss
 from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges
 from nascli.spaces.catalog import load_any, load_space
 

@@ -4,7 +4,8 @@ import pytest
 from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
-from nascli.search.pcnas import Pcnas, PcnasSearch
+from nascli.search.pcnas.search import PcnasSearch
+from nascli.search.pcnas.settings import Pcnas
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
 

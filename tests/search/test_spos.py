@@ -8,7 +8,8 @@ from nascli.progress import Silent
 from nascli.search.base import Score
 from nascli.search.driver import drive
 from nascli.search.journal import Journal
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 from nascli.spaces import make_space
 
 

@@ -3,7 +3,7 @@ import pytest
 from nascli.errors import InfeasibleError
 from nascli.search.base import Score
 from nascli.search.journal import Entry
-from nascli.search.verify import Measured, verify
+from nascli.search.verification import Measured, verify
 
 RANKED = [Entry((i,), Score(1 - i / 100), 0.1) for i in range(20)]
 

@@ -7,7 +7,8 @@ import torch
 from nascli.errors import CheckpointError
 from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
-from nascli.search.autospace import AutoSpace, canonical, madds, reaches
+from nascli.search.autospace.search import canonical, madds, reaches
+from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces import load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE, roles

@@ -4,7 +4,7 @@ import torch
 
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Silent
-from nascli.search.nss import Nss
+from nascli.search.nss.settings import Nss
 from nascli.spaces.catalog import load_any
 from nascli.supernet.data import load
 from nascli.supernet.masked import MaskedSupernet, SpaceDistribution, mixture_cost

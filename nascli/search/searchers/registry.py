@@ -7,10 +7,12 @@ import numpy as np
 from nascli.costmodel import FeasibleSet
 from nascli.errors import UnknownNameError
 from nascli.search.base import Searcher
-from nascli.search.evolution import RegularisedEvolution
-from nascli.search.guided import Guidance, GuidedSearcher
-from nascli.search.random import RandomSearcher
-from nascli.search.spos import Evolution, SposSearcher
+from nascli.search.searchers.evolution import RegularisedEvolution
+from nascli.search.searchers.guided import GuidedSearcher
+from nascli.search.searchers.random import RandomSearcher
+from nascli.search.searchers.settings import Guidance
+from nascli.search.spos.search import SposSearcher
+from nascli.search.spos.settings import Evolution
 
 SEARCHERS = ("guided", "spos", "evolution", "random")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from nascli.costmodel.feasible import BranchLaw
 from nascli.costmodel.feasible.axes import ROUNDING
 from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
-from nascli.search.nse_rounds import (
+from nascli.search.nse.rounds import (
     Point,
     Round,
     Subset,
@@ -32,55 +32,11 @@ from nascli.search.nse_rounds import (
     simplify,
     widened,
 )
+from nascli.search.nse.settings import Nse
 from nascli.search.state import StateFile
 from nascli.spaces.space import Codes, Space
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Nse:
-    """Hyper-parameters; the defaults are the paper's.
-
-    Attributes:
-        candidates: operations per layer and round (K); None is the paper's 5 under counted costs, 6 under latency.
-        samples: distinct architectures that are evaluated inside the window (D).
-        beyond: extra ones below the window, against the edging effect (D_e).
-        threshold: an indicator below it drops its operation.
-        lock: keep inherited operations whatever their indicator says.
-        rehearse: evaluate the previous front again, so that it competes.
-        rounds: at most so many; None until a layer has no operations left.
-        window: the lower end of the window over the upper, where the budget names none.
-        aim: where in the window the resource term aims (tau): 0 its lower end, as the paper's 300M for 300M to
-            350M, 1 its upper.
-        rescale: widen or narrow the last architectures to a counted budget before they are trained.
-    """
-
-    candidates: int | None = None
-    samples: int = 2000
-    beyond: int = 100
-    threshold: float = -2.0
-    lock: bool = True
-    rehearse: bool = True
-    rounds: int | None = None
-    window: float = 0.857
-    aim: float = 0.0
-    rescale: bool = True
-
-    def __post_init__(self) -> None:
-        if (self.candidates is not None and self.candidates < 2) or self.samples < 1 or self.beyond < 0:
-            raise NascliError(
-                f"candidates >= 2, samples >= 1 and beyond >= 0 must hold, got {self.candidates}, "
-                f"{self.samples} and {self.beyond}"
-            )
-        if not 0 <= self.aim <= 1:
-            raise NascliError(f"0 <= aim <= 1 must hold, got {self.aim}")
-        if not 0 <= self.window < 1 or (self.rounds is not None and self.rounds < 1):
-            raise NascliError(
-                f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
-            )
-
-
 Keep = Callable[[Sequence[Sequence[float]], Sequence[Sequence[bool]]], list[list[bool]]]
 
 

@@ -11,44 +11,19 @@ cost is known before anything is evaluated, that expectation is exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
 from nascli.costmodel import ChainCost, FeasibleSet
-from nascli.errors import NascliError
 from nascli.search.base import Score
-from nascli.search.surrogate import Surrogate, Views
+from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.surrogate import Surrogate, Views
 from nascli.spaces.space import Codes
 
 Array = npt.NDArray[np.float64]
 _TRIALS = 60
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """How the search is guided.
-
-    Attributes:
-        evaluations: in all.
-        first: evaluated before the surrogate speaks.
-        batch: proposed at a time.
-        pool: candidates that are considered each time, where the feasible set is larger.
-    """
-
-    evaluations: int = 100
-    first: int = 8
-    batch: int = 4
-    pool: int = 3000
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.first <= self.evaluations or self.batch < 1 or self.pool < 10:
-            raise NascliError(
-                "2 <= first <= evaluations, batch >= 1 and pool >= 10 must hold, got "
-                f"{self.first}, {self.evaluations}, {self.batch} and {self.pool}"
-            )
 
 
 class GuidedSearcher:

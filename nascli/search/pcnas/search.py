@@ -16,38 +16,13 @@ import numpy.typing as npt
 from nascli.costmodel import FeasibleSet
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Progress
+from nascli.search.pcnas.settings import Pcnas
 from nascli.search.state import StateFile
 from nascli.spaces.space import Codes, Space
 
 Prefix = tuple[int, ...]
 PathOf = Callable[[int], Sequence[int]]
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pcnas:
-    """Hyper-parameters; the defaults are the paper's.
-
-    Attributes:
-        pool: partial models that are kept (P).
-        draws: completions that a potential averages over (S).
-        warmup: epochs of uniform training at first (T_w).
-        interval: epochs between two layers (T_i).
-        dump: draw completions from the whole space and drop what breaks the limit, as the paper does.
-    """
-
-    pool: int = 5
-    draws: int = 900
-    warmup: int = 100
-    interval: int = 5
-    dump: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pool < 1 or self.draws < 1 or self.warmup < 1 or self.interval < 0:
-            raise NascliError(
-                "pool >= 1, draws >= 1, warmup >= 1 and interval >= 0 must hold, got "
-                f"{self.pool}, {self.draws}, {self.warmup}, {self.interval}"
-            )
 
 
 class Engine(Protocol):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from nascli.errors import RuntimeUnavailableError, missing_package
 from nascli.search.base import Score
-from nascli.search.evaluators import Answer
+from nascli.search.evaluators.function import Answer
 from nascli.search.journal import Key
 
 Scorer = Callable[[Sequence[Key]], Sequence[tuple[float, float]]]

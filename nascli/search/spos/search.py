@@ -4,43 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nascli.costmodel import FeasibleSet
-from nascli.errors import NascliError
 from nascli.search.base import Score
+from nascli.search.spos.settings import Evolution
 from nascli.spaces.space import Codes
 
 # How many draws an operator may spend per child that it owes, as in the authors' code.
 _DRAWS = 10
-
-
-@dataclass(frozen=True)
-class Evolution:
-    """Hyper-parameters of Algorithm 1; the defaults are the paper's.
-
-    Attributes:
-        population: architectures per generation (P).
-        generations: T.
-        parents: how many of the best are kept over all generations (k).
-        probability: with which each gene is redrawn by mutation.
-    """
-
-    population: int = 50
-    generations: int = 20
-    parents: int = 10
-    probability: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.population < 2 or self.generations < 1 or self.parents < 1:
-            raise NascliError(
-                "population >= 2, generations >= 1 and parents >= 1 must hold, got "
-                f"{self.population}, {self.generations}, {self.parents}"
-            )
-        if not 0 < self.probability <= 1:
-            raise NascliError(f"0 < probability <= 1 must hold, got {self.probability}")
 
 
 class SposSearcher:

@@ -1,0 +1,1 @@
+"""AutoSpace (Zhou et al. 2021)."""

@@ -1,0 +1,75 @@
+"""Settings of AutoSpace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nascli.errors import NascliError
+from nascli.search.autospace.search import GENES
+
+COMPENSATIONS = ("count", "delay", "none")
+
+
+@dataclass(frozen=True)
+class AutoSpace:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        cells: of a layer in the supernet, and of the learned space (K).
+        population: cells per layer.
+        first_team, last_team: sizes of the tournament's team, growing linearly over the evolution.
+        warmup, evolution: epochs before and of the evolution.
+        frequency: iterations between two mutations.
+        reference_epochs: epochs during which cells stay near the reference graph.
+        distance: most edges in which a cell differs from it until then (tau).
+        window: genes that may mutate at a time; it slides by one each time.
+        most_madds: of a cell, over those of its layer's reference cell.
+        compensation: what makes up for cells having been in the supernet unequally often. The paper's Eq. 4 and 5
+            are not in its supplement, and both of these read it plausibly: 'count' takes the gradient that a cell
+            gathered over how often it was drawn, so that all cells are as if trained equally often; 'delay' is
+            delay-compensated SGD's g + strength g^2 (alpha_now - alpha_then), round after round; 'none' adds up.
+        strength: of 'delay'.
+        rate: of the fitness.
+        mutants: share of a mutation's K cells that are mutants of the chosen ones. The paper has all; with less the
+            fittest parents stay in the supernet beside their children, and are judged again.
+        keep_weights: a mutant begins with the weights of its layer's last convolution of the same role and shape.
+    """
+
+    cells: int = 9
+    population: int = 1000
+    first_team: int = 30
+    last_team: int = 250
+    warmup: int = 40
+    evolution: int = 120
+    frequency: int = 40
+    reference_epochs: int = 60
+    distance: int = 3
+    window: int = 3
+    most_madds: float = 1.5
+    compensation: str = "count"
+    strength: float = 0.5
+    rate: float = 0.1
+    mutants: float = 1.0
+    keep_weights: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cells < self.population:
+            # Children take the places of others, and the reference keeps its own.
+            raise NascliError(f"1 <= cells < population must hold, got {self.cells} and {self.population}")
+        if not 1 <= self.window <= GENES:
+            raise NascliError(f"a mutation window has 1 to {GENES} genes, got {self.window}")
+        if not 1 <= self.first_team <= self.last_team <= self.population:
+            raise NascliError(
+                f"1 <= first_team <= last_team <= population must hold, got {self.first_team}, "
+                f"{self.last_team} and {self.population}"
+            )
+        if min(self.warmup, self.evolution, self.frequency) < 1 or self.distance < 0:
+            raise NascliError("warmup, evolution and frequency must be at least 1, and distance at least 0")
+        if self.compensation not in COMPENSATIONS:
+            raise NascliError(f"compensation is one of {', '.join(COMPENSATIONS)}, got {self.compensation!r}")
+        if not 0 < self.mutants <= 1:
+            raise NascliError(f"0 < mutants <= 1 must hold, got {self.mutants}")
+
+    def team(self, share: float) -> int:
+        """The team's size, so much of the way through the evolution."""
+        return round(self.first_team + (self.last_team - self.first_team) * min(1.0, max(0.0, share)))

@@ -1,0 +1,1 @@
+"""Neural Search Space Evolution (Ci et al. 2021)."""

@@ -1,0 +1,1 @@
+"""Network Space Search (Hong et al. 2021)."""

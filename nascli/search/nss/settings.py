@@ -1,0 +1,38 @@
+"""Settings of Network Space Search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nascli.errors import NascliError
+
+
+@dataclass(frozen=True)
+class Nss:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        depth_bin, width_bin: how many consecutive depths and widths a space has per stage.
+        warmup: share of the training with the distribution frozen and uniform.
+        weight: of the cost term |cost / target - 1| (lambda, Eq. 5).
+        rate: of the distribution's Adam.
+        first, last: temperatures of the Gumbel-softmax, annealed exponentially.
+        drawn: spaces drawn at the end, of which the nearest to the target is kept (n).
+    """
+
+    depth_bin: int = 4
+    width_bin: int = 32
+    warmup: float = 0.3
+    weight: float = 1.0
+    rate: float = 0.05
+    first: float = 5.0
+    last: float = 0.5
+    drawn: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.depth_bin, self.width_bin, self.drawn) < 1 or not 0 <= self.warmup < 1:
+            raise NascliError(
+                "depth_bin, width_bin and drawn must be at least 1, and 0 <= warmup < 1 must hold"
+            )
+        if not 0 < self.last <= self.first or self.rate <= 0 or self.weight < 0:
+            raise NascliError("0 < last <= first, rate > 0 and weight >= 0 must hold")

@@ -1,0 +1,33 @@
+"""Settings of PC-NAS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nascli.errors import NascliError
+
+
+@dataclass(frozen=True)
+class Pcnas:
+    """Hyper-parameters; the defaults are the paper's.
+
+    Attributes:
+        pool: partial models that are kept (P).
+        draws: completions that a potential averages over (S).
+        warmup: epochs of uniform training at first (T_w).
+        interval: epochs between two layers (T_i).
+        dump: draw completions from the whole space and drop what breaks the limit, as the paper does.
+    """
+
+    pool: int = 5
+    draws: int = 900
+    warmup: int = 100
+    interval: int = 5
+    dump: bool = False
+
+    def __post_init__(self) -> None:
+        if self.pool < 1 or self.draws < 1 or self.warmup < 1 or self.interval < 0:
+            raise NascliError(
+                "pool >= 1, draws >= 1, warmup >= 1 and interval >= 0 must hold, got "
+                f"{self.pool}, {self.draws}, {self.warmup}, {self.interval}"
+            )

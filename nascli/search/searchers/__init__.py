@@ -1,0 +1,1 @@
+"""Searchers that ask for architectures and learn their scores: random, evolution, guided."""

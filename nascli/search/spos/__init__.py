@@ -1,0 +1,1 @@
+"""Single Path One-Shot (Guo et al. 2020)."""

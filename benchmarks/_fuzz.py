@@ -233,13 +233,13 @@ def _write_plan(path: Path) -> None:
 def _write_checkpoint(path: Path) -> None:
     import torch
 
-    from nascli.supernet import checkpoint
+    from nascli.supernet.training import checkpoint
 
     checkpoint.save(path, {"module/a": torch.zeros(4)}, {"step": 1})
 
 
 def _read_checkpoint(path: Path) -> object:
-    from nascli.supernet import checkpoint
+    from nascli.supernet.training import checkpoint
 
     return checkpoint.load(path)
 

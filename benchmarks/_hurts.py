@@ -362,11 +362,11 @@ def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
     from nascli.errors import TrainingError
     from nascli.progress import Silent
     from nascli.spaces import load_space
-    from nascli.supernet import checkpoint
-    from nascli.supernet.data import load
+    from nascli.supernet.data.images import load
     from nascli.supernet.modules import network_module
-    from nascli.supernet.recipe import Recipe
-    from nascli.supernet.training import Trainer
+    from nascli.supernet.training import checkpoint
+    from nascli.supernet.training.recipe import Recipe
+    from nascli.supernet.training.trainer import Trainer
 
     hurt = Hurt("NaN in training")
     space, data = load_space(SPACE), load("digits", 8)

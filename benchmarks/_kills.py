@@ -211,8 +211,8 @@ def _weights_of(architecture, path: Path) -> None:
     """Untrained weights of an architecture, to be exported."""
     import torch
 
-    from nascli.pipeline.export import save_weights
     from nascli.supernet.modules import network_module
+    from nascli.supernet.training.checkpoint import save_weights
 
     torch.manual_seed(0)
     save_weights(network_module([o.program for o in architecture.network.operators]), path)

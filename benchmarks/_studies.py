@@ -13,12 +13,12 @@ from scipy.stats import t as student_t
 
 from nascli.progress import Silent
 from nascli.spaces import Space
-from nascli.supernet.data import Images, load
-from nascli.supernet.evaluation import SupernetEvaluator, accuracy
+from nascli.supernet.data.images import Images, load
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.modules import network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet, uniform_branches
-from nascli.supernet.training import Trainer
+from nascli.supernet.separate import Supernet, uniform_branches
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 RESOLUTION = 14
 

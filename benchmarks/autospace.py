@@ -23,8 +23,8 @@ from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space, make_space
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape
-from nascli.supernet.evaluation import SupernetEvaluator
-from nascli.supernet.recipe import FitnessSettings, Recipe
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
 
 NOTES = """
 Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test), 7 thin layers. The paper's own

@@ -11,13 +11,13 @@ from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
 from nascli.pipeline.measuring import profile_models, space_models
-from nascli.pipeline.searched_space import adapted_space
 from nascli.pipeline.searching import run_search
 from nascli.pipeline.settings import SearchSettings, effort_of
 from nascli.profiles.protocol import Protocol
 from nascli.profiles.target import Where
 from nascli.progress import Silent
 from nascli.spaces import load_space
+from nascli.supernet.data.images import adapted_space
 
 NOTES = """
 Digits at 14x14, ONNX Runtime on the CPU, batch 16, one thread, an empty store. Budgets lie at quantiles of the predicted

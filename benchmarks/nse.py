@@ -16,6 +16,7 @@ from nascli.costmodel.feasible import BranchLaw
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.pipeline.engines import NseEngine
 from nascli.progress import Silent
+from nascli.search.nse.fitness import Fitness, branch_probability, truncated_bernoulli
 from nascli.search.nse.rounds import widened
 from nascli.search.nse.search import NseSearch
 from nascli.search.nse.settings import Nse
@@ -23,12 +24,10 @@ from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
-from nascli.supernet.evaluation import SupernetEvaluator
-from nascli.supernet.fitness import Fitness, truncated_bernoulli
-from nascli.supernet.recipe import FitnessSettings, Recipe
-from nascli.supernet.regularisers import branch_probability
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
 Fashion-MNIST at 14x14 (3,000 images for training and validation, 4,000 for the test), NSE's 19 operations in 7 thin layers,

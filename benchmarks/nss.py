@@ -17,10 +17,10 @@ from nascli.search.nss.settings import Nss
 from nascli.spaces.catalog import load_any
 from nascli.spaces.space import Codes
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.evaluation import accuracy
+from nascli.supernet.evaluation.accuracy import accuracy
 from nascli.supernet.modules import network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.training import Trainer
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
 Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test); three stages of up to 8 residual

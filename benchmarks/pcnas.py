@@ -21,9 +21,9 @@ from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
 from nascli.search.state import StateFile
 from nascli.spaces import load_space
-from nascli.supernet.evaluation import SupernetEvaluator
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.tree import PrefixTree
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
+from nascli.supernet.evaluation.prefix_tree import PrefixTree
+from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
 Fashion-MNIST at 14x14 (5,000 images for training and validation, 4,000 for the test), PC-NAS's small space in 7 thin

@@ -9,7 +9,7 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, of
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
 from nascli.spaces import load_space
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
 The setting of the study pcnas: Fashion-MNIST at 14x14, PC-NAS's small space in 7 thin layers, MACs at most the 40 % quantile,

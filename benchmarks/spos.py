@@ -15,8 +15,8 @@ from nascli.search.searchers.random import RandomSearcher
 from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space
-from nascli.supernet.evaluation import SupernetEvaluator
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
+from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
 Fashion-MNIST at 14x14 (8,000 images for training and validation, 4,000 for the test). Evolution against random (Fig. 3):

@@ -14,14 +14,14 @@ import torch
 from benchmarks._report import Target, parse_arguments, spread, write
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet import checkpoint
-from nascli.supernet.data import Images, Split, load
-from nascli.supernet.evaluation import SupernetEvaluator, accuracy
+from nascli.supernet.data.images import Images, Split, load
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
+from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
-from nascli.supernet.tree import PrefixTree
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training import checkpoint
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
 CPU, two threads. Step: a training step of the supernet on one fixed path against the same trainer on a plain network of

@@ -18,9 +18,9 @@ from nascli.search.journal import Journal
 from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space
-from nascli.supernet.data import load
-from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
-from nascli.supernet.supernet import Supernet
+from nascli.supernet.data.images import load
+from nascli.supernet.evaluation.scorer import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.separate import Supernet
 
 ray = pytest.importorskip("ray")
 SPACE = load_space("proxyless-mini:resolution=8,width=0.25,depth=1")

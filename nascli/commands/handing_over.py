@@ -54,7 +54,7 @@ def train(
       nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
     """
     from nascli.pipeline.handing_over import train_architecture
-    from nascli.pipeline.recipes import recipe_of
+    from nascli.supernet.recipes.registry import recipe_of
 
     progress = terminal_progress()
     recipe = recipe_of(recipe_name, epochs)

@@ -14,7 +14,6 @@ from nascli.errors import ConstraintError
 from nascli.pipeline.engines import ChoiceEngine, NseEngine, PcnasEngine
 from nascli.pipeline.run_folder import EVALUATIONS, STORY, RunFolder, read_json, reading, write_json
 from nascli.pipeline.settings import SPACE_ALGORITHMS, SearchSettings
-from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
 from nascli.search.base import Score, Searcher
 from nascli.search.driver import drive
@@ -27,9 +26,10 @@ from nascli.search.searchers.registry import make_searcher
 from nascli.search.state import StateFile
 from nascli.spaces.builtin.branches import parse_inherited
 from nascli.spaces.space import Space
-from nascli.supernet.data import Images
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.scoring import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.data.images import Images
+from nascli.supernet.evaluation.scorer import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.training.one_shot import trained_supernet
+from nascli.supernet.training.recipe import Recipe
 
 # So many times as many candidates as are measured at a time are kept for the verification.
 RESERVE = 6

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError
 from nascli.progress import Progress
+from nascli.search.autospace.cell_supernet import CellSupernet
 from nascli.search.autospace.search import (
     GENES,
     Cells,
@@ -27,13 +28,13 @@ from nascli.search.autospace.search import (
 from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.space import Space
-from nascli.supernet import checkpoint
-from nascli.supernet.cells import CellSupernet
-from nascli.supernet.data import Images, endless_batch
-from nascli.supernet.gates import draw_pairs, paired_forward
-from nascli.supernet.learned import frozen
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.training import Trainer, digest, load_module
+from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.images import Images
+from nascli.supernet.differentiable import draw_pairs, frozen, paired_forward
+from nascli.supernet.modules import load_module
+from nascli.supernet.training import checkpoint
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer, digest
 
 _STATE = ("cells", "fitness", "gathered", "seen", "then", "chosen", "squares")
 # A mean of few gradients is drawn to zero, as if so many more had been; a child begins with its parent's mean, as if it
@@ -83,8 +84,8 @@ def learn_cells(
     """AutoSpace's Algorithms 1 and 2 on the places of a space of cells; resumable at every mutation.
 
     Weights step on training images along one path; every second step, the fitness of two cells of each layer receives
-    a gradient on validation images (`nascli.supernet.gates`). The rate of the weights is constant, since cells that
-    come late have to learn too.
+    a gradient on validation images (`nascli.supernet.differentiable`). The rate of the weights is constant, since cells
+    that come late have to learn too.
 
     Args:
         space: gives the places (shapes, widths, strides) and the fixed blocks; its own cells are not used.

@@ -21,7 +21,7 @@ from nascli.spaces.space import Space
 from nascli.units import format_big_integer
 
 if TYPE_CHECKING:
-    from nascli.supernet.data import Images
+    from nascli.supernet.data.images import Images
 
 
 def search_counted(

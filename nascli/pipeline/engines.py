@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,38 +11,21 @@ import torch
 
 from nascli.costmodel import Budget, ChainCost
 from nascli.progress import Progress
+from nascli.search.nse.fitness import Fitness
 from nascli.search.nse.rounds import Trained
 from nascli.search.nse.search import Keep
 from nascli.search.pcnas.search import PathOf
+from nascli.search.proxyless.engine import PathChoice
 from nascli.spaces.space import Codes, Space
-from nascli.supernet.data import Images, endless_batch
-from nascli.supernet.fitness import Fitness
-from nascli.supernet.gates import PathChoice
-from nascli.supernet.recipe import FitnessSettings, Recipe
-from nascli.supernet.supernet import Supernet, uniform_branches
-from nascli.supernet.training import Trainer, digest
-from nascli.supernet.tree import PrefixTree
+from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.images import Images
+from nascli.supernet.evaluation.prefix_tree import LEAVES, PrefixTree, validation_accuracies
+from nascli.supernet.separate import Supernet, uniform_branches
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.trainer import Trainer, digest
 
 Array = npt.NDArray[np.float64]
-# Architectures per tree: more share more, and take longer between two signs of life.
-_LEAVES = 256
 _MINI_BATCH = 128
-
-
-def validation_accuracies(
-    supernet: Supernet, images: Images, codes: Codes, calibration: int, tick: Callable[[int], None]
-) -> Array:
-    """`(n,)` top-1 on the validation part, statistics recalculated for each architecture."""
-    found: list[float] = []
-    order = np.lexsort(codes.T[::-1])
-    for start in range(0, len(codes), _LEAVES):
-        rows = codes[order[start : start + _LEAVES]]
-        tree = PrefixTree(supernet, rows.tolist())
-        found += [a.top1 for a in tree.accuracies(images, calibration=calibration)]
-        tick(len(rows))
-    scores = np.empty(len(codes))
-    scores[order] = found
-    return scores
 
 
 class PcnasEngine:
@@ -105,8 +88,8 @@ class PcnasEngine:
         for number, part in enumerate(parts):
             rows = np.arange(number, len(codes), len(parts))
             rows = rows[np.lexsort(codes[rows].T[::-1])]
-            for start in range(0, len(rows), _LEAVES):
-                some = rows[start : start + _LEAVES]
+            for start in range(0, len(rows), LEAVES):
+                some = rows[start : start + LEAVES]
                 tree = PrefixTree(self.supernet, codes[some].tolist())
                 scores[some] = tree.quick_accuracies(validation.images[part], validation.labels[part])
                 self._progress.advance(len(some))

@@ -13,18 +13,12 @@ from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces.architecture import Architecture
-from nascli.supernet.data import Images
+from nascli.supernet.data.images import Images
 from nascli.supernet.modules import ProgramModule, exported_weights
+from nascli.supernet.training.checkpoint import save_weights
 
 # Logits are of order one; folding normalisation reorders sums, which costs a few float32 roundings.
 _TOLERANCE = 1e-3
-
-
-def save_weights(module: torch.nn.Module, path: Path) -> None:
-    """Write a module's parameters and statistics as safetensors, as one step."""
-    from safetensors.torch import save
-
-    write_atomically(path, save({k: v.contiguous() for k, v in module.state_dict().items()}))
 
 
 def run_onnx(model: bytes, inputs: torch.Tensor) -> torch.Tensor:

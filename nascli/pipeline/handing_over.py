@@ -21,21 +21,22 @@ from nascli.errors import (
     UnknownNameError,
 )
 from nascli.files import write_atomically
-from nascli.pipeline.epochs import EpochLog
-from nascli.pipeline.export import run_onnx, save_network, save_weights
+from nascli.pipeline.export import run_onnx, save_network
 from nascli.pipeline.measuring import measure_file
 from nascli.pipeline.run_folder import RunFolder, write_json
-from nascli.pipeline.training import train_network
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.target import Where
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
-from nascli.supernet import distributed
-from nascli.supernet.data import load, require_fit
+from nascli.supernet.data.images import load, require_fit
 from nascli.supernet.modules import ProgramModule, exported_weights, network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.source import python_source, source_weights
+from nascli.supernet.python_code import python_source, source_weights
+from nascli.supernet.training import distributed
+from nascli.supernet.training.checkpoint import save_weights
+from nascli.supernet.training.epochs import EpochLog
+from nascli.supernet.training.plain_network import train_network
+from nascli.supernet.training.recipe import Recipe
 from nascli.units import format_seconds
 
 FORMATS = ("onnx", "pt2", "python", "tensorrt")

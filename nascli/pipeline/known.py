@@ -31,9 +31,9 @@ def _runtimes() -> list[str]:
 
 
 def _data() -> list[str]:
-    from nascli.supernet.datasets import SOURCES
+    from nascli.supernet.data.sources.registry import builtin_sources
 
-    return list(SOURCES)
+    return list(builtin_sources())
 
 
 def _algorithms() -> list[str]:
@@ -49,7 +49,7 @@ def _presets() -> list[str]:
 
 
 def _recipes() -> list[str]:
-    from nascli.pipeline.recipes import RECIPES
+    from nascli.supernet.recipes.registry import RECIPES
 
     return list(RECIPES)
 

@@ -12,16 +12,18 @@ import torch
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
+from nascli.search.nss.engine import SpaceDistribution
 from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
 from nascli.search.nss.settings import Nss
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.data import Images, endless_batch
-from nascli.supernet.masked import MaskedSupernet, SpaceDistribution
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.training import Trainer, digest
+from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.images import Images
+from nascli.supernet.masked import MaskedSupernet
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer, digest
 
 
 @dataclass(frozen=True)

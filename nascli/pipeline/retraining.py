@@ -14,7 +14,7 @@ from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
 
 if TYPE_CHECKING:
-    from nascli.supernet.data import Images
+    from nascli.supernet.data.images import Images
 
 WINNER = "winner"
 
@@ -41,8 +41,9 @@ def retrained(
     """
     import torch
 
-    from nascli.pipeline.export import save_network, save_weights
-    from nascli.pipeline.training import train_network
+    from nascli.pipeline.export import save_network
+    from nascli.supernet.training.checkpoint import save_weights
+    from nascli.supernet.training.plain_network import train_network
 
     trained = train_network(
         space.network(codes, name),

@@ -20,19 +20,16 @@ from nascli.spaces.builtin.branches import format_inherited
 from nascli.spaces.catalog import load_any, load_space, make_any, make_space, takes_parameter
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.data.images import _adapted_parameters
 from nascli.units import format_big_integer
 
 if TYPE_CHECKING:
-    from nascli.supernet.data import Images
+    from nascli.supernet.data.images import Images
+
 
 # Spaces whose last operations nse-second inherits.
 FIRST_SPACES = ("nse-27", "nse-27-mini")
 SPACE_FILE = "space.json"
-
-
-def adapted_space(space: Space, data: str) -> Space:
-    """The space with the data's classes and channels, where its parameters do not say otherwise."""
-    return make_space(space.name, **_adapted_parameters(space, data))
 
 
 def given_space(settings: SearchSettings) -> Space | StagedSpace:
@@ -42,15 +39,6 @@ def given_space(settings: SearchSettings) -> Space | StagedSpace:
     else:
         named = load_any(settings.space) if settings.algorithm == "nss" else load_space(settings.space)
     return make_any(named.name, **_adapted_parameters(named, settings.data))
-
-
-def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
-    from nascli.supernet.data import properties
-
-    classes, channels = properties(data)
-    wanted = {"classes": classes, "channels": channels}
-    fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}
-    return {**fitting, **dict(space.parameters)}
 
 
 def continued(space: Space, run: Path) -> Space:
@@ -116,7 +104,7 @@ def _elite_space(
     progress: Progress,
 ) -> tuple[Space, dict[str, Any]]:
     from nascli.pipeline.nss import search_space
-    from nascli.supernet.data import load, require_fit
+    from nascli.supernet.data.images import load, require_fit
 
     images = load(settings.data, given.input.height)
     require_fit(images, given.input, given.classes)
@@ -150,7 +138,7 @@ def _space_of_cells(
     settings: SearchSettings, given: Space, folder: RunFolder, progress: Progress
 ) -> tuple[Space, dict[str, Any]]:
     from nascli.pipeline.autospace import learn_cells
-    from nascli.supernet.data import load, require_fit
+    from nascli.supernet.data.images import load, require_fit
 
     if not takes_parameter(given.name, "cells"):
         raise ConstraintError(f"{given.name} has no cells to learn.", "Choose --space autospace-mini")
@@ -175,7 +163,7 @@ def checked_images(settings: SearchSettings, space: Space, constraints: Sequence
         NascliError: a space that cannot be searched, data that does not fit it, counted budgets that nothing
             meets, or a table of another device that is not there.
     """
-    from nascli.supernet.data import load, require_fit
+    from nascli.supernet.data.images import load, require_fit
 
     if settings.algorithm == "nse":
         if not space.multi_branch:

@@ -23,7 +23,7 @@ from nascli.spaces.space import Space
 from nascli.units import format_big_integer, format_seconds
 
 if TYPE_CHECKING:
-    from nascli.supernet.data import Images
+    from nascli.supernet.data.images import Images
 
 # Algorithms that choose among their last candidates by training each from scratch.
 TRAINED_CHOICE = ("pcnas", "nse")

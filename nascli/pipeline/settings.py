@@ -10,7 +10,6 @@ from typing import Any
 from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
-from nascli.pipeline.recipes import recipe_of, supernet_recipe
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import Where
 from nascli.search.autospace.settings import AutoSpace
@@ -19,7 +18,8 @@ from nascli.search.nss.settings import Nss
 from nascli.search.pcnas.settings import Pcnas
 from nascli.search.searchers.settings import Guidance
 from nascli.search.spos.settings import Evolution
-from nascli.supernet.recipe import FitnessSettings, Recipe
+from nascli.supernet.recipes.registry import recipe_of, supernet_recipe
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
 
 ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "proxyless", "nse", "nss", "autospace")
 # They learn a space first, which SPOS then searches.

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from nascli.costmodel import parse_constraint
-from nascli.pipeline.searched_space import adapted_space
 from nascli.pipeline.settings import effort_of
-from nascli.pipeline.training import trained_supernet
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
-from nascli.supernet import checkpoint, distributed
-from nascli.supernet.data import load, require_fit
+from nascli.supernet.data.images import adapted_space, load, require_fit
+from nascli.supernet.training import checkpoint, distributed
+from nascli.supernet.training.one_shot import trained_supernet
 
 
 def train_supernet(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.errors import SpaceError
+from nascli.errors import CheckpointError, SpaceError
 from nascli.spaces.primitives import (
     Act,
     Add,
@@ -26,6 +26,7 @@ from nascli.spaces.primitives import (
     Split,
 )
 from nascli.spaces.programs import Node, Program
+from nascli.supernet.convolutions import NormalisedConv
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -35,47 +36,6 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "hsigmoid": F.hardsigmoid,
 }
-
-
-class NormalisedConv(nn.Module):
-    """A convolution with 'same' padding, followed by batch normalisation if the primitive has one."""
-
-    def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
-        super().__init__()
-        padding = [d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
-        self.conv = nn.Conv2d(
-            x.channels,
-            conv.out,
-            conv.kernel,
-            conv.stride,
-            (padding[0], padding[1]),
-            conv.dilation,
-            conv.groups,
-            bias=conv.bias,
-        )
-        self.norm = nn.BatchNorm2d(conv.out, affine=affine) if conv.norm else None
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise."""
-        h: Tensor = self.conv(x)
-        return h if self.norm is None else self.norm(h)
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias with the normalisation's running statistics folded in."""
-        weight = self.conv.weight.detach()
-        bias = self.conv.bias
-        shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
-        norm = self.norm
-        if norm is None:
-            return weight, shift
-        assert norm.running_mean is not None and norm.running_var is not None
-        gain = torch.rsqrt(norm.running_var + norm.eps)
-        offset = -norm.running_mean * gain
-        if norm.affine:
-            gain = gain * norm.weight.detach()
-            offset = offset * norm.weight.detach() + norm.bias.detach()
-        return weight * gain[:, None, None, None], offset + shift * gain
 
 
 class ProgramModule(nn.Module):
@@ -116,7 +76,7 @@ class ProgramModule(nn.Module):
 
 
 def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
-    from nascli.supernet.quantised import QuantisedConv
+    from nascli.supernet.convolutions import QuantisedConv
 
     return QuantisedConv(conv, x, affine) if conv.few_bits else NormalisedConv(conv, x, affine)
 
@@ -193,3 +153,16 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
             weights[f"{target}.weight"] = weight.contiguous().numpy()
         offset += len(block.program.nodes)
     return weights
+
+
+def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load the ``module/`` tensors of a checkpoint.
+
+    Raises:
+        CheckpointError: names or shapes that do not fit.
+    """
+    own = {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error

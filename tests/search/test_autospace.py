@@ -106,7 +106,8 @@ def test_canonical_cells_compute_what_the_cells_do(seed):
     import torch
 
     from nascli.spaces.operators.dag_cell import roles
-    from nascli.supernet.modules import NormalisedConv, ProgramModule
+    from nascli.supernet.convolutions import NormalisedConv
+    from nascli.supernet.modules import ProgramModule
 
     cells = random_cells(30, seed)
     cells = cells[reaches(cells)]

@@ -7,20 +7,21 @@ import torch
 from nascli.errors import CheckpointError
 from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
+from nascli.search.autospace.cell_supernet import CellSupernet
 from nascli.search.autospace.search import canonical, madds, reaches
 from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces import load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE, roles
 from nascli.spaces.primitives import Shape
-from nascli.supernet import checkpoint
-from nascli.supernet.cells import CellSupernet
-from nascli.supernet.data import endless_batch, load
-from nascli.supernet.gates import draw_pairs, paired_forward
-from nascli.supernet.learned import frozen
-from nascli.supernet.modules import NormalisedConv, ProgramModule
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.training import Trainer
+from nascli.supernet.convolutions import NormalisedConv
+from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.images import load
+from nascli.supernet.differentiable import draw_pairs, frozen, paired_forward
+from nascli.supernet.modules import ProgramModule
+from nascli.supernet.training import checkpoint
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 SPACE = load_space("autospace-mini:width=0.25,resolution=8")
 SETTINGS = AutoSpace(

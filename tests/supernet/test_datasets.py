@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from nascli.errors import DataError, NascliError, UnknownNameError
-from nascli.supernet.data import load, properties
-from nascli.supernet.datasets import find_source, read_idx
+from nascli.supernet.data.images import load, properties
+from nascli.supernet.data.sources.mnist import read_idx
+from nascli.supernet.data.sources.registry import find_source
 
 
 def idx(array, path):

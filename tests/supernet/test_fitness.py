@@ -9,12 +9,11 @@ from torch import nn
 
 from nascli.costmodel import counted
 from nascli.errors import TrainingError
+from nascli.search.nse.fitness import Fitness, branch_probability, renormalised, truncated_bernoulli
 from nascli.spaces import load_space
-from nascli.supernet.fitness import Fitness, truncated_bernoulli
-from nascli.supernet.gates import mixed_output
-from nascli.supernet.recipe import FitnessSettings
-from nascli.supernet.regularisers import branch_probability, renormalised
-from nascli.supernet.supernet import Branches, Supernet, uniform_branches
+from nascli.supernet.differentiable import mixed_output
+from nascli.supernet.separate import Branches, Supernet, uniform_branches
+from nascli.supernet.training.recipe import FitnessSettings
 
 WHOLE = load_space("nse-19-mini:width=0.25,resolution=8,branches=4")
 SPACE = WHOLE.restricted("part", [[0, 2, 8, 16, 18]] * len(WHOLE.layers))

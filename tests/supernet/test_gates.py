@@ -8,11 +8,12 @@ from torch import nn
 from nascli.costmodel import Budget, Constraint, counted
 from nascli.pipeline.engines import ChoiceEngine
 from nascli.progress import Silent
+from nascli.search.proxyless.engine import PathChoice
 from nascli.spaces import load_space
-from nascli.supernet.data import load
-from nascli.supernet.gates import PathChoice, draw_pairs, mixed_output, paired_forward
-from nascli.supernet.recipe import FitnessSettings, Recipe
-from nascli.supernet.supernet import Supernet
+from nascli.supernet.data.images import load
+from nascli.supernet.differentiable import draw_pairs, mixed_output, paired_forward
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
 
 SPACE = load_space("proxyless-mini:resolution=8,width=0.25,depth=1")
 

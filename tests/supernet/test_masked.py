@@ -4,11 +4,12 @@ import torch
 
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Silent
+from nascli.search.nss.engine import SpaceDistribution, mixture_cost
 from nascli.search.nss.settings import Nss
 from nascli.spaces.catalog import load_any
-from nascli.supernet.data import load
-from nascli.supernet.masked import MaskedSupernet, SpaceDistribution, mixture_cost
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.data.images import load
+from nascli.supernet.masked import MaskedSupernet
+from nascli.supernet.training.recipe import Recipe
 
 SPACE = load_any("nss-expanded-mini:resolution=8,depths=4,widths=16")
 
@@ -82,7 +83,7 @@ def test_warm_up_is_uniform_and_state_survives():
 def test_the_whole_search_resumes_and_ends_in_a_space(tmp_path, monkeypatch):
     from nascli.pipeline.nss import search_space
 
-    monkeypatch.setattr("nascli.supernet.training._SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     images = load("digits", 8)
     target = float(SPACE.macs([[1, 7] * 3])[0])
     settings, recipe = Nss(depth_bin=2, width_bin=4, drawn=3), Recipe(epochs=1, batch=128)

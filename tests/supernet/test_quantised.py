@@ -5,13 +5,13 @@ from nascli.errors import SpaceError
 from nascli.progress import Silent
 from nascli.spaces import load_space
 from nascli.spaces.operators.residual_blocks import basic_block
-from nascli.supernet.data import load
-from nascli.supernet.evaluation import SupernetEvaluator
+from nascli.supernet.convolutions import QuantisedConv, quantised_activation, quantised_weight
+from nascli.supernet.data.images import load
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.modules import ProgramModule, exported_weights
-from nascli.supernet.quantised import QuantisedConv, quantised_activation, quantised_weight
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 
 def test_weights_lie_on_their_levels():

@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.cost_queries import power_penalty
 from nascli.costmodel import ChainCost
 from nascli.errors import ConstraintError
-from nascli.supernet.regularisers import (
-    ExpectedCost,
-    branch_probability,
-    configuration_probability,
-    pair_cost,
-    power_penalty,
-)
+from nascli.search.nse.fitness import branch_probability, configuration_probability, pair_cost
+from nascli.supernet.differentiable import ExpectedCost
 
 RNG = np.random.default_rng(0)
 

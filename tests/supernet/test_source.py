@@ -7,7 +7,7 @@ import torch
 from nascli.errors import SpaceError
 from nascli.spaces import load_space
 from nascli.supernet.modules import ProgramModule, network_module
-from nascli.supernet.source import python_source, source_weights
+from nascli.supernet.python_code import python_source, source_weights
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,16 @@ from torch import nn
 from nascli.errors import CheckpointError, DataError, NascliError, TrainingError, UnknownNameError
 from nascli.progress import Silent
 from nascli.spaces import make_space
-from nascli.supernet import checkpoint
-from nascli.supernet.data import Split, load, properties, require_fit, shifted
-from nascli.supernet.evaluation import SupernetEvaluator, accuracy, wilson_interval
-from nascli.supernet.initialise import align
-from nascli.supernet.modules import NormalisedConv
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer, finished, load_module
+from nascli.supernet.convolutions import NormalisedConv
+from nascli.supernet.data.batches import shifted
+from nascli.supernet.data.images import Split, load, properties, require_fit
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy, wilson_interval
+from nascli.supernet.initialisation import align
+from nascli.supernet.modules import load_module
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training import checkpoint
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer, finished
 
 RECIPE = Recipe(epochs=2, batch=64)
 
@@ -45,7 +47,7 @@ class Killed(Silent):
 
 
 def test_resumed_training_is_the_same_bit_for_bit(tiny, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("nascli.supernet.training._SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     whole = trainer(tiny, images)
     whole.run(tmp_path / "a", "x", Silent(), "t")
     for after in (1, 9, 20):
@@ -90,7 +92,7 @@ def test_a_supernet_learns(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tiny, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("nascli.supernet.training._SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     broken = images.train.images.clone()
     # The image that comes up in the second epoch's batch poisons it.
     order = np.random.default_rng([3, 1, 1]).permutation(len(broken))
@@ -185,7 +187,7 @@ def test_accuracy_and_its_interval():
     ids=["adam", "mixup-ema"],
 )
 def test_every_recipe_resumes_bit_for_bit(tiny, images, tmp_path, monkeypatch, recipe):
-    monkeypatch.setattr("nascli.supernet.training._SAVE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     whole = trainer(tiny, images, recipe)
     whole.run(tmp_path / "a", "x", Silent(), "t")
     with pytest.raises(KeyboardInterrupt):
@@ -233,10 +235,10 @@ def test_two_processes_train_as_one(tmp_path):
         "from nascli.progress import Silent\n"
         "from nascli.spaces import make_space\n"
         "from nascli.supernet import distributed\n"
-        "from nascli.supernet.data import load\n"
-        "from nascli.supernet.supernet import Supernet\n"
-        "from nascli.supernet.recipe import Recipe\n"
-        "from nascli.supernet.training import Trainer\n"
+        "from nascli.supernet.data.images import load\n"
+        "from nascli.supernet.separate import Supernet\n"
+        "from nascli.supernet.training.recipe import Recipe\n"
+        "from nascli.supernet.training.trainer import Trainer\n"
         "distributed.start()\n"
         "space = make_space('proxyless-mini', resolution=8, width=0.25, depth=1)\n"
         "torch.manual_seed(0); torch.set_num_threads(1)\n"

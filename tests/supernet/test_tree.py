@@ -4,12 +4,12 @@ import torch
 
 from nascli.progress import Silent
 from nascli.spaces import load_space, make_space
-from nascli.supernet.data import load
-from nascli.supernet.evaluation import SupernetEvaluator
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
-from nascli.supernet.tree import PrefixTree
+from nascli.supernet.data.images import load
+from nascli.supernet.evaluation.accuracy import SupernetEvaluator
+from nascli.supernet.evaluation.prefix_tree import PrefixTree
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

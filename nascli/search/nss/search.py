@@ -1,4 +1,4 @@
-"""Network Space Search (Lee et al. 2021): which ranges of depths and widths are worth searching.
+"""Network Space Search (Hong et al. 2021): which ranges of depths and widths are worth searching.
 
 A distribution over spaces has, per stage, a categorical over bins of depths and one over bins of widths. It learns by
 gradient on a supernet of masks; here is what needs no torch: bins, drawn spaces, exact counts, and the final choice.

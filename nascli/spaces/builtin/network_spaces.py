@@ -87,7 +87,7 @@ def nss_expanded(
     depths: int = 16,
     widths: int = 512,
 ) -> StagedSpace:
-    """NSS (Lee et al.): 3 stages of residual blocks, depth 1..16, width 1..512, on CIFAR."""
+    """NSS (Hong et al.): 3 stages of residual blocks, depth 1..16, width 1..512, on CIFAR."""
     shape = Shape(channels, resolution, resolution)
     return StagedSpace("nss-expanded", (), shape, classes, (1, 2, 2), depths, widths, 16)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +13,14 @@ from nascli.costmodel import BinnedSampler, Constraint, counted
 from nascli.costmodel.models import counted_names
 from nascli.errors import CheckpointError, ConstraintError
 from nascli.paths import home
-from nascli.pipeline.epochs import EpochLog
 from nascli.progress import Progress
-from nascli.spaces.network import Network
 from nascli.spaces.space import Space
-from nascli.supernet import checkpoint
-from nascli.supernet.data import Images
-from nascli.supernet.evaluation import accuracy, wilson_interval
-from nascli.supernet.modules import ProgramModule, network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet, uniform_branches
-from nascli.supernet.training import Trainer, digest, finished, load_module
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network and how accurate it is on the test part."""
-
-    blocks: list[ProgramModule]
-    top1: float
-    low: float
-    high: float
-    validation_top1: float
-
+from nascli.supernet.data.images import Images
+from nascli.supernet.modules import load_module
+from nascli.supernet.separate import Supernet, uniform_branches
+from nascli.supernet.training import checkpoint
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer, digest, finished
 
 # SPOS's authors' code draws uniformly over so many bins of the cost.
 BINS = 7
@@ -123,46 +107,3 @@ def trained_supernet(
         trainer = Trainer(supernet, images.train, recipe, seed=seed, path=path)
         trainer.run(file, identity, progress, f"training the supernet of {space.name}")
     return supernet, identity, reused
-
-
-def train_network(
-    network: Network,
-    images: Images,
-    recipe: Recipe,
-    *,
-    seed: int,
-    file: Path,
-    progress: Progress,
-    title: str,
-    log: EpochLog | None = None,
-) -> Trained:
-    """Train a network from scratch, or finish or load what `file` holds of it; then test it once.
-
-    Args:
-        network: what to train.
-        images: data.
-        recipe: how.
-        seed: of weights and data order.
-        file: the checkpoint.
-        progress: is shown the training.
-        title: for people.
-        log: told of every epoch's end; its state is kept in the checkpoint.
-    """
-    kind = "network" if log is None else "network with epochs"
-    identity = digest(kind, network.program.canonical, images.digest, recipe, seed)
-    torch.manual_seed(seed)
-    module = network_module([operator.program for operator in network.operators])
-
-    def after(step: int) -> None:
-        if log is not None and (step + 1) % trainer.per_epoch == 0:
-            with trainer.averaged() as averaged:
-                log.note(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
-
-    trainer = Trainer(module, images.train, recipe, seed=seed, after=after, beside=log)
-    trainer.run(file, identity, progress, f"training {title}")
-    trainer.use_average()
-    module.eval()
-    top1 = accuracy(module, images.test).top1
-    low, high = wilson_interval(top1, len(images.test))
-    blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
-    return Trained(blocks, top1, low, high, accuracy(module, images.validation).top1)

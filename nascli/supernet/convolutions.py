@@ -1,4 +1,4 @@
-"""Convolutions at few bits: PACT activations and DoReFa-like weights, trained through straight-through gradients."""
+"""Convolutions: with normalisation, and at low bit widths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,48 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.spaces.primitives import Conv, Shape
-from nascli.supernet.modules import NormalisedConv
+
+
+class NormalisedConv(nn.Module):
+    """A convolution with 'same' padding, followed by batch normalisation if the primitive has one."""
+
+    def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
+        super().__init__()
+        padding = [d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
+        self.conv = nn.Conv2d(
+            x.channels,
+            conv.out,
+            conv.kernel,
+            conv.stride,
+            (padding[0], padding[1]),
+            conv.dilation,
+            conv.groups,
+            bias=conv.bias,
+        )
+        self.norm = nn.BatchNorm2d(conv.out, affine=affine) if conv.norm else None
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve and normalise."""
+        h: Tensor = self.conv(x)
+        return h if self.norm is None else self.norm(h)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with the normalisation's running statistics folded in."""
+        weight = self.conv.weight.detach()
+        bias = self.conv.bias
+        shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
+        norm = self.norm
+        if norm is None:
+            return weight, shift
+        assert norm.running_mean is not None and norm.running_var is not None
+        gain = torch.rsqrt(norm.running_var + norm.eps)
+        offset = -norm.running_mean * gain
+        if norm.affine:
+            gain = gain * norm.weight.detach()
+            offset = offset * norm.weight.detach() + norm.bias.detach()
+        return weight * gain[:, None, None, None], offset + shift * gain
+
 
 # Where PACT's clipping starts; it is learned from there (Choi et al. 2018 start at 10, ours are normalised).
 _FIRST_CLIP = 4.0

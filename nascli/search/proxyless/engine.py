@@ -7,67 +7,22 @@ loss at the layer. So what a choice learns is how one candidate does against ano
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
-from nascli.supernet.learned import frozen, learned_state, load_learned
-from nascli.supernet.recipe import FitnessSettings
-from nascli.supernet.regularisers import ExpectedCost
-from nascli.supernet.supernet import Supernet
-
-Pairs = Sequence[tuple[int, int]]
-
-
-def mixed_output(first: Tensor, second: Tensor, chances: tuple[Tensor, Tensor]) -> Tensor:
-    """The first output, with the gradients of both probabilities attached (NSE, Eq. 7)."""
-    a, b = chances
-    return first + (a - a.detach()) * first.detach() + (b - b.detach()) * second.detach()
-
-
-def draw_pairs(thetas: Sequence[Tensor], rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Per layer two different candidates, drawn by the softmax; twice the same where there is only one."""
-    pairs = []
-    for theta in thetas:
-        p = torch.softmax(theta.detach().double(), 0).numpy()
-        if len(p) == 1:
-            pairs.append((0, 0))
-            continue
-        first = int(rng.choice(len(p), p=p / p.sum()))
-        rest = np.delete(np.arange(len(p)), first)
-        # A candidate may be all but certain; then the others are drawn as they stand to each other.
-        left = np.maximum(p[rest], 1e-12)
-        pairs.append((first, int(rng.choice(rest, p=left / left.sum()))))
-    return pairs
-
-
-def paired_forward(blocks: Sequence[nn.Module], x: Tensor, pairs: Pairs, thetas: Sequence[Tensor]) -> Tensor:
-    """The output along the first of each pair, with the gradients of the choices attached.
-
-    Args:
-        blocks: in evaluation order; a `ModuleList` is a layer of candidates.
-        x: `(batch, channels, height, width)`.
-        pairs: per layer of candidates.
-        thetas: per layer `(candidates,)` logits of the choice.
-    """
-    layers = iter(zip(pairs, thetas, strict=True))
-    for block in blocks:
-        if not isinstance(block, nn.ModuleList):
-            x = block(x)
-            continue
-        (a, b), theta = next(layers)
-        first = block[a](x)
-        if a != b:
-            with torch.no_grad():
-                second = block[b](x)
-            chances = torch.softmax(torch.stack([theta[a], theta[b]]), 0)
-            first = mixed_output(first, second, (chances[0], chances[1]))
-        x = first
-    return x
+from nascli.supernet.differentiable import (
+    ExpectedCost,
+    draw_pairs,
+    frozen,
+    learned_state,
+    load_learned,
+    paired_forward,
+)
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import FitnessSettings
 
 
 class PathChoice:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nascli.spaces.catalog import load_space
-from nascli.supernet.data import Images, load
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import load_module
-from nascli.supernet.tree import PrefixTree
+from nascli.supernet.data.images import Images, load
+from nascli.supernet.evaluation.prefix_tree import PrefixTree
+from nascli.supernet.modules import load_module
+from nascli.supernet.separate import Supernet
 
 Rows = Sequence[Sequence[int]]
 # Leaves of one prefix tree: enough to share a lot, few enough to lose little when killed.

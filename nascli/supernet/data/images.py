@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nascli.errors import DataError
+from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
-from nascli.supernet.datasets import Labels, Pixels, classes_in, find_source
+from nascli.spaces.space import Space
+from nascli.spaces.staged import StagedSpace
+from nascli.supernet.data.sources.base import Labels, Pixels
+from nascli.supernet.data.sources.folder import classes_in
+from nascli.supernet.data.sources.registry import find_source
 
 
 @dataclass(frozen=True)
@@ -152,24 +157,15 @@ def require_fit(images: Images, shape: Shape, classes: int) -> None:
         )
 
 
-def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
-    """Each image moved by up to `most` pixels, the border repeated: a mild augmentation."""
-    if most == 0:
-        return images
-    n, _, height, width = images.shape
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    down, right = rng.integers(0, 2 * most + 1, (2, n))
-    rows = torch.from_numpy(down)[:, None] + torch.arange(height)
-    columns = torch.from_numpy(right)[:, None] + torch.arange(width)
-    samples = torch.arange(n)[:, None, None]
-    # Indices around the channel slice put the channels last; they are moved back.
-    return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+def adapted_space(space: Space, data: str) -> Space:
+    """The space with the data's classes and channels, where its parameters do not say otherwise."""
+    return make_space(space.name, **_adapted_parameters(space, data))
 
 
-def endless_batch(split: Split, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
-    """The batch of an index in an endless pass over a split; it follows from seed and index alone."""
-    size = min(batch, len(split))
-    epoch, place = divmod(index, max(1, len(split) // size))
-    order = np.random.default_rng([*seed, epoch]).permutation(len(split))
-    part = torch.from_numpy(order[place * size : (place + 1) * size])
-    return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
+def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
+    from nascli.supernet.data.images import properties
+
+    classes, channels = properties(data)
+    wanted = {"classes": classes, "channels": channels}
+    fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}
+    return {**fitting, **dict(space.parameters)}

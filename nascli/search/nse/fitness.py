@@ -18,11 +18,9 @@ from torch.nn import functional as F
 from nascli.costmodel import ChainCost
 from nascli.errors import TrainingError
 from nascli.spaces.blocks import Layer
-from nascli.supernet.gates import mixed_output
-from nascli.supernet.learned import frozen, learned_state, load_learned
-from nascli.supernet.recipe import FitnessSettings
-from nascli.supernet.regularisers import branch_probability, pair_cost, renormalised
-from nascli.supernet.supernet import Supernet
+from nascli.supernet.differentiable import frozen, learned_state, load_learned, mixed_output
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import FitnessSettings
 
 Array = npt.NDArray[np.float64]
 # Configurations that are drawn at once, to find two that differ.
@@ -170,3 +168,47 @@ def _joined(x: Tensor, branches: Sequence[Tensor], normal: bool) -> Tensor:
     for other in addends[1:]:
         total = total + other
     return total / len(addends) if len(addends) > 1 else total
+
+
+def configuration_probability(p: Tensor, gates: Tensor) -> Tensor:
+    """The probability of one configuration of Bernoulli gates (NSE, Eq. 4)."""
+    return torch.prod(gates * p + (1 - gates) * (1 - p))
+
+
+def branch_probability(theta: Tensor) -> Tensor:
+    """The probability of a branch, kept away from 0 and 1 as in the authors' code."""
+    return 0.999 * torch.sigmoid(theta) + 0.0005
+
+
+def renormalised(theta: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The probabilities of two configurations, scaled to add up to 1."""
+    p = branch_probability(theta)
+    a, b = configuration_probability(p, first), configuration_probability(p, second)
+    return a / (a + b), b / (a + b)
+
+
+def pair_cost(
+    thetas: Sequence[Tensor], first: Sequence[Tensor], second: Sequence[Tensor], cost: ChainCost
+) -> Tensor:
+    """NSE's resource demand from two sampled configurations per layer (Eq. 8, without tau).
+
+    Args:
+        thetas: per layer `(candidates,)` fitness indicators.
+        first: per layer the gates (0 or 1) of configuration a.
+        second: per layer the gates of configuration b.
+        cost: what an operation costs, plainly summed over the branches of a configuration.
+
+    Returns:
+        offset + sum over layers of p_a C(o_a) + p_b C(o_b), with p_a + p_b = 1 in each layer.
+    """
+    total = torch.zeros((), dtype=thetas[0].dtype) + cost.offset
+    joins = cost.joins or [None] * len(thetas)
+    for theta, a, b, values, join in zip(thetas, first, second, cost.unary, joins, strict=True):
+        chance_a, chance_b = renormalised(theta, a, b)
+        costs = torch.tensor(values, dtype=theta.dtype)
+        spent = []
+        for gates in (a, b):
+            extra = 0.0 if join is None else float(join[int(gates.sum())])
+            spent.append(gates @ costs + extra)
+        total = total + chance_a * spent[0] + chance_b * spent[1]
+    return total

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from nascli.errors import missing_package
-from nascli.pipeline.export import save_weights
-from nascli.supernet import distributed
-from nascli.supernet.data import Split
-from nascli.supernet.evaluation import accuracy
+from nascli.supernet.data.images import Split
+from nascli.supernet.evaluation.accuracy import accuracy
+from nascli.supernet.training import distributed
+from nascli.supernet.training.checkpoint import save_weights
 
 
 class EpochLog:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nascli.errors import CheckpointError
@@ -53,3 +54,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"cannot read the checkpoint {path}: {error}.", "Remove the file to train it anew."
         ) from error
     return tensors, state
+
+
+def save_weights(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's parameters and statistics as safetensors, as one step."""
+    from safetensors.torch import save
+
+    write_atomically(path, save({k: v.contiguous() for k, v in module.state_dict().items()}))

@@ -24,9 +24,11 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Progress
-from nascli.supernet import checkpoint, distributed
-from nascli.supernet.data import Split, shifted
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.data.batches import shifted
+from nascli.supernet.data.images import Split
+from nascli.supernet.modules import load_module
+from nascli.supernet.training import checkpoint, distributed
+from nascli.supernet.training.recipe import Recipe
 
 _SAVE_EVERY_SECONDS = 5.0
 PathOf = Callable[[int], Sequence[int]]
@@ -274,19 +276,6 @@ def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Op
 
 def _floats(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [(k, v) for k, v in module.state_dict(keep_vars=False).items() if v.is_floating_point()]
-
-
-def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load the ``module/`` tensors of a checkpoint.
-
-    Raises:
-        CheckpointError: names or shapes that do not fit.
-    """
-    own = {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")}
-    try:
-        module.load_state_dict(own)
-    except RuntimeError as error:
-        raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
 
 
 def finished(file: Path, identity: str) -> bool:

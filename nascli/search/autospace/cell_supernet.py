@@ -10,7 +10,8 @@ from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import roles
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
-from nascli.supernet.modules import NormalisedConv, ProgramModule
+from nascli.supernet.convolutions import NormalisedConv
+from nascli.supernet.modules import ProgramModule
 
 Genes = Sequence[tuple[int, ...]]
 Place = tuple[Shape, int, int]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from nascli.spaces.primitives import Add
-from nascli.supernet.modules import NormalisedConv, ProgramModule
+from nascli.supernet.convolutions import NormalisedConv
+from nascli.supernet.modules import ProgramModule
 
 _CORE = 3
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.supernet.data import Images, Split
-from nascli.supernet.supernet import Supernet
+from nascli.supernet.data.batches import batches
+from nascli.supernet.data.images import Images, Split
+from nascli.supernet.separate import Supernet
 
 _BATCH = 128
 
@@ -22,15 +23,6 @@ class Accuracy(NamedTuple):
 
     top1: float
     loss: float
-
-
-def batches(split: Split, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first images of a split (all by default), a few at a time, with their labels."""
-    count = len(split) if most is None else min(most, len(split))
-    for start in range(0, count, _BATCH):
-        stop = min(start + _BATCH, count)
-        images = split.images[start:stop].contiguous(memory_format=torch.channels_last)
-        yield images, split.labels[start:stop]
 
 
 def accuracy(forward: Callable[[Tensor], Tensor], split: Split) -> Accuracy:

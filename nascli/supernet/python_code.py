@@ -23,7 +23,8 @@ from nascli.spaces.primitives import (
     Split,
 )
 from nascli.spaces.programs import Node
-from nascli.supernet.modules import NormalisedConv, ProgramModule
+from nascli.supernet.convolutions import NormalisedConv
+from nascli.supernet.modules import ProgramModule
 
 _ACTIVATIONS = {
     "relu": "F.relu({})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nascli.errors import UnknownNameError
-from nascli.supernet.recipe import Recipe
+from nascli.supernet.training.recipe import Recipe
 
 RECIPES = ("small", "counted", "spos", "pcnas", "nse")
 

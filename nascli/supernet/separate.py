@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nascli.spaces.blocks import Layer
 from nascli.spaces.space import Space
-from nascli.supernet.initialise import align
+from nascli.supernet.initialisation import align
 from nascli.supernet.modules import ProgramModule
 
 

@@ -1,0 +1,1 @@
+"""ProxylessNAS (Cai, Zhu and Han 2019)."""

@@ -1,0 +1,1 @@
+"""Images: sources, parts, batches, and augmentation."""

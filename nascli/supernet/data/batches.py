@@ -1,0 +1,45 @@
+"""Batches: their order and augmentation, from seed, epoch, and index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nascli.supernet.data.images import Split
+from nascli.supernet.evaluation.accuracy import _BATCH
+
+
+def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
+    """Each image moved by up to `most` pixels, the border repeated: a mild augmentation."""
+    if most == 0:
+        return images
+    n, _, height, width = images.shape
+    padded = F.pad(images, (most,) * 4, mode="replicate")
+    down, right = rng.integers(0, 2 * most + 1, (2, n))
+    rows = torch.from_numpy(down)[:, None] + torch.arange(height)
+    columns = torch.from_numpy(right)[:, None] + torch.arange(width)
+    samples = torch.arange(n)[:, None, None]
+    # Indices around the channel slice put the channels last; they are moved back.
+    return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def endless_batch(split: Split, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
+    """The batch of an index in an endless pass over a split; it follows from seed and index alone."""
+    size = min(batch, len(split))
+    epoch, place = divmod(index, max(1, len(split) // size))
+    order = np.random.default_rng([*seed, epoch]).permutation(len(split))
+    part = torch.from_numpy(order[place * size : (place + 1) * size])
+    return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
+
+
+def batches(split: Split, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first images of a split (all by default), a few at a time, with their labels."""
+    count = len(split) if most is None else min(most, len(split))
+    for start in range(0, count, _BATCH):
+        stop = min(start + _BATCH, count)
+        images = split.images[start:stop].contiguous(memory_format=torch.channels_last)
+        yield images, split.labels[start:stop]

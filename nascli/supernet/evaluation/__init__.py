@@ -1,0 +1,1 @@
+"""Accuracy of networks and of many architectures of a supernet."""

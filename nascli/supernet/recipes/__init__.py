@@ -1,0 +1,1 @@
+"""Recipes: how networks and supernets are trained."""

@@ -23,7 +23,7 @@ from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.exchange.foreign.registry import read_foreign
 from nascli.lut.exchange.packs import Pack, read_pack, write_pack
 from nascli.lut.store.columns import SampleColumns
-from nascli.pipeline.remote import read_plan, write_plan
+from nascli.pipeline.measure.remote import read_plan, write_plan
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space
 from nascli.spaces.catalog import load_any
@@ -289,7 +289,7 @@ def _run_folders() -> Parser:
         return found
 
     def feed(data: bytes, folder: Path) -> object:
-        from nascli.pipeline.reporting import write_report
+        from nascli.pipeline.run.report import write_report
 
         name, _, content = data.partition(b"\n")
         known = name.decode(errors="replace")

@@ -12,12 +12,12 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, images, in_processes, of, one_shot, paired
 from benchmarks.spos import best_so_far
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted, k_best
-from nascli.pipeline.autospace import learn_cells
-from nascli.pipeline.engines import ChoiceEngine
 from nascli.progress import Silent
 from nascli.report.svg import Axis, Series, chart, standalone
+from nascli.search.autospace.engine import learn_cells
 from nascli.search.autospace.search import first_population, madds, mutate
 from nascli.search.autospace.settings import AutoSpace
+from nascli.search.proxyless.engine import ChoiceEngine
 from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
 from nascli.spaces import load_space, make_space

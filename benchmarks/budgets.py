@@ -10,9 +10,10 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
-from nascli.pipeline.measuring import profile_models, space_models
-from nascli.pipeline.searching import run_search
-from nascli.pipeline.settings import SearchSettings, effort_of
+from nascli.pipeline.measure.profile import profile_models
+from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.run.search import run_search
+from nascli.pipeline.run.settings import SearchSettings, effort_of
 from nascli.profiles.protocol import Protocol
 from nascli.profiles.target import Where
 from nascli.progress import Silent

@@ -16,7 +16,7 @@ from nascli.lut import Store, program_key
 from nascli.lut.in_context.carriers import with_context
 from nascli.lut.in_context.joins import join_models
 from nascli.lut.statistics import estimate, reference_anchor
-from nascli.pipeline.calibrating import helpful_sums
+from nascli.pipeline.measure.latency_model import helpful_sums
 from nascli.profiles.devices.device import find_device
 from nascli.profiles.profiling import network_operator, profile
 from nascli.profiles.protocol import Protocol

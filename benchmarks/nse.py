@@ -14,15 +14,15 @@ from benchmarks.spos import best_so_far
 from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
 from nascli.costmodel.feasible import BranchLaw
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.pipeline.engines import NseEngine
 from nascli.progress import Silent
+from nascli.search.nse.engine import NseEngine
 from nascli.search.nse.fitness import Fitness, branch_probability, truncated_bernoulli
 from nascli.search.nse.rounds import widened
 from nascli.search.nse.search import NseSearch
 from nascli.search.nse.settings import Nse
+from nascli.search.run_folder import StateFile
 from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
-from nascli.search.state import StateFile
 from nascli.spaces import load_space
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.separate import Supernet

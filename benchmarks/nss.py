@@ -10,9 +10,9 @@ import torch
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import images, in_processes, of, paired
 from nascli.costmodel.staged_costs import count_within
-from nascli.pipeline.nss import search_space
 from nascli.progress import Silent
 from nascli.report.svg import Axis, Series, chart, pareto_front, standalone
+from nascli.search.nss.engine import search_space
 from nascli.search.nss.settings import Nss
 from nascli.spaces.catalog import load_any
 from nascli.spaces.space import Codes

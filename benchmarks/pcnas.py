@@ -13,13 +13,13 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, inherited, of, one_shot
 from benchmarks.spos import best_so_far
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
-from nascli.pipeline.engines import PcnasEngine
 from nascli.progress import Silent
+from nascli.search.pcnas.engine import PcnasEngine
 from nascli.search.pcnas.search import PcnasSearch
 from nascli.search.pcnas.settings import Pcnas
+from nascli.search.run_folder import StateFile
 from nascli.search.spos.search import SposSearcher
 from nascli.search.spos.settings import Evolution
-from nascli.search.state import StateFile
 from nascli.spaces import load_space
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.evaluation.prefix_tree import PrefixTree

@@ -21,7 +21,7 @@ __all__ = ["__version__", "calibrated", "constrain", "latency", "optimise", "pro
 def __getattr__(name: str) -> Any:
     # Nothing is imported before it is used: `nascli --help` must not wait for numpy.
     if name in __all__:
-        from nascli.pipeline import api
+        from nascli import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'nascli' has no attribute {name!r}")

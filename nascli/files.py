@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from nascli.errors import RunError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -25,3 +31,49 @@ def write_atomically(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Replace a JSON file as one step.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    try:
+        write_atomically(path, json.dumps(document, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror}.", "Free some space and run the same command again."
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON file of the run, or None if it was not written yet.
+
+    Raises:
+        RunError: damaged.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove the run's folder to start anew.") from error
+    if not isinstance(document, dict):
+        raise RunError(f"{path} is damaged: not an object.", "Remove the run's folder to start anew.")
+    return document
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what a well-formed but wrong document does to its reader into a domain error.
+
+    Raises:
+        RunError: naming the file.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError) as error:
+        raise RunError(
+            f"{path} is damaged: {type(error).__name__}: {error}.", "Remove the run's folder to start anew."
+        ) from error

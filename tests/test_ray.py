@@ -9,7 +9,7 @@ import pytest
 from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
 from nascli.errors import DeviceError, RuntimeUnavailableError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import space_models
+from nascli.pipeline.measure.subjects import space_models
 from nascli.profiles.target import Where
 from nascli.progress import Silent
 from nascli.search.driver import drive
@@ -99,7 +99,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
 
 
 def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
-    from nascli.pipeline.ray_profiling import profile_on_ray
+    from nascli.pipeline.measure.remote import profile_on_ray
 
     where = Where("cpu", "auto", 2, 1, "fp32", tmp_path / "store.sqlite")
     found = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())

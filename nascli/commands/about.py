@@ -16,7 +16,7 @@ def doctor(as_json: bool) -> None:
     Example:
       nascli doctor
     """
-    from nascli.pipeline.doctor import examine
+    from nascli.pipeline.inspect.doctor import examine
 
     checks = examine()
     if as_json:
@@ -38,7 +38,7 @@ def devices(name: str | None, as_json: bool) -> None:
     Example:
       nascli devices titanxp
     """
-    from nascli.pipeline.listing import describe_device, list_devices
+    from nascli.pipeline.inspect.listing import describe_device, list_devices
 
     if name is None:
         known = list_devices()
@@ -65,7 +65,7 @@ def spaces(name: str | None, as_json: bool) -> None:
     Example:
       nascli spaces proxyless-mini:resolution=32
     """
-    from nascli.pipeline.listing import describe_space, list_spaces
+    from nascli.pipeline.inspect.listing import describe_space, list_spaces
 
     if name is None:
         known = list_spaces()
@@ -101,7 +101,7 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
       nascli count mobilenetv2 --check
       nascli count runs/first/architecture.json
     """
-    from nascli.pipeline.counting import count_target
+    from nascli.pipeline.inspect.count import count_target
 
     document = count_target(what, check=check)
     if as_json:

@@ -126,7 +126,7 @@ def completing(kind: str) -> Callable[..., list[str]]:
     """
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-        from nascli.pipeline.known import names
+        from nascli.pipeline.inspect.names import names
 
         return [name for name in names(kind) if name.startswith(incomplete)]
 

@@ -53,7 +53,7 @@ def train(
     Example:
       nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
     """
-    from nascli.pipeline.handing_over import train_architecture
+    from nascli.pipeline.train.from_scratch import train_architecture
     from nascli.supernet.recipes.registry import recipe_of
 
     progress = terminal_progress()
@@ -115,7 +115,7 @@ def export(
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --format python --out net.py
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --out net.onnx --measure
     """
-    from nascli.pipeline.handing_over import bounds_here, export_architecture, measured_export
+    from nascli.pipeline.train.export import bounds_here, export_architecture, measured_export
     from nascli.units import format_seconds
 
     if constraints and not measured:
@@ -151,7 +151,7 @@ def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
       nascli report runs/first
       nascli report runs/first runs/five --out comparison.html
     """
-    from nascli.pipeline.reporting import write_comparison, write_report
+    from nascli.pipeline.run.report import write_comparison, write_report
 
     if len(runs) == 1:
         if out is not None:

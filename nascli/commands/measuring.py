@@ -62,8 +62,8 @@ def profile(
       nascli profile --device titanxp --host user@lab-machine
       nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
     """
-    from nascli.pipeline.profiling import profile_target
-    from nascli.pipeline.remote import run_plan, write_plan
+    from nascli.pipeline.measure.profile import profile_target
+    from nascli.pipeline.measure.remote import run_plan, write_plan
 
     if sum(given is not None for given in (host, plan, ray)) > 1:
         raise click.UsageError("--host writes a plan, --plan measures one, --ray has it measured: give one")
@@ -90,7 +90,7 @@ def profile(
         return
     progress = terminal_progress()
     if ray is not None:
-        from nascli.pipeline.ray_profiling import profile_on_ray
+        from nascli.pipeline.measure.remote import profile_on_ray
 
         brought = profile_on_ray(spec, network, where_of(**place), ray, seed=seed, progress=progress)
         if as_json:
@@ -134,7 +134,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
     Example:
       nascli calibrate --device cpu --space proxyless-mini --batch 16
     """
-    from nascli.pipeline.calibrating import calibrate_space
+    from nascli.pipeline.measure.network_calibration import calibrate_space
     from nascli.spaces import load_space
 
     progress = terminal_progress()
@@ -184,7 +184,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
     Example:
       nascli predict --device cpu runs/first/architecture.json --explain
     """
-    from nascli.pipeline.predicting import predict_network
+    from nascli.pipeline.measure.prediction import predict_network
     from nascli.units import format_seconds
 
     document = predict_network(network, where_of(**place), confidence)
@@ -231,7 +231,7 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     Example:
       nascli measure --device cpu runs/first/architecture.json
     """
-    from nascli.pipeline.measuring import measure_file
+    from nascli.pipeline.measure.whole_networks import measure_file
     from nascli.units import format_seconds
 
     progress = terminal_progress()

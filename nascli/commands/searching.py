@@ -23,7 +23,7 @@ from nascli.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from nascli.pipeline.settings import SearchSettings
+    from nascli.pipeline.run.settings import SearchSettings
 
 
 def search_options(function: F) -> F:
@@ -83,8 +83,7 @@ def settings_of(
     constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]
 ) -> SearchSettings:
     """The settings that `search_options` and constraints name."""
-    from nascli.pipeline.overrides import with_settings
-    from nascli.pipeline.settings import SearchSettings, effort_of
+    from nascli.pipeline.run.settings import SearchSettings, effort_of, with_settings
 
     effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
         population=chosen["population"],
@@ -129,12 +128,12 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
-    from nascli.pipeline.settings import default_out
+    from nascli.pipeline.run.settings import default_out
 
     place = {name: options.pop(name) for name in PLACE}
     settings = settings_of(constraints, place, options)
-    from nascli.pipeline.reporting import result_lines, write_report
-    from nascli.pipeline.searching import run_search
+    from nascli.pipeline.run.report import result_lines, write_report
+    from nascli.pipeline.run.search import run_search
 
     folder = out or default_out(settings)
     progress = terminal_progress()
@@ -168,8 +167,8 @@ def sweep(
     """
     place = {name: options.pop(name) for name in PLACE}
     settings = [settings_of((budget, *constraints), place, options) for budget in budgets]
-    from nascli.pipeline.reporting import write_report
-    from nascli.pipeline.sweeping import run_sweep
+    from nascli.pipeline.run.report import write_report
+    from nascli.pipeline.run.sweep import run_sweep
 
     progress = terminal_progress()
     rows = run_sweep(budgets, settings, out, progress)
@@ -209,7 +208,7 @@ def supernet_train(
       nascli supernet train --space spos-mini --out spos.safetensors
       torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
     """
-    from nascli.pipeline.supernets import train_supernet
+    from nascli.pipeline.train.supernet import train_supernet
 
     progress = terminal_progress()
     document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)

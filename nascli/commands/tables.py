@@ -28,7 +28,7 @@ def lut_list(store: Path | None, as_json: bool) -> None:
       nascli lut list
     """
     from nascli.paths import default_store
-    from nascli.pipeline.listing import list_tables
+    from nascli.pipeline.tables.inventory import list_tables
 
     tables = list_tables(store or default_store())
     if as_json:
@@ -51,8 +51,8 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
       nascli lut show --device cpu --batch 16
       nascli lut show --device cpu --batch 16 --html table.html
     """
-    from nascli.pipeline.listing import show_table
-    from nascli.pipeline.table_report import write_table_page
+    from nascli.pipeline.tables.inventory import show_table
+    from nascli.pipeline.tables.page import write_table_page
 
     if html is not None:
         page = write_table_page(where_of(**place), html)
@@ -81,7 +81,7 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     Example:
       nascli lut export --device cpu --batch 16 --out my-cpu.parquet
     """
-    from nascli.pipeline.tables import export_table
+    from nascli.pipeline.tables.exchange import export_table
 
     document = export_table(where_of(**place), out)
     if as_json:
@@ -127,7 +127,7 @@ def lut_import(
       nascli lut import run1.dump run2.dump --format nse --device titanxp --batch 128
     """
     from nascli.paths import default_store
-    from nascli.pipeline.tables import import_foreign, import_packs
+    from nascli.pipeline.tables.exchange import import_foreign, import_packs
 
     place = store or default_store()
     if form == "pack":
@@ -155,7 +155,7 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
     Example:
       nascli lut push s3://team-tables/cpu.parquet --device cpu --batch 16
     """
-    from nascli.pipeline.carrying import push
+    from nascli.pipeline.tables.exchange import push
 
     document = push(where_of(**place), url)
     if as_json:
@@ -176,7 +176,7 @@ def lut_pull(url: str, store: Path | None, as_json: bool) -> None:
       nascli lut pull https://tables.example.org/titanxp.parquet
     """
     from nascli.paths import default_store
-    from nascli.pipeline.carrying import pull
+    from nascli.pipeline.tables.exchange import pull
 
     document = pull(url, store or default_store())
     if as_json:
@@ -196,7 +196,7 @@ def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     Example:
       nascli lut merge monday.parquet tuesday.parquet --out both.parquet
     """
-    from nascli.pipeline.tables import merge_packs
+    from nascli.pipeline.tables.exchange import merge_packs
 
     document = merge_packs(packs, out)
     if as_json:
@@ -218,7 +218,7 @@ def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json
     Example:
       nascli lut diff old-driver.parquet new-driver.parquet
     """
-    from nascli.pipeline.tables import diff_packs, draw_diff
+    from nascli.pipeline.tables.exchange import diff_packs, draw_diff
 
     document = diff_packs(first, second)
     if picture is not None:
@@ -250,7 +250,7 @@ def lut_check(store: Path | None, as_json: bool) -> None:
       nascli lut check
     """
     from nascli.paths import default_store
-    from nascli.pipeline.tables import check_store
+    from nascli.pipeline.tables.inventory import check_store
 
     findings = check_store(store or default_store())
     if as_json:
@@ -275,7 +275,7 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
     Example:
       nascli lut remove --device cpu --batch 16
     """
-    from nascli.pipeline.tables import remove_table, table_meant
+    from nascli.pipeline.tables.inventory import remove_table, table_meant
 
     where = where_of(**place)
     setup = table_meant(where)

@@ -40,15 +40,17 @@ class Cost:
     def axis(self) -> Axis:
         """Its axis."""
         if self.is_time:
-            return Axis("predicted latency per batch, ms", _ms)
+            return Axis("predicted latency per batch, ms", milliseconds)
         return Axis(self.name, format_count)
 
 
-def _ms(value: float) -> str:
+def milliseconds(value: float) -> str:
+    """Seconds as a tick of an axis, in milliseconds."""
     return f"{value * 1e3:g}"
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share as a tick of an axis, in per cent."""
     return f"{value * 100:.3g}"
 
 
@@ -86,7 +88,7 @@ def front_chart(result: dict[str, Any], evaluated: Sequence[Evaluated]) -> str:
     return chart(
         f"accuracy against {cost.name}",
         cost.axis,
-        Axis("top-1 with inherited weights, %", _percent),
+        Axis("top-1 with inherited weights, %", percent),
         [
             Series([(e.predicted, e.top1, tip(e, "")) for e in evaluated], "dot"),
             Series([(e.predicted, e.top1, "") for e in front], "front", line=True),
@@ -116,8 +118,8 @@ def agreement_chart(result: dict[str, Any]) -> str:
     diagonal = [(min(values), min(values), ""), (max(values), max(values), "")]
     return chart(
         "predicted against measured latency",
-        Axis("predicted, ms", _ms),
-        Axis("measured, ms", _ms),
+        Axis("predicted, ms", milliseconds),
+        Axis("measured, ms", milliseconds),
         [
             Series(diagonal, "guide", line=True),
             Series(finalists, "meas", radius=5, stop=True),
@@ -137,52 +139,6 @@ def convergence_chart(evaluated: Sequence[Evaluated]) -> str:
     return chart(
         "convergence of the search",
         Axis("evaluations", lambda v: f"{v:g}"),
-        Axis("top-1 with inherited weights, %", _percent),
+        Axis("top-1 with inherited weights, %", percent),
         [Series(dots, "dot"), Series(line, "line", line=True)],
-    )
-
-
-def rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
-    """NSE: each round's Pareto front (Fig. 5), the last one marked."""
-    series = []
-    for number, one in enumerate(rounds, 1):
-        last = number == len(rounds)
-        points = [(p["cost"], p["accuracy"], f"round {number}: {p['accuracy']:.2%}") for p in one["front"]]
-        series.append(Series(points, "best" if last else "dot", radius=6 if last else 4))
-        if len(points) > 1:
-            series.append(Series(points, "front" if last else "guide", line=True))
-    return chart(
-        "Pareto fronts by round",
-        # Seconds lie below 1, counts far above.
-        Axis("cost", lambda v: format_seconds(v) if abs(v) < 1 else format_count(v)),
-        Axis("top-1 in the round's supernet, %", _percent),
-        series,
-    )
-
-
-def trajectories_chart(rounds: Sequence[dict[str, Any]], threshold: float) -> str | None:
-    """NSE: every indicator epoch by epoch, round after round; those that lived on are marked."""
-    series, marks, begun = [], [], 0
-    for number, one in enumerate(rounds, 1):
-        moments = one["trained"].get("trajectory") or []
-        if not moments:
-            return None
-        for layer, chosen in enumerate(one["subset"]):
-            for position, index in enumerate(chosen):
-                points = [
-                    (float(begun + t), moment[layer][position], "") for t, moment in enumerate(moments, 1)
-                ]
-                lives = index in one["aggregated"][layer]
-                series.append(Series(points, "keep" if lives else "gone", line=True))
-        if number > 1:
-            marks.append((begun + 0.5, f"round {number}"))
-        begun += len(moments)
-    series.sort(key=lambda one: one.style == "keep")
-    limit = [(1.0, threshold, ""), (float(begun), threshold, "")]
-    return chart(
-        "fitness indicators by epoch",
-        Axis("epoch", lambda v: f"{v:g}"),
-        Axis("fitness indicator", lambda v: f"{v:.2g}", (threshold,)),
-        [*series, Series(limit, "guide", line=True)],
-        marks,
     )

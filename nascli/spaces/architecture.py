@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,14 @@ def read_json(path: Path) -> Any:
         raise ArchitectureError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ArchitectureError(f"{path} is not valid JSON: {error}") from error
+
+
+def narrowed_to(space: Space, code: Sequence[int]) -> tuple[Space, list[int]]:
+    """The space whose only candidates are an architecture's own, and the architecture's code in it."""
+    chosen = [layer.chosen(int(c)) or (0,) for layer, c in zip(space.layers, code, strict=True)]
+    whole = [
+        (1 << len(some)) - 1 if layer.chosen(int(c)) else 0
+        for layer, c, some in zip(space.layers, code, chosen, strict=True)
+    ]
+    codes = whole if space.multi_branch else [0] * len(chosen)
+    return space.restricted(f"{space.name}-own", chosen), codes

@@ -116,7 +116,7 @@ def test_names_of_others_reach_the_terminal_as_plain_text():
 
 def test_shells_are_told_what_may_be_chosen():
     from nascli.commands.common import completing
-    from nascli.pipeline.known import names
+    from nascli.pipeline.inspect.names import names
 
     assert "proxyless-mini" in completing("spaces")(None, None, "proxyless")
     assert completing("algorithms")(None, None, "ns") == ["nse", "nss"]
@@ -161,5 +161,5 @@ def test_a_missing_package_is_told_and_not_a_traceback(monkeypatch):
     def absent():
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("nascli.pipeline.doctor.examine", absent)
+    monkeypatch.setattr("nascli.pipeline.inspect.doctor.examine", absent)
     assert "pip install 'nascli[search]'" in run("doctor", expect=1).output

@@ -16,7 +16,7 @@ from nascli.units import parse_quantity
     ],
 )
 def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
-    from nascli.pipeline import settings
+    from nascli.pipeline.run import settings
     from nascli.search.autospace.settings import AutoSpace
     from nascli.search.nss.settings import Nss
     from nascli.search.spos.settings import Evolution

@@ -12,7 +12,7 @@ from commanding import MULTI, QUICK, SINGLE, TINY, run
 def test_every_algorithm_ends_in_a_verified_network_and_a_report(
     tmp_path, monkeypatch, algorithm, space, limit
 ):
-    from nascli.pipeline import settings
+    from nascli.pipeline.run import settings
     from nascli.search.nse.settings import Nse
     from nascli.search.pcnas.settings import Pcnas
     from nascli.search.searchers.settings import Guidance
@@ -48,7 +48,7 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
 
 @pytest.mark.slow
 def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path, monkeypatch):
-    from nascli.pipeline import settings
+    from nascli.pipeline.run import settings
     from nascli.search.nse.settings import Nse
 
     small = settings.Effort(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, k_best
 from nascli.costmodel.feasible import additive
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.pipeline.results import how_many
+from nascli.pipeline.run.result import how_many
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv
 

@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 
 import nascli
+from nascli.costmodel.budgets import FrozenCosts
 from nascli.errors import ConstraintError, InfeasibleError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.in_context.carriers import with_context
 from nascli.paths import default_store
-from nascli.pipeline.calibrating import calibrate_space
-from nascli.pipeline.frozen_costs import FrozenCosts, frozen_costs
-from nascli.pipeline.measuring import other_table
-from nascli.pipeline.predicting import predict_network
-from nascli.pipeline.run_folder import RunFolder
-from nascli.pipeline.settings import SearchSettings
+from nascli.pipeline.measure.network_calibration import calibrate_space
+from nascli.pipeline.measure.prediction import predict_network
+from nascli.pipeline.run.problem import frozen_costs
+from nascli.pipeline.run.settings import SearchSettings
+from nascli.pipeline.tables.lookup import other_table
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.profiling import network_operator
 from nascli.profiles.target import Where
 from nascli.progress import Silent
+from nascli.search.run_folder import RunFolder
 from nascli.spaces import Architecture
 
 

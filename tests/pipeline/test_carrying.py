@@ -7,7 +7,7 @@ import pytest
 
 from nascli.errors import StoreError
 from nascli.lut import Sample, Setup, Store, program_key
-from nascli.pipeline.carrying import pull, push
+from nascli.pipeline.tables.exchange import pull, push
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import Where
 from nascli.spaces.operators.definition import Operator

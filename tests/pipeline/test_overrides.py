@@ -1,8 +1,7 @@
 import pytest
 
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
-from nascli.pipeline.overrides import with_settings
-from nascli.pipeline.settings import Effort
+from nascli.pipeline.run.settings import Effort, with_settings
 
 
 def test_values_of_every_kind():

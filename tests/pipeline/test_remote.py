@@ -6,8 +6,8 @@ import pytest
 
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measuring import space_models
-from nascli.pipeline.remote import read_plan, write_plan
+from nascli.pipeline.measure.remote import read_plan, write_plan
+from nascli.pipeline.measure.subjects import space_models
 from nascli.profiles.target import Where
 from nascli.spaces.catalog import load_space
 
@@ -98,7 +98,7 @@ def test_what_is_no_plan(tmp_path):
 def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path, monkeypatch):
     from nascli.errors import DeviceError, ModelRefusedError
     from nascli.lut.exchange.packs import read_pack
-    from nascli.pipeline.remote import run_plan
+    from nascli.pipeline.measure.remote import run_plan
     from nascli.profiles.runtimes.ort_cpu import OrtCpu
     from nascli.progress import Silent
 

@@ -3,9 +3,10 @@ import pytest
 
 from nascli.costmodel import Constraint, counted
 from nascli.errors import ConstraintError, SpaceError
-from nascli.pipeline.rescaling import narrowed_to, rescaled
-from nascli.pipeline.searched_space import continued
+from nascli.pipeline.run.problem import continued
+from nascli.search.nse.rescaling import rescaled
 from nascli.spaces import load_space
+from nascli.spaces.architecture import narrowed_to
 from nascli.spaces.builtin.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
 
 SPACE = load_space("nse-27-mini:resolution=8")

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from nascli.errors import RunError
-from nascli.pipeline.run_folder import COSTS, SETTINGS, RunFolder, read_json, reading, write_json
+from nascli.files import read_json, reading, write_json
+from nascli.search.run_folder import COSTS, SETTINGS, RunFolder
 
 
 def test_a_run_that_was_refused_leaves_its_folder_to_the_corrected_command(tmp_path):

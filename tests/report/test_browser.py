@@ -8,11 +8,13 @@ import subprocess
 import pytest
 from test_report import BLOCKS, EVALUATED, result
 
-from nascli.report.charts import rounds_chart, trajectories_chart
-from nascli.report.comparison import render_comparison
-from nascli.report.page import render
-from nascli.report.story import Story, choices_story, evaluated_story, pools_story, round_story, rounds_story
+from nascli.report.comparison_page import render_comparison
+from nascli.report.run_page import render
+from nascli.report.story import Story, evaluated_story
 from nascli.report.table_page import Measured, render_table
+from nascli.search.nse.story import round_story, rounds_chart, rounds_story, trajectories_chart
+from nascli.search.pcnas.story import pools_story
+from nascli.search.proxyless.story import choices_story
 from nascli.spaces import load_space
 
 BROWSER = next(

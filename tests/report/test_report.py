@@ -3,8 +3,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from nascli.report.charts import Evaluated
-from nascli.report.network import Block
-from nascli.report.page import render
+from nascli.report.network_drawing import Block
+from nascli.report.run_page import render
 from nascli.report.svg import Axis, Series, chart, nice_ticks, pareto_front
 
 

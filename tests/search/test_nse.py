@@ -21,7 +21,7 @@ from nascli.search.nse.rounds import (
 )
 from nascli.search.nse.search import NseSearch
 from nascli.search.nse.settings import Nse
-from nascli.search.state import StateFile
+from nascli.search.run_folder import StateFile
 from nascli.spaces import load_space
 
 SPACE = load_space("nse-19-mini:width=0.5")

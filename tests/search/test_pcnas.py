@@ -6,7 +6,7 @@ from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
 from nascli.search.pcnas.search import PcnasSearch
 from nascli.search.pcnas.settings import Pcnas
-from nascli.search.state import StateFile
+from nascli.search.run_folder import StateFile
 from nascli.spaces import load_space
 
 SPACE = load_space("pcnas-small-mini:width=0.5")

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from nascli.errors import CheckpointError
-from nascli.pipeline.autospace import learn_cells
 from nascli.progress import Silent
 from nascli.search.autospace.cell_supernet import CellSupernet
+from nascli.search.autospace.engine import learn_cells
 from nascli.search.autospace.search import canonical, madds, reaches
 from nascli.search.autospace.settings import AutoSpace
 from nascli.spaces import load_space

@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from nascli.costmodel import Budget, Constraint, counted
-from nascli.pipeline.engines import ChoiceEngine
 from nascli.progress import Silent
-from nascli.search.proxyless.engine import PathChoice
+from nascli.search.proxyless.engine import ChoiceEngine, PathChoice
 from nascli.spaces import load_space
 from nascli.supernet.data.images import load
 from nascli.supernet.differentiable import draw_pairs, mixed_output, paired_forward

@@ -81,7 +81,7 @@ def test_warm_up_is_uniform_and_state_survives():
 
 
 def test_the_whole_search_resumes_and_ends_in_a_space(tmp_path, monkeypatch):
-    from nascli.pipeline.nss import search_space
+    from nascli.search.nss.engine import search_space
 
     monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     images = load("digits", 8)

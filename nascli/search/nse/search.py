@@ -33,7 +33,7 @@ from nascli.search.nse.rounds import (
     widened,
 )
 from nascli.search.nse.settings import Nse
-from nascli.search.state import StateFile
+from nascli.search.run_folder import StateFile
 from nascli.spaces.space import Codes, Space
 
 Array = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from nascli.costmodel import FeasibleSet
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Progress
 from nascli.search.pcnas.settings import Pcnas
-from nascli.search.state import StateFile
+from nascli.search.run_folder import StateFile
 from nascli.spaces.space import Codes, Space
 
 Prefix = tuple[int, ...]

@@ -7,12 +7,20 @@ loss at the layer. So what a choice learns is how one candidate does against ano
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.costmodel import ChainCost
+from nascli.costmodel import Budget, ChainCost
+from nascli.progress import Progress
+from nascli.search.nse.engine import Array
+from nascli.spaces.space import Codes, Space
+from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import (
     ExpectedCost,
     draw_pairs,
@@ -21,8 +29,10 @@ from nascli.supernet.differentiable import (
     load_learned,
     paired_forward,
 )
+from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training.recipe import FitnessSettings
+from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.trainer import Trainer, digest
 
 
 class PathChoice:
@@ -77,3 +87,63 @@ class PathChoice:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `state`."""
         load_learned(self.thetas, self._optimizer, tensors)
+
+
+class ChoiceEngine:
+    """A single-path supernet whose choices are learned by gradient (ProxylessNAS).
+
+    Args:
+        space: single-path.
+        images: data; choices learn from its validation part.
+        recipe: how weights train.
+        gates: how choices learn.
+        target: the budget whose upper bound the expected cost is kept to.
+        seed: of everything.
+        file: the checkpoint; None keeps nothing.
+        progress: is shown the training.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        images: Images,
+        recipe: Recipe,
+        gates: FitnessSettings,
+        target: Budget,
+        *,
+        seed: int,
+        file: Path | None,
+        progress: Progress,
+    ) -> None:
+        torch.manual_seed(seed)
+        self.supernet = Supernet(space)
+        self._images, self._file, self._progress = images, file, progress
+        choice = PathChoice(self.supernet, target.cost, target.constraint.high, gates, seed)
+
+        def path(step: int) -> Sequence[int]:
+            if step < gates.start * trainer.steps:
+                return space.sample(1, np.random.default_rng([seed, 83, step]))[0].tolist()  # type: ignore[no-any-return]
+            return choice.path(step)
+
+        def after(step: int) -> None:
+            if step % 2 and step >= gates.start * trainer.steps:
+                choice.step(step, *endless_batch(images.validation, recipe.batch, [seed, 84], step // 2))
+
+        trainer = Trainer(
+            self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=choice
+        )
+        self._trainer, self._choice = trainer, choice
+        self._identity = digest(
+            "proxyless-1", space.digest, images.digest, recipe, gates, seed, str(target.constraint)
+        )
+
+    def train(self) -> list[Array]:
+        """Train to the end; returns per layer the `(candidates,)` log-probabilities."""
+        title = f"training {self.supernet.space.name} with its choices"
+        self._trainer.run(self._file, self._identity, self._progress, title)
+        return list(self._choice.scores())
+
+    def accuracies(self, codes: Codes, calibration: int = 256) -> Array:
+        """`(n,)` top-1 on the validation part."""
+        self._progress.start("evaluating the most probable networks", len(codes))
+        return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)

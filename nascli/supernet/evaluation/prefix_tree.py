@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.pipeline.engines import Array
+from nascli.search.nse.engine import Array
 from nascli.spaces.space import Codes
 from nascli.supernet.data.batches import batches
 from nascli.supernet.data.images import Images

@@ -1,0 +1,66 @@
+"""Names that a user may choose among, for the completion of shells."""
+
+from __future__ import annotations
+
+
+def names(kind: str) -> list[str]:
+    """What is known of a kind.
+
+    Raises:
+        KeyError: no such kind.
+    """
+    return sorted(_KINDS[kind]())
+
+
+def _spaces() -> list[str]:
+    from nascli.spaces import space_names
+
+    return list(space_names())
+
+
+def _devices() -> list[str]:
+    from nascli.profiles.devices.data_sheets import profiles
+
+    return ["cpu", *profiles()]
+
+
+def _runtimes() -> list[str]:
+    from nascli.profiles.runtimes.registry import all_runtimes
+
+    return ["auto", *all_runtimes()]
+
+
+def _data() -> list[str]:
+    from nascli.supernet.data.sources.registry import builtin_sources
+
+    return list(builtin_sources())
+
+
+def _algorithms() -> list[str]:
+    from nascli.pipeline.run.settings import ALGORITHMS
+
+    return list(ALGORITHMS)
+
+
+def _presets() -> list[str]:
+    from nascli.pipeline.run.settings import PRESETS
+
+    return list(PRESETS)
+
+
+def _recipes() -> list[str]:
+    from nascli.supernet.recipes.registry import RECIPES
+
+    return list(RECIPES)
+
+
+_KINDS = {
+    "spaces": _spaces,
+    "devices": _devices,
+    "runtimes": _runtimes,
+    "precisions": lambda: ["fp32", "fp16", "tf32", "int8"],
+    "data": _data,
+    "algorithms": _algorithms,
+    "presets": _presets,
+    "recipes": _recipes,
+}

@@ -1,0 +1,72 @@
+"""Which latency model a space has on a target: table, calibration, or data sheet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nascli.costmodel import ChainCost, counted
+from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate
+from nascli.costmodel.models import alone_latency, branch_count
+from nascli.costmodel.roofline import Hardware, hardware
+from nascli.lut import LatencyTable, Store
+from nascli.lut.in_context.carriers import in_context
+from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.target import Where
+from nascli.spaces.blocks import Layer
+from nascli.spaces.space import Space
+
+
+def known_calibration(
+    space: Space, where: Where, table: LatencyTable, plain: ChainCost
+) -> Calibration | None:
+    """The calibration that the networks measured so far give; None where there are too few.
+
+    Only networks of the table's own setup count: what was measured with another runtime, batch or number of
+    threads says nothing about this one.
+    """
+    with Store(where.store) as store:
+        members = store.networks(space.digest)
+    found = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
+    if len(found) < LEAST_NETWORKS:
+        return None
+    codes = space.check(np.array([codes for codes, _ in found]))
+    seconds = np.array([figure.seconds for _, figure in found])
+    return calibrate(space, [plain, *helpful_sums(space, table)], codes, seconds)
+
+
+def helpful_sums(space: Space, table: LatencyTable) -> list[ChainCost]:
+    """What may explain the difference between whole networks and the sum of operators in context."""
+    alone = alone_latency(space, table)
+    sums = [alone] if alone is not None else []
+    sums.append(counted(space, "weight_bytes"))
+    return [*sums, branch_count(space)] if space.multi_branch else sums
+
+
+def fixed_costs(table: LatencyTable, space: Space) -> dict[str, float]:
+    """Seconds of the blocks without a choice, by name."""
+    found = {}
+    for position, block in enumerate(space.blocks):
+        if not isinstance(block, Layer):
+            first, last = position == 0, position == len(space.blocks) - 1
+            figure = in_context(table, block[1], first=first, last=last)
+            assert figure is not None
+            found[block[0]] = figure.seconds
+    return found
+
+
+MODEL = "sum of operator latencies in context"
+ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"
+CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
+
+
+def absent_device(where: Where) -> Hardware | None:
+    """The data sheet of a card that is not here and has no table in the store; None where there is a table."""
+    sheet = profiles().get(where.device)
+    if sheet is None:
+        return None
+    if not where.store.exists():
+        return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)
+    with Store(where.store) as store:
+        if any(count and setup.device == where.device for setup, _, count in store.setups()):
+            return None
+    return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)

@@ -1,0 +1,83 @@
+"""The job of `nascli calibrate`, and the cost model that everything measured so far gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nascli.costmodel import table_latency
+from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, spread_codes
+from nascli.errors import ConstraintError
+from nascli.lut import LatencyTable, Store
+from nascli.pipeline.measure.latency_model import known_calibration
+from nascli.pipeline.measure.profile import profile_models
+from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.measure.whole_networks import measure_networks
+from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
+from nascli.progress import Progress
+from nascli.spaces.space import Space
+
+CONFIDENCE = 0.9
+
+
+def measured_calibration(
+    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+) -> tuple[Calibration, LatencyTable]:
+    """Measure what the table lacks and networks that cover the space; how well sums fit, and the table.
+
+    Run again, it measures nothing anew; with more networks, only the further ones.
+
+    Raises:
+        ConstraintError: fewer networks than a calibration needs.
+    """
+    protocol, command = Protocol(), f"nascli profile --space {space.spec} {where.command}"
+    table = profile_models(space_models(space), where, protocol=protocol, seed=seed, progress=progress)
+    plain = table_latency(space, table, command)
+    codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
+    rows = [tuple(int(code) for code in row) for row in codes]
+    measure_networks(
+        [space.network(row, f"{space.name} {list(row)}") for row in rows],
+        where,
+        protocol=protocol,
+        seed=seed,
+        progress=progress,
+        members=(space, rows),
+    )
+    # The setup that was measured in: the store may have others of this device.
+    with Store(where.store) as store:
+        table = LatencyTable.read(store, table.setup)
+    calibration = known_calibration(space, where, table, table_latency(space, table, command))
+    if calibration is None:
+        raise ConstraintError(
+            f"calibration needs at least {LEAST_NETWORKS} different networks of {space.spec}.",
+            f"Ask for more: nascli calibrate --networks {LEAST_NETWORKS * 3}",
+        )
+    return calibration, table
+
+
+def calibrate_space(
+    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+) -> dict[str, Any]:
+    """`measured_calibration` as a document."""
+    calibration, table = measured_calibration(space, where, networks=networks, seed=seed, progress=progress)
+    return {
+        "space": space.spec,
+        "setup": table.setup.to_json(),
+        "networks": len(calibration.errors),
+        "plain": _errors(calibration.plain_errors),
+        "calibrated": _errors(calibration.errors),
+        "half_width": calibration.half_width(CONFIDENCE) if len(calibration.errors) >= 9 else None,
+        "confidence": CONFIDENCE,
+        "fitted_s": list(calibration.fitted),
+        "contradicting": [list(codes) for codes in calibration.contradicting],
+    }
+
+
+def _errors(errors: np.ndarray[Any, Any]) -> dict[str, float]:
+    return {
+        "bias": float(np.mean(errors)),
+        "mean_absolute": float(np.mean(np.abs(errors))),
+        "within_5_percent": float(np.mean(np.abs(errors) <= 0.05)),
+    }

@@ -1,0 +1,176 @@
+"""What table and calibration say about a network: the figure, its interval, and each part's share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nascli.costmodel import table_latency
+from nascli.costmodel.roofline import Hardware, predict_program
+from nascli.costmodel.roofline.latency import FITTED_ON
+from nascli.errors import ConstraintError, MissingMeasurementsError
+from nascli.lut import LatencyTable
+from nascli.lut.in_context.carriers import require_context
+from nascli.pipeline.measure.latency_model import (
+    CALIBRATED,
+    MODEL,
+    ROOFLINE,
+    absent_device,
+    known_calibration,
+)
+from nascli.pipeline.measure.subjects import read_network
+from nascli.pipeline.tables.lookup import read_table
+from nascli.profiles.target import Where
+from nascli.spaces import Architecture, Network
+from nascli.spaces.blocks import Layer
+
+NOT_CALIBRATED = "whole networks were not measured for it (nascli calibrate)"
+
+
+def predict_network(path: Path, where: Where, confidence: float) -> dict[str, Any]:
+    """Latency of an architecture's file or an ONNX model.
+
+    Where at least eight networks of the architecture's space were measured (`nascli calibrate`), the
+    figure is calibrated on them and has an interval; else it is the plain sum and says so.
+
+    Raises:
+        MissingMeasurementsError: naming the operators that the table lacks.
+    """
+    network, architecture = read_network(path)
+    device = absent_device(where)
+    if device is not None:
+        return _from_data_sheet(network, device, where)
+    table = read_table(where)
+    if architecture is not None and architecture.space.multi_branch:
+        return _multi_branch(architecture, where, table, confidence)
+    measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
+    figures = require_context(table, network.placed, f"nascli profile {measured_by} {where.command}")
+    total = sum(figure.seconds for figure in figures)
+    parts = [
+        {
+            "block": name,
+            "operator": operator.short,
+            "seconds": figure.seconds,
+            "kind": figure.kind,
+            "share": figure.seconds / total,
+        }
+        for (name, operator), figure in zip(network.blocks, figures, strict=True)
+    ]
+    document = _document(total, table, parts)
+    if architecture is not None:
+        document |= _calibrated(architecture, where, table, confidence)
+    return document
+
+
+def _from_data_sheet(network: Network, device: Hardware, where: Where) -> dict[str, Any]:
+    """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
+    found = predict_program(network.program, device, where.batch, where.precision)
+    parts, node = [], 0
+    for name, operator in network.blocks:
+        end = node + len(operator.program.nodes)
+        seconds = sum(found.by_node.get(i, 0.0) for i in range(node + 1, end + 1))
+        parts.append(
+            {
+                "block": name,
+                "operator": operator.short,
+                "seconds": seconds,
+                "kind": "predicted",
+                "share": seconds / found.seconds,
+            }
+        )
+        node = end
+    return {
+        "latency_s": found.seconds,
+        "kind": "predicted",
+        "model": ROOFLINE.format(device.key),
+        "interval_s": [found.low, found.high],
+        "no_interval": None,
+        "confidence": 0.9,
+        "extrapolated": device.key != FITTED_ON,
+        "setup": {"device": device.key, "batch": where.batch, "precision": where.precision},
+        "table_digest": None,
+        "parts": parts,
+    }
+
+
+def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "latency_s": total,
+        "kind": "imported" if table.imported else "measured",
+        "model": MODEL,
+        "interval_s": None,
+        "no_interval": "an imported table" if table.imported else NOT_CALIBRATED,
+        "confidence": None,
+        "extrapolated": False,
+        "setup": table.setup.to_json(),
+        "table_digest": table.digest,
+        "parts": parts,
+    }
+
+
+def _multi_branch(
+    architecture: Architecture, where: Where, table: LatencyTable, confidence: float
+) -> dict[str, Any]:
+    """A layer is its branches and their joining, each measured on its own."""
+    space = architecture.space
+    command = f"nascli profile --space {space.spec} {where.command}"
+    plain = table_latency(space, table, command)
+    total = float(plain(space.check(np.array([architecture.codes])))[0])
+    choices = iter(zip(architecture.codes, plain.unary, plain.joins or (), strict=True))
+    end, parts = len(space.blocks) - 1, []
+    for position, block in enumerate(space.blocks):
+        if isinstance(block, Layer):
+            code, unary, joins = next(choices)
+            chosen = block.chosen(int(code))
+            name, operator = block.name, block.operator(int(code)).short
+            seconds = float(unary[list(chosen)].sum() + joins[len(chosen)])
+        else:
+            name, operator = block[0], block[1].short
+            place = (block[1], position == 0, position == end)
+            seconds = require_context(table, [place], command)[0].seconds
+        parts.append(
+            {
+                "block": name,
+                "operator": operator,
+                "seconds": seconds,
+                "kind": "in context",
+                "share": seconds / total,
+            }
+        )
+    return _document(total, table, parts) | _calibrated(architecture, where, table, confidence)
+
+
+def _calibrated(
+    architecture: Architecture, where: Where, table: LatencyTable, confidence: float
+) -> dict[str, Any]:
+    space = architecture.space
+    if table.imported:
+        return {}
+    try:
+        plain = table_latency(space, table, "")
+    except MissingMeasurementsError:
+        # The architecture's own operators are there, but not all of its space's: no calibration of the space.
+        return {
+            "no_interval": f"not all operators of the space are measured (nascli profile --space {space.spec})"
+        }
+    calibration = known_calibration(space, where, table, plain)
+    if calibration is None:
+        return {}
+    seconds = float(calibration.cost(space.check(np.array([architecture.codes])))[0])
+    found = {
+        "latency_s": seconds,
+        "kind": "calibrated",
+        "model": CALIBRATED.format(len(calibration.errors)),
+        "extrapolated": calibration.extrapolates(seconds),
+    }
+    try:
+        half = calibration.half_width(confidence)
+    except ConstraintError as error:
+        return found | {"no_interval": " ".join(str(error).splitlines())}
+    return found | {
+        "interval_s": [seconds * (1 - half), seconds * (1 + half)],
+        "no_interval": None,
+        "confidence": confidence,
+    }

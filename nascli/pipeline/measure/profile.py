@@ -1,0 +1,107 @@
+"""The job of `nascli profile`: show the plan, measure what the store lacks, and say what did not settle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nascli.lut import LatencyTable, Store
+from nascli.pipeline.measure.subjects import models_of
+from nascli.profiles.advice import of_machine
+from nascli.profiles.profiling import NO_RENEWAL, Plan, Renewal, make_plan, profile
+from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
+from nascli.progress import Progress
+from nascli.spaces.operators.definition import Operator
+from nascli.units import format_seconds, parse_quantity
+
+
+def profile_target(
+    space: str,
+    network: Path | None,
+    where: Where,
+    *,
+    age: str | None,
+    unstable: bool,
+    seed: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Measure what the store lacks of a space or of a network's own layers.
+
+    Args:
+        space: a space's name and parameters.
+        network: an architecture's file or an ONNX model, instead of the space.
+        where: on which device and how.
+        age: such as '30d': figures older than this are measured anew.
+        unstable: whether to measure anew what did not settle.
+        seed: order of the measurements.
+        progress: what is told how far it is.
+    """
+    protocol = Protocol()
+    before = None if age is None else time.time() - parse_quantity(age, "time")
+    renewal = Renewal(before, unstable)
+    name, distinct, models = models_of(space, network)
+    work = plan(models, where, protocol, renewal)
+    anew = sum(generation > 0 for generation in work.generations)
+    progress.message(
+        f"{name} on {work.setup.label}: {distinct} distinct operators, "
+        f"{len(work.operators)} models (operators alone and in context); "
+        f"{len(work.operators) - len(work.todo)} known, {len(work.todo)} to measure ({work.partial} begun, "
+        f"{anew} anew); about {format_seconds(work.expected_seconds)}"
+    )
+    if work.todo:
+        for advice in of_machine(where.threads):
+            progress.message(f"noise: {advice.what}. {advice.do}")
+    table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
+    return {**shown(work.operators, table, where, protocol), "measured_now": len(work.todo)}
+
+
+def shown(
+    operators: Sequence[Operator], table: LatencyTable, where: Where, protocol: Protocol
+) -> dict[str, Any]:
+    """What a profiling run tells of its table, as a document."""
+    return {
+        "setup": table.setup.to_json(),
+        "store": str(where.store),
+        "operators": len(operators),
+        "interval_target": protocol.target,
+        "unstable": [
+            operator.label
+            for operator in operators
+            if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
+        ],
+        "table_digest": table.digest,
+    }
+
+
+def plan(models: Sequence[Operator], where: Where, protocol: Protocol, renewal: Renewal = NO_RENEWAL) -> Plan:
+    """What profiling these models would measure."""
+    with Store(where.store) as store:
+        return make_plan(models, store, where.target(), protocol, renewal)
+
+
+def profile_models(
+    models: Sequence[Operator],
+    where: Where,
+    *,
+    protocol: Protocol,
+    seed: int,
+    progress: Progress,
+    renewal: Renewal = NO_RENEWAL,
+) -> LatencyTable:
+    """Measure what the store lacks of some models; returns the setup's table."""
+    target = where.target()
+    with Store(where.store) as store:
+        return profile(
+            models,
+            store,
+            target,
+            protocol=protocol,
+            rng=np.random.default_rng(seed),
+            progress=progress,
+            renewal=renewal,
+        )

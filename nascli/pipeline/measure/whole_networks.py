@@ -1,0 +1,73 @@
+"""Whole networks measured end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nascli.lut import Estimate, Store, program_key
+from nascli.pipeline.measure.subjects import read_network
+from nascli.profiles.profiling import network_operator, profile
+from nascli.profiles.protocol import Protocol
+from nascli.profiles.target import Where
+from nascli.progress import Progress
+from nascli.spaces.network import Network
+from nascli.spaces.space import Space
+
+
+def measure_networks(
+    networks: Sequence[Network],
+    where: Where,
+    *,
+    protocol: Protocol,
+    seed: int,
+    progress: Progress,
+    members: tuple[Space, Sequence[Sequence[int]]] | None = None,
+) -> list[Estimate]:
+    """End-to-end latency of whole networks, side by side; kept in the store like any operator.
+
+    Args:
+        networks: what to measure.
+        where: on which device and how.
+        protocol: how closely.
+        seed: order of the measurements.
+        progress: what is told how far it is.
+        members: the space that the networks come from and their codes; noted, so that the space's cost model
+            can learn from them later.
+    """
+    operators = [network_operator(network) for network in networks]
+    with Store(where.store) as store:
+        table = profile(
+            operators,
+            store,
+            where.target(),
+            protocol=protocol,
+            rng=np.random.default_rng(seed),
+            progress=progress,
+            what="networks",
+        )
+        if members is not None:
+            space, codes = members
+            keys = [program_key(operator.program) for operator in operators]
+            store.add_networks(space.digest, dict(zip(keys, codes, strict=True)))
+    figures = []
+    for operator in operators:
+        figure = table.lookup(operator.program)
+        assert figure is not None
+        figures.append(figure)
+    return figures
+
+
+def measure_file(path: Path, where: Where, progress: Progress) -> Estimate:
+    """End-to-end latency of an architecture's file or an ONNX model.
+
+    An architecture's figure is noted for the cost model of its space.
+    """
+    network, architecture = read_network(path)
+    members = None if architecture is None else (architecture.space, [architecture.codes])
+    (figure,) = measure_networks(
+        [network], where, protocol=Protocol(), seed=0, progress=progress, members=members
+    )
+    return figure

@@ -1,0 +1,1 @@
+"""The job of a search, from its settings to its report."""

@@ -1,0 +1,247 @@
+"""From a run's folder to its report, and to the lines that the terminal shows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nascli.costmodel import ChainCost, counted
+from nascli.errors import RunError
+from nascli.files import read_json, reading, write_atomically
+from nascli.report.charts import Evaluated
+from nascli.report.comparison_page import render_comparison
+from nascli.report.network_drawing import Block
+from nascli.report.run_page import render, trained_networks
+from nascli.report.story import Story, evaluated_story
+from nascli.search.journal import Entry, Journal
+from nascli.search.nse.story import round_story, rounds_chart, rounds_story, trajectories_chart
+from nascli.search.pcnas.story import pools_story
+from nascli.search.proxyless.story import choices_story
+from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, SETTINGS, STORY, WINNER_COSTS
+from nascli.spaces import Architecture, count
+from nascli.spaces.architecture import narrowed_to
+from nascli.spaces.blocks import Layer
+from nascli.spaces.catalog import known_space
+from nascli.spaces.space import Space
+from nascli.units import format_count
+
+
+def write_report(run: Path) -> Path:
+    """Write `run`/report.html and return its path.
+
+    Raises:
+        RunError: the folder is no finished run.
+    """
+    result = read_json(run / RESULT)
+    if result is None:
+        raise RunError(
+            f"{run} is not a finished run: it has no {RESULT}.", "Finish it: nascli search --out RUN ..."
+        )
+    with reading(run / RESULT):
+        measured = result["measured_latency_s"] is not None
+    costs = read_json(run / COSTS)
+    if measured and costs is None:
+        raise RunError(f"{run} has no {COSTS}.", "Finish it: nascli search --out RUN ...")
+    architecture = Architecture.load(run / ARCHITECTURE)
+    journal = Journal(run / EVALUATIONS)
+    try:
+        entries = [entry for entry in journal if entry.failure is None]
+        failed = sum(entry.failure is not None for entry in journal)
+    finally:
+        journal.close()
+    if not entries:
+        raise RunError(f"{journal.path} has no evaluations.", "Remove the run's folder to start anew.")
+    with reading(run):
+        if costs is None:
+            cost = counted(architecture.space, result["budget"][0]["cost"])
+            blocks, rest = _counted_blocks(architecture), 0.0
+        else:
+            cost = ChainCost.from_json(costs["latency"])
+            blocks = _blocks(*_own(run, architecture, cost, costs))
+            rest = result["predicted_latency_s"]["value"] - sum(block.seconds for block in blocks)
+        evaluated = _evaluated(_searched(architecture, result), cost, entries)
+        stories = _stories(run, _searched(architecture, result), result["codes"], entries)
+        text = render(result, evaluated, blocks, stories, rest=rest, failed=failed)
+    page = run / "report.html"
+    try:
+        write_atomically(page, text.encode())
+    except OSError as error:
+        raise RunError(
+            f"cannot write {page}: {error.strerror}.", "Free some space, or make the folder writable."
+        ) from error
+    return page
+
+
+def _label(run: Path, runs: Sequence[Path]) -> str:
+    """A run's short name, or its path where short names are the same."""
+    names = [one.resolve().name for one in runs]
+    return run.resolve().name if names.count(run.resolve().name) == 1 else str(run)
+
+
+def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
+    """The space that was searched: of a rescaled winner not the one that it is built in."""
+    spec = result.get("searched_space", architecture.space.spec)
+    return architecture.space if spec == architecture.space.spec else known_space(spec)
+
+
+def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[Evaluated]:
+    costs = cost(space.check(np.array([entry.codes for entry in entries])))
+    return [
+        Evaluated(float(value), entry.score.value, _in_words(space, entry.codes))
+        for value, entry in zip(costs, entries, strict=True)
+    ]
+
+
+def _in_words(space: Space, codes: Sequence[int]) -> str:
+    """An architecture by its operators, runs of the same one counted."""
+    names = [
+        " + ".join(layer.candidates[i].short for i in layer.chosen(int(code))) or "skip"
+        for layer, code in zip(space.layers, codes, strict=True)
+    ]
+    runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
+    return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in runs)
+
+
+def write_comparison(runs: Sequence[Path], out: Path) -> Path:
+    """Write a page that compares finished runs; returns its path.
+
+    Raises:
+        RunError: a folder that is no finished run with measurements, or a page that cannot be written.
+    """
+    documents = []
+    for run in runs:
+        result = read_json(run / RESULT)
+        if result is None or result.get("measured_latency_s") is None:
+            raise RunError(
+                f"{run} is not a finished run with measurements.", "Name folders of nascli search."
+            )
+        # One at a time, so that a damaged one is named.
+        with reading(run / RESULT):
+            render_comparison([(run.name, result)])
+        documents.append((_label(run, runs), result))
+    text = render_comparison(documents)
+    try:
+        write_atomically(out, text.encode())
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror}") from error
+    return out
+
+
+def _stories(run: Path, space: Space, winner: Sequence[int], entries: Sequence[Entry]) -> list[Story]:
+    """Pictures of how the search went: which operators were in its best architectures, and what its algorithm kept."""
+    story = read_json(run / STORY) or {}
+    shares = evaluated_story(space, [(entry.codes, entry.score.value) for entry in entries], winner)
+    if "pools" in story:
+        return [pools_story(space, story["pools"], winner), shares]
+    if "log_probabilities" in story:
+        return [choices_story(space, story["log_probabilities"], winner), shares]
+    if "rounds" not in story:
+        return [shares]
+    rounds = story["rounds"]
+    fronts = Story(
+        "Pareto fronts by round",
+        "Accuracy in each round's own supernet; the last round is marked.",
+        rounds_chart(rounds),
+    )
+    settings = read_json(run / SETTINGS) or {}
+    threshold = settings.get("effort", {}).get("nse", {}).get("threshold", -2.0)
+    trajectories = trajectories_chart(rounds, threshold)
+    paths = Story(
+        "Fitness indicators",
+        "Each line is one operation of one layer. Blue ones are on the round's front; below the dashed line "
+        "an operation is dropped.",
+        trajectories or "",
+    )
+    each = [round_story(space, one, number) for number, one in enumerate(rounds, 1)]
+    return [rounds_story(space, rounds, winner), fronts, *([paths] if trajectories else []), *each]
+
+
+def _own(
+    run: Path, architecture: Architecture, latency: ChainCost, costs: dict[str, Any]
+) -> tuple[Space, Sequence[int], ChainCost, dict[str, float]]:
+    """Space, code and costs of the winner's blocks; of a rescaled one in a table of its own operators."""
+    own = read_json(run / WINNER_COSTS)
+    if own is None:
+        return architecture.space, architecture.codes, latency, costs["fixed"]
+    space, code = narrowed_to(architecture.space, architecture.codes)
+    return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
+
+
+def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[str, float]) -> list[Block]:
+    joins = latency.joins or (None,) * len(latency.unary)
+    layers = iter(zip(codes, latency.unary, joins, strict=True))
+    blocks = []
+    for block, (name, operator) in zip(space.blocks, space.network(codes).blocks, strict=True):
+        if isinstance(block, Layer):
+            code, unary, join = next(layers)
+            chosen = list(block.chosen(int(code)))
+            seconds = float(unary[chosen].sum()) + (0.0 if join is None else float(join[len(chosen)]))
+        else:
+            seconds = float(fixed[name])
+        skipped = operator.program.output == 0
+        macs = count(operator.program).macs
+        blocks.append(
+            Block(
+                name,
+                "skipped" if skipped else operator.short,
+                str(operator.output),
+                operator.output.channels,
+                seconds,
+                macs,
+                skipped,
+            )
+        )
+    return blocks
+
+
+def _counted_blocks(architecture: Architecture) -> list[Block]:
+    """Blocks of a network that nothing here measures."""
+    return [
+        Block(
+            name,
+            operator.short,
+            str(operator.output),
+            operator.output.channels,
+            0.0,
+            count(operator.program).macs,
+            not operator.program.output,
+        )
+        for name, operator in architecture.network.blocks
+    ]
+
+
+def result_lines(result: dict[str, Any]) -> list[list[str]]:
+    """A header and one row per trained network.
+
+    Raises:
+        RunError: a document that lacks what a result has.
+    """
+    with reading(Path(RESULT)):
+        networks = trained_networks(result)
+        if result["measured_latency_s"] is None:
+            names = list(result["costs"])
+            costs = [result["costs"], *(row["costs"] for row in result["baselines"].values())]
+            return [["network", "top-1 (95 %)", *names]] + [
+                [
+                    row["name"],
+                    f"{row['top1']} [{row['low']}, {row['high']}]",
+                    *(format_count(has[n]) for n in names),
+                ]
+                for row, has in zip(networks, costs, strict=True)
+            ]
+    header = ["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]
+    return [header] + [
+        [
+            row["name"],
+            row["measured"],
+            row["predicted"],
+            f"{row['top1']} [{row['low']}, {row['high']}]",
+            row["macs"],
+            row["params"],
+        ]
+        for row in networks
+    ]

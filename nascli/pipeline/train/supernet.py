@@ -1,0 +1,56 @@
+"""The job of `nascli supernet train`: a supernet for several searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nascli.costmodel import parse_constraint
+from nascli.pipeline.run.settings import effort_of
+from nascli.progress import Progress
+from nascli.spaces.catalog import load_space
+from nascli.supernet.data.images import adapted_space, load, require_fit
+from nascli.supernet.training import checkpoint, distributed
+from nascli.supernet.training.one_shot import trained_supernet
+
+
+def train_supernet(
+    spec: str,
+    data: str,
+    epochs: int,
+    seed: int,
+    preset: str,
+    out: Path,
+    progress: Progress,
+    within: str | None = None,
+) -> dict[str, Any]:
+    """Train the supernet of a space into a file that `nascli search --supernet` takes.
+
+    Args:
+        spec: the space.
+        data: a data set.
+        epochs: of the training.
+        seed: of everything.
+        preset: whose recipe.
+        out: the checkpoint.
+        progress: is shown the training.
+        within: a window such as '290M<=macs<=360M', over whose bins paths are drawn.
+    """
+    distributed.start()
+    space = adapted_space(load_space(spec), data)
+    images = load(data, space.input.height)
+    require_fit(images, space.input, space.output.channels)
+    recipe = effort_of(preset, "spos").supernet_recipe(epochs)
+    window = None if within is None else parse_constraint(within)
+    _, identity, reused = trained_supernet(
+        space, images, recipe, seed=seed, progress=progress, out=out, within=window
+    )
+    _, state = checkpoint.load(out)
+    return {
+        "space": space.spec,
+        "data": data,
+        "identity": identity,
+        "steps": state["steps"],
+        "reused": reused,
+        "file": str(out),
+    }

@@ -12,9 +12,13 @@ result = nascli.search("latency=8ms", data="digits")
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from nascli.version import __version__
+
+if TYPE_CHECKING:
+    from nascli.api import calibrated, constrain, latency, optimise, profile, search, space
+
 __all__ = ["__version__", "calibrated", "constrain", "latency", "optimise", "profile", "search", "space"]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from nascli import __version__
-from nascli.commands.about import completion, count, devices, doctor, spaces
-from nascli.commands.common import Group
-from nascli.commands.handing_over import export, report, train
-from nascli.commands.measuring import calibrate, measure, predict, profile
-from nascli.commands.searching import search, supernet, sweep
+from nascli.commands.group import Group
+from nascli.commands.inspect import completion, count, devices, doctor, spaces
+from nascli.commands.measure import calibrate, measure, predict, profile
+from nascli.commands.run import report, search, sweep
 from nascli.commands.tables import lut
+from nascli.commands.train import export, supernet, train
+from nascli.version import __version__
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

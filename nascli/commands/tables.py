@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from nascli.commands.common import json_option, place_options, print_table, show_json, where_of
+from nascli.commands.options import json_option, place_options, where_of
+from nascli.commands.output import print_table, show_json
 from nascli.units import printable
 
 

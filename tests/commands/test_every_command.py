@@ -115,7 +115,7 @@ def test_names_of_others_reach_the_terminal_as_plain_text():
 
 
 def test_shells_are_told_what_may_be_chosen():
-    from nascli.commands.common import completing
+    from nascli.commands.options import completing
     from nascli.pipeline.inspect.names import names
 
     assert "proxyless-mini" in completing("spaces")(None, None, "proxyless")

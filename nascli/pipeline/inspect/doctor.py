@@ -7,7 +7,6 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nascli import __version__
 from nascli.errors import DeviceError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import of_machine
@@ -17,6 +16,7 @@ from nascli.profiles.devices.device import Device, card_key, cards_here, of_card
 from nascli.profiles.runtimes.base import Runtime
 from nascli.profiles.runtimes.packages import installed
 from nascli.profiles.runtimes.registry import all_runtimes
+from nascli.version import __version__
 
 
 @dataclass(frozen=True)

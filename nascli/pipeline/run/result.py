@@ -9,12 +9,12 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-from nascli import __version__
 from nascli.costmodel import Constraint, FeasibleSet
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.search.journal import Entry
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer
+from nascli.version import __version__
 
 
 def base_document(

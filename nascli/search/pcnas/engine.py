@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from nascli.progress import Progress
-from nascli.search.nse.engine import Array
 from nascli.search.pcnas.search import PathOf
 from nascli.spaces.space import Codes, Space
 from nascli.supernet.data.images import Images
@@ -17,6 +17,8 @@ from nascli.supernet.evaluation.prefix_tree import LEAVES, PrefixTree, validatio
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer, digest
+
+Array = npt.NDArray[np.float64]
 
 _MINI_BATCH = 128
 

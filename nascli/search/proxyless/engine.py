@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nascli.costmodel import Budget, ChainCost
 from nascli.progress import Progress
-from nascli.search.nse.engine import Array
 from nascli.spaces.space import Codes, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
@@ -33,6 +33,8 @@ from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.recipe import FitnessSettings, Recipe
 from nascli.supernet.training.trainer import Trainer, digest
+
+Array = npt.NDArray[np.float64]
 
 
 class PathChoice:

@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.search.nse.engine import Array
 from nascli.spaces.space import Codes
 from nascli.supernet.data.batches import batches
 from nascli.supernet.data.images import Images
@@ -155,6 +155,7 @@ class PrefixTree:
         ]
 
 
+Array = npt.NDArray[np.float64]
 # Architectures per tree: more share more, and take longer between two signs of life.
 LEAVES = 256
 

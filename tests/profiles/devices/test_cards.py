@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from fakes import FakeNvml, NvmlError
@@ -180,7 +181,7 @@ with locked(find_cards(nvml)[0], 1404, nvml):
 
 @pytest.mark.parametrize(("name", "unlocked"), [("SIGTERM", True), ("SIGHUP", True), ("SIGKILL", False)])
 def test_signals_unlock_and_what_sigkill_leaves_is_found(tmp_path, monkeypatch, name, unlocked):
-    script = textwrap.dedent(KILLED.format(tests=os.path.dirname(os.path.dirname(__file__)), name=name))
+    script = textwrap.dedent(KILLED.format(tests=str(Path(__file__).parents[2]), name=name))
     monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert ("unlocked" in done.stdout) is unlocked, done.stderr

@@ -1,4 +1,4 @@
-"""What is done with a found network: train, export, report."""
+"""The commands train, export, and supernet train."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 
 import click
 
-from nascli.commands.common import (
+from nascli.commands.options import (
     completing,
     data_option,
     json_option,
     place_options,
-    show_json,
-    speaks,
-    terminal_progress,
+    space_option,
     where_of,
 )
+from nascli.commands.output import show_json, speaks, terminal_progress
 
 
 @click.command()
@@ -139,27 +138,40 @@ def export(
         )
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the page to write.")
+@click.group()
+def supernet() -> None:
+    """Train supernets that several searches share."""
+
+
+@supernet.command("train")
+@space_option
+@data_option
+@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1), help="Of the training.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
+@click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
 @json_option
-def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
-    """Write the report of a finished run, or compare several: one HTML file that opens offline.
+def supernet_train(
+    spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
+) -> None:
+    """Train the supernet of a space; killed and run again, it goes on where it was.
+
+    Several processes under torchrun train it together.
 
     \b
     Examples:
-      nascli report runs/first
-      nascli report runs/first runs/five --out comparison.html
+      nascli supernet train --space spos-mini --out spos.safetensors
+      torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
     """
-    from nascli.pipeline.run.report import write_comparison, write_report
+    from nascli.pipeline.train.supernet import train_supernet
 
-    if len(runs) == 1:
-        if out is not None:
-            raise click.UsageError("--out goes with several runs; a run's own page lies in its folder")
-        page = write_report(runs[0])
-    else:
-        page = write_comparison(runs, out or Path("comparison.html"))
+    progress = terminal_progress()
+    document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
+    progress.finish()
+    if not speaks():
+        return
     if as_json:
-        show_json({"report": str(page)})
+        show_json(document)
     else:
-        click.echo(str(page))
+        click.echo(f"{document['steps']} steps; {out}")

@@ -16,7 +16,7 @@ from nascli.search.searchers.random import RandomSearcher
 
 SPACE = nascli.space("pcnas-small-mini", width=0.25)
 BUDGET = nascli.constrain(SPACE, "macs<=600k")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Told(Silent):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nascli.commands.common import json_option, print_table, show_json
+from nascli.commands.options import json_option
+from nascli.commands.output import print_table, show_json
 
 
 @click.command()

@@ -175,7 +175,7 @@ def test_setups_say_how_they_differ():
 
 def test_a_store_of_version_1_is_upgraded_and_keeps_its_figures(tmp_path):
     path = tmp_path / "old.sqlite"
-    path.write_bytes((Path(__file__).parent / "data" / "store_v1.sqlite").read_bytes())
+    path.write_bytes((Path(__file__).parents[2] / "data" / "lut" / "store_v1.sqlite").read_bytes())
     setup = Setup("cpu-example-6-1-1", "ort-cpu", "1.18.0", "fp32", 16, 1)
     for _ in range(2):
         with Store(path) as store:
@@ -194,7 +194,7 @@ def test_a_store_of_version_1_is_upgraded_and_keeps_its_figures(tmp_path):
 
 def test_a_store_of_version_2_is_upgraded_and_keeps_all(tmp_path):
     path = tmp_path / "old.sqlite"
-    path.write_bytes((Path(__file__).parent / "data" / "store_v2.sqlite").read_bytes())
+    path.write_bytes((Path(__file__).parents[2] / "data" / "lut" / "store_v2.sqlite").read_bytes())
     setup = Setup("cpu-golden", "ort-cpu", "1.0", "fp32", 16, 1)
     graph = replace(setup, mode="cuda graph")
     with Store(path) as store:
@@ -229,7 +229,7 @@ def test_notes_and_timing_caches_are_kept(tmp_path):
 
 def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path, monkeypatch):
     path = tmp_path / "old.sqlite"
-    path.write_bytes((Path(__file__).parent / "data" / "store_v1.sqlite").read_bytes())
+    path.write_bytes((Path(__file__).parents[2] / "data" / "lut" / "store_v1.sqlite").read_bytes())
     broken = dict(store_schema.STEPS)
     broken[2] += "; CREATE TABLE this is no statement;"
     monkeypatch.setattr(store_schema, "STEPS", broken)

@@ -14,7 +14,7 @@ from nascli.lut.in_context.carriers import in_context
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.inverted_residual import mbconv
 
-DATA = Path(os.environ.get("NASCLI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "foreign_luts"
+DATA = Path(os.environ.get("NASCLI_DATA", Path(__file__).parents[4] / "shared" / "data")) / "foreign_luts"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the real tables are not here")
 SETUP = Setup("pixel", "unknown", "imported from x", "fp32", 1, 1)
 

@@ -7,15 +7,8 @@ from typing import Any
 
 import click
 
-from nascli.commands.common import (
-    json_option,
-    place_options,
-    print_table,
-    show_json,
-    space_option,
-    terminal_progress,
-    where_of,
-)
+from nascli.commands.options import json_option, place_options, space_option, where_of
+from nascli.commands.output import print_table, show_json, terminal_progress
 
 
 @click.command()

@@ -185,7 +185,7 @@ def test_removal(tmp_path):
 
 
 def test_a_pack_of_version_2_is_read(tmp_path):
-    pack = read_pack(Path(__file__).parent / "data" / "pack_v2.parquet")
+    pack = read_pack(Path(__file__).parents[2] / "data" / "lut" / "pack_v2.parquet")
     assert pack.setup == Setup("cpu-golden", "ort-cpu", "1.0", "fp32", 16, 1) and pack.setup.mode == ""
     assert pack.count == 18 and not any(s.throttled for rows in pack.samples.values() for s in rows)
     write_pack(pack, tmp_path / "new.parquet")

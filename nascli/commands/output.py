@@ -1,0 +1,60 @@
+"""Tables, JSON documents, and progress on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nascli.units import printable
+
+if TYPE_CHECKING:
+    from nascli.terminal import TerminalProgress
+
+
+def speaks() -> bool:
+    """Whether this process tells the user things: under torchrun the first one alone does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def terminal_progress() -> TerminalProgress:
+    """Progress on stderr; with --quiet nothing of it is shown. Whatever happens, the terminal is left as it was."""
+    from rich.console import Console
+
+    from nascli.terminal import TerminalProgress
+
+    context = click.get_current_context()
+    quiet = bool(context.find_root().params.get("quiet")) or not speaks()
+    progress = TerminalProgress(Console(stderr=True, quiet=quiet))
+    context.call_on_close(progress.abandon)
+    return progress
+
+
+def show_json(document: Any) -> None:
+    """One document on stdout."""
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
+    """A table on stdout; piped, it has no colours and is not cut."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    # Piped output must not be cut to 80 columns.
+    if not console.is_terminal:
+        console = Console(width=200)
+    if title is not None:
+        # Not the table's own title, which would be folded to the table's width.
+        console.print(Text(printable(title)), soft_wrap=True)
+    table = Table()
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(row[index][:1].isdigit() for row in rows)
+        # A path that is cut is of no use: what does not fit is folded.
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(table)

@@ -1,0 +1,3 @@
+"""The version, for whoever needs it without the API."""
+
+__version__ = "0.1.0"

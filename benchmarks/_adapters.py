@@ -14,13 +14,13 @@ import numpy as np
 from nascli.costmodel import ChainCost, FeasibleSet
 from nascli.errors import ConstraintError, missing_package
 from nascli.search.base import Score
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 # Proposals that may be infeasible or known before a searcher gives up.
 _PATIENCE = 3000
 
 
-def _violation(feasible: FeasibleSet, row: Codes) -> float:
+def _violation(feasible: FeasibleSet, row: Population) -> float:
     """By how much an architecture breaks its budgets, relative to each bound; 0 where it keeps them."""
     total = 0.0
     for budget in feasible.budgets:
@@ -60,7 +60,7 @@ class OptunaSearcher:
         self._known: dict[tuple[int, ...], float] = {}
         self._worst = 0.0
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The next feasible architecture that was not proposed before."""
         space = self._feasible.space
         for _ in range(_PATIENCE if len(self._known) < self.expected else 0):
@@ -81,7 +81,7 @@ class OptunaSearcher:
                 return row
         return np.empty((0, len(space.layers)), space.dtype)
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """Pass the score on."""
         value = scores[0].value
         self._worst = min(self._worst, value) if self._known else value
@@ -129,7 +129,7 @@ class PymooSearcher:
         self._asked: list[tuple[int, ...]] = []
         self._population: Any = None
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The new feasible members of the next generation that has any."""
         space = self._feasible.space
         while len(self._known) < self.expected and self._algorithm.has_next():
@@ -150,7 +150,7 @@ class PymooSearcher:
             self._pass_on()
         return np.empty((0, len(space.layers)), space.dtype)
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """Pass the generation on."""
         for row, score in zip(codes, scores, strict=True):
             self._known[tuple(int(c) for c in row)] = score.value

@@ -26,7 +26,7 @@ from nascli.lut.store.columns import SampleColumns
 from nascli.pipeline.measure.remote import read_plan, write_plan
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space
-from nascli.spaces.catalog import load_any
+from nascli.spaces.catalog import load_space_of_any_kind
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program
@@ -224,24 +224,24 @@ def _write_architecture(path: Path) -> None:
 
 
 def _write_plan(path: Path) -> None:
-    from nascli.profiles.target import Where
+    from nascli.profiles.target import TargetSpec
 
-    written = write_plan(SPACE, None, Where("cpu", "auto", 2, 1, "fp32", path), "host", path.parent)
+    written = write_plan(SPACE, None, TargetSpec("cpu", "auto", 2, 1, "fp32", path), "host", path.parent)
     Path(written["plan"]).replace(path)
 
 
 def _write_checkpoint(path: Path) -> None:
     import torch
 
-    from nascli.supernet.training import checkpoint
+    from nascli.supernet.training.checkpoint import save_checkpoint
 
-    checkpoint.save(path, {"module/a": torch.zeros(4)}, {"step": 1})
+    save_checkpoint(path, {"module/a": torch.zeros(4)}, {"step": 1})
 
 
 def _read_checkpoint(path: Path) -> object:
-    from nascli.supernet.training import checkpoint
+    from nascli.supernet.training.checkpoint import load_checkpoint
 
-    return checkpoint.load(path)
+    return load_checkpoint(path)
 
 
 def _write_journal(path: Path) -> None:
@@ -329,11 +329,11 @@ PARSERS: dict[str, Parser] = {
     ),
     "units": _text(lambda t: parse_quantity(t, "time"), "8ms", "1.5us", "30d", "2 h", "1e-3s"),
     "space names": _text(
-        load_any, "proxyless-mini:resolution=32,width=0.5", "nse-27-mini:branches=2", "nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8",
+        load_space_of_any_kind, "proxyless-mini:resolution=32,width=0.5", "nse-27-mini:branches=2", "nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8",
         "autospace-mini:cells=10200110.10300110", "nse-second-mini:inherited=3.17--0-5--1-9", "nss-expanded-mini:depths=3", "spos-mini",
     ),
     "programs": _text(Program.from_canonical, *(o.program.canonical for o in OPERATORS)),
-    "space files": _file(".toml", _toml, lambda path: load_any(str(path))),
+    "space files": _file(".toml", _toml, lambda path: load_space_of_any_kind(str(path))),
     "architecture files": _file(".json", _write_architecture, Architecture.load),
     "plans": _file(".plan", _write_plan, read_plan),
     "packs": _file(".parquet", _write_pack, read_pack),

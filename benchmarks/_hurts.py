@@ -362,14 +362,14 @@ def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
     from nascli.errors import TrainingError
     from nascli.progress import Silent
     from nascli.spaces import load_space
-    from nascli.supernet.data.images import load
+    from nascli.supernet.data.images import load_images
     from nascli.supernet.modules import network_module
-    from nascli.supernet.training import checkpoint
+    from nascli.supernet.training.checkpoint import load_checkpoint
     from nascli.supernet.training.recipe import Recipe
     from nascli.supernet.training.trainer import Trainer
 
     hurt = Hurt("NaN in training")
-    space, data = load_space(SPACE), load("digits", 8)
+    space, data = load_space(SPACE), load_images("digits", 8)
     network = space.network(space.sample(1, np.random.default_rng(0))[0])
     for seed in range(tries):
         torch.manual_seed(seed)
@@ -377,14 +377,14 @@ def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
         trainer = Trainer(module, data.train, Recipe(3, 64), seed=seed)
         file = scratch / f"nan{seed}.safetensors"
         trainer.run(file, "x", Silent(), "", until=10)
-        good = checkpoint.load(file)[0]
+        good = load_checkpoint(file)[0]
         with torch.no_grad():
             next(iter(module.parameters())).fill_(float("nan"))
         try:
             Trainer.run(trainer, None, "x", Silent(), "")
             hurt.note(False, "no error")
         except TrainingError as error:
-            kept = checkpoint.load(file)[0]
+            kept = load_checkpoint(file)[0]
             same = all(torch.equal(a, kept[name]) for name, a in good.items())
             hurt.note("last good checkpoint is kept" in str(error) and same, str(error))
     return [hurt]

@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from nascli.progress import Silent
 from nascli.spaces import Space
-from nascli.supernet.data.images import Images, load
+from nascli.supernet.data.images import Images, load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.modules import network_module
 from nascli.supernet.separate import Supernet, uniform_branches
@@ -26,8 +26,8 @@ RESOLUTION = 14
 def images(most: int, quick: bool) -> Images:
     """Fashion-MNIST at 14x14, its first images; for a smoke test the digits, which are everywhere."""
     if quick:
-        return load("digits", RESOLUTION)
-    data = load("fashion-mnist", RESOLUTION, most=most)
+        return load_images("digits", RESOLUTION)
+    data = load_images("fashion-mnist", RESOLUTION, most=most)
     test = type(data.test)(data.test.images[:4000], data.test.labels[:4000])
     return Images(data.name, data.classes, data.train, data.validation, test)
 

@@ -11,20 +11,20 @@ import torch
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, images, in_processes, of, one_shot, paired
 from benchmarks.spos import best_so_far
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted, k_best
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted, k_best
 from nascli.progress import Silent
-from nascli.report.svg import Axis, Series, chart, standalone
+from nascli.report.svg import ChartAxis, Series, chart, standalone
 from nascli.search.autospace.engine import learn_cells
-from nascli.search.autospace.search import first_population, madds, mutate
-from nascli.search.autospace.settings import AutoSpace
-from nascli.search.proxyless.engine import ChoiceEngine
+from nascli.search.autospace.search import cell_macs, first_population, mutate
+from nascli.search.autospace.settings import AutoSpaceSettings
+from nascli.search.proxyless.engine import ProxylessEngine
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import load_space, make_space
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 
 NOTES = """
 Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test), 7 thin layers. The paper's own
@@ -46,7 +46,7 @@ class Study:
         self.quick = quick
         self.data = images(4000, quick)
         self.places = load_space(f"{SPACE}:width=0.5")
-        self.settings = AutoSpace(
+        self.settings = AutoSpaceSettings(
             cells=4, population=40, first_team=4, last_team=15, warmup=1 if quick else 4, evolution=1 if quick else 12,
             frequency=15, reference_epochs=1 if quick else 6, mutants=0.5,
         )  # fmt: skip
@@ -54,7 +54,7 @@ class Study:
         self.train = replace(self.recipe, epochs=1 if quick else 8)
         self.short = replace(self.recipe, epochs=1 if quick else 4)
 
-    def variants(self) -> dict[str, AutoSpace]:
+    def variants(self) -> dict[str, AutoSpaceSettings]:
         if self.quick:
             return {}
         return {
@@ -63,7 +63,7 @@ class Study:
             "without inherited weights": replace(self.settings, keep_weights=False),
         }
 
-    def learn(self, settings: AutoSpace, seed: int):
+    def learn(self, settings: AutoSpaceSettings, seed: int):
         learned = learn_cells(
             self.places, self.data, settings, self.recipe, seed=seed, file=None, progress=Silent()
         )
@@ -79,20 +79,24 @@ class Study:
 def feasible_of(space, limit: float) -> FeasibleSet | None:
     macs = counted(space, "macs")
     return (
-        None if macs.least > limit else FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
+        None
+        if macs.least > limit
+        else FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
     )
 
 
 def by_spos(space, supernet, data, feasible: FeasibleSet, seed: int, count: int) -> tuple[int, ...]:
     scores: dict[tuple[int, ...], float] = {}
-    searcher = SposSearcher(feasible, Evolution(population=16, generations=20), np.random.default_rng(seed))
+    searcher = SposSearcher(
+        feasible, SposSettings(population=16, generations=20), np.random.default_rng(seed)
+    )
     best_so_far(searcher, SupernetEvaluator(supernet, data, calibration=128), count, scores)
     return max(scores, key=scores.__getitem__)
 
 
 def by_gradient(study: Study, space, feasible: FeasibleSet, seed: int) -> tuple[int, ...]:
-    engine = ChoiceEngine(
-        space, study.data, study.train, FitnessSettings(start=0.3), feasible.budgets[0], seed=seed, file=None,
+    engine = ProxylessEngine(
+        space, study.data, study.train, ArchitectureParameterSettings(start=0.3), feasible.budgets[0], seed=seed, file=None,
         progress=Silent(),
     )  # fmt: skip
     return tuple(int(c) for c in k_best(feasible, engine.train(), 1)[0])
@@ -156,8 +160,8 @@ def picture(seeds: list[dict]) -> str:
     return standalone(
         chart(
             "accuracy against MACs",
-            Axis("MACs, millions", lambda v: f"{v / 1e6:g}"),
-            Axis("test top-1, %", lambda v: f"{v * 100:.3g}"),
+            ChartAxis("MACs, millions", lambda v: f"{v / 1e6:g}"),
+            ChartAxis("test top-1, %", lambda v: f"{v * 100:.3g}"),
             [
                 Series(points("inverted residuals"), "base", radius=5),
                 Series(points("learned"), "meas", radius=5),
@@ -168,13 +172,13 @@ def picture(seeds: list[dict]) -> str:
 
 
 def updates(quick: bool) -> float:
-    paper, rng = AutoSpace(), np.random.default_rng(0)
+    paper, rng = AutoSpaceSettings(), np.random.default_rng(0)
     cells = first_population(2 if quick else 21, paper, rng)
     shape = Shape(24, 28, 28)
-    most = 1.2 * float(madds(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 24, 1)[0])
+    most = 1.2 * float(cell_macs(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 24, 1)[0])
     begun = time.perf_counter()
     mutate(cells, 1, paper, rng, near=True, limits=[(shape, 24, 1, most)] * len(cells))
-    madds(cells, shape, 24, 1)
+    cell_macs(cells, shape, 24, 1)
     return time.perf_counter() - begun
 
 

@@ -11,14 +11,14 @@ from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.run.search import run_search
 from nascli.pipeline.run.settings import SearchSettings, effort_of
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet.data.images import adapted_space
+from nascli.supernet.data.images import space_for_data
 
 NOTES = """
 Digits at 14x14, ONNX Runtime on the CPU, batch 16, one thread, an empty store. Budgets lie at quantiles of the predicted
@@ -37,10 +37,12 @@ def main() -> None:
     cases = (("pcnas", "pcnas-small-mini:width=0.25,resolution=8", (0.5,)),) if quick else CASES
     rows, kept, refused = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
-        where = Where("cpu", "auto", 16, 1, "fp32", Path(folder) / "store.sqlite")
+        where = TargetSpec("cpu", "auto", 16, 1, "fp32", Path(folder) / "store.sqlite")
         for algorithm, spec, quantiles in cases:
-            space = adapted_space(load_space(spec), "digits")
-            table = profile_models(space_models(space), where, protocol=Protocol(), seed=0, progress=Silent())
+            space = space_for_data(load_space(spec), "digits")
+            table = profile_models(
+                space_subjects(space), where, protocol=MeasurementProtocol(), seed=0, progress=Silent()
+            )
             latency = table_latency(space, table, "")
             draws = latency(space.sample(2000, np.random.default_rng(0)))
             for quantile in quantiles:

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 
 from benchmarks._report import Target, parse_arguments, repeated, spread, write
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted, k_best
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, counted, k_best
 from nascli.spaces import Operator, Space, make_space
 
 NOTES = """
@@ -32,11 +32,11 @@ def latency_of(space: Space) -> ChainCost:
     return ChainCost("latency", "time", 1e-3, unary)
 
 
-def at_most(cost: ChainCost, high: float) -> Budget:
-    return Budget(Constraint(cost.name, -np.inf, high), cost)
+def at_most(cost: ChainCost, high: float) -> BoundedCost:
+    return BoundedCost(Constraint(cost.name, -np.inf, high), cost)
 
 
-def budget_of_share(space: Space, cost: ChainCost, share: float) -> Budget:
+def budget_of_share(space: Space, cost: ChainCost, share: float) -> BoundedCost:
     """The budget under which about `share` of the space lies, found by bisection on the exact count."""
     low, high = cost.least, cost.most
     for _ in range(25):
@@ -85,9 +85,11 @@ def several_budgets(
     codes = space.sample(draws, np.random.default_rng(8))
     macs, params = counted(space, "macs"), counted(space, "params")
 
-    def bounded(one: ChainCost, low: float | None, high: float) -> Budget:
+    def bounded(one: ChainCost, low: float | None, high: float) -> BoundedCost:
         ends = np.quantile(one(codes), [low or 0.0, high])
-        return Budget(Constraint(one.name, -np.inf if low is None else float(ends[0]), float(ends[1])), one)
+        return BoundedCost(
+            Constraint(one.name, -np.inf if low is None else float(ends[0]), float(ends[1])), one
+        )
 
     cases = {
         "two upper bounds": [bounded(cost, None, 0.5), bounded(macs, None, 0.5)],
@@ -177,7 +179,7 @@ def main() -> None:
 
     branches = make_space("nse-27")
     macs = counted(branches, "macs")
-    window = Budget(Constraint("macs", 300e6, 350e6), macs)
+    window = BoundedCost(Constraint("macs", 300e6, 350e6), macs)
     m = 500 if quick else 10_000
     prepared = repeated(lambda: FeasibleSet(branches, [window]), repeats)
     wide = FeasibleSet(branches, [window])

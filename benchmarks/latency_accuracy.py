@@ -10,16 +10,16 @@ from scipy.stats import kendalltau
 
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks.profiling import busy
-from nascli.costmodel import Budget, Constraint, FeasibleSet, table_latency
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, table_latency
 from nascli.costmodel.calibration import calibrate, spread_codes
 from nascli.lut import Store, program_key
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
 from nascli.lut.statistics import estimate, reference_anchor
-from nascli.pipeline.measure.latency_model import helpful_sums
+from nascli.pipeline.measure.latency_model import calibration_terms
 from nascli.profiles.devices.device import find_device
-from nascli.profiles.profiling import network_operator, profile
-from nascli.profiles.protocol import Protocol
+from nascli.profiles.profiling import network_operator, profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.registry import get_runtime
 from nascli.profiles.target import Target as Place
@@ -69,21 +69,25 @@ def study(
     drawn = space.sample(count, np.random.default_rng(1))
     rng = np.random.default_rng(0)
     with busy(2 if loaded else 0), Store(folder / f"{spec}-{batch}-{threads}-{loaded}.sqlite") as store:
-        operators = [*with_context(space.placed()), *join_models(space)]
-        table = profile(operators, store, place, protocol=Protocol(), rng=rng, progress=Silent())
+        operators = [*subjects_in_context(space.placed()), *join_models(space)]
+        table = profile_operators(
+            operators, store, place, protocol=MeasurementProtocol(), rng=rng, progress=Silent()
+        )
         plain = table_latency(space, table, "")
         codes = spread_codes(space, plain, 24, np.random.default_rng(2))
         fitted = [space.network(row, f"fitted {i}") for i, row in enumerate(codes)]
         budget = float(np.median(plain(drawn)))
         window = Constraint("latency", 0.97 * budget, 1.03 * budget)
-        near = FeasibleSet(space, [Budget(window, plain)]).sample(count // 2, np.random.default_rng(3))
+        near = FeasibleSet(space, [BoundedCost(window, plain)]).sample(count // 2, np.random.default_rng(3))
         drawn = np.concatenate([drawn, near])
         networks = [space.network(row, f"held out {i}") for i, row in enumerate(drawn)]
         models = [*operators, *map(network_operator, [*fitted, *networks])]
-        table = profile(models, store, place, protocol=Protocol(), rng=rng, progress=Silent())
+        table = profile_operators(
+            models, store, place, protocol=MeasurementProtocol(), rng=rng, progress=Silent()
+        )
         even, odd = halves(store, networks, place)
     plain = table_latency(space, table, "")
-    sums = [plain, *helpful_sums(space, table)]
+    sums = [plain, *calibration_terms(space, table)]
     seconds = [table.estimates[program_key(n.program)].seconds for n in fitted]
     calibration = calibrate(space, sums, codes, seconds)
     measured = np.array([table.estimates[program_key(n.program)].seconds for n in networks])

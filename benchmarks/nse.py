@@ -11,22 +11,22 @@ import torch
 from benchmarks._report import Target, parse_arguments, spread, write
 from benchmarks._studies import alone, images, in_processes, inherited, of, one_shot, paired
 from benchmarks.spos import best_so_far
-from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
-from nascli.costmodel.feasible import BranchLaw
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, best, counted
+from nascli.costmodel.feasible import BranchWeights
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.progress import Silent
 from nascli.search.nse.engine import NseEngine
-from nascli.search.nse.fitness import Fitness, branch_probability, truncated_bernoulli
-from nascli.search.nse.rounds import widened
+from nascli.search.nse.fitness import FitnessIndicators, branch_probability, truncated_bernoulli
+from nascli.search.nse.rounds import widen_choices
 from nascli.search.nse.search import NseSearch
-from nascli.search.nse.settings import Nse
+from nascli.search.nse.settings import NseSettings
 from nascli.search.run_folder import StateFile
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import load_space
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
@@ -42,7 +42,7 @@ thresholds, after one round. Each winner is trained twice; one training of one n
 (ranking_ceiling), so two seeds show large differences alone. Step: a fitness update against a weight step of the same supernet, turn by turn,
 indicators held still. Directions at this size, not the paper's figures.
 """
-WEIGHTS = FitnessSettings(start=0.25)
+WEIGHTS = ArchitectureParameterSettings(start=0.25)
 TRAININGS = 2
 THRESHOLD = -1.0
 
@@ -59,7 +59,7 @@ class Study:
         self.cost = counted(self.space, "macs")
         draws = self.cost(self.space.sample(4000, np.random.default_rng(0)))
         low, high = (float(q) for q in np.quantile(draws, [0.01, 0.06]))
-        self.budget = Budget(Constraint("macs", low, high), self.cost)
+        self.budget = BoundedCost(Constraint("macs", low, high), self.cost)
         self.epochs = 1 if quick else 8
         self.samples, self.beyond = (8, 2) if quick else (40, 8)
         self.train = Recipe(1 if quick else 3, 64, rate=0.2, shift=1, label_smoothing=0.0)
@@ -72,7 +72,7 @@ class Study:
             "rounds": 1 if self.quick else 3,
             "threshold": THRESHOLD,
         }
-        search = NseSearch(self.space, self.budget, Nse(**{**given, **values}), seed, StateFile(None))
+        search = NseSearch(self.space, self.budget, NseSettings(**{**given, **values}), seed, StateFile(None))
         engine = NseEngine(
             self.data, recipe_of(epochs or self.epochs), WEIGHTS, target=search.target, seed=seed, folder=None,
             progress=Silent(), calibration=128,
@@ -94,18 +94,18 @@ class Study:
         subset = [tuple(chosen) or (0,) for chosen in kept]
         space = self.space.restricted("subset", subset)
         laws = [
-            BranchLaw(np.full(len(some), float(bool(chosen))), np.ones(len(some)))
+            BranchWeights(np.full(len(some), float(bool(chosen))), np.ones(len(some)))
             for chosen, some in zip(kept, subset, strict=True)
         ]
         cost = counted(space, "macs")
         try:
-            feasible = FeasibleSet(space, [Budget(self.budget.constraint, cost)])
+            feasible = FeasibleSet(space, [BoundedCost(self.budget.constraint, cost)])
             codes = feasible.weighted(laws, n, np.random.default_rng([seed, 77]))
         except (InfeasibleError, ConstraintError):
             return []
         return [
             (float(macs), self.once(row, seed))
-            for macs, row in zip(cost(codes), widened(codes, subset).tolist(), strict=True)
+            for macs, row in zip(cost(codes), widen_choices(codes, subset).tolist(), strict=True)
         ]
 
 
@@ -140,7 +140,7 @@ def proxyless(study: Study, feasible: FeasibleSet, seed: int, epochs: int) -> tu
     """Indicators over all operations at once, paths drawn by them; the most probable architecture of the window."""
     torch.manual_seed(seed)
     supernet = Supernet(study.space)
-    fitness = Fitness(supernet, study.cost, study.budget.constraint.low, WEIGHTS, seed)
+    fitness = FitnessIndicators(supernet, study.cost, study.budget.constraint.low, WEIGHTS, seed)
     validation = study.data.validation
 
     def path(step: int) -> list[int]:
@@ -169,8 +169,8 @@ def step_times(study: Study, turns: int) -> list[float]:
     space = study.space.restricted("four", [tuple(range(0, 16, 4))] * len(study.space.layers))
     torch.manual_seed(0)
     supernet = Supernet(space)
-    still = FitnessSettings(rate=0.0)
-    fitness = Fitness(supernet, counted(space, "macs"), study.budget.constraint.high, still, 0)
+    still = ArchitectureParameterSettings(rate=0.0)
+    fitness = FitnessIndicators(supernet, counted(space, "macs"), study.budget.constraint.high, still, 0)
     rng = np.random.default_rng(0)
     trainer = Trainer(
         supernet, study.data.train, Recipe(100, 64), seed=0, path=lambda step: space.sample(1, rng)[0].tolist()
@@ -220,7 +220,9 @@ def one_seed(seed: int, quick: bool) -> dict:
     uniform = codes[int(np.argmax(inherited(shared, study.data, codes, 128)))].tolist()
     winners["(d) one-shot, best of uniform draws"] = study.judged(uniform, seed)
     scores: dict[tuple[int, ...], float] = {}
-    searcher = SposSearcher(feasible, Evolution(population=40, generations=40), np.random.default_rng(seed))
+    searcher = SposSearcher(
+        feasible, SposSettings(population=40, generations=40), np.random.default_rng(seed)
+    )
     best_so_far(searcher, SupernetEvaluator(shared, study.data, calibration=128), evaluations, scores)
     winners["(d) one-shot, SPOS's evolution"] = study.judged(max(scores, key=scores.__getitem__), seed)
     winners["(d) ProxylessNAS-style"] = study.judged(proxyless(study, feasible, seed, epochs), seed)

@@ -11,11 +11,11 @@ from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import images, in_processes, of, paired
 from nascli.costmodel.staged_costs import count_within
 from nascli.progress import Silent
-from nascli.report.svg import Axis, Series, chart, pareto_front, standalone
+from nascli.report.svg import ChartAxis, Series, chart, pareto_front, standalone
 from nascli.search.nss.engine import search_space
-from nascli.search.nss.settings import Nss
-from nascli.spaces.catalog import load_any
-from nascli.spaces.space import Codes
+from nascli.search.nss.settings import NssSettings
+from nascli.spaces.catalog import load_space_of_any_kind
+from nascli.spaces.space import Population
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.evaluation.accuracy import accuracy
 from nascli.supernet.modules import network_module
@@ -37,8 +37,8 @@ class Study:
         self.quick = quick
         self.data = images(4000, quick)
         size = "depths=4,widths=16" if quick else "depths=8,widths=48"
-        self.space = load_any(f"nss-expanded-mini:{size}")
-        self.settings = Nss(depth_bin=2, width_bin=8 if quick else 16, rate=0.1)
+        self.space = load_space_of_any_kind(f"nss-expanded-mini:{size}")
+        self.settings = NssSettings(depth_bin=2, width_bin=8 if quick else 16, rate=0.1)
         self.recipe = Recipe(1 if quick else 6, 64, shift=1, label_smoothing=0.0)
         self.short = Recipe(1 if quick else 4, 64, shift=1, label_smoothing=0.0)
         macs = self.space.macs(self.space.sample(20_000, np.random.default_rng(0)))
@@ -117,8 +117,8 @@ def scatter(found: list[dict]) -> str:
     return standalone(
         chart(
             "accuracy against MACs",
-            Axis("MACs, millions", lambda v: f"{10**v / 1e6:.2g}"),
-            Axis("test top-1, %", lambda v: f"{v * 100:.3g}"),
+            ChartAxis("MACs, millions", lambda v: f"{10**v / 1e6:.2g}"),
+            ChartAxis("test top-1, %", lambda v: f"{v * 100:.3g}"),
             [
                 Series(points(groups[1], "Expanded"), "dot"),
                 Series(points(groups[0], "Elite"), "meas"),
@@ -139,8 +139,8 @@ def distribution(found: list[dict]) -> str:
     return standalone(
         chart(
             "distribution of the test error",
-            Axis("test error, %", lambda v: f"{v * 100:.3g}"),
-            Axis("share of networks", lambda v: f"{v:.1f}"),
+            ChartAxis("test error, %", lambda v: f"{v * 100:.3g}"),
+            ChartAxis("share of networks", lambda v: f"{v:.1f}"),
             [Series(steps(1), "guide", line=True), Series(steps(0), "front", line=True)],
         ),
         "Networks within 10 % of the targets: Elite Spaces (blue), Expanded Search Space (dashed)",
@@ -190,7 +190,7 @@ if __name__ == "__main__":
     main()
 
 
-def samples_until(codes: Codes, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
+def samples_until(codes: Population, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
     """How many draws it takes until one lies within a share of the target (Table 1); None if none does."""
     near = np.abs(space.macs(codes) / target - 1) <= within
     return int(np.argmax(near)) + 1 if near.any() else None

@@ -12,14 +12,14 @@ from benchmarks._gpu_tables import data_folder
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, inherited, of, one_shot
 from benchmarks.spos import best_so_far
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.progress import Silent
 from nascli.search.pcnas.engine import PcnasEngine
 from nascli.search.pcnas.search import PcnasSearch
-from nascli.search.pcnas.settings import Pcnas
+from nascli.search.pcnas.settings import PcnasSettings
 from nascli.search.run_folder import StateFile
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import load_space
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
@@ -75,7 +75,9 @@ def engine_of(space, data, seed: int, warmup: int, interval: int) -> PcnasEngine
 
 def evolve(feasible, supernet, data, seed: int, count: int) -> tuple[int, ...]:
     judge, scores = SupernetEvaluator(supernet, data, calibration=256), {}
-    searcher = SposSearcher(feasible, Evolution(population=20, generations=20), np.random.default_rng(seed))
+    searcher = SposSearcher(
+        feasible, SposSettings(population=20, generations=20), np.random.default_rng(seed)
+    )
     best_so_far(searcher, judge, count, scores)
     return max(scores, key=scores.__getitem__)
 
@@ -91,13 +93,13 @@ def main() -> None:
 
     def within(share: float) -> FeasibleSet:
         return FeasibleSet(
-            space, [Budget(Constraint("macs", -np.inf, float(np.quantile(draws, share))), macs)]
+            space, [BoundedCost(Constraint("macs", -np.inf, float(np.quantile(draws, share))), macs)]
         )
 
     feasible = within(0.4)
     rows: list[list[str]] = []
     seeds, warmup, interval = (1, 1, 0) if quick else (3, WARMUP, EPOCHS)
-    hyper = Pcnas(pool=3, draws=4 if quick else 32, warmup=warmup, interval=interval)
+    hyper = PcnasSettings(pool=3, draws=4 if quick else 32, warmup=warmup, interval=interval)
     train = Recipe(1 if quick else 5, 64, shift=1, label_smoothing=0.0)
     table3: dict[tuple[str, str], list[float]] = {}
     ranks: dict[str, list[tuple[float, float]]] = {}
@@ -148,7 +150,7 @@ def main() -> None:
         found = []
         for seed in range(1 if quick else 2):
             one = engine_of(space, data, seed, warmup, interval)
-            settings = Pcnas(pool=pool, draws=count, warmup=warmup, interval=interval)
+            settings = PcnasSettings(pool=pool, draws=count, warmup=warmup, interval=interval)
             grown = PcnasSearch(feasible, settings, seed, StateFile(None)).grow(one, Silent())
             found.append(alone(space, grown[-1].pool[0].codes, data, train, 100 + seed))
         rows.append([f"(c) P = {pool}, S = {count}", of(found)])
@@ -158,9 +160,9 @@ def main() -> None:
     for share in (0.5, 0.1, 0.01):
         inside = within(share)
         left, agree = {}, {}
-        many = PcnasSearch(inside, Pcnas(draws=few * (2 if quick else 20)), 5, StateFile(None)).potentials(judge, prefixes, 2)  # fmt: skip
+        many = PcnasSearch(inside, PcnasSettings(draws=few * (2 if quick else 20)), 5, StateFile(None)).potentials(judge, prefixes, 2)  # fmt: skip
         for dump in (False, True):
-            one = PcnasSearch(inside, Pcnas(draws=few, dump=dump), 1, StateFile(None))
+            one = PcnasSearch(inside, PcnasSettings(draws=few, dump=dump), 1, StateFile(None))
             left[dump] = np.mean([len(one.completions(p, np.random.default_rng(i))) / few for i, p in enumerate(prefixes)])  # fmt: skip
             given = one.potentials(judge, prefixes, 2)
             both = np.isfinite(given) & np.isfinite(many)
@@ -189,12 +191,12 @@ def main() -> None:
         macro = load_space("nasbench-macro")
         cost = counted(macro, "macs")
         for limit in (40e6, 60e6, 90e6):
-            inside = FeasibleSet(macro, [Budget(Constraint("macs", -np.inf, limit), cost)])
+            inside = FeasibleSet(macro, [BoundedCost(Constraint("macs", -np.inf, limit), cost)])
             best = max(v for c, v in table.items() if cost(np.array([c]))[0] <= limit)
             regrets, counts = [], []
             for seed in range(20):
                 engine = TableEngine(table)
-                history = PcnasSearch(inside, Pcnas(pool=5, draws=16), seed, StateFile(None)).grow(engine, Silent())  # fmt: skip
+                history = PcnasSearch(inside, PcnasSettings(pool=5, draws=16), seed, StateFile(None)).grow(engine, Silent())  # fmt: skip
                 regrets.append(best - max(table[m.codes] for m in history[-1].pool))
                 counts.append(len(engine.seen))
             rows.append([f"nasbench-macro, {limit / 1e6:.0f}M MACs: regret of the pool's best, points", f"{np.mean(regrets):.3f} [{min(regrets):.3f}, {max(regrets):.3f}], {np.mean(counts):.0f} architectures looked up"])  # fmt: skip

@@ -13,11 +13,11 @@ import numpy as np
 
 from benchmarks._report import Target, parse_arguments, write
 from nascli.lut import Store, program_key
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.profiles.devices.device import find_device
 from nascli.profiles.onnx.graphs import onnx_bytes
-from nascli.profiles.profiling import Renewal, profile
-from nascli.profiles.protocol import Protocol
+from nascli.profiles.profiling import RemeasurePolicy, profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.registry import get_runtime
 from nascli.profiles.target import Target as Place
@@ -90,17 +90,17 @@ class CountingRuntime:
 def ours(models, batch: int, threads: int, file: Path) -> tuple[dict[str, float], dict[str, float]]:
     runtime = CountingRuntime(get_runtime("ort-cpu"))
     place = Place(find_device("cpu"), runtime, RuntimeOptions(threads=threads), batch)
-    protocol = Protocol()
+    protocol = MeasurementProtocol()
     with Store(file) as store:
         start = time.perf_counter()
-        table = profile(
+        table = profile_operators(
             models,
             store,
             place,
             protocol=protocol,
             rng=np.random.default_rng(0),
             progress=Silent(),
-            renewal=Renewal(before=time.time()),
+            renewal=RemeasurePolicy(before=time.time()),
         )
         wall = time.perf_counter() - start
     figures = {key: figure.seconds for key, figure in table.estimates.items()}
@@ -152,7 +152,7 @@ def main() -> None:
     operators = space.operators()
     if quick:
         operators = operators[:6]
-    models = operators if quick else with_context(space.placed())
+    models = operators if quick else subjects_in_context(space.placed())
     times: dict[tuple[str, int, int], dict[str, dict[str, float]]] = {}
     costs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks.profiling import CountingRuntime
 from nascli.lut import Store
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.profiles.devices.device import find_device
-from nascli.profiles.profiling import profile
-from nascli.profiles.protocol import Protocol
+from nascli.profiles.profiling import profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.registry import get_runtime
 from nascli.profiles.target import Target as Place
@@ -42,15 +42,15 @@ def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
     space = load_space("nse-27-mini:width=0.5,resolution=8" if quick else "nse-27")
     batch = 1 if quick else 16
-    protocol = Protocol(most_rounds=12)
-    models = with_context(space.placed())
+    protocol = MeasurementProtocol(most_rounds=12)
+    models = subjects_in_context(space.placed())
     if quick:
         models = models[:8]
     runtime = CountingRuntime(get_runtime("ort-cpu"))
     place = Place(find_device("cpu"), runtime, RuntimeOptions(threads=1), batch)
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "store.sqlite") as store:
         start = time.perf_counter()
-        table = profile(
+        table = profile_operators(
             models, store, place, protocol=protocol, rng=np.random.default_rng(0), progress=Seen()
         )
         wall = time.perf_counter() - start

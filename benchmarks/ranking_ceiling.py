@@ -7,7 +7,7 @@ import torch
 
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, of
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.spaces import load_space
 from nascli.supernet.training.recipe import Recipe
 
@@ -25,7 +25,7 @@ def main() -> None:
     space = load_space("pcnas-small-mini:width=0.5")
     macs = counted(space, "macs")
     limit = float(np.quantile(macs(space.sample(4000, np.random.default_rng(0))), 0.4))
-    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
+    feasible = FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
     codes = feasible.sample(4 if quick else 30, np.random.default_rng([0, 9]))
     train = Recipe(1 if quick else 5, 64, shift=1, label_smoothing=0.0)
     first, second = (

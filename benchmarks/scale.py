@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks._report import Target, parse_arguments, spread, write
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.exchange.packs import import_pack, read_pack, read_store, write_pack
 from nascli.lut.store.store import _counted
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program
@@ -88,7 +88,7 @@ def chain(layers: int, choices: int, rng: np.random.Generator) -> tuple[Space, C
 
 def prepared(layers: int, choices: int) -> float:
     space, cost = chain(layers, choices, np.random.default_rng(0))
-    budget = Budget(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
+    budget = BoundedCost(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
     return min(
         taken(lambda: FeasibleSet(space, [budget]).sample(100, np.random.default_rng(0))) for _ in range(3)
     )
@@ -98,10 +98,10 @@ def evolved(population: int) -> float:
     from benchmarks.spos import best_so_far
 
     space, cost = chain(20, 10, np.random.default_rng(0))
-    budget = Budget(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
+    budget = BoundedCost(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
     feasible = FeasibleSet(space, [budget])
     searcher = SposSearcher(
-        feasible, Evolution(population=population, generations=5), np.random.default_rng(0)
+        feasible, SposSettings(population=population, generations=5), np.random.default_rng(0)
     )
     return taken(
         lambda: best_so_far(searcher, lambda code: SimpleNamespace(top1=float(sum(code))), population * 5, {})

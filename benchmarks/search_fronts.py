@@ -13,7 +13,7 @@ from nascli.errors import NascliError
 from nascli.search.base import Score
 from nascli.search.searchers.guided import GuidedSearcher, area_under_front
 from nascli.search.searchers.random import RandomSearcher
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.spaces import load_space
 
 NOTES = """
@@ -43,7 +43,7 @@ def main() -> None:
     most, seeds = (24, 2) if quick else (200, 20)
     makers = {
         "guided": lambda s: GuidedSearcher(
-            feasible, Guidance(evaluations=most), np.random.default_rng(s), front=macs
+            feasible, GuidedSettings(evaluations=most), np.random.default_rng(s), front=macs
         ),
         "NSGA-II": lambda s: PymooSearcher(feasible, most, s, front=macs),
         "random": lambda s: RandomSearcher(feasible, most, np.random.default_rng(s)),

@@ -13,15 +13,15 @@ import pandas as pd
 from benchmarks._adapters import OptunaSearcher, PymooSearcher
 from benchmarks._gpu_tables import data_folder
 from benchmarks._report import Target, parse_arguments, write
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, counted
 from nascli.errors import NascliError
 from nascli.search.base import Score
 from nascli.search.searchers.evolution import RegularisedEvolution
 from nascli.search.searchers.guided import GuidedSearcher
 from nascli.search.searchers.random import RandomSearcher
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import Space, load_space
 from nascli.spaces.blocks import Layer
 from nascli.spaces.operators.basic import avg_pool, conv_block, identity
@@ -44,7 +44,7 @@ class TableSet:
     def __init__(self, space: Space, codes: np.ndarray) -> None:
         self.space, self._codes = space, codes.astype(space.dtype)
         self._inside = {tuple(row) for row in codes.tolist()}
-        self.budgets: tuple[Budget, ...] = ()
+        self.budgets: tuple[BoundedCost, ...] = ()
 
     def count(self) -> int:
         return len(self._codes)
@@ -87,7 +87,7 @@ def macro_cases(folder: Path) -> list[Case]:
     assert np.array_equal(macs(codes).astype(int), rows.flops.to_numpy())
     cases = []
     for limit in (40e6, 60e6, 90e6):
-        feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
+        feasible = FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
         best = max(v for code, v in table.items() if macs(np.array([code]))[0] <= limit)
         cases.append(Case(f"nasbench-macro, {limit / 1e6:.0f}M MACs", feasible, table.__getitem__, best))
     return cases
@@ -163,7 +163,7 @@ def synthetic_case(layers: int | None = None) -> Case:
 
     best = -float(solved.fun)
     random = np.median([raw(tuple(map(int, c))) for c in space.sample(500, rng)])
-    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
+    feasible = FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
     # Points: 0 for a typical architecture, 100 for the best.
     return Case(
         "synthetic, 21 layers", feasible, lambda code: 100 * (raw(code) - random) / (best - random), 100.0
@@ -201,8 +201,10 @@ def run(searcher, case: Case, limit: int, within: float) -> tuple[int, float, li
 def makers(limit: int) -> dict[str, Callable[[Case, int], object]]:
     rng = np.random.default_rng
     return {
-        "guided": lambda c, s: GuidedSearcher(c.feasible, Guidance(evaluations=limit), rng(s), costs_of(c)),
-        "spos": lambda c, s: SposSearcher(c.feasible, Evolution(), rng(s)),
+        "guided": lambda c, s: GuidedSearcher(
+            c.feasible, GuidedSettings(evaluations=limit), rng(s), costs_of(c)
+        ),
+        "spos": lambda c, s: SposSearcher(c.feasible, SposSettings(), rng(s)),
         "evolution": lambda c, s: RegularisedEvolution(c.feasible, limit, rng(s)),
         "random": lambda c, s: RandomSearcher(c.feasible, limit, rng(s)),
         "optuna-tpe": lambda c, s: OptunaSearcher(c.feasible, limit, s),

@@ -9,11 +9,11 @@ import torch
 
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks._studies import alone, correlation, images, inherited, of, one_shot
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.search.base import Score
 from nascli.search.searchers.random import RandomSearcher
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import load_space
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.training.recipe import Recipe
@@ -58,13 +58,13 @@ def main() -> None:
     supernet = one_shot(space, data, recipe, seed=0)
     macs = counted(space, "macs")
     limit = float(np.quantile(macs(space.sample(2000, np.random.default_rng(0))), 0.4))
-    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), macs)])
+    feasible = FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
     evaluate, cache = SupernetEvaluator(supernet, data, calibration=256), {}
     count, seeds = (16, 2) if quick else (200, 5)
     lines: dict[str, list[list[float]]] = {"evolution": [], "random": []}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        searcher = SposSearcher(feasible, Evolution(population=20, generations=50), rng)
+        searcher = SposSearcher(feasible, SposSettings(population=20, generations=50), rng)
         lines["evolution"].append(best_so_far(searcher, evaluate, count, cache))
         lines["random"].append(best_so_far(RandomSearcher(feasible, count, rng), evaluate, count, cache))
     for at in (count // 4, count // 2, count):
@@ -87,12 +87,12 @@ def main() -> None:
     # Width 1 and (2, 2) bits in every block: the candidates run over widths, then over pairs of bits.
     uniform = np.full((1, len(bits.layers)), 7, dtype=bits.dtype)
     budget = float(bitops(uniform)[0])
-    inside = FeasibleSet(bits, [Budget(Constraint("bitops", -np.inf, budget), bitops)])
+    inside = FeasibleSet(bits, [BoundedCost(Constraint("bitops", -np.inf, budget), bitops)])
     gains, met = [], []
     for seed in range(1 if quick else 3):
         net = one_shot(bits, data, Recipe(epochs=1 if quick else 16, batch=64, shift=1, rate=0.05), seed=seed)
         judge = SupernetEvaluator(net, data, calibration=256)
-        searcher = SposSearcher(inside, Evolution(population=20, generations=2 if quick else 6), np.random.default_rng(seed))  # fmt: skip
+        searcher = SposSearcher(inside, SposSettings(population=20, generations=2 if quick else 6), np.random.default_rng(seed))  # fmt: skip
         scores: dict[tuple[int, ...], float] = {}
         best_so_far(searcher, judge, 20 if quick else 120, scores)
         winner = max(scores, key=scores.__getitem__)

@@ -14,12 +14,12 @@ import torch
 from benchmarks._report import Target, parse_arguments, spread, write
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet.data.images import Images, Split, load
+from nascli.supernet.data.images import Images, ImageSplit, load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import network_module
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training import checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
 
@@ -108,7 +108,7 @@ def main() -> None:
     rows: list[list[str]] = []
     spec = "pcnas-small-mini"
     space = load_space("pcnas-small-mini:width=0.25,resolution=8" if quick else spec)
-    data = load("digits", space.input.height)
+    data = load_images("digits", space.input.height)
     code = [2] * len(space.layers)
     recipe = Recipe(epochs=1000, batch=32 if quick else 128)
     torch.manual_seed(0)
@@ -131,7 +131,7 @@ def main() -> None:
     supernet = Supernet(space)
     evaluate = SupernetEvaluator(supernet, data, calibration=256)
     module = network_module([o.program for o in space.network(code).operators]).eval()
-    both = Split(torch.cat([data.train.images[:256], data.validation.images]), torch.cat([data.train.labels[:256], data.validation.labels]))  # fmt: skip
+    both = ImageSplit(torch.cat([data.train.images[:256], data.validation.images]), torch.cat([data.train.labels[:256], data.validation.labels]))  # fmt: skip
     shares = []
     for turn in range(3 if quick else 12):
         start = time.perf_counter()
@@ -142,8 +142,8 @@ def main() -> None:
             shares.append((middle - start) / (time.perf_counter() - middle))
     rows.append(["evaluating an architecture / plain inference", spread(shares), ""])
     deep = load_space("pcnas-small-mini:width=0.25,resolution=8" if quick else "pcnas-small:resolution=32,width=0.25,classes=10,channels=1")  # fmt: skip
-    small = load("digits", deep.input.height)
-    small = Images(small.name, 10, small.train, Split(small.validation.images[:128], small.validation.labels[:128]), small.test)  # fmt: skip
+    small = load_images("digits", deep.input.height)
+    small = Images(small.name, 10, small.train, ImageSplit(small.validation.images[:128], small.validation.labels[:128]), small.test)  # fmt: skip
     big = Supernet(deep)
     layers = len(deep.layers)
     speedups = []
@@ -175,7 +175,7 @@ def main() -> None:
             both_step = float(child(TRAIN, str(two), spec, "20", processes=2).split()[-1])
             differences = []
             for tail in ("", "8"):
-                a, b = (checkpoint.load(file.with_name(file.name + tail))[0] for file in (one, two))
+                a, b = (load_checkpoint(file.with_name(file.name + tail))[0] for file in (one, two))
                 differences.append(max(float((a[k] - b[k]).abs().max()) for k in a if k.startswith("module/") and "num_batches" not in k))  # fmt: skip
             apart = differences[0]
         rows.append(["two processes: largest difference of a weight after 1 step, 8 steps", f"{differences[0]:.1e}, {differences[1]:.1e}", "rounding grows from step to step"])  # fmt: skip

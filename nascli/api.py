@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from nascli.costmodel import Budget, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
+from nascli.costmodel import BoundedCost, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
 from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.tables.lookup import device_key
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress, Silent
 from nascli.search.journal import Entry
 from nascli.spaces.catalog import load_space, make_space
@@ -42,9 +42,9 @@ def profile(
     progress: Progress | None = None,
 ) -> LatencyTable:
     """The latency table of a space on a device; measures only what the store lacks."""
-    where = Where(device, runtime, batch, threads, precision, store or default_store())
+    where = TargetSpec(device, runtime, batch, threads, precision, store or default_store())
     return profile_models(
-        space_models(space), where, protocol=Protocol(), seed=0, progress=progress or Silent()
+        space_subjects(space), where, protocol=MeasurementProtocol(), seed=0, progress=progress or Silent()
     )
 
 
@@ -69,7 +69,7 @@ def calibrated(
     """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
     from nascli.pipeline.measure.network_calibration import measured_calibration
 
-    where = Where(device, runtime, batch, threads, precision, store or default_store())
+    where = TargetSpec(device, runtime, batch, threads, precision, store or default_store())
     found, _ = measured_calibration(space, where, networks=networks, seed=seed, progress=progress or Silent())
     return found.cost
 
@@ -90,8 +90,9 @@ def optimise(
     """Search a feasible set with an evaluator of your own; the best first.
 
     Args:
-        evaluate: codes of an architecture to a number, higher is better; `nascli.search.evaluators.function.command`
-            makes one of a command line. What raises, returns NaN or overruns is passed over and noted.
+        evaluate: an architecture to a number, higher is better; `command_function` of
+            `nascli.search.evaluators.function` makes one of a command line. What raises, returns NaN or overruns is
+            passed over and noted.
         feasible: where to search, as `constrain` makes it.
         evaluations: how many architectures are evaluated at most.
         algorithm: guided, spos, evolution or random.
@@ -110,11 +111,11 @@ def optimise(
     import tempfile
 
     from nascli.search.driver import drive
-    from nascli.search.evaluators.function import Guarded
+    from nascli.search.evaluators.function import FunctionEvaluator
     from nascli.search.journal import Journal
     from nascli.search.searchers.registry import make_searcher
-    from nascli.search.searchers.settings import Guidance
-    from nascli.search.spos.settings import Evolution
+    from nascli.search.searchers.settings import GuidedSettings
+    from nascli.search.spos.settings import SposSettings
 
     population = min(50, max(2, evaluations // 4))
     searcher = make_searcher(
@@ -122,10 +123,10 @@ def optimise(
         feasible,
         np.random.default_rng(seed),
         evaluations=evaluations,
-        guidance=Guidance(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))),
-        evolution=Evolution(population=population, generations=math.ceil(evaluations / population)),
+        guidance=GuidedSettings(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))),
+        evolution=SposSettings(population=population, generations=math.ceil(evaluations / population)),
     )
-    guarded = Guarded(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
+    guarded = FunctionEvaluator(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
     with tempfile.TemporaryDirectory() as folder:
         about = {
             "space": feasible.space.digest,
@@ -160,7 +161,7 @@ def constrain(
         if constraint.name in counted_names():
             if constraint.device is not None:
                 raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
-            budgets.append(Budget(constraint, counted(space, constraint.name)))
+            budgets.append(BoundedCost(constraint, counted(space, constraint.name)))
             continue
         key = None if constraint.device is None else device_key(constraint.device)
         fitting = [cost for cost in given if key in (None, cost.device)]
@@ -170,7 +171,7 @@ def constrain(
                 f"{constraint} needs latency=... of one device, as nascli.latency(space, table) gives it; "
                 f"given: {there}."
             )
-        budgets.append(Budget(constraint, fitting[0]))
+        budgets.append(BoundedCost(constraint, fitting[0]))
     return FeasibleSet(space, budgets)
 
 
@@ -190,9 +191,9 @@ def search(
 ) -> dict[str, Any]:
     """Search, verify and train as `nascli search` does; returns the document of result.json."""
     from nascli.pipeline.run.search import run_search
-    from nascli.pipeline.run.settings import SearchSettings, default_out, effort_of
+    from nascli.pipeline.run.settings import SearchSettings, default_folder, effort_of
 
     texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-    where = Where(device, "auto", batch, threads, "fp32", default_store())
+    where = TargetSpec(device, "auto", batch, threads, "fp32", default_store())
     settings = SearchSettings(space, data, texts, where, algorithm, seed, effort_of(preset, algorithm))
-    return run_search(settings, out or default_out(settings), progress or Silent())
+    return run_search(settings, out or default_folder(settings), progress or Silent())

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 import nascli
-from nascli.costmodel.budgets import FrozenCosts
+from nascli.costmodel.budgets import CostSet
 from nascli.errors import ConstraintError, InfeasibleError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.paths import default_store
 from nascli.pipeline.measure.network_calibration import calibrate_space
 from nascli.pipeline.measure.prediction import predict_network
 from nascli.pipeline.run.problem import frozen_costs
 from nascli.pipeline.run.settings import SearchSettings
-from nascli.pipeline.tables.lookup import other_table
+from nascli.pipeline.tables.lookup import read_table_of
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.profiling import network_operator
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
 from nascli.search.run_folder import RunFolder
 from nascli.spaces import Architecture
@@ -39,30 +39,30 @@ def test_a_study_in_a_few_lines():
 
 
 def where(batch=2):
-    return Where("cpu", "auto", batch, 1, "fp32", default_store())
+    return TargetSpec("cpu", "auto", batch, 1, "fp32", default_store())
 
 
 def test_a_second_device_bounds_the_same_search():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
     with pytest.raises(StoreError, match=r"a constraint on titanxp needs a table of it.*found: none"):
-        other_table(where(), "titanxp")
+        read_table_of(where(), "titanxp")
     with Store(default_store()) as store:
         setup = Setup("titanxp", "tensorrt", "10", "fp32", 2, 1)
         store.add_setup(setup, {})
-        for operator in with_context(space.placed()):
+        for operator in subjects_in_context(space.placed()):
             if operator.program.output:
                 for number in range(6):
                     seconds = np.full(3, 1e-5 * len(operator.program.nodes))
                     store.add_sample(setup, program_key(operator.program), Sample(number, seconds, 1e-3, 0.0))
-    here, there = nascli.latency(space, table), nascli.latency(space, other_table(where(), "titanxp"))
+    here, there = nascli.latency(space, table), nascli.latency(space, read_table_of(where(), "titanxp"))
     # This machine has two names, whatever is measured on besides.
     card = replace(where(), device="titanxp")
-    assert other_table(card, "cpu").digest == other_table(card, this_cpu().key).digest == table.digest
+    assert read_table_of(card, "cpu").digest == read_table_of(card, this_cpu().key).digest == table.digest
     texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
     assert [c.device for c in constraints] == [None, "titanxp"]
-    model = FrozenCosts(here, {"titanxp": there}, {}, "a sum", {}, "")
+    model = CostSet(here, {"titanxp": there}, {}, "a sum", {}, "")
     budgets = model.budgets(constraints)
     assert [b.cost for b in budgets] == [here, there]
 
@@ -91,7 +91,7 @@ def test_hints_of_a_budget_with_room_can_be_followed():
     cost = replace(
         macs, name="latency", dimension="time", offset=macs.offset * scale, unary=unary, kind="calibrated"
     )
-    model = FrozenCosts(cost, {}, {}, "calibrated", {}, "", half_width=0.1)
+    model = CostSet(cost, {}, {}, "calibrated", {}, "", half_width=0.1)
 
     def feasible(text):
         return model.feasible(space, SearchSettings("x", "digits", (text,), where()).parsed_constraints())

@@ -45,26 +45,30 @@ class Group(click.Group):
         except NascliError as error:
             if ctx.params.get("debug"):
                 raise
-            stop(str(error), 1)
+            exit_with_error(str(error), 1)
         except ModuleNotFoundError as error:
             package = (error.name or "").split(".")[0]
             if ctx.params.get("debug") or package not in _EXTRAS:
                 raise
-            stop(f"this needs {package}, which is not installed.\nInstall it: {_EXTRAS[package]}", 1)
+            exit_with_error(
+                f"this needs {package}, which is not installed.\nInstall it: {_EXTRAS[package]}", 1
+            )
         except ImportError as error:
             if ctx.params.get("debug"):
                 raise
-            stop(
+            exit_with_error(
                 f"a package that is installed cannot be loaded: {error}.\n"
                 "Raise the memory limit if there is one (ulimit -v), or install the package anew.",
                 1,
             )
         except KeyboardInterrupt:
-            stop("interrupted; what was measured and evaluated is kept, run the same command to go on", 130)
+            exit_with_error(
+                "interrupted; what was measured and evaluated is kept, run the same command to go on", 130
+            )
         except (OSError, MemoryError) as error:
             if ctx.params.get("debug"):
                 raise
-            stop(f"{type(error).__name__}: {error}", 1)
+            exit_with_error(f"{type(error).__name__}: {error}", 1)
 
 
 def _enough_memory() -> None:
@@ -81,7 +85,7 @@ def _enough_memory() -> None:
         )
 
 
-def stop(text: str, status: int) -> None:
+def exit_with_error(text: str, status: int) -> None:
     """End with an error: what and why in the first line, what to do in the second."""
     first, _, rest = text.partition("\n")
     click.echo(click.style("error: ", fg="red") + printable(first), err=True)

@@ -17,9 +17,9 @@ def doctor(as_json: bool) -> None:
     Example:
       nascli doctor
     """
-    from nascli.pipeline.inspect.doctor import examine
+    from nascli.pipeline.inspect.doctor import run_checks
 
-    checks = examine()
+    checks = run_checks()
     if as_json:
         show_json(
             [{"name": c.name, "works": c.works, "detail": c.detail, "advice": c.advice} for c in checks]

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nascli.commands.options import json_option, place_options, space_option, where_of
+from nascli.commands.options import json_option, space_option, target_of, target_options
 from nascli.commands.output import print_table, show_json, terminal_progress
 
 
@@ -29,7 +29,7 @@ from nascli.commands.output import print_table, show_json, terminal_progress
 @click.option(
     "--pack", type=click.Path(path_type=Path), help="With --plan: write the figures into this file."
 )
-@place_options
+@target_options
 @json_option
 def profile(
     spec: str,
@@ -73,7 +73,7 @@ def profile(
         raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
     if host is not None:
         clock = place.pop("clock")
-        written = write_plan(spec, network, where_of(clock=None, **place), host, Path.cwd(), clock)
+        written = write_plan(spec, network, target_of(clock=None, **place), host, Path.cwd(), clock)
         if as_json:
             show_json(written)
             return
@@ -85,17 +85,17 @@ def profile(
     if ray is not None:
         from nascli.pipeline.measure.remote import profile_on_ray
 
-        brought = profile_on_ray(spec, network, where_of(**place), ray, seed=seed, progress=progress)
+        brought = profile_on_ray(spec, network, target_of(**place), ray, seed=seed, progress=progress)
         if as_json:
             show_json(brought)
         else:
             click.echo(f"{brought['new']} of {brought['samples']} samples were new in {brought['store']}")
         return
     if plan is not None:
-        document = run_plan(plan, pack, where_of(**place), seed=seed, progress=progress)
+        document = run_plan(plan, pack, target_of(**place), seed=seed, progress=progress)
     else:
         document = profile_target(
-            spec, network, where_of(**place), age=age, unstable=unstable, seed=seed, progress=progress
+            spec, network, target_of(**place), age=age, unstable=unstable, seed=seed, progress=progress
         )
     progress.finish()
     if as_json:
@@ -115,7 +115,7 @@ def profile(
     "--networks", default=24, show_default=True, type=click.IntRange(8), help="Whole networks to measure."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@place_options
+@target_options
 @json_option
 def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) -> None:
     """Measure whole networks that cover a space, and correct the sum of operators by them.
@@ -132,7 +132,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 
     progress = terminal_progress()
     document = calibrate_space(
-        load_space(spec), where_of(**place), networks=networks, seed=seed, progress=progress
+        load_space(spec), target_of(**place), networks=networks, seed=seed, progress=progress
     )
     progress.finish()
     if as_json:
@@ -165,7 +165,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 @click.option(
     "--confidence", default=0.9, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True)
 )
-@place_options
+@target_options
 @json_option
 def predict(network: Path, explain: bool, confidence: float, as_json: bool, **place: Any) -> None:
     """Predict the latency of an architecture's file or an ONNX model from the table.
@@ -180,7 +180,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
     from nascli.pipeline.measure.prediction import predict_network
     from nascli.units import format_seconds
 
-    document = predict_network(network, where_of(**place), confidence)
+    document = predict_network(network, target_of(**place), confidence)
     if as_json:
         show_json(document)
         return
@@ -215,7 +215,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
 
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
-@place_options
+@target_options
 @json_option
 def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     """Measure an architecture's file or an ONNX model end to end.
@@ -228,7 +228,7 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     from nascli.units import format_seconds
 
     progress = terminal_progress()
-    figure = measure_file(architecture, where_of(**place), progress)
+    figure = measure_file(architecture, target_of(**place), progress)
     progress.finish()
     if as_json:
         interval = [figure.low, figure.high]

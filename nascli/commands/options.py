@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from nascli.profiles.target import Where
+    from nascli.profiles.target import TargetSpec
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -23,9 +23,9 @@ def completing(kind: str) -> Callable[..., list[str]]:
     """
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-        from nascli.pipeline.inspect.names import names
+        from nascli.pipeline.inspect.names import completions
 
-        return [name for name in names(kind) if name.startswith(incomplete)]
+        return [name for name in completions(kind) if name.startswith(incomplete)]
 
     return complete
 
@@ -56,7 +56,7 @@ def data_option(function: F) -> F:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def place_options(function: F) -> F:
+def target_options(function: F) -> F:
     """The options that say where to measure, and how models are run there."""
     for option in (
         click.option(
@@ -106,15 +106,15 @@ def place_options(function: F) -> F:
     return function
 
 
-def where_of(store: Path | None, clock: str | None, **place: Any) -> Where:
-    """The place that `place_options` name."""
+def target_of(store: Path | None, clock: str | None, **place: Any) -> TargetSpec:
+    """The place that `target_options` name."""
     from nascli.paths import default_store
-    from nascli.profiles.target import Where, clock_of
+    from nascli.profiles.target import TargetSpec, clock_of
 
     mhz = None if clock is None else clock_of(clock, place["device"])
-    return Where(store=store or default_store(), clock_mhz=mhz, **place)
+    return TargetSpec(store=store or default_store(), clock_mhz=mhz, **place)
 
 
-PLACE = (
+TARGET_OPTIONS = (
     "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph", "rotate", "clock",
 )  # fmt: skip

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nascli.terminal import TerminalProgress
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process tells the user things: under torchrun the first one alone does."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -26,7 +26,7 @@ def terminal_progress() -> TerminalProgress:
     from nascli.terminal import TerminalProgress
 
     context = click.get_current_context()
-    quiet = bool(context.find_root().params.get("quiet")) or not speaks()
+    quiet = bool(context.find_root().params.get("quiet")) or not is_main_process()
     progress = TerminalProgress(Console(stderr=True, quiet=quiet))
     context.call_on_close(progress.abandon)
     return progress

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nascli.commands.options import (
-    PLACE,
+    TARGET_OPTIONS,
     F,
     completing,
     data_option,
     json_option,
-    place_options,
     space_option,
-    where_of,
+    target_of,
+    target_options,
 )
 from nascli.commands.output import print_table, show_json, terminal_progress
 
@@ -94,7 +94,7 @@ def settings_of(
         chosen["spec"],
         chosen["data"],
         constraints,
-        where_of(**place),
+        target_of(**place),
         chosen["algorithm"],
         chosen["seed"],
         effort,
@@ -111,7 +111,7 @@ def settings_of(
 @click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")
 @search_options
-@place_options
+@target_options
 @json_option
 def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
     """Find the most accurate network within a budget, and verify it on the device.
@@ -125,14 +125,14 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
-    from nascli.pipeline.run.settings import default_out
+    from nascli.pipeline.run.settings import default_folder
 
-    place = {name: options.pop(name) for name in PLACE}
+    place = {name: options.pop(name) for name in TARGET_OPTIONS}
     settings = settings_of(constraints, place, options)
     from nascli.pipeline.run.report import result_lines, write_report
     from nascli.pipeline.run.search import run_search
 
-    folder = out or default_out(settings)
+    folder = out or default_folder(settings)
     progress = terminal_progress()
     result = run_search(settings, folder, progress)
     progress.finish()
@@ -151,7 +151,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
 @click.option("--constraint", "constraints", multiple=True, help="Holds in every search.")
 @click.option("--out", type=click.Path(path_type=Path), help="The folder of the runs (default: runs/...).")
 @search_options
-@place_options
+@target_options
 @json_option
 def sweep(
     budgets: tuple[str, ...], constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any
@@ -162,7 +162,7 @@ def sweep(
     Example:
       nascli sweep --budget latency=6ms --budget latency=8ms --budget "macs<=20M"
     """
-    place = {name: options.pop(name) for name in PLACE}
+    place = {name: options.pop(name) for name in TARGET_OPTIONS}
     settings = [settings_of((budget, *constraints), place, options) for budget in budgets]
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.sweep import run_sweep

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from nascli.commands.options import json_option, place_options, where_of
+from nascli.commands.options import json_option, target_of, target_options
 from nascli.commands.output import print_table, show_json
 from nascli.units import printable
 
@@ -40,7 +40,7 @@ def lut_list(store: Path | None, as_json: bool) -> None:
 
 
 @lut.command("show")
-@place_options
+@target_options
 @click.option("--networks", is_flag=True, help="Show whole networks too.")
 @json_option
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page: slowest, roofline, cliffs.")
@@ -56,14 +56,14 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
     from nascli.pipeline.tables.page import write_table_page
 
     if html is not None:
-        page = write_table_page(where_of(**place), html)
+        page = write_table_page(target_of(**place), html)
         if as_json:
             show_json({"page": str(page)})
         else:
             click.echo(str(page))
         return
 
-    rows = show_table(where_of(**place), networks)
+    rows = show_table(target_of(**place), networks)
     if as_json:
         show_json(rows)
         return
@@ -72,7 +72,7 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
 
 
 @lut.command("export")
-@place_options
+@target_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write, .parquet.")
 @json_option
 def lut_export(out: Path, as_json: bool, **place: Any) -> None:
@@ -84,7 +84,7 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import export_table
 
-    document = export_table(where_of(**place), out)
+    document = export_table(target_of(**place), out)
     if as_json:
         show_json(document)
     else:
@@ -128,13 +128,13 @@ def lut_import(
       nascli lut import run1.dump run2.dump --format nse --device titanxp --batch 128
     """
     from nascli.paths import default_store
-    from nascli.pipeline.tables.exchange import import_foreign, import_packs
+    from nascli.pipeline.tables.exchange import import_foreign_files, import_packs
 
     place = store or default_store()
     if form == "pack":
         documents = import_packs(files, place)
     else:
-        documents = import_foreign(files, form, device, batch, threads, precision, runtime, place)
+        documents = import_foreign_files(files, form, device, batch, threads, precision, runtime, place)
     if as_json:
         show_json(documents)
         return
@@ -147,7 +147,7 @@ def lut_import(
 
 @lut.command("push")
 @click.argument("url")
-@place_options
+@target_options
 @json_option
 def lut_push(url: str, as_json: bool, **place: Any) -> None:
     """Write a table's pack to a URL: file://, s3:// or gs://.
@@ -158,7 +158,7 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import push
 
-    document = push(where_of(**place), url)
+    document = push(target_of(**place), url)
     if as_json:
         show_json(document)
     else:
@@ -266,7 +266,7 @@ def lut_check(store: Path | None, as_json: bool) -> None:
 
 
 @lut.command("remove")
-@place_options
+@target_options
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
@@ -278,7 +278,7 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.inventory import remove_table, table_meant
 
-    where = where_of(**place)
+    where = target_of(**place)
     setup = table_meant(where)
     if not yes:
         click.confirm(f"delete the table of {setup.label} from {where.store}?", abort=True)

@@ -11,11 +11,11 @@ from nascli.commands.options import (
     completing,
     data_option,
     json_option,
-    place_options,
     space_option,
-    where_of,
+    target_of,
+    target_options,
 )
-from nascli.commands.output import show_json, speaks, terminal_progress
+from nascli.commands.output import is_main_process, show_json, terminal_progress
 
 
 @click.command()
@@ -68,7 +68,7 @@ def train(
         tensorboard=tensorboard,
     )
     progress.finish()
-    if not speaks():
+    if not is_main_process():
         return
     if as_json:
         show_json(document)
@@ -93,7 +93,7 @@ def train(
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
 @click.option("--measure", "measured", is_flag=True, help="Then measure the network on the device.")
 @click.option("--constraint", "constraints", multiple=True, help="With --measure: latency=8ms must hold.")
-@place_options
+@target_options
 @json_option
 def export(
     architecture: Path,
@@ -119,7 +119,7 @@ def export(
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
-    where = where_of(**place)
+    where = target_of(**place)
     bounds = bounds_here(constraints, where)
     document = export_architecture(architecture, weights, form, where, out)
     if measured:
@@ -169,7 +169,7 @@ def supernet_train(
     progress = terminal_progress()
     document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
     progress.finish()
-    if not speaks():
+    if not is_main_process():
         return
     if as_json:
         show_json(document)

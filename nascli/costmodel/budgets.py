@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, counted
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 
 @dataclass(frozen=True)
-class FrozenCosts:
+class CostSet:
     """The costs of a space that a run works with, and what its latency is; frozen at its start."""
 
     latency: ChainCost
@@ -24,9 +24,9 @@ class FrozenCosts:
     half_width: float = 0.0
     evidence: dict[str, Any] = field(default_factory=dict)
 
-    def budgets(self, constraints: Sequence[Constraint]) -> list[Budget]:
+    def budgets(self, constraints: Sequence[Constraint]) -> list[BoundedCost]:
         """Each constraint with the cost that it bounds; a latency here with room for the model's error."""
-        return [Budget(self._with_room(c), self._cost(c)) for c in constraints]
+        return [BoundedCost(self._with_room(c), self._cost(c)) for c in constraints]
 
     def feasible(self, space: Space, constraints: Sequence[Constraint]) -> FeasibleSet:
         """The architectures that satisfy them, with room for the model's error.
@@ -46,7 +46,7 @@ class FrozenCosts:
                 "much, or lower --confidence.",
             ) from error
 
-    def values(self, constraints: Sequence[Constraint], row: Codes) -> list[dict[str, Any]]:
+    def values(self, constraints: Sequence[Constraint], row: Population) -> list[dict[str, Any]]:
         """What an architecture has of each bounded cost by its model, `(1, layers)` codes, and where that is from."""
         costs = [(constraint, self._cost(constraint)) for constraint in constraints]
         return [{"value": float(cost(row)[0]), "kind": cost.kind} for _, cost in costs]

@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
-LEAST_NETWORKS = 8
+MIN_NETWORKS = 8
 # Prior widths that are tried: of the common factors, and of each operator's own term, both relative.
 _COMMON, _OWN, _NOISE = (0.02, 0.1, 0.4), (0.0, 0.03, 0.1, 0.3), (0.003, 0.01, 0.03)
 _ABOUT_AS_WELL = 1.15
@@ -76,7 +76,7 @@ class Calibration:
         return not low <= seconds <= high
 
 
-def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Generator) -> Codes:
+def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Generator) -> Population:
     """Architectures that cover a space: its cheapest, its dearest, some evenly between, and half at random.
 
     Most networks lie near the middle of a space's range, where evenly spread ones are few; the random half is
@@ -89,7 +89,7 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
         ConstraintError: fewer than two.
     """
     from nascli.costmodel.constraints import Constraint
-    from nascli.costmodel.feasible import Budget, FeasibleSet, best
+    from nascli.costmodel.feasible import BoundedCost, FeasibleSet, best
     from nascli.errors import InfeasibleError
 
     if count < 2:
@@ -99,7 +99,7 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
     edges = np.linspace(cost.least, cost.most, max(2, (count + 1) // 2))
     for low, high in itertools.pairwise(edges):
         try:
-            feasible = FeasibleSet(space, [Budget(Constraint(cost.name, float(low), float(high)), cost)])
+            feasible = FeasibleSet(space, [BoundedCost(Constraint(cost.name, float(low), float(high)), cost)])
         except InfeasibleError:
             # A small space has gaps; a draw from all of it takes the place.
             rows.append(space.sample(1, rng)[0])
@@ -109,7 +109,9 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
     return np.array(rows[:count], dtype=space.dtype)
 
 
-def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: npt.ArrayLike) -> Calibration:
+def calibrate(
+    space: Space, sums: Sequence[ChainCost], codes: Population, seconds: npt.ArrayLike
+) -> Calibration:
     """Fit the chain to whole networks.
 
     Args:
@@ -122,9 +124,9 @@ def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: np
         ConstraintError: too few networks, or times that are no latencies.
     """
     y = np.asarray(seconds, dtype=float)
-    if len(y) != len(codes) or len(y) < LEAST_NETWORKS:
+    if len(y) != len(codes) or len(y) < MIN_NETWORKS:
         raise ConstraintError(
-            f"calibration needs at least {LEAST_NETWORKS} measured networks with their codes, got {len(y)} "
+            f"calibration needs at least {MIN_NETWORKS} measured networks with their codes, got {len(y)} "
             f"figures of {len(codes)} networks.",
             "Measure some: nascli calibrate",
         )
@@ -161,7 +163,7 @@ def calibrate(space: Space, sums: Sequence[ChainCost], codes: Codes, seconds: np
     )
 
 
-def _scaled(sums: Sequence[ChainCost], codes: Codes, typical: float) -> list[Array]:
+def _scaled(sums: Sequence[ChainCost], codes: Population, typical: float) -> list[Array]:
     """Every sum as an array; those after the first in units that make them as large as the first."""
     found = [sums[0](codes)]
     for other in sums[1:]:
@@ -171,7 +173,7 @@ def _scaled(sums: Sequence[ChainCost], codes: Codes, typical: float) -> list[Arr
 
 
 def _own_terms(
-    space: Space, cost: ChainCost, codes: Codes
+    space: Space, cost: ChainCost, codes: Population
 ) -> tuple[Array, list[tuple[str, list[tuple[int, int]]]]]:
     """A column per distinct operator: how many seconds of a network are its. And where each may occur."""
     columns: dict[str, int] = {}
@@ -198,7 +200,7 @@ def _chain(
     owners: Sequence[tuple[str, list[tuple[int, int]]]],
     typical_y: float,
     typical_plain: float,
-    codes: Codes,
+    codes: Population,
 ) -> ChainCost:
     factors = [float(theta[1])]
     for other, coefficient in zip(sums[1:], theta[2:], strict=False):

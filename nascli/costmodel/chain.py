@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ConstraintError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 from nascli.units import Dimension, format_bytes, format_count, format_seconds, rounded_outward
 
 Array = npt.NDArray[np.float64]
@@ -64,7 +64,7 @@ class ChainCost:
     def _grouped(self) -> GroupedTables:
         return GroupedTables(self.offset, self.unary, self.pairwise)
 
-    def __call__(self, codes: Codes) -> Array:
+    def __call__(self, codes: Population) -> Array:
         """Cost of each architecture.
 
         Args:
@@ -77,7 +77,7 @@ class ChainCost:
             return self._multi_branch(codes, self.joins)
         return self._grouped(codes)
 
-    def _multi_branch(self, codes: Codes, joins: tuple[Array, ...]) -> Array:
+    def _multi_branch(self, codes: Population, joins: tuple[Array, ...]) -> Array:
         total = np.full(len(codes), self.offset)
         for layer, (tables, join) in enumerate(zip(self._bytewise, joins, strict=True)):
             column = np.ascontiguousarray(codes[:, layer])

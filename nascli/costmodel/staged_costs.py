@@ -55,7 +55,9 @@ def staged_macs(space: StagedSpace) -> StagedCost:
     )
 
 
-def fitted(space: StagedSpace, codes: npt.ArrayLike, seconds: npt.ArrayLike) -> tuple[StagedCost, float]:
+def fit_staged_cost(
+    space: StagedSpace, codes: npt.ArrayLike, seconds: npt.ArrayLike
+) -> tuple[StagedCost, float]:
     """Latency from whole networks that were measured: non-negative least squares of the relative error.
 
     Args:

@@ -21,7 +21,7 @@ from nascli.errors import ConstraintError
 
 Array = npt.NDArray[np.float64]
 _SHARPNESS, _RESIDUAL, _NOISE = 3.0, 0.02, 0.03
-LEAST_SAMPLES = 3
+MIN_SAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,9 @@ def transfer(known: Array, features: Array, measured: npt.NDArray[np.intp], seco
     Raises:
         ConstraintError: fewer than 3 samples, no known device, or latencies that are not above 0.
     """
-    if (
-        known.ndim != 2
-        or known.shape[1] < 1
-        or len(measured) < LEAST_SAMPLES
-        or len(measured) != len(seconds)
-    ):
+    if known.ndim != 2 or known.shape[1] < 1 or len(measured) < MIN_SAMPLES or len(measured) != len(seconds):
         raise ConstraintError(
-            f"transfer needs at least one known device and {LEAST_SAMPLES} measured samples, got "
+            f"transfer needs at least one known device and {MIN_SAMPLES} measured samples, got "
             f"{known.shape[-1] if known.ndim == 2 else 0} and {len(measured)} with {len(seconds)} figures."
         )
     if not (np.all(np.isfinite(known) & (known > 0)) and np.all(np.isfinite(seconds) & (seconds > 0))):

@@ -1,8 +1,8 @@
 """Latency tables: keys, schema, store, and the figures derived from raw samples."""
 
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import Estimate, Sample
+from nascli.lut.statistics import Measurement, Sample
 from nascli.lut.store.store import Store
 from nascli.lut.table import LatencyTable
 
-__all__ = ["Estimate", "LatencyTable", "Sample", "Setup", "Store", "program_key"]
+__all__ = ["LatencyTable", "Measurement", "Sample", "Setup", "Store", "program_key"]

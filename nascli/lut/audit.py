@@ -10,7 +10,7 @@ import numpy as np
 
 from nascli.errors import NascliError
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import LEAST_ROUNDS, estimate, low_quantile, reference_anchor
+from nascli.lut.statistics import MIN_ROUNDS, burst_time, estimate, reference_anchor
 from nascli.lut.store.store import Store
 from nascli.spaces.programs import Program
 
@@ -76,7 +76,7 @@ def _audit_setup(
                     Finding("damage", setup.label, f"{name}: impossible time in round {sample.round}")
                 )
         halves = [rows[0::2], rows[1::2]]
-        if all(len(half) >= LEAST_ROUNDS for half in halves):
+        if all(len(half) >= MIN_ROUNDS for half in halves):
             first, second = (estimate(half, reference).seconds for half in halves)
             if abs(first / second - 1) > _DISAGREEMENT:
                 findings.append(
@@ -87,7 +87,7 @@ def _audit_setup(
                     )
                 )
     findings += _repeats(store, setup, operators)
-    anchors = [low_quantile([s.anchor for s in rows]) for rows in samples.values()]
+    anchors = [burst_time([s.anchor for s in rows]) for rows in samples.values()]
     if max(anchors) > 2 * min(anchors):
         findings.append(
             Finding(
@@ -110,7 +110,7 @@ def _repeats(
             )
         last = rows[-1].generation
         runs = [[row for row in rows if row.generation == g] for g in (last - 1, last)]
-        if all(len(run) >= LEAST_ROUNDS for run in runs):
+        if all(len(run) >= MIN_ROUNDS for run in runs):
             # Each in units of its own anchors, so that a machine that became faster as a whole agrees.
             before, now = (estimate(run, 1.0).seconds for run in runs)
             if abs(now / before - 1) > _DISAGREEMENT:

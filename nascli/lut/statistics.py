@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 LOW_QUANTILE = 0.2
-LEAST_ROUNDS = 3
+MIN_ROUNDS = 3
 Array = npt.NDArray[np.float64]
 
 
@@ -43,7 +43,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Measurement:
     """A latency and how sure it is.
 
     Attributes:
@@ -69,7 +69,7 @@ class Estimate:
         return (self.high - self.low) / 2 / self.seconds if self.seconds > 0 else 0.0
 
 
-EMPTY = Estimate(0.0, 0.0, 0.0, 0, "empty")
+NOTHING = Measurement(0.0, 0.0, 0.0, 0, "empty")
 
 
 def newest(samples: Sequence[Sample]) -> list[Sample]:
@@ -78,17 +78,17 @@ def newest(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.generation == last]
 
 
-def low_quantile(seconds: npt.ArrayLike) -> float:
+def burst_time(seconds: npt.ArrayLike) -> float:
     """The 20th percentile: robust against interruptions, which only ever add time."""
     return float(np.quantile(np.asarray(seconds, dtype=float), LOW_QUANTILE))
 
 
 def reference_anchor(anchors: npt.ArrayLike) -> float:
     """The anchor's time on the undisturbed machine, from all its timings in a setup."""
-    return low_quantile(anchors)
+    return burst_time(anchors)
 
 
-def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured") -> Estimate:
+def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured") -> Measurement:
     """The figure of one operator.
 
     Args:
@@ -101,7 +101,7 @@ def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured"
         is 1.2533 times the mean's, with the spread taken from the median absolute deviation. Samples of a
         device that was slowed down count only where there are too few others, and then the figure says so.
     """
-    ratios = np.array([low_quantile(sample.seconds) / sample.anchor for sample in samples])
+    ratios = np.array([burst_time(sample.seconds) / sample.anchor for sample in samples])
     throttled = np.array([sample.throttled for sample in samples])
     used, marked = _counting(ratios, throttled)
     centre, half = _centre_and_half(used[None])
@@ -111,7 +111,7 @@ def estimate(samples: Sequence[Sample], reference: float, kind: str = "measured"
 def _counting(ratios: Array, throttled: npt.NDArray[np.bool_]) -> tuple[Array, bool]:
     """The ratios that count, and whether they had to be taken from a device that was slowed down."""
     free = ratios[~throttled]
-    marked = len(free) < min(LEAST_ROUNDS, len(ratios))
+    marked = len(free) < min(MIN_ROUNDS, len(ratios))
     return (ratios if marked else free), marked
 
 
@@ -124,11 +124,11 @@ def _centre_and_half(ratios: Array) -> tuple[Array, Array]:
 
 def _estimate(
     centre: float, half: float, rounds: int, reference: float, kind: str, throttled: bool
-) -> Estimate:
-    if rounds < LEAST_ROUNDS:
-        return Estimate(centre * reference, 0.0, float("inf"), rounds, kind, throttled)
+) -> Measurement:
+    if rounds < MIN_ROUNDS:
+        return Measurement(centre * reference, 0.0, float("inf"), rounds, kind, throttled)
     low, high = max(0.0, centre - half) * reference, (centre + half) * reference
-    return Estimate(centre * reference, low, high, rounds, kind, throttled)
+    return Measurement(centre * reference, low, high, rounds, kind, throttled)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Bursts:
     throttled: npt.NDArray[np.bool_]
 
 
-def low_quantiles(bursts: Sequence[bytes]) -> Array:
+def burst_times(bursts: Sequence[bytes]) -> Array:
     """`(n,)` low quantiles of bursts as the store keeps them, little-endian doubles."""
     lengths = np.fromiter((len(burst) // 8 for burst in bursts), dtype=np.int64, count=len(bursts))
     values = np.frombuffer(b"".join(bursts), dtype="<f8")
@@ -164,7 +164,7 @@ def low_quantiles(bursts: Sequence[bytes]) -> Array:
     return found
 
 
-def estimates(bursts: Bursts, reference: float, kind: str, least: int) -> dict[str, Estimate]:
+def estimates(bursts: Bursts, reference: float, kind: str, least: int) -> dict[str, Measurement]:
     """The figures of all operators that have at least so many samples in their newest generation."""
     keys, owner = np.unique(bursts.keys, return_inverse=True)
     newest_of = np.zeros(len(keys), dtype=np.int64)
@@ -174,7 +174,7 @@ def estimates(bursts: Bursts, reference: float, kind: str, least: int) -> dict[s
     ratios, throttled = (bursts.low / bursts.anchor)[counting], bursts.throttled[counting]
     counts = np.bincount(owner[counting], minlength=len(keys))
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    found: dict[str, Estimate] = {}
+    found: dict[str, Measurement] = {}
     clean = ~np.bincount(owner[counting], weights=throttled, minlength=len(keys)).astype(bool)
     for count in np.unique(counts[clean & (counts >= least)]):
         # Operators with as many rounds are one array.

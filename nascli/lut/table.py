@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import EMPTY, LEAST_ROUNDS, Estimate, estimates, reference_anchor
+from nascli.lut.statistics import MIN_ROUNDS, NOTHING, Measurement, estimates, reference_anchor
 from nascli.lut.store.store import Store
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Act, Conv, Linear
@@ -33,7 +33,7 @@ class LatencyTable:
     """
 
     setup: Setup
-    estimates: dict[str, Estimate]
+    estimates: dict[str, Measurement]
     labels: dict[str, tuple[str, int, int]]
     imported: bool = False
 
@@ -46,20 +46,20 @@ class LatencyTable:
         imported = (store.facts(setup) or {}).get("origin") == "imported"
         # One or two rounds say nothing about how sure they are: such an operator is not measured yet. An
         # imported figure is what its file says, however often it was taken.
-        least = 1 if imported else LEAST_ROUNDS
+        least = 1 if imported else MIN_ROUNDS
         # Over all generations: what was measured anew on a busy day is held against the quiet days too.
         reference = reference_anchor(bursts.anchor)
         kind = "imported" if imported else "measured"
         return LatencyTable(setup, estimates(bursts, reference, kind, least), store.labels(setup), imported)
 
-    def lookup(self, program: Program) -> Estimate | None:
+    def lookup(self, program: Program) -> Measurement | None:
         """The figure of a program; None if there is none. A program without nodes costs 0.
 
         In an imported table a program without a figure of its own is the sum of its parts, where all of
         them are there; the figure's kind says so.
         """
         if program.output == 0:
-            return EMPTY
+            return NOTHING
         figure = self.estimates.get(program_key(program))
         if figure is None and self.imported:
             return sum_of_parts(program, lambda part: self.estimates.get(program_key(part)))
@@ -103,10 +103,10 @@ class LatencyTable:
 
 
 KIND = "sum of imported parts"
-Find = Callable[[Program], Estimate | None]
+Find = Callable[[Program], Measurement | None]
 
 
-def sum_of_parts(program: Program, find: Find) -> Estimate | None:
+def sum_of_parts(program: Program, find: Find) -> Measurement | None:
     """The figure of a program from figures of its parts; None if any part has none.
 
     Args:
@@ -115,7 +115,7 @@ def sum_of_parts(program: Program, find: Find) -> Estimate | None:
     """
     points = program.cut_points
     # best[i]: the parts of the program up to the i-th cut point, as few as possible.
-    best: list[list[Estimate] | None] = [[]] + [None] * (len(points) - 1)
+    best: list[list[Measurement] | None] = [[]] + [None] * (len(points) - 1)
     for end in range(1, len(points)):
         for start in range(end):
             before = best[start]
@@ -132,15 +132,15 @@ def sum_of_parts(program: Program, find: Find) -> Estimate | None:
     return None if found is None else _added(found)
 
 
-def _added(parts: list[Estimate]) -> Estimate:
+def _added(parts: list[Measurement]) -> Measurement:
     seconds = sum(part.seconds for part in parts)
     half = float(np.sqrt(sum(((part.high - part.low) / 2) ** 2 for part in parts)))
-    return Estimate(
+    return Measurement(
         seconds, max(0.0, seconds - half), seconds + half, min(part.rounds for part in parts), KIND
     )
 
 
-def _nodes(program: Program, start: int, end: int, find: Find) -> list[Estimate] | None:
+def _nodes(program: Program, start: int, end: int, find: Find) -> list[Measurement] | None:
     """A figure for every node between two values but activations that fuse; None if one has none."""
     parts = []
     for node in program.nodes[start:end]:

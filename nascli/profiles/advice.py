@@ -25,7 +25,7 @@ class Advice:
     do: str
 
 
-def of_machine(threads: int = 1) -> list[Advice]:
+def machine_advice(threads: int = 1) -> list[Advice]:
     """What can be seen before anything is measured."""
     found = []
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -65,7 +65,7 @@ def of_machine(threads: int = 1) -> list[Advice]:
     return found
 
 
-def of_rounds(rounds: Sequence[RoundConditions]) -> list[Advice]:
+def round_advice(rounds: Sequence[RoundConditions]) -> list[Advice]:
     """What was seen while measuring."""
     found = []
     steal = _typical([r.steal for r in rounds])
@@ -81,10 +81,10 @@ def of_rounds(rounds: Sequence[RoundConditions]) -> list[Advice]:
         found.append(
             Advice(f"other processes kept {elsewhere:.1f} cores busy", "Stop them, and profile again.")
         )
-    return [*found, *_of_card([r.card for r in rounds if r.card is not None])]
+    return [*found, *_card_advice([r.card for r in rounds if r.card is not None])]
 
 
-def _of_card(states: Sequence[dict[str, Any]]) -> list[Advice]:
+def _card_advice(states: Sequence[dict[str, Any]]) -> list[Advice]:
     found = []
     slowed = [state["slowed_by"] for state in states if state.get("slowed_by")]
     if slowed:

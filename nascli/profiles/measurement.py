@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from nascli.errors import DeviceError, ModelRefusedError
-from nascli.lut.statistics import Sample, estimate, low_quantile, newest
+from nascli.lut.statistics import Sample, burst_time, estimate, newest
 from nascli.lut.store.visits import RoundConditions
 from nascli.profiles.conditions import Watch
 from nascli.profiles.cuda.base import lost
 from nascli.profiles.onnx.graphs import onnx_bytes
-from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.protocol import MeasurementProtocol, Subject
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions, Session
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program
@@ -39,12 +39,12 @@ def _reraise(subject: Subject, error: ModelRefusedError) -> None:
 class _Anchor:
     """The anchor model, timed between bursts."""
 
-    def __init__(self, session: Session, protocol: Protocol, warmup_seconds: float) -> None:
+    def __init__(self, session: Session, protocol: MeasurementProtocol, warmup_seconds: float) -> None:
         self._session = session
         self._warmup_seconds = warmup_seconds
         session.time(20)
         self.warm_up()
-        self._runs = protocol.runs(2 * low_quantile(session.time(20).seconds))
+        self._runs = protocol.runs(2 * burst_time(session.time(20).seconds))
 
     def warm_up(self) -> None:
         """Keep the device busy until its clock is up."""
@@ -53,7 +53,7 @@ class _Anchor:
             self._session.time(20)
 
     def time(self) -> float:
-        return low_quantile(self._session.time(self._runs).seconds)
+        return burst_time(self._session.time(self._runs).seconds)
 
 
 @contextmanager
@@ -100,13 +100,13 @@ def _groups(subjects: Sequence[Subject], memory: float) -> Iterator[list[Subject
         yield group
 
 
-def measure(
+def measure_subjects(
     subjects: Sequence[Subject],
     *,
     runtime: Runtime,
     options: RuntimeOptions,
     batch: int,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     rng: np.random.Generator,
     known: Mapping[str, Sequence[Sample]],
     sink: Sink,
@@ -210,7 +210,7 @@ def _measure_group(
     sessions: dict[str, Session],
     group: Sequence[Subject],
     anchor: _Anchor,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     rng: np.random.Generator,
     known: Mapping[str, Sequence[Sample]],
     sink: Sink,
@@ -232,10 +232,10 @@ def _measure_group(
     for key, session in list(sessions.items()):
         try:
             # Some take their workspace in their first run.
-            runs[key] = protocol.runs(low_quantile(session.time(3).seconds[1:]))
+            runs[key] = protocol.runs(burst_time(session.time(3).seconds[1:]))
         except ModelRefusedError as error:
             give_up(key, error)
-    active = [key for key in sessions if not done(protocol, samples[key])]
+    active = [key for key in sessions if not is_finished(protocol, samples[key])]
     watch = Watch()
     while active:
         watch.start()
@@ -264,7 +264,7 @@ def _measure_group(
             sink(key, sample)
             before = after
         round_done(watch.stop(len(active)))
-        remaining = [key for key in active if key in sessions and not done(protocol, samples[key])]
+        remaining = [key for key in active if key in sessions and not is_finished(protocol, samples[key])]
         finished(len(active) - len(remaining))
         active = remaining
 
@@ -273,7 +273,7 @@ def _counting(known: Sequence[Sample], generation: int) -> list[Sample]:
     return [sample for sample in newest(known) if sample.generation == generation]
 
 
-def done(protocol: Protocol, samples: Sequence[Sample]) -> bool:
+def is_finished(protocol: MeasurementProtocol, samples: Sequence[Sample]) -> bool:
     """Whether an operator with these samples needs no more: settled, or given up as unstable."""
     if len(samples) >= protocol.most_rounds:
         return True

@@ -16,13 +16,13 @@ from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.lut.store.visits import RoundConditions
 from nascli.paths import home
-from nascli.profiles.advice import of_rounds
+from nascli.profiles.advice import round_advice
 from nascli.profiles.conditions import snapshot
 from nascli.profiles.devices.cards import Probe
 from nascli.profiles.devices.clocks import left_locked, locked, unlock
 from nascli.profiles.devices.device import Device
-from nascli.profiles.measurement import done, measure
-from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.measurement import is_finished, measure_subjects
+from nascli.profiles.protocol import MeasurementProtocol, Subject
 from nascli.profiles.runtimes.base import MemoryCache
 from nascli.profiles.target import Target
 from nascli.progress import Progress
@@ -35,7 +35,7 @@ _OPERATOR_SECONDS = 0.35
 
 
 @dataclass(frozen=True)
-class Renewal:
+class RemeasurePolicy:
     """What is measured anew although it was finished. The old samples stay in the store's history.
 
     Attributes:
@@ -46,14 +46,14 @@ class Renewal:
     before: float | None = None
     unstable: bool = False
 
-    def wants(self, protocol: Protocol, samples: Sequence[Sample]) -> bool:
+    def wants(self, protocol: MeasurementProtocol, samples: Sequence[Sample]) -> bool:
         """Whether an operator with these samples is measured anew."""
         if self.before is not None and max(s.taken_at for s in samples) < self.before:
             return True
         return self.unstable and not protocol.settled(estimate(samples, 1.0))
 
 
-NO_RENEWAL = Renewal()
+NO_REMEASURING = RemeasurePolicy()
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def make_plan(
     operators: Iterable[Operator],
     store: Store,
     target: Target,
-    protocol: Protocol,
-    renewal: Renewal = NO_RENEWAL,
+    protocol: MeasurementProtocol,
+    renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> Plan:
     """Find out which operators the store lacks on this target."""
     setup = target.setup()
@@ -100,7 +100,7 @@ def make_plan(
     for key, operator in distinct.items():
         rows = samples.get(key, [])
         generation = rows[0].generation if rows else 0
-        if done(protocol, rows):
+        if is_finished(protocol, rows):
             if not renewal.wants(protocol, rows):
                 continue
             generation += 1
@@ -111,16 +111,16 @@ def make_plan(
     return Plan(setup, list(distinct.values()), todo, generations, partial)
 
 
-def profile(
+def profile_operators(
     operators: Iterable[Operator],
     store: Store,
     target: Target,
     *,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     rng: np.random.Generator,
     progress: Progress,
     what: str = "operators",
-    renewal: Renewal = NO_RENEWAL,
+    renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> LatencyTable:
     """Measure what the store lacks, and return the setup's table.
 
@@ -146,7 +146,7 @@ def _measure_plan(
     plan: Plan,
     store: Store,
     target: Target,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     rng: np.random.Generator,
     progress: Progress,
     what: str,
@@ -200,7 +200,7 @@ def _measure_subjects(
     setup: Setup,
     store: Store,
     target: Target,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     rng: np.random.Generator,
     progress: Progress,
     probe: Probe | None,
@@ -234,7 +234,7 @@ def _measure_subjects(
         if notes.get("host_bound"):
             waiting_for_host.append(key)
 
-    measure(
+    measure_subjects(
         subjects,
         runtime=target.runtime,
         options=replace(target.options, timing_cache=cache),
@@ -250,7 +250,7 @@ def _measure_subjects(
         slowed=(lambda: False) if probe is None else probe.slowed,
     )
     store.end_visit(visit, time.time(), surroundings())
-    for advice in of_rounds(rounds):
+    for advice in round_advice(rounds):
         progress.message(f"while measuring, {advice.what}. {advice.do}")
     if waiting_for_host:
         progress.message(

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.errors import NascliError
-from nascli.lut.statistics import Estimate
+from nascli.lut.statistics import Measurement
 from nascli.spaces.programs import Program
 
 
 @dataclass(frozen=True)
-class Protocol:
+class MeasurementProtocol:
     """How long and how often to measure.
 
     Attributes:
@@ -57,7 +57,7 @@ class Protocol:
             return 2
         return int(np.clip(np.ceil(self.burst_seconds / seconds), self.least_runs, self.most_runs))
 
-    def settled(self, figure: Estimate) -> bool:
+    def settled(self, figure: Measurement) -> bool:
         """Whether the interval is narrow enough, and the device was not slowed down."""
         return (
             figure.rounds >= self.least_rounds

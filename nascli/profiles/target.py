@@ -11,13 +11,13 @@ from nascli.lut import Setup
 from nascli.paths import default_store
 from nascli.profiles.devices.cards import cuda_ordinal
 from nascli.profiles.devices.clocks import sustained_mhz
-from nascli.profiles.devices.device import Device, cards_here, find_device
+from nascli.profiles.devices.device import Device, find_cards_here, find_device
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
 from nascli.profiles.runtimes.registry import all_runtimes, get_runtime
 
 
 @dataclass(frozen=True)
-class Where:
+class TargetSpec:
     """What a user says about where to measure.
 
     Attributes:
@@ -67,7 +67,7 @@ class Where:
         if device.card is not None:
             # CUDA's own order is by speed; ours is NVML's. It is read once, when CUDA is first used.
             os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-            options = replace(options, ordinal=cuda_ordinal(device.card, cards_here()[0]))
+            options = replace(options, ordinal=cuda_ordinal(device.card, find_cards_here()[0]))
         if self.runtime != "auto":
             return Target(device, get_runtime(self.runtime), options, self.batch)
         reasons = []

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nascli.report.svg import Axis, Series, chart, pareto_front
+from nascli.report.svg import ChartAxis, Series, chart, pareto_front
 from nascli.units import format_count, format_seconds
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class PlottedEvaluation:
     """One evaluation.
 
     Attributes:
@@ -26,7 +26,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Cost:
+class BoundedFigure:
     """The cost that a page is about: its name, and whether it is a time."""
 
     name: str
@@ -37,11 +37,11 @@ class Cost:
         return format_seconds(value) if self.is_time else f"{format_count(value)} {self.name}"
 
     @property
-    def axis(self) -> Axis:
+    def axis(self) -> ChartAxis:
         """Its axis."""
         if self.is_time:
-            return Axis("predicted latency per batch, ms", milliseconds)
-        return Axis(self.name, format_count)
+            return ChartAxis("predicted latency per batch, ms", milliseconds)
+        return ChartAxis(self.name, format_count)
 
 
 def milliseconds(value: float) -> str:
@@ -54,7 +54,7 @@ def percent(value: float) -> str:
     return f"{value * 100:.3g}"
 
 
-def bound_here(result: dict[str, Any]) -> tuple[Cost, float | None]:
+def bound_here(result: dict[str, Any]) -> tuple[BoundedFigure, float | None]:
     """What the page's horizontal axis is, and its bound: latency on the device that was measured on, if any."""
     if result["measured_latency_s"] is not None:
         highs = [
@@ -62,16 +62,16 @@ def bound_here(result: dict[str, Any]) -> tuple[Cost, float | None]:
             for b in result["budget"]
             if b["cost"] == "latency" and b.get("here", True) and b["high"] is not None
         ]
-        return Cost("latency", True), min(highs, default=None)
+        return BoundedFigure("latency", True), min(highs, default=None)
     first = result["budget"][0]
-    return Cost(first["cost"], False), first["high"]
+    return BoundedFigure(first["cost"], False), first["high"]
 
 
-def front_chart(result: dict[str, Any], evaluated: Sequence[Evaluated]) -> str:
+def front_chart(result: dict[str, Any], evaluated: Sequence[PlottedEvaluation]) -> str:
     """Accuracy against predicted cost, with the Pareto front and the winner."""
     cost, bound = bound_here(result)
 
-    def tip(one: Evaluated, kind: str) -> str:
+    def tip(one: PlottedEvaluation, kind: str) -> str:
         return f"{kind}{cost.text(one.predicted)}, {one.top1:.2%}: {one.what}"
 
     by_place = {(e.predicted, e.top1): e for e in evaluated}
@@ -88,7 +88,7 @@ def front_chart(result: dict[str, Any], evaluated: Sequence[Evaluated]) -> str:
     return chart(
         f"accuracy against {cost.name}",
         cost.axis,
-        Axis("top-1 with inherited weights, %", percent),
+        ChartAxis("top-1 with inherited weights, %", percent),
         [
             Series([(e.predicted, e.top1, tip(e, "")) for e in evaluated], "dot"),
             Series([(e.predicted, e.top1, "") for e in front], "front", line=True),
@@ -118,8 +118,8 @@ def agreement_chart(result: dict[str, Any]) -> str:
     diagonal = [(min(values), min(values), ""), (max(values), max(values), "")]
     return chart(
         "predicted against measured latency",
-        Axis("predicted, ms", milliseconds),
-        Axis("measured, ms", milliseconds),
+        ChartAxis("predicted, ms", milliseconds),
+        ChartAxis("measured, ms", milliseconds),
         [
             Series(diagonal, "guide", line=True),
             Series(finalists, "meas", radius=5, stop=True),
@@ -129,7 +129,7 @@ def agreement_chart(result: dict[str, Any]) -> str:
     )
 
 
-def convergence_chart(evaluated: Sequence[Evaluated]) -> str:
+def convergence_chart(evaluated: Sequence[PlottedEvaluation]) -> str:
     """Accuracy of each evaluation in order, and the best so far."""
     dots = [(i, e.top1, f"evaluation {i}: {e.top1:.2%}") for i, e in enumerate(evaluated, 1)]
     best, line = 0.0, []
@@ -138,7 +138,7 @@ def convergence_chart(evaluated: Sequence[Evaluated]) -> str:
         line.append((float(i), best, ""))
     return chart(
         "convergence of the search",
-        Axis("evaluations", lambda v: f"{v:g}"),
-        Axis("top-1 with inherited weights, %", percent),
+        ChartAxis("evaluations", lambda v: f"{v:g}"),
+        ChartAxis("top-1 with inherited weights, %", percent),
         [Series(dots, "dot"), Series(line, "line", line=True)],
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nascli.report.html import page_of, picture
-from nascli.report.svg import Axis, Series, chart
+from nascli.report.svg import ChartAxis, Series, chart
 from nascli.units import format_count, format_seconds
 
 
@@ -28,8 +28,8 @@ def comparison_chart(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
             )
     return chart(
         "runs compared",
-        Axis("measured latency per batch, ms", lambda v: f"{v * 1e3:g}"),
-        Axis("test top-1, %", lambda v: f"{v * 100:.3g}"),
+        ChartAxis("measured latency per batch, ms", lambda v: f"{v * 1e3:g}"),
+        ChartAxis("test top-1, %", lambda v: f"{v * 100:.3g}"),
         [Series(others, "dot"), *bars, Series(winners, "best", radius=7)],
     )
 

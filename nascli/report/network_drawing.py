@@ -16,7 +16,7 @@ _COLOURS = 8
 
 
 @dataclass(frozen=True)
-class Block:
+class DrawnBlock:
     """One block of the winner: what it is and what it costs.
 
     Attributes:
@@ -38,7 +38,7 @@ class Block:
     skipped: bool
 
 
-def network_drawing(blocks: Sequence[Block]) -> str:
+def network_drawing(blocks: Sequence[DrawnBlock]) -> str:
     """The network from left to right; parallel branches lie above each other in their box."""
     timed = any(block.seconds > 0 for block in blocks)
     weights = [max(b.seconds if timed else float(b.macs), 0.0) for b in blocks]
@@ -87,7 +87,7 @@ def network_drawing(blocks: Sequence[Block]) -> str:
     return "".join([head, *parts, *legend, "</svg>"])
 
 
-def _kinds(blocks: Sequence[Block]) -> dict[str, int]:
+def _kinds(blocks: Sequence[DrawnBlock]) -> dict[str, int]:
     """Colours by operator; by its family where there are too many operators."""
     used = [block.operator for block in blocks if not block.skipped]
     names = dict.fromkeys(used)
@@ -96,7 +96,7 @@ def _kinds(blocks: Sequence[Block]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def _kind(block: Block, kinds: dict[str, int]) -> str:
+def _kind(block: DrawnBlock, kinds: dict[str, int]) -> str:
     return block.operator if block.operator in kinds else _family(block.operator)
 
 
@@ -125,7 +125,7 @@ def _fitting(name: str, width: float) -> str:
     return name if len(name) <= most else name[: max(1, most - 1)] + "…"
 
 
-def block_rows(blocks: Sequence[Block], rest: float) -> list[dict[str, Any]]:
+def block_rows(blocks: Sequence[DrawnBlock], rest: float) -> list[dict[str, Any]]:
     """Rows of the table: blocks, what belongs to none of them, and the total.
 
     Args:

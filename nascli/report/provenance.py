@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nascli.report.charts import Cost
+from nascli.report.charts import BoundedFigure
 from nascli.units import format_seconds
 
 
@@ -12,7 +12,7 @@ def budget_lines(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Each constraint, what the winner has of it, where that figure is from, and whether it is kept."""
     lines = []
     for budget in result["budget"]:
-        cost = Cost(budget["cost"], budget["cost"] == "latency")
+        cost = BoundedFigure(budget["cost"], budget["cost"] == "latency")
         low, high, value = budget["low"], budget["high"], budget.get("value")
         ends = [
             None if low is None else f"at least {cost.text(low)}",
@@ -45,7 +45,7 @@ def agreement_text(result: dict[str, Any]) -> str:
     )
 
 
-def reasons(result: dict[str, Any]) -> list[tuple[str, str]]:
+def quality_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Coverage, repeatability and the state of the machine, as far as they were recorded."""
     low, high = result["measured_interval_s"]
     measured = result["measured_latency_s"]

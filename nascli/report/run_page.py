@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nascli.report.charts import Evaluated, agreement_chart, bound_here, convergence_chart, front_chart
+from nascli.report.charts import (
+    PlottedEvaluation,
+    agreement_chart,
+    bound_here,
+    convergence_chart,
+    front_chart,
+)
 from nascli.report.html import page_of, picture
-from nascli.report.network_drawing import Block, block_rows, network_drawing
-from nascli.report.provenance import agreement_text, budget_lines, provenance, reasons
+from nascli.report.network_drawing import DrawnBlock, block_rows, network_drawing
+from nascli.report.provenance import agreement_text, budget_lines, provenance, quality_rows
 from nascli.report.story import Story
 from nascli.units import format_count, format_seconds
 
@@ -92,8 +98,8 @@ def _facts(result: dict[str, Any]) -> list[dict[str, str]]:
 
 def render(
     result: dict[str, Any],
-    evaluated: Sequence[Evaluated],
-    blocks: Sequence[Block],
+    evaluated: Sequence[PlottedEvaluation],
+    blocks: Sequence[DrawnBlock],
     stories: Sequence[Story] = (),
     *,
     rest: float = 0.0,
@@ -129,7 +135,7 @@ def render(
         agreement=picture(agreement_chart(result)) if measured else None,
         belief=agreement_text(result) if measured else None,
         warning=result.get("warning"),
-        reasons=reasons(result) if measured else [],
+        reasons=quality_rows(result) if measured else [],
         convergence=picture(convergence_chart(evaluated)),
         failed=failed,
         stories=[{"title": s.title, "text": s.text, "svg": picture(s.svg)} for s in stories],

@@ -35,7 +35,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """An axis: its title, how numbers are printed, and values that it must show."""
 
     title: str
@@ -67,7 +67,7 @@ def _number(value: float) -> str:
 
 
 def chart(
-    title: str, x: Axis, y: Axis, series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()
+    title: str, x: ChartAxis, y: ChartAxis, series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()
 ) -> str:
     """An XY chart.
 
@@ -132,8 +132,8 @@ def _mark(style: str, x: float, y: float, radius: float, tip: str, stop: bool) -
 
 
 def _axes(
-    x: Axis,
-    y: Axis,
+    x: ChartAxis,
+    y: ChartAxis,
     x_range: tuple[float, float],
     y_range: tuple[float, float],
     place_x: Callable[[float], float],
@@ -202,8 +202,8 @@ def difference_picture(points: Sequence[tuple[float, float, str, bool]], first: 
     ends = [math.log10(p[0]) for p in points]
     drawing = chart(
         f"{second} over {first}",
-        Axis(f"latency in {first}", lambda value: format_seconds(10**value)),
-        Axis(f"{second} / {first}", lambda value: f"{value:.3g}", [1.0]),
+        ChartAxis(f"latency in {first}", lambda value: format_seconds(10**value)),
+        ChartAxis(f"{second} / {first}", lambda value: f"{value:.3g}", [1.0]),
         [
             Series([(min(ends), 1.0, ""), (max(ends), 1.0, "")], "guide", line=True),
             Series(place(False), "dot"),

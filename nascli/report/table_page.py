@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nascli.report.html import page_of, picture
-from nascli.report.svg import Axis, Series, chart
+from nascli.report.svg import ChartAxis, Series, chart
 from nascli.units import format_count, format_seconds
 
 _SLOWEST = 40
@@ -16,7 +16,7 @@ _BLOCK = 8
 
 
 @dataclass(frozen=True)
-class Measured:
+class OperatorPoint:
     """One operator of a table.
 
     Attributes:
@@ -57,7 +57,7 @@ class Cliff:
     other_rate: float
 
 
-def roofline_chart(rows: Sequence[Measured]) -> str:
+def roofline_chart(rows: Sequence[OperatorPoint]) -> str:
     """MACs a second against MACs per byte, both logarithmic, under the best that was seen of each."""
     points = [
         (
@@ -79,8 +79,8 @@ def roofline_chart(rows: Sequence[Measured]) -> str:
     roof = [point for point in roof if low <= point[0] <= high]
     return chart(
         "roofline",
-        Axis("MACs per byte", _power),
-        Axis("MACs a second", _power),
+        ChartAxis("MACs per byte", _power),
+        ChartAxis("MACs a second", _power),
         [Series(points, "meas"), Series(roof, "line", line=True)],
     )
 
@@ -89,7 +89,7 @@ def _power(value: float) -> str:
     return f"{10**value:.3g}" if value < 4 else format_count(10**value)
 
 
-def cliffs(rows: Sequence[Measured]) -> list[Cliff]:
+def cliffs(rows: Sequence[OperatorPoint]) -> list[Cliff]:
     """Operators that are slower than wider ones of their kind, for channels that fill no block.
 
     Compared are operators of one family (the first word of the name) and an intensity within a factor of 1.5, where
@@ -115,7 +115,7 @@ def cliffs(rows: Sequence[Measured]) -> list[Cliff]:
     return sorted(found, key=lambda cliff: cliff.rate / cliff.other_rate)
 
 
-def render_table(setup: str, digest: str, rows: Sequence[Measured]) -> str:
+def render_table(setup: str, digest: str, rows: Sequence[OperatorPoint]) -> str:
     """The page of one table.
 
     Args:
@@ -175,6 +175,6 @@ def render_table(setup: str, digest: str, rows: Sequence[Measured]) -> str:
     )
 
 
-def _typical_width(rows: Sequence[Measured]) -> str:
+def _typical_width(rows: Sequence[OperatorPoint]) -> str:
     widths = sorted(row.relative_width for row in rows if math.isfinite(row.relative_width))
     return f"{widths[len(widths) // 2]:.1%}" if widths else "unknown"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 
 @dataclass(frozen=True, order=True)
@@ -34,10 +34,10 @@ class Searcher(Protocol):
 
     name: str
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The next `(n, layers)` architectures to evaluate; no rows when the search is over."""
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """The scores of what was asked."""
 
     @property

@@ -11,7 +11,7 @@ from nascli.errors import NascliError
 from nascli.progress import Progress
 from nascli.search.base import Evaluator, Score, Searcher
 from nascli.search.evaluators.batched import Batched
-from nascli.search.journal import Entry, Journal, Key
+from nascli.search.journal import Choices, Entry, Journal
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def drive(
             which every evaluation failed.
     """
     progress.start(f"searching ({searcher.name})", most or searcher.expected)
-    seen: dict[Key, Entry] = {}
+    seen: dict[Choices, Entry] = {}
     worst: Score | None = None
     while True:
         codes = searcher.ask()
@@ -83,7 +83,7 @@ def drive(
     return _outcome(seen)
 
 
-def _outcome(seen: dict[Key, Entry]) -> Outcome:
+def _outcome(seen: dict[Choices, Entry]) -> Outcome:
     if seen and all(entry.failure is not None for entry in seen.values()):
         first = next(iter(seen.values()))
         raise NascliError(
@@ -94,7 +94,7 @@ def _outcome(seen: dict[Key, Entry]) -> Outcome:
 
 
 def _evaluate(
-    keys: Sequence[Key], evaluator: Evaluator | Batched, journal: Journal, progress: Progress
+    keys: Sequence[Choices], evaluator: Evaluator | Batched, journal: Journal, progress: Progress
 ) -> None:
     """Evaluate what the journal lacks, each written down as soon as it is known."""
     if hasattr(evaluator, "many"):

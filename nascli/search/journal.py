@@ -11,14 +11,14 @@ from pathlib import Path
 from nascli.errors import RunError
 from nascli.search.base import Score
 
-Key = tuple[int, ...]
+Choices = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One evaluation: the architecture, its score, how long it took, and why it failed if it did."""
 
-    codes: Key
+    codes: Choices
     score: Score
     seconds: float
     failure: str | None = None
@@ -38,7 +38,7 @@ class Journal:
             RunError: the file cannot be used, a line inside it is damaged, or it is about something else.
         """
         self.path = path
-        self.entries: dict[Key, Entry] = {}
+        self.entries: dict[Choices, Entry] = {}
         self._about: dict[str, str] = {}
         try:
             if path.exists():

@@ -86,24 +86,24 @@ def verify(
         f"none of {len(finalists)} measured candidates keeps the budget of {bounds} on the device; "
         f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
         f"{format_seconds(closest.predicted)}.",
-        stale(finalists, profile)
+        stale_table_warning(finalists, profile)
         or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
     )
 
 
-def disagreement(finalists: Sequence[Finalist]) -> float:
+def latency_disagreement(finalists: Sequence[Finalist]) -> float:
     """By how much the device takes longer than predicted: the median over finalists, relative."""
     return float(np.median([f.measured.seconds / f.predicted for f in finalists])) - 1
 
 
-def stale(finalists: Sequence[Finalist], profile: str = "nascli profile") -> str | None:
+def stale_table_warning(finalists: Sequence[Finalist], profile: str = "nascli profile") -> str | None:
     """What to say of a model that the device contradicts; None where they agree well enough.
 
     Args:
         finalists: measured.
         profile: the command that measures the table.
     """
-    off = disagreement(finalists)
+    off = latency_disagreement(finalists)
     if abs(off) <= DISAGREEMENT:
         return None
     return (

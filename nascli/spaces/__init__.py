@@ -10,15 +10,15 @@ from nascli.spaces.operators.registry import operator, operator_family
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program
 from nascli.spaces.registry import space_factory
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 __all__ = [
     "Architecture",
-    "Codes",
     "Counts",
     "Layer",
     "Network",
     "Operator",
+    "Population",
     "Program",
     "Shape",
     "Space",

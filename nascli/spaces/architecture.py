@@ -11,7 +11,7 @@ from typing import Any
 from nascli.errors import ArchitectureError, NascliError
 from nascli.spaces.catalog import make_space
 from nascli.spaces.network import Network
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 FORMAT = "nascli-architecture"
 VERSION = 1
@@ -27,7 +27,7 @@ class Architecture:
     name: str = "architecture"
 
     @staticmethod
-    def of(space: Space, code: Codes, name: str = "architecture") -> Architecture:
+    def of(space: Space, code: Population, name: str = "architecture") -> Architecture:
         """Wrap one checked row of codes."""
         row = space.check(code)[0]
         return Architecture(space, tuple(int(c) for c in row), name)
@@ -93,7 +93,7 @@ class Architecture:
         return Architecture.from_json(read_json(path))
 
 
-def _as_array(codes: list[int]) -> Codes:
+def _as_array(codes: list[int]) -> Population:
     import numpy as np
 
     try:
@@ -118,7 +118,7 @@ def read_json(path: Path) -> Any:
         raise ArchitectureError(f"{path} is not valid JSON: {error}") from error
 
 
-def narrowed_to(space: Space, code: Sequence[int]) -> tuple[Space, list[int]]:
+def singleton_space(space: Space, code: Sequence[int]) -> tuple[Space, list[int]]:
     """The space whose only candidates are an architecture's own, and the architecture's code in it."""
     chosen = [layer.chosen(int(c)) or (0,) for layer, c in zip(space.layers, code, strict=True)]
     whole = [

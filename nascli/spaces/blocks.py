@@ -137,10 +137,10 @@ class Layer:
         indices = self.chosen(code)
         if self.join == "single":
             return self.candidates[indices[0]]
-        return joined(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
+        return join_branches(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
 
 
-def joined(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:
+def join_branches(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:
     """Parallel branches as one operator: their mean, the input among them if so wished (NSE, Eq. 1)."""
     builder = Builder(shape)
     x = Value(builder, 0)

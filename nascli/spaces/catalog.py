@@ -63,7 +63,7 @@ def make_space(name: str, **parameters: Parameter) -> Space:
         UnknownNameError: no such space.
         SpaceError: an unknown parameter, values that a rule of the space refuses, or a staged space.
     """
-    made = make_any(name, **parameters)
+    made = make_space_of_any_kind(name, **parameters)
     if isinstance(made, StagedSpace):
         raise SpaceError(
             f"{name} is a space of spaces, whose stages have free depths and widths; it cannot be profiled "
@@ -73,7 +73,7 @@ def make_space(name: str, **parameters: Parameter) -> Space:
     return made
 
 
-def make_any(name: str, **parameters: Parameter) -> Space | StagedSpace:
+def make_space_of_any_kind(name: str, **parameters: Parameter) -> Space | StagedSpace:
     """Make a space of any kind by name and parameters.
 
     Raises:
@@ -104,7 +104,7 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | Staged
     return replace(made, name=name, parameters=given)
 
 
-def known_space(spec: str) -> Space:
+def load_registered_space(spec: str) -> Space:
     """`load_space` of a text that others wrote: names that are known already, and no file.
 
     Raises:
@@ -129,10 +129,10 @@ def load_space(spec: str) -> Space:
     return make_space(name, **parameters)
 
 
-def load_any(spec: str) -> Space | StagedSpace:
+def load_space_of_any_kind(spec: str) -> Space | StagedSpace:
     """`load_space` for spaces of any kind."""
     name, parameters = _parse(spec)
-    return make_any(name, **parameters)
+    return make_space_of_any_kind(name, **parameters)
 
 
 def use_file(path: Path) -> list[str]:

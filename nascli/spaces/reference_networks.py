@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from nascli.errors import UnknownNameError
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.blocks import joined
+from nascli.spaces.blocks import join_branches
 from nascli.spaces.builtin.branches import MACS_STAGES, NSE_27, NSE_SECOND
 from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34, stages_of
 from nascli.spaces.builtin.mobile import FBNET_CHOICES
-from nascli.spaces.builtin.stages import Stage, make_divisible, scaled, stage_places
+from nascli.spaces.builtin.stages import Stage, make_divisible, scaled, stage_blocks
 from nascli.spaces.catalog import make_space
 from nascli.spaces.network import Network
 from nascli.spaces.operators.basic import conv_block, head, max_pool
@@ -52,7 +52,7 @@ def shufflenetv2(width: str) -> Network:
     stem = conv_block(_IMAGE, 24, stride=2, act="relu")
     operators = [stem, max_pool(stem.output, kernel=3, stride=2)]
     stages = [Stage(w, n, 2) for w, n in zip(widths, (4, 8, 4), strict=True)]
-    for _, shape, out, stride in stage_places(operators[-1].output, stages):
+    for _, shape, out, stride in stage_blocks(operators[-1].output, stages):
         operators.append(shufflenet_block(shape, out, stride=stride))
     features = 2048 if width == "2.0" else 1024
     operators.append(head(operators[-1].output, 1000, features=features, act="relu"))
@@ -65,7 +65,7 @@ def resnet(
     """ResNet (He et al. 2016); `bits` are the (weight, activation) bit widths of its blocks."""
     stem = resnet_stem(_IMAGE, 64)
     operators = [stem]
-    for _, shape, out, stride in stage_places(stem.output, stages_of(layers)):
+    for _, shape, out, stride in stage_blocks(stem.output, stages_of(layers)):
         if bottleneck:
             operators.append(bottleneck_block(operators[-1].output, out * 4, stride=stride))
         else:
@@ -169,7 +169,7 @@ def _nsenet(se: bool) -> Network:
     shape = conv_block(_IMAGE, 16, stride=2, act="relu")
     blocks: list[tuple[str, Operator]] = [("stem", shape)]
     left = list(kept)
-    for name, place, out, stride in stage_places(shape.output, scaled(MACS_STAGES, 1.045)):
+    for name, place, out, stride in stage_blocks(shape.output, scaled(MACS_STAGES, 1.045)):
         number = int(name.split(".")[0].removeprefix("stage")) - 1
         reduction = place.channels != out or stride != 1
         if not reduction:
@@ -177,7 +177,7 @@ def _nsenet(se: bool) -> Network:
                 continue
             left[number] -= 1
         branches = tuple(operations[index](place, out, stride, se) for index in next(chosen))
-        blocks.append((name, joined(branches, place, not reduction)))
+        blocks.append((name, join_branches(branches, place, not reduction)))
     blocks.append(("head", head(blocks[-1][1].output, 1000, features=1024, act="relu", norm=False)))
     return Network("nsenet-se" if se else "nsenet", tuple(blocks))
 

@@ -22,7 +22,7 @@ from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 
-Codes = npt.NDArray[np.integer[Any]]
+Population = npt.NDArray[np.integer[Any]]
 Parameter = int | float | str | bool
 
 
@@ -138,7 +138,7 @@ class Space:
                 found.setdefault((operator.program.canonical, first, last), (operator, first, last))
         return list(found.values())
 
-    def check(self, codes: npt.ArrayLike) -> Codes:
+    def check(self, codes: npt.ArrayLike) -> Population:
         """Codes as a `(n, layers)` array of the space's integer type.
 
         Raises:
@@ -160,12 +160,12 @@ class Space:
                     raise ArchitectureError(f"space {self.name}, layer {layer.name} ({index}): {problem}")
         return array.astype(self.dtype)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+    def sample(self, n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` architectures, uniform over the whole space."""
         columns = [layer.sample(n, rng) for layer in self.layers]
         return np.stack(columns, axis=1).astype(self.dtype)
 
-    def network(self, code: Sequence[int] | Codes, name: str | None = None) -> Network:
+    def network(self, code: Sequence[int] | Population, name: str | None = None) -> Network:
         """The network of one architecture.
 
         Raises:

@@ -17,7 +17,7 @@ from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.residual_blocks import basic_block
 from nascli.spaces.primitives import Shape
-from nascli.spaces.space import Codes, Parameter
+from nascli.spaces.space import Parameter, Population
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class StagedSpace:
         aligned: int = (self.depths // depths * (self.widths // widths)) ** len(self.strides)
         return aligned
 
-    def check(self, codes: npt.ArrayLike) -> Codes:
+    def check(self, codes: npt.ArrayLike) -> Population:
         """Codes as a `(n, 2 * stages)` array.
 
         Raises:
@@ -90,7 +90,7 @@ class StagedSpace:
                 )
         return array.astype(np.int16)
 
-    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+    def sample(self, n: int, rng: np.random.Generator) -> Population:
         """`(n, 2 * stages)` codes, uniform over the space."""
         limits = np.tile([self.depths, self.widths], len(self.strides))
         return rng.integers(0, limits, (n, len(limits))).astype(np.int16)

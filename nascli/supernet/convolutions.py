@@ -73,7 +73,7 @@ def _rounded(x: Tensor) -> Tensor:
     return result
 
 
-def quantised_weight(weight: Tensor, bits: int) -> Tensor:
+def low_bit_weight(weight: Tensor, bits: int) -> Tensor:
     """Weights on 2^bits levels in [-1, 1] (DoReFa-Net, Eq. 9); with 1 bit, signs times their mean size."""
     if bits == 32:
         return weight
@@ -88,7 +88,7 @@ def quantised_weight(weight: Tensor, bits: int) -> Tensor:
     return level
 
 
-def quantised_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
+def low_bit_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     """Activations clipped at a learned height and put on 2^bits levels (PACT, Eq. 1 and 2)."""
     if bits == 32:
         return x
@@ -98,7 +98,7 @@ def quantised_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
     return level
 
 
-class QuantisedConv(NormalisedConv):
+class LowBitConv(NormalisedConv):
     """A convolution whose weights and inputs have few bits."""
 
     def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
@@ -109,8 +109,8 @@ class QuantisedConv(NormalisedConv):
     def forward(self, x: Tensor) -> Tensor:
         """Quantise, convolve and normalise."""
         if self.clip is not None:
-            x = quantised_activation(x, self.clip.clamp_min(1e-2), self.activation_bits)
-        weight = quantised_weight(self.conv.weight, self.weight_bits)
+            x = low_bit_activation(x, self.clip.clamp_min(1e-2), self.activation_bits)
+        weight = low_bit_weight(self.conv.weight, self.weight_bits)
         c = self.conv
         h = F.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
         return h if self.norm is None else self.norm(h)

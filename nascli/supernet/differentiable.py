@@ -16,7 +16,7 @@ _ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
 @contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
+def frozen_weights(module: nn.Module) -> Iterator[None]:
     """The module's parameters get no gradients inside."""
     parameters = list(module.parameters())
     for parameter in parameters:

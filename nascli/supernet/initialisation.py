@@ -21,7 +21,7 @@ from nascli.supernet.modules import ProgramModule
 _CORE = 3
 
 
-def align(layer: nn.ModuleList) -> None:
+def align_candidates(layer: nn.ModuleList) -> None:
     """Initialise all candidates of one layer from one draw of torch's generator."""
     alike: dict[tuple[bool, ...], list[list[NormalisedConv]]] = defaultdict(list)
     for candidate in layer:

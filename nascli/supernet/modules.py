@@ -76,9 +76,9 @@ class ProgramModule(nn.Module):
 
 
 def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
-    from nascli.supernet.convolutions import QuantisedConv
+    from nascli.supernet.convolutions import LowBitConv
 
-    return QuantisedConv(conv, x, affine) if conv.few_bits else NormalisedConv(conv, x, affine)
+    return LowBitConv(conv, x, affine) if conv.few_bits else NormalisedConv(conv, x, affine)
 
 
 def _last_uses(program: Program) -> dict[int, int]:

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from nascli.spaces.blocks import Layer
 from nascli.spaces.space import Space
-from nascli.supernet.initialisation import align
+from nascli.supernet.initialisation import align_candidates
 from nascli.supernet.modules import ProgramModule
 
 
-class Branches(nn.Module):
+class BranchMean(nn.Module):
     """The chosen branches of a layer: their mean, a normal layer's input among them (NSE, Eq. 1)."""
 
     def __init__(self, branches: Sequence[nn.Module], with_input: bool) -> None:
@@ -54,7 +54,7 @@ class Supernet(nn.Module):
         if aligned:
             for block in self.blocks:
                 if isinstance(block, nn.ModuleList):
-                    align(block)
+                    align_candidates(block)
 
     def path(self, code: Sequence[int]) -> list[nn.Module]:
         """The blocks of one architecture, in evaluation order."""
@@ -69,7 +69,7 @@ class Supernet(nn.Module):
         layer, candidates = self.space.blocks[position], self.blocks[position]
         assert isinstance(layer, Layer) and isinstance(candidates, nn.ModuleList)
         chosen = [candidates[index] for index in layer.chosen(code)]
-        return chosen[0] if layer.join == "single" else Branches(chosen, layer.join == "normal")
+        return chosen[0] if layer.join == "single" else BranchMean(chosen, layer.join == "normal")
 
     def forward(self, x: Tensor, code: Sequence[int]) -> Tensor:
         """Logits `(batch, classes)` of one architecture."""

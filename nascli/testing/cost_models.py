@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet
 from nascli.spaces.space import Space
 
 # Sums in another order differ by so much of the largest figure.
@@ -24,7 +24,7 @@ class Sampled(Protocol):
         """`(n, genes)` architectures."""
 
 
-class Cost(Protocol):
+class CostModel(Protocol):
     """What searches need of a cost: whole populations, and how low and how high it goes."""
 
     @property
@@ -50,7 +50,7 @@ class CostModelContract:
         """Whose architectures."""
         raise TypeError("override space()")
 
-    def cost(self) -> Cost:
+    def cost(self) -> CostModel:
         """The cost under test."""
         raise TypeError("override cost()")
 
@@ -127,7 +127,7 @@ class ChainCostContract(CostModelContract):
         gaps = np.flatnonzero(np.diff(ordered) > 1e-6 * ordered[-1])
         place = int(gaps[len(gaps) // 2])
         limit = float((ordered[place] + ordered[place + 1]) / 2)
-        feasible = FeasibleSet(space, [Budget(Constraint(cost.name, -np.inf, limit), cost)])
+        feasible = FeasibleSet(space, [BoundedCost(Constraint(cost.name, -np.inf, limit), cost)])
         inside = int(np.count_nonzero(figures <= limit))
         # Grids round to the safe side: what is counted may be a little less, and is never too much.
         assert 0.9 * inside <= feasible.count() <= inside

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.search.base import Score, Searcher
 from nascli.spaces.catalog import load_space
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 _MOST_BATCHES = 10_000
 
 
-def worth(codes: Codes) -> list[Score]:
+def worth(codes: Population) -> list[Score]:
     """A score that a searcher can learn: a fixed worth per layer and operator."""
     table = np.random.default_rng(9).random((codes.shape[1], 64))
     return [Score(float(table[np.arange(len(row)), row].sum())) for row in codes.astype(int)]
@@ -33,7 +33,7 @@ class SearcherContract:
         cost = counted(space, "macs")
         draws = cost(space.sample(2000, np.random.default_rng(0)))
         limit = float(np.quantile(draws, share))
-        return FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), cost)])
+        return FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), cost)])
 
     def run(self, feasible: FeasibleSet, seed: int) -> list[tuple[int, ...]]:
         """Every architecture that a searcher asks for, in order."""

@@ -116,12 +116,12 @@ def test_names_of_others_reach_the_terminal_as_plain_text():
 
 def test_shells_are_told_what_may_be_chosen():
     from nascli.commands.options import completing
-    from nascli.pipeline.inspect.names import names
+    from nascli.pipeline.inspect.names import completions
 
     assert "proxyless-mini" in completing("spaces")(None, None, "proxyless")
     assert completing("algorithms")(None, None, "ns") == ["nse", "nss"]
     for kind in ("devices", "runtimes", "precisions", "data", "presets", "recipes"):
-        assert names(kind)
+        assert completions(kind)
 
 
 def test_shells_are_completed():
@@ -161,5 +161,5 @@ def test_a_missing_package_is_told_and_not_a_traceback(monkeypatch):
     def absent():
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("nascli.pipeline.inspect.doctor.examine", absent)
+    monkeypatch.setattr("nascli.pipeline.inspect.doctor.run_checks", absent)
     assert "pip install 'nascli[search]'" in run("doctor", expect=1).output

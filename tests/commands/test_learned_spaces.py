@@ -17,14 +17,14 @@ from nascli.units import parse_quantity
 )
 def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
     from nascli.pipeline.run import settings
-    from nascli.search.autospace.settings import AutoSpace
-    from nascli.search.nss.settings import Nss
-    from nascli.search.spos.settings import Evolution
+    from nascli.search.autospace.settings import AutoSpaceSettings
+    from nascli.search.nss.settings import NssSettings
+    from nascli.search.spos.settings import SposSettings
 
     small = settings.Effort(
-        supernet_epochs=1, retrain_epochs=1, evolution=Evolution(population=4, generations=2), finalists=2,
-        nss=Nss(depth_bin=2, width_bin=4, drawn=2), nss_epochs=1,
-        autospace=AutoSpace(cells=2, population=6, first_team=2, last_team=3, warmup=1, evolution=1, frequency=10,
+        supernet_epochs=1, retrain_epochs=1, evolution=SposSettings(population=4, generations=2), finalists=2,
+        nss=NssSettings(depth_bin=2, width_bin=4, drawn=2), nss_epochs=1,
+        autospace=AutoSpaceSettings(cells=2, population=6, first_team=2, last_team=3, warmup=1, evolution=1, frequency=10,
                             reference_epochs=1),
     )  # fmt: skip
     monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)

@@ -13,14 +13,14 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
     tmp_path, monkeypatch, algorithm, space, limit
 ):
     from nascli.pipeline.run import settings
-    from nascli.search.nse.settings import Nse
-    from nascli.search.pcnas.settings import Pcnas
-    from nascli.search.searchers.settings import Guidance
+    from nascli.search.nse.settings import NseSettings
+    from nascli.search.pcnas.settings import PcnasSettings
+    from nascli.search.searchers.settings import GuidedSettings
 
     small = settings.Effort(
-        guidance=Guidance(evaluations=10, first=4),
-        pcnas=Pcnas(pool=2, draws=3, warmup=1, interval=0),
-        nse=Nse(candidates=3, samples=6, beyond=2, rounds=2),
+        guidance=GuidedSettings(evaluations=10, first=4),
+        pcnas=PcnasSettings(pool=2, draws=3, warmup=1, interval=0),
+        nse=NseSettings(candidates=3, samples=6, beyond=2, rounds=2),
         nse_epochs=1,
         supernet_epochs=1,
         retrain_epochs=1,
@@ -49,10 +49,10 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
 @pytest.mark.slow
 def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path, monkeypatch):
     from nascli.pipeline.run import settings
-    from nascli.search.nse.settings import Nse
+    from nascli.search.nse.settings import NseSettings
 
     small = settings.Effort(
-        nse=Nse(candidates=3, samples=6, beyond=2, rounds=1), nse_epochs=1, retrain_epochs=1, finalists=2,
+        nse=NseSettings(candidates=3, samples=6, beyond=2, rounds=1), nse_epochs=1, retrain_epochs=1, finalists=2,
         recipe="nse-small",
     )  # fmt: skip
     monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)

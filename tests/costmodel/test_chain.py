@@ -4,9 +4,9 @@ import pytest
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.errors import ConstraintError, MissingMeasurementsError
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.in_context.carriers import carrier, in_context, with_context
+from nascli.lut.in_context.carriers import carry, in_context, subjects_in_context
 from nascli.lut.keys import program_key
-from nascli.lut.statistics import Estimate
+from nascli.lut.statistics import Measurement
 from nascli.spaces import Layer, Space, make_space
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -36,9 +36,11 @@ def test_counts_of_multi_branch_populations(rng):
 
 def test_latency_is_the_sum_over_the_table_in_context(rng):
     space = make_space("proxyless-mini")
-    parts = with_context(space.placed())
+    parts = subjects_in_context(space.placed())
     figures = {
-        program_key(o.program): Estimate(1e-2 + i * 1e-4 if o.family.startswith("carrier") else 1e-3, 0, 1, 6)
+        program_key(o.program): Measurement(
+            1e-2 + i * 1e-4 if o.family.startswith("carrier") else 1e-3, 0, 1, 6
+        )
         for i, o in enumerate(parts)
     }
     table = LatencyTable(SETUP, figures, {})
@@ -47,7 +49,7 @@ def test_latency_is_the_sum_over_the_table_in_context(rng):
         placed = space.network(row).placed
         by_hand = sum(in_context(table, o, first=f, last=la).seconds for o, f, la in placed)
         assert cost(row[None])[0] == pytest.approx(by_hand)
-    lost = carrier(space.layers[2].candidates[3])
+    lost = carry(space.layers[2].candidates[3])
     figures.pop(program_key(lost.operator.program))
     with pytest.raises(MissingMeasurementsError, match="1 of 41 operators"):
         table_latency(space, table, "cmd")

@@ -7,13 +7,13 @@ import pytest
 
 from nascli.costmodel import ChainCost, counted, table_latency
 from nascli.costmodel.models import branch_count
-from nascli.costmodel.staged_costs import fitted, staged_macs
+from nascli.costmodel.staged_costs import fit_staged_cost, staged_macs
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.keys import program_key
-from nascli.lut.statistics import Estimate
+from nascli.lut.statistics import Measurement
 from nascli.spaces import Layer, Space
-from nascli.spaces.catalog import load_any, load_space
+from nascli.spaces.catalog import load_space, load_space_of_any_kind
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.testing.cost_models import ChainCostContract, CostModelContract
@@ -54,13 +54,13 @@ class TestLatencyOfATable(TestMacs):
     def cost(self):
         rng = np.random.default_rng(3)
         figures = {
-            program_key(o.program): Estimate(float(rng.uniform(1e-4, 1e-2)), 0, 1, 6)
-            for o in with_context(SMALL.placed())
+            program_key(o.program): Measurement(float(rng.uniform(1e-4, 1e-2)), 0, 1, 6)
+            for o in subjects_in_context(SMALL.placed())
         }
         # A carrier with its operator takes as long as the carrier alone, and more.
-        for operator in with_context(SMALL.placed()):
+        for operator in subjects_in_context(SMALL.placed()):
             if operator.family.startswith("carrier"):
-                figures[program_key(operator.program)] = Estimate(float(rng.uniform(2e-2, 3e-2)), 0, 1, 6)
+                figures[program_key(operator.program)] = Measurement(float(rng.uniform(2e-2, 3e-2)), 0, 1, 6)
         setup = Setup("d", "r", "1", "fp32", 16, 1)
         return table_latency(SMALL, LatencyTable(setup, figures, {}), "profile")
 
@@ -94,7 +94,7 @@ class TestNumberOfBranches(TestMacsOfBranches):
 
 class TestMacsOfStages(CostModelContract):
     def space(self):
-        return load_any("nss-expanded-mini:depths=4,widths=16")
+        return load_space_of_any_kind("nss-expanded-mini:depths=4,widths=16")
 
     def cost(self):
         return staged_macs(self.space())
@@ -105,7 +105,7 @@ class TestLatencyOfStages(TestMacsOfStages):
         space, rng = self.space(), np.random.default_rng(5)
         codes = space.sample(40, rng)
         seconds = 1e-3 + staged_macs(space)(codes) * 1e-11 * np.exp(rng.normal(0, 0.02, 40))
-        return fitted(space, codes, seconds)[0]
+        return fit_staged_cost(space, codes, seconds)[0]
 
 
 def test_the_contract_finds_a_cost_that_looks_at_its_neighbours():

@@ -4,9 +4,9 @@ import pytest
 from nascli.costmodel.staged_costs import count_within
 from nascli.errors import NascliError
 from nascli.search.nss.search import Bins
-from nascli.spaces.catalog import load_any
+from nascli.spaces.catalog import load_space_of_any_kind
 
-SMALL = load_any("nss-expanded-mini:depths=3,widths=6")
+SMALL = load_space_of_any_kind("nss-expanded-mini:depths=3,widths=6")
 
 
 def everything():
@@ -24,7 +24,7 @@ def test_counts_are_those_of_enumeration(quantiles):
 
 
 def test_counts_within_ranges_are_those_of_an_elite_space():
-    space = load_any("nss-expanded-mini")
+    space = load_space_of_any_kind("nss-expanded-mini")
     bins = Bins(space, 2, 8)
     chosen = ((0, 1), (1, 0), (1, 3))
     macs = space.macs(bins.codes(chosen))
@@ -35,7 +35,7 @@ def test_counts_within_ranges_are_those_of_an_elite_space():
 
 def test_the_paper_s_space_is_counted():
     """5.5e11 networks: far beyond enumeration, and no more than the sum of its parts."""
-    space = load_any("nss-expanded:widths=128")
+    space = load_space_of_any_kind("nss-expanded:widths=128")
     least, most = space.macs([[0] * 6])[0], space.macs([[15, 127] * 3])[0]
     assert count_within(space, least, most) == (space.size, space.size)
     half, _ = count_within(space, 0, float(most) / 2)

@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nascli.lut.statistics import (
-    EMPTY,
+    NOTHING,
     Bursts,
     Sample,
+    burst_time,
+    burst_times,
     estimate,
     estimates,
-    low_quantile,
-    low_quantiles,
     newest,
 )
 
@@ -41,8 +41,8 @@ def test_a_slow_machine_cancels():
 
 
 def test_interruptions_only_add():
-    assert low_quantile([1, 1, 1, 1, 50]) == 1
-    assert EMPTY.seconds == 0 and EMPTY.relative_width == 0
+    assert burst_time([1, 1, 1, 1, 50]) == 1
+    assert NOTHING.seconds == 0 and NOTHING.relative_width == 0
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -72,7 +72,7 @@ def test_all_figures_at_once_are_those_of_one_after_the_other(seed):
     flat = [flat[i] for i in sorted(order, key=lambda i: flat[i][0])]
     bursts = Bursts(
         np.array([key for key, _ in flat]),
-        low_quantiles([s.seconds.astype("<f8").tobytes() for _, s in flat]),
+        burst_times([s.seconds.astype("<f8").tobytes() for _, s in flat]),
         np.array([s.anchor for _, s in flat]),
         np.array([s.generation for _, s in flat]),
         np.array([s.throttled for _, s in flat]),

@@ -7,9 +7,9 @@ from fakes import SimulatedMachine, SimulatedRuntime
 from nascli.errors import ModelRefusedError, NascliError
 from nascli.lut import program_key
 from nascli.lut.statistics import estimate, reference_anchor
-from nascli.profiles.measurement import ANCHOR, ANCHOR_BATCH, measure
+from nascli.profiles.measurement import ANCHOR, ANCHOR_BATCH, measure_subjects
 from nascli.profiles.onnx.graphs import onnx_bytes
-from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.protocol import MeasurementProtocol, Subject
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.spaces.operators.inverted_residual import mbconv
 
@@ -30,12 +30,12 @@ def run(machine, todo, known=None, protocol=None, stop_after=None):
 
     done = []
     try:
-        measure(
+        measure_subjects(
             todo,
             runtime=runtime,
             options=RuntimeOptions(),
             batch=4,
-            protocol=protocol or Protocol(),
+            protocol=protocol or MeasurementProtocol(),
             rng=np.random.default_rng(0),
             known=known or {},
             sink=sink,
@@ -71,7 +71,7 @@ def test_drift_is_what_the_anchor_removes():
 
 
 def test_quiet_operators_settle_early_and_noisy_ones_are_given_up():
-    protocol = Protocol(most_rounds=10)
+    protocol = MeasurementProtocol(most_rounds=10)
     quiet, _, _ = run(SimulatedMachine(), subjects(), protocol=protocol)
     assert {len(rows) for rows in quiet.values()} == {protocol.least_rounds}
     noisy, _, _ = run(SimulatedMachine(jitter=2.0), subjects(), protocol=protocol)
@@ -88,7 +88,7 @@ def test_goes_on_where_it_was_stopped():
 
 def test_only_so_much_is_loaded_at_once():
     machine = SimulatedMachine()
-    _, runtime, _ = run(machine, subjects(6, memory=1e9), protocol=Protocol(memory_bytes=2e9))
+    _, runtime, _ = run(machine, subjects(6, memory=1e9), protocol=MeasurementProtocol(memory_bytes=2e9))
     assert len(runtime.loads) == 7 and all(session.closed for session in runtime.loads)
 
 
@@ -100,9 +100,9 @@ def test_samples_carry_their_time():
 
 def test_impossible_protocols_are_refused():
     with pytest.raises(NascliError, match="0 < target < 1"):
-        Protocol(target=0)
+        MeasurementProtocol(target=0)
     with pytest.raises(NascliError, match="least_rounds <= most_rounds"):
-        Protocol(least_rounds=9, most_rounds=4)
+        MeasurementProtocol(least_rounds=9, most_rounds=4)
 
 
 class Crowded(SimulatedRuntime):
@@ -142,8 +142,8 @@ def test_what_others_left_no_room_for_is_measured_alone_and_the_rest_goes_on():
     model = lambda subject: onnx_bytes(subject.program, 4)  # noqa: E731
     runtime = Crowded(SimulatedMachine(), model(todo[5]), model(todo[0]))
     samples, refused = {}, {}
-    measure(
-        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=Protocol(least_rounds=4, most_rounds=4),
+    measure_subjects(
+        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=MeasurementProtocol(least_rounds=4, most_rounds=4),
         rng=np.random.default_rng(0), known={}, sink=lambda key, sample: samples.setdefault(key, []).append(sample),
         refused=lambda subject, error: refused.setdefault(subject.label, error.message),
     )  # fmt: skip
@@ -176,9 +176,9 @@ def test_a_model_that_goes_on_alone_keeps_its_rounds():
             return session
 
     samples = {}
-    measure(
+    measure_subjects(
         todo, runtime=Once(SimulatedMachine()), options=RuntimeOptions(), batch=4,
-        protocol=Protocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: samples.setdefault(key, []).append(sample), refused=lambda subject, error: 1 / 0,
     )  # fmt: skip
     assert [s.round for s in samples[todo[0].key]] == [0, 1, 2, 3, 4, 5]

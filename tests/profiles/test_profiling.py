@@ -6,8 +6,8 @@ from fakes import DEVICE, FakeNvml, SimulatedMachine, SimulatedRuntime
 
 from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError
 from nascli.lut import Store
-from nascli.profiles.profiling import Renewal, make_plan, network_operator, profile
-from nascli.profiles.protocol import Protocol
+from nascli.profiles.profiling import RemeasurePolicy, make_plan, network_operator, profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.target import Target
 from nascli.progress import Silent
@@ -19,8 +19,13 @@ def target(runtime=None, batch=4):
 
 
 def measured(operators, store, where):
-    return profile(
-        operators, store, where, protocol=Protocol(), rng=np.random.default_rng(0), progress=Silent()
+    return profile_operators(
+        operators,
+        store,
+        where,
+        protocol=MeasurementProtocol(),
+        rng=np.random.default_rng(0),
+        progress=Silent(),
     )
 
 
@@ -29,7 +34,7 @@ def test_a_second_space_measures_only_what_is_missing(tmp_path):
     large = make_space("proxyless-mini", resolution=8, width=0.25, depth=2)
     with Store(tmp_path / "s") as store:
         measured(small.operators(), store, target())
-        plan = make_plan(large.operators(), store, target(), Protocol())
+        plan = make_plan(large.operators(), store, target(), MeasurementProtocol())
         assert 0 < len(plan.todo) < len(plan.operators)
         runtime = SimulatedRuntime(SimulatedMachine())
         table = measured(large.operators(), store, target(runtime))
@@ -43,8 +48,8 @@ def test_a_second_space_measures_only_what_is_missing(tmp_path):
 def test_batches_and_threads_have_tables_of_their_own(tmp_path, tiny):
     with Store(tmp_path / "s") as store:
         measured(tiny.operators(), store, target(batch=4))
-        assert len(make_plan(tiny.operators(), store, target(batch=8), Protocol()).todo) > 5
-        assert not make_plan(tiny.operators(), store, target(batch=4), Protocol()).todo
+        assert len(make_plan(tiny.operators(), store, target(batch=8), MeasurementProtocol()).todo) > 5
+        assert not make_plan(tiny.operators(), store, target(batch=4), MeasurementProtocol()).todo
 
 
 def test_networks_are_measured_like_operators(tmp_path, tiny, rng):
@@ -100,21 +105,21 @@ def card_target(nvml, monkeypatch, machine=None):
     from dataclasses import replace
 
     from nascli.profiles.devices import cards
-    from nascli.profiles.devices.device import of_card
+    from nascli.profiles.devices.device import device_of_card
 
     monkeypatch.setattr(cards, "_nvml", lambda: nvml)
-    device = of_card(cards.find_cards(nvml)[0])
+    device = device_of_card(cards.find_cards(nvml)[0])
     runtime = SimulatedRuntime(machine or SimulatedMachine())
     return replace(Target(DEVICE, runtime, RuntimeOptions(), 4), device=device), runtime
 
 
 def on_card(target, store, **values):
     operators = [o for o in make_space("proxyless-mini", resolution=8).operators()][:6]
-    return profile(
+    return profile_operators(
         operators,
         store,
         target,
-        protocol=Protocol(),
+        protocol=MeasurementProtocol(),
         rng=np.random.default_rng(0),
         progress=Silent(),
         **values,
@@ -139,14 +144,14 @@ def test_a_run_during_which_the_card_throttled_is_unstable(tmp_path, monkeypatch
     nvml = FakeNvml(["NVIDIA TITAN Xp"])
     nvml.reasons = 0x40
     target, _ = card_target(nvml, monkeypatch)
-    protocol = Protocol()
+    protocol = MeasurementProtocol()
     with Store(tmp_path / "s") as store:
         table, operators = on_card(target, store)
         figures = [table.lookup(o.program) for o in operators if o.program.output]
         assert all(f.throttled and not protocol.settled(f) for f in figures)
         # Once it has cooled down, --unstable measures anew, and then they have settled.
         nvml.reasons = 0
-        table, _ = on_card(target, store, renewal=Renewal(unstable=True))
+        table, _ = on_card(target, store, renewal=RemeasurePolicy(unstable=True))
         assert all(protocol.settled(table.lookup(o.program)) for o in operators if o.program.output)
 
 

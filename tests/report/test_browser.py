@@ -6,12 +6,12 @@ import shutil
 import subprocess
 
 import pytest
-from test_report import BLOCKS, EVALUATED, result
+from report_cases import BLOCKS, EVALUATED, result
 
 from nascli.report.comparison_page import render_comparison
 from nascli.report.run_page import render
 from nascli.report.story import Story, evaluated_story
-from nascli.report.table_page import Measured, render_table
+from nascli.report.table_page import OperatorPoint, render_table
 from nascli.search.nse.story import round_story, rounds_chart, rounds_story, trajectories_chart
 from nascli.search.pcnas.story import pools_story
 from nascli.search.proxyless.story import choices_story
@@ -81,7 +81,9 @@ def pages():
         ),
     ]
     rows = [
-        Measured(f"mbconv kernel=3 expand=6 {c}x14x14>{c}x14x14", 1e-3 + 1e-5 * c, 0.01, 1e6 * c, 3e5 * c, c)
+        OperatorPoint(
+            f"mbconv kernel=3 expand=6 {c}x14x14>{c}x14x14", 1e-3 + 1e-5 * c, 0.01, 1e6 * c, 3e5 * c, c
+        )
         for c in range(4, 60, 3)
     ]
     other = result(space="a space with a rather long name:resolution=224,width=1.0", retrained_top1=0.91)

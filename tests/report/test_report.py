@@ -1,11 +1,11 @@
 import xml.etree.ElementTree as ET
 
 import pytest
+from report_cases import BLOCKS, EVALUATED, result
 
-from nascli.report.charts import Evaluated
-from nascli.report.network_drawing import Block
+from nascli.report.network_drawing import DrawnBlock
 from nascli.report.run_page import render
-from nascli.report.svg import Axis, Series, chart, nice_ticks, pareto_front
+from nascli.report.svg import ChartAxis, Series, chart, nice_ticks, pareto_front
 
 
 def test_ticks_are_round_and_inside():
@@ -22,8 +22,8 @@ def test_front_by_hand():
 def test_charts_are_valid_and_escape_their_text():
     text = chart(
         "<script>",
-        Axis("<b>", str),
-        Axis("&", str),
+        ChartAxis("<b>", str),
+        ChartAxis("&", str),
         [Series([(1.0, 2.0, "<img>")], "dot"), Series([(1.0, 2.0, ""), (2.0, 3.0, "")], "line", line=True)],
         [(1.5, "<x>")],
     )
@@ -31,34 +31,6 @@ def test_charts_are_valid_and_escape_their_text():
     assert "<script>" not in text and "<img>" not in text
     (circle,) = root.iter("circle")
     assert 0 < float(circle.get("cx")) < 560 and 0 < float(circle.get("cy")) < 340
-
-
-def result(**changes):
-    contender = {
-        "top1": 0.9,
-        "top1_interval": [0.8, 0.95],
-        "measured_latency_s": 5e-3,
-        "measured_interval_s": [4.9e-3, 5.1e-3],
-        "predicted_latency_s": 5e-3,
-        "macs": 10,
-        "params": 10,
-        "within_budget": True,
-    }
-    document = {
-        "space": "s", "space_size": "12", "data": "digits", "algorithm": "spos", "constraints": ["latency=8ms"],
-        "budget": [{"cost": "latency", "device": "cpu", "here": True, "low": None, "high": 8e-3, "value": 7e-3, "kind": "measured"}], "measured_latency_s": 7e-3,
-        "measured_interval_s": [6.9e-3, 7.1e-3], "retrained_top1": 0.93, "retrained_top1_interval": [0.9, 0.95],
-        "macs": 1_000_000, "params": 1000, "evaluations": 2, "supernet_top1": 0.9, "supernet": "abc",
-        "predicted_latency_s": {"value": 7.2e-3, "kind": "measured", "model": "sum",
-                                "setup": {"device": "cpu-x", "mode": "", "runtime": "ort-cpu", "runtime_version": "1", "batch": 16}},
-        "finalists": [contender], "baselines": {"random": contender, "largest": contender}, "codes": [0],
-        "table_digest": "d", "seed": 0, "versions": {"nascli": "0"}, "export_max_difference": 1e-6,
-    }  # fmt: skip
-    return {**document, **changes}
-
-
-EVALUATED = [Evaluated(6e-3, 0.8, "mbconv a"), Evaluated(7e-3, 0.9, "mbconv b")]
-BLOCKS = [Block("stem", "conv", "1x1x1", 1, 1e-3, 5, False), Block("l", "skipped", "1x1x1", 1, 0.0, 0, True)]
 
 
 def test_the_page_says_the_answer_first_and_loads_nothing():
@@ -77,7 +49,7 @@ def test_hostile_names_are_shown_harmless():
     page = render(
         result(space=evil, data=evil, constraints=[evil], algorithm=evil, versions={evil: evil}),
         EVALUATED,
-        [Block(evil, evil, evil, 1, 1.0, 1, False)],
+        [DrawnBlock(evil, evil, evil, 1, 1.0, 1, False)],
     )
     assert "<script" not in page and "&lt;script&gt;" in page
 
@@ -130,7 +102,7 @@ def test_what_a_search_could_not_measure_has_a_page():
     )  # fmt: skip
     for gone in ("predicted_latency_s", "measured_interval_s", "export_max_difference", "finalists"):
         del counted[gone]
-    blocks = [Block("stem", "conv", "1x1x1", 1, 0.0, 5, False)]
+    blocks = [DrawnBlock("stem", "conv", "1x1x1", 1, 0.0, 5, False)]
     page = render(counted, EVALUATED, blocks, failed=3)
     assert (
         "39.0M bitops for bitops&lt;=40M: 93.00% top-1" in page and "Predicted against measured" not in page

@@ -8,7 +8,7 @@ import pytest
 from nascli.costmodel import counted
 from nascli.spaces import Architecture, make_space
 from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34
-from nascli.spaces.catalog import make_any
+from nascli.spaces.catalog import make_space_of_any_kind
 from nascli.spaces.reference_networks import network_names, reference_architecture, reference_network, resnet
 from nascli.units import format_big_integer
 
@@ -110,12 +110,12 @@ def test_sizes_of_spaces():
     assert proxyless.size == 7**15 * 6**6
     sizes = [layer.size for layer in make_space("pcnas-small").layers]
     assert np.prod([7 if size == 10 else 6 for size in sizes], dtype=object) == 7**17 * 6**4
-    staged = make_any("nss-expanded")
+    staged = make_space_of_any_kind("nss-expanded")
     assert staged.size == (16 * 512) ** 3 and staged.elite_spaces() == 2**18
 
 
 def test_nss_counts_in_closed_form():
-    staged = make_any("nss-expanded")
+    staged = make_space_of_any_kind("nss-expanded")
     assert round(float(staged.macs([[15, 511] * 3])[0]) / 1e9, 1) == 99.2
     for code in staged.sample(5, np.random.default_rng(0)) // [[4, 8, 4, 8, 4, 8]]:
         assert staged.network(code).counts.macs == staged.macs(code)[0]

@@ -16,10 +16,12 @@ from nascli.supernet.modules import ProgramModule, exported_weights
 
 
 def chain_spaces():
-    from nascli.spaces.catalog import make_any
+    from nascli.spaces.catalog import make_space_of_any_kind
 
     return [
-        name for name in space_names() if not isinstance(make_any(name), StagedSpace) and name not in USERS
+        name
+        for name in space_names()
+        if not isinstance(make_space_of_any_kind(name), StagedSpace) and name not in USERS
     ]
 
 

@@ -5,13 +5,13 @@ import torch
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Silent
 from nascli.search.nss.engine import SpaceDistribution, mixture_cost
-from nascli.search.nss.settings import Nss
-from nascli.spaces.catalog import load_any
-from nascli.supernet.data.images import load
+from nascli.search.nss.settings import NssSettings
+from nascli.spaces.catalog import load_space_of_any_kind
+from nascli.supernet.data.images import load_images
 from nascli.supernet.masked import MaskedSupernet
 from nascli.supernet.training.recipe import Recipe
 
-SPACE = load_any("nss-expanded-mini:resolution=8,depths=4,widths=16")
+SPACE = load_space_of_any_kind("nss-expanded-mini:resolution=8,depths=4,widths=16")
 
 
 def gates(depth, width):
@@ -84,9 +84,9 @@ def test_the_whole_search_resumes_and_ends_in_a_space(tmp_path, monkeypatch):
     from nascli.search.nss.engine import search_space
 
     monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
-    images = load("digits", 8)
+    images = load_images("digits", 8)
     target = float(SPACE.macs([[1, 7] * 3])[0])
-    settings, recipe = Nss(depth_bin=2, width_bin=4, drawn=3), Recipe(epochs=1, batch=128)
+    settings, recipe = NssSettings(depth_bin=2, width_bin=4, drawn=3), Recipe(epochs=1, batch=128)
 
     class Killed(Silent):
         def __init__(self, after):

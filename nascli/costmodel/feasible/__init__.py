@@ -1,9 +1,18 @@
 """Exact feasible sets: the architectures within a budget, as a thing to compute with."""
 
-from nascli.costmodel.feasible.axes import Budget
+from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.costmodel.feasible.bins import BinnedSampler
 from nascli.costmodel.feasible.feasible_set import FeasibleSet
-from nascli.costmodel.feasible.layers import BranchLaw
+from nascli.costmodel.feasible.layers import BranchWeights
 from nascli.costmodel.feasible.optimum import additive, best, k_best, pareto
 
-__all__ = ["BinnedSampler", "BranchLaw", "Budget", "FeasibleSet", "additive", "best", "k_best", "pareto"]
+__all__ = [
+    "BinnedSampler",
+    "BoundedCost",
+    "BranchWeights",
+    "FeasibleSet",
+    "additive",
+    "best",
+    "k_best",
+    "pareto",
+]

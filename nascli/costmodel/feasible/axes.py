@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Budget:
+class BoundedCost:
     """One bounded cost."""
 
     constraint: Constraint
@@ -44,7 +44,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Axis:
+class BudgetAxis:
     """One budget on its grid.
 
     Attributes:
@@ -58,7 +58,7 @@ class Axis:
         slack: by how much at most a bound is tightened.
     """
 
-    budget: Budget
+    budget: BoundedCost
     size: int
     leftover: int
     unit: float
@@ -83,7 +83,7 @@ def _divisor(values: Array) -> float | None:
     return float(math.gcd(*(int(value) for value in values)) or 1)
 
 
-def exact_size(budget: Budget) -> int | None:
+def exact_size(budget: BoundedCost) -> int | None:
     """How many states a lossless grid of this budget has; None where there is none."""
     extras, joins, base = _reduced(budget.cost)
     finite = [values[np.isfinite(values)] for values in joins or []]
@@ -102,7 +102,7 @@ def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
     return extras, None, cost.offset + sum(float(values.min()) for values in transitions)
 
 
-def make_axis(budget: Budget, states: int, *, loose: bool = False) -> Axis:
+def make_axis(budget: BoundedCost, states: int, *, loose: bool = False) -> BudgetAxis:
     """Put a budget on a grid of at most about `states` states, exactly if they suffice.
 
     Args:
@@ -126,7 +126,7 @@ def make_axis(budget: Budget, states: int, *, loose: bool = False) -> Axis:
     left = left if exact else min(left, states - 1)
     if constraint.high >= cost.most:
         # Nothing is too dear: rounding up must not push the dearest over the edge.
-        left = max(left, _dearest(extras, joins, unit))
+        left = max(left, _most_expensive(extras, joins, unit))
     never = left + 1
     to_cells = _floor if loose else _ceil
     choices = tuple(np.minimum(to_cells(v / unit), never).astype(np.int64) for v in extras)
@@ -146,10 +146,10 @@ def make_axis(budget: Budget, states: int, *, loose: bool = False) -> Axis:
         # Rounded up, cells may be `lost` more than the real cost; rounded down, so many fewer.
         least_cells = (constraint.low - base) / unit + (-lost if loose else lost)
         leftover = min(left, left - math.ceil(least_cells - _EPSILON))
-    return Axis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
+    return BudgetAxis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
 
 
-def _dearest(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> int:
+def _most_expensive(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> int:
     """Cells of the dearest architecture after rounding up."""
     total = 0.0
     for layer, values in enumerate(extras):

@@ -9,17 +9,17 @@ import numpy as np
 
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint
-from nascli.costmodel.feasible.axes import Budget
+from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.costmodel.feasible.feasible_set import FeasibleSet
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 
 class BinnedSampler:
     """Draws a bin uniformly, then an architecture uniformly from those whose cost lies in it."""
 
     def __init__(
-        self, space: Space, cost: ChainCost, edges: Sequence[float], others: Sequence[Budget] = ()
+        self, space: Space, cost: ChainCost, edges: Sequence[float], others: Sequence[BoundedCost] = ()
     ) -> None:
         """Prepare the bins; empty ones are left out and listed in `empty`.
 
@@ -39,7 +39,7 @@ class BinnedSampler:
         self.bins: list[FeasibleSet] = []
         self.empty: list[tuple[float, float]] = []
         for low, high in pairwise(edges):
-            budget = Budget(Constraint(cost.name, low, high), cost)
+            budget = BoundedCost(Constraint(cost.name, low, high), cost)
             try:
                 self.bins.append(FeasibleSet(space, [budget, *others]))
             except InfeasibleError:
@@ -50,7 +50,7 @@ class BinnedSampler:
                 f"{cost.format(edges[-1])}."
             )
 
-    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+    def sample(self, n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` architectures."""
         which = rng.integers(0, len(self.bins), n)
         codes = np.empty((n, len(self.space.layers)), dtype=self.space.dtype)

@@ -12,13 +12,13 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_matrix
 
 from nascli.costmodel.chain import ChainCost
-from nascli.costmodel.feasible.axes import Budget
+from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.spaces.space import Space
 
 _TRIES = 30
 
 
-class Programme:
+class IntegerProgramme:
     """Binary variables of a space: candidates, pairs of neighbours, and numbers of branches."""
 
     def __init__(self, space: Space, costs: Sequence[ChainCost]) -> None:
@@ -88,7 +88,7 @@ class Programme:
         return rules
 
     def solve(
-        self, objective: np.ndarray[tuple[int], np.dtype[np.float64]], budgets: Sequence[Budget]
+        self, objective: np.ndarray[tuple[int], np.dtype[np.float64]], budgets: Sequence[BoundedCost]
     ) -> list[int] | None:
         """The codes that minimise a linear form under the budgets; None if none were found.
 
@@ -113,7 +113,7 @@ class Programme:
             limits.append(self._cut(answer.x))
         return None
 
-    def _limit(self, budget: Budget) -> LinearConstraint:
+    def _limit(self, budget: BoundedCost) -> LinearConstraint:
         row = self.coefficients(budget.cost)
         # The solver's tolerances are absolute: seconds would drown in them.
         size = float(np.abs(row).max()) or 1.0
@@ -138,18 +138,18 @@ class Programme:
 
 
 def find_feasible(
-    space: Space, budgets: Sequence[Budget], *, minimise: ChainCost | None = None
+    space: Space, budgets: Sequence[BoundedCost], *, minimise: ChainCost | None = None
 ) -> list[int] | None:
     """Codes of an architecture within the budgets, the cheapest by `minimise`; None if there is none."""
     costs = [b.cost for b in budgets] + ([minimise] if minimise else [])
-    programme = Programme(space, costs)
+    programme = IntegerProgramme(space, costs)
     objective = np.zeros(programme.size) if minimise is None else programme.coefficients(minimise)
     return programme.solve(objective, budgets)
 
 
-def explain_infeasible(space: Space, budgets: Sequence[Budget]) -> tuple[str, str]:
+def explain_infeasible(space: Space, budgets: Sequence[BoundedCost]) -> tuple[str, str]:
     """What is wrong with budgets that nothing satisfies together, and how far each must give way."""
-    programme = Programme(space, [b.cost for b in budgets])
+    programme = IntegerProgramme(space, [b.cost for b in budgets])
     ways = []
     for budget in budgets:
         others = [b for b in budgets if b is not budget]

@@ -17,13 +17,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.feasible.axes import ROUNDING, Axis, Budget, exact_size, make_axis
+from nascli.costmodel.feasible.axes import ROUNDING, BoundedCost, BudgetAxis, exact_size, make_axis
 from nascli.costmodel.feasible.diagnosis import explain_infeasible, find_feasible
-from nascli.costmodel.feasible.layers import BranchLaw, Counts, Sums, Table
-from nascli.costmodel.feasible.programme import Grid, Law
+from nascli.costmodel.feasible.layers import BranchWeights, CountArithmetic, SumArithmetic, Table
+from nascli.costmodel.feasible.programme import ChoiceWeights, DynamicProgramme
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.blocks import Layer as SpaceLayer
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
 # States per layer: one axis, several axes; multi-branch layers keep a table per number of branches.
@@ -44,7 +44,7 @@ _PRIMES = tuple(
 class FeasibleSet:
     """All architectures of a space that satisfy every budget."""
 
-    def __init__(self, space: Space, budgets: Sequence[Budget], *, resolution: float = 1.0) -> None:
+    def __init__(self, space: Space, budgets: Sequence[BoundedCost], *, resolution: float = 1.0) -> None:
         """Prepare the tables.
 
         Args:
@@ -83,15 +83,15 @@ class FeasibleSet:
             "Widen a bound by that much.",
         )
 
-    def _prepare(self, binding: Sequence[Budget], resolution: float) -> None:
-        self._uniform: list[Law] = [_uniform_law(layer) for layer in self.space.layers]
-        self.grid = Grid(self.space, _axes(self.space, binding, resolution))
-        self._tables = self.grid.backward(Sums(), self._uniform)
+    def _prepare(self, binding: Sequence[BoundedCost], resolution: float) -> None:
+        self._uniform: list[ChoiceWeights] = [_uniform_law(layer) for layer in self.space.layers]
+        self.grid = DynamicProgramme(self.space, _axes(self.space, binding, resolution))
+        self._tables = self.grid.backward(SumArithmetic(), self._uniform)
         self.__dict__.pop("_loose", None)
         self.__dict__.pop("_accepted", None)
 
     @cached_property
-    def _loose(self) -> tuple[Grid, list[Table]] | None:
+    def _loose(self) -> tuple[DynamicProgramme, list[Table]] | None:
         """A grid that no feasible architecture is missing from, and some others are on; None where the first is one.
 
         Several budgets share the states, so that each has few of them: rounding then costs a part of the set. What
@@ -100,8 +100,8 @@ class FeasibleSet:
         if len(self.axes) < 2 or all(axis.exact for axis in self.axes):
             return None
         axes = [make_axis(axis.budget, axis.size, loose=True) for axis in self.axes]
-        grid = Grid(self.space, axes)
-        return grid, grid.backward(Sums(), self._uniform)
+        grid = DynamicProgramme(self.space, axes)
+        return grid, grid.backward(SumArithmetic(), self._uniform)
 
     @cached_property
     def _accepted(self) -> float:
@@ -117,12 +117,12 @@ class FeasibleSet:
         return float(self.contains(drawn).mean())
 
     @property
-    def loose(self) -> Grid | None:
+    def loose(self) -> DynamicProgramme | None:
         """The grid that no feasible architecture is missing from, where that is another than `grid`."""
         return None if self._loose is None else self._loose[0]
 
     @property
-    def axes(self) -> list[Axis]:
+    def axes(self) -> list[BudgetAxis]:
         """The budgets that bind, on the grid on which every architecture is feasible."""
         return self.grid.axes
 
@@ -131,7 +131,7 @@ class FeasibleSet:
         """Whether `count` is the number of feasible architectures (but for `slack`), not an estimate of it."""
         return self._loose is None or self._counted(self._loose[0], ()) <= _FEW
 
-    def _total(self, grid: Grid, tables: list[Table]) -> float:
+    def _total(self, grid: DynamicProgramme, tables: list[Table]) -> float:
         return grid.entry(tables, (), np.array(grid.start))
 
     @property
@@ -159,16 +159,16 @@ class FeasibleSet:
             return int(self.contains(self._rows(grid, tables, prefix)).sum())
         return max(inside, round(candidates * self._accepted_after(tuple(prefix))))
 
-    def _counted(self, grid: Grid, prefix: Sequence[int]) -> int:
+    def _counted(self, grid: DynamicProgramme, prefix: Sequence[int]) -> int:
         left = grid.after(prefix)
         if left is None:
             return 0
         if self.space.size < 2**63:
-            tables = grid.backward(Counts(None), self._uniform)
+            tables = grid.backward(CountArithmetic(None), self._uniform)
             return int(grid.entry(tables, prefix, left))
         residues, modulus = 0, 1
         for prime in _PRIMES:
-            tables = grid.backward(Counts(prime), self._uniform)
+            tables = grid.backward(CountArithmetic(prime), self._uniform)
             residue = int(grid.entry(tables, prefix, left))
             # The Chinese remainder theorem, one prime at a time.
             residues += modulus * ((residue - residues) * pow(modulus, -1, prime) % prime)
@@ -184,14 +184,14 @@ class FeasibleSet:
             return math.log10(max(on_grid, self._total(*self._loose) * self._accepted))
         return math.log10(on_grid)
 
-    def contains(self, codes: Codes) -> npt.NDArray[np.bool_]:
+    def contains(self, codes: Population) -> npt.NDArray[np.bool_]:
         """Which of `(n, layers)` architectures satisfy the real constraints."""
         inside = np.ones(len(codes), dtype=bool)
         for budget in self.budgets:
             inside &= budget.holds(budget.cost(codes))
         return inside
 
-    def sample(self, n: int, rng: np.random.Generator, prefix: Sequence[int] = ()) -> Codes:
+    def sample(self, n: int, rng: np.random.Generator, prefix: Sequence[int] = ()) -> Population:
         """`(n, layers)` architectures, uniform over those that begin with `prefix`.
 
         Raises:
@@ -200,33 +200,33 @@ class FeasibleSet:
         loose = None if self._loose is None else self._loose[1]
         return self._draw(self._uniform, self._tables, loose, n, rng, prefix)
 
-    def weighted(self, laws: Sequence[Law], n: int, rng: np.random.Generator) -> Codes:
+    def weighted(self, laws: Sequence[ChoiceWeights], n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` architectures with probability proportional to the product of their weights.
 
         Args:
-            laws: per layer `(candidates,)` weights, or a `BranchLaw` for a multi-branch layer.
+            laws: per layer `(candidates,)` weights, or a `BranchWeights` for a multi-branch layer.
             n: how many.
             rng: the source of randomness.
 
         Raises:
             InfeasibleError: no architecture of positive weight is feasible.
         """
-        loose = None if self._loose is None else self._loose[0].backward(Sums(), laws)
-        tables = self._tables if loose is not None else self.grid.backward(Sums(), laws)
+        loose = None if self._loose is None else self._loose[0].backward(SumArithmetic(), laws)
+        tables = self._tables if loose is not None else self.grid.backward(SumArithmetic(), laws)
         return self._draw(laws, tables, loose, n, rng, ())
 
     def _draw(
         self,
-        laws: Sequence[Law],
+        laws: Sequence[ChoiceWeights],
         tables: list[Table],
         loose: list[Table] | None,
         n: int,
         rng: np.random.Generator,
         prefix: Sequence[int],
-    ) -> Codes:
+    ) -> Population:
         if loose is None or self._loose is None:
             return self.grid.draw(laws, tables, n, rng, prefix)
-        kept: list[Codes] = []
+        kept: list[Population] = []
         have, tried = 0, 0
         while have < n and tried < _TRIAL + _PATIENCE * n:
             # As many as bring what is missing, by what was kept so far.
@@ -238,10 +238,12 @@ class FeasibleSet:
             have += len(kept[-1])
         if have < n:
             # Hardly anything on the loose grid is feasible: what is on the other one, all is.
-            kept.append(self.grid.draw(laws, self.grid.backward(Sums(), laws), n - have, rng, prefix))
+            kept.append(
+                self.grid.draw(laws, self.grid.backward(SumArithmetic(), laws), n - have, rng, prefix)
+            )
         return np.concatenate(kept)
 
-    def distinct(self, n: int, rng: np.random.Generator) -> Codes:
+    def distinct(self, n: int, rng: np.random.Generator) -> Population:
         """Up to `n` different architectures, uniform over the sets of that size; all if there are fewer."""
         if 10 ** min(self.log10_count(), 300) <= 4 * n:
             every = self.enumerate()
@@ -254,7 +256,7 @@ class FeasibleSet:
                 found.setdefault(tuple(int(code) for code in row))
         return np.array(list(found), dtype=self.space.dtype)
 
-    def enumerate(self, most: int = 1_000_000) -> Codes:
+    def enumerate(self, most: int = 1_000_000) -> Population:
         """Every feasible architecture, in lexical order.
 
         Raises:
@@ -269,7 +271,7 @@ class FeasibleSet:
         every = self._rows(grid, tables, ())
         return every if self._loose is None else every[self.contains(every)]
 
-    def _rows(self, grid: Grid, tables: list[Table], prefix: Sequence[int]) -> Codes:
+    def _rows(self, grid: DynamicProgramme, tables: list[Table], prefix: Sequence[int]) -> Population:
         """All that is on a grid and begins with a prefix, in lexical order."""
         rows: list[tuple[int, ...]] = [tuple(prefix)]
         for layer in self.space.layers[len(prefix) :]:
@@ -288,13 +290,13 @@ class FeasibleSet:
         # On the looser grid only: what is there must be looked at.
         return _completes(*self._loose, prefix) and self.count(prefix) > 0
 
-    def mutate(self, parent: Codes, probability: float, n: int, rng: np.random.Generator) -> Codes:
+    def mutate(self, parent: Population, probability: float, n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` children of one parent.
 
         The plain operator redraws each gene with `probability`, uniformly over the layer's choices; this
         is its distribution conditioned on the child being feasible.
         """
-        laws: list[Law] = []
+        laws: list[ChoiceWeights] = []
         for layer, code in zip(self.space.layers, parent, strict=True):
             if layer.join == "single":
                 share = np.full(layer.size, probability / layer.size)
@@ -303,12 +305,12 @@ class FeasibleSet:
             else:
                 ones = np.ones(len(layer.candidates))
                 free = probability / layer.size
-                laws.append(BranchLaw(ones, ones, free, ((int(code), 1 - probability),)))
+                laws.append(BranchWeights(ones, ones, free, ((int(code), 1 - probability),)))
         return self.weighted(laws, n, rng)
 
-    def cross(self, first: Codes, second: Codes, n: int, rng: np.random.Generator) -> Codes:
+    def cross(self, first: Population, second: Population, n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` children that take each gene from either parent, given that they are feasible."""
-        laws: list[Law] = []
+        laws: list[ChoiceWeights] = []
         for layer, a, b in zip(self.space.layers, first, second, strict=True):
             if layer.join == "single":
                 share = np.zeros(layer.size)
@@ -317,16 +319,16 @@ class FeasibleSet:
                 laws.append(share)
             else:
                 ones = np.ones(len(layer.candidates))
-                laws.append(BranchLaw(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
+                laws.append(BranchWeights(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
         return self.weighted(laws, n, rng)
 
 
-def _completes(grid: Grid, tables: list[Table], prefix: Sequence[int]) -> bool:
+def _completes(grid: DynamicProgramme, tables: list[Table], prefix: Sequence[int]) -> bool:
     left = grid.after(prefix)
     return left is not None and bool(grid.entry(tables, prefix, left) > 0)
 
 
-def _axes(space: Space, binding: Sequence[Budget], resolution: float) -> list[Axis]:
+def _axes(space: Space, binding: Sequence[BoundedCost], resolution: float) -> list[BudgetAxis]:
     one, several = _STATES[space.multi_branch]
     total = min(_MOST_STATES, int((one if len(binding) < 2 else several) * resolution))
     if any(b.cost.pairwise is not None for b in binding):
@@ -334,7 +336,7 @@ def _axes(space: Space, binding: Sequence[Budget], resolution: float) -> list[Ax
         total = max(1024, total // widest * 4)
     # Lossless axes that are small leave their share to the others.
     order = sorted(binding, key=lambda b: exact_size(b) or math.inf)
-    axes: dict[int, Axis] = {}
+    axes: dict[int, BudgetAxis] = {}
     for position, budget in enumerate(order):
         share = max(4, int(total ** (1 / (len(order) - position))))
         axis = make_axis(budget, share)
@@ -343,9 +345,9 @@ def _axes(space: Space, binding: Sequence[Budget], resolution: float) -> list[Ax
     return [axes[id(budget)] for budget in binding]
 
 
-def _uniform_law(layer: SpaceLayer) -> Law:
+def _uniform_law(layer: SpaceLayer) -> ChoiceWeights:
     ones = np.ones(len(layer.candidates))
-    return ones if layer.join == "single" else BranchLaw(ones, ones)
+    return ones if layer.join == "single" else BranchWeights(ones, ones)
 
 
 def _codes_of(layer: SpaceLayer) -> list[int]:
@@ -359,7 +361,7 @@ def _codes_of(layer: SpaceLayer) -> list[int]:
     return sorted(sum(1 << i for i in chosen) for chosen in sets)
 
 
-def _check_alone(space: Space, budget: Budget) -> None:
+def _check_alone(space: Space, budget: BoundedCost) -> None:
     constraint, cost = budget.constraint, budget.cost
     if constraint.high < cost.least * (1 - ROUNDING):
         cheapest = find_feasible(space, (), minimise=cost)

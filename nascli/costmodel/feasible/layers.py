@@ -35,7 +35,7 @@ class Arithmetic(Protocol):
         """Follow a choice of this weight."""
 
 
-class Sums:
+class SumArithmetic:
     """Weights that add and multiply, in floating point."""
 
     unit = 1
@@ -53,7 +53,7 @@ class Sums:
         return values if weight == 1 else values * weight
 
 
-class Counts:
+class CountArithmetic:
     """Exact counts of architectures: 64-bit integers, modulo a prime where they would overflow."""
 
     unit = 1
@@ -76,7 +76,7 @@ class Counts:
         return values
 
 
-class Scores:
+class MaxArithmetic:
     """The best additive score: alternatives compete, choices add."""
 
     unit = 0
@@ -94,7 +94,7 @@ class Scores:
         return values + weight
 
 
-def moved(table: Table, step: Steps, arithmetic: Arithmetic, into: Table, weight: float) -> None:
+def shift_table(table: Table, step: Steps, arithmetic: Arithmetic, into: Table, weight: float) -> None:
     """Accumulate into each state what `table` holds after spending `step`."""
     shape = table.shape
     if any(s >= size for s, size in zip(step, shape, strict=True)):
@@ -126,7 +126,7 @@ class _Lookup:
         return np.asarray(self._flat[index - self._offsets[choice]])
 
 
-def pick(masses: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+def draw_choice(masses: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     """For each column of `(options, n)` masses, an option drawn in proportion."""
     cumulative = np.cumsum(masses, axis=0)
     draws = rng.random(masses.shape[1]) * cumulative[-1]
@@ -137,7 +137,7 @@ def pick(masses: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
-class Single:
+class SinglePathLayer:
     """A layer that takes one candidate.
 
     Attributes:
@@ -150,8 +150,8 @@ class Single:
         """The table before this layer."""
         here = arithmetic.zeros(after.shape)
         for step, weight in zip(self.steps, weights, strict=True):
-            if weight != 0 or isinstance(arithmetic, Scores):
-                moved(after, step, arithmetic, here, float(weight))
+            if weight != 0 or isinstance(arithmetic, MaxArithmetic):
+                shift_table(after, step, arithmetic, here, float(weight))
         return here
 
     def forward(
@@ -161,7 +161,7 @@ class Single:
         lookup = _Lookup(after, self.steps, 0.0)
         index = lookup.index(left)
         masses = np.stack([lookup.read(index, a) * weight for a, weight in enumerate(weights)])
-        chosen = pick(masses, rng)
+        chosen = draw_choice(masses, rng)
         return chosen.astype(np.int64), left - self.steps[chosen]
 
     def choices(self, after: Table, scores: Array, state: Left) -> list[tuple[int, float, float, Left]]:
@@ -175,7 +175,7 @@ class Single:
 
 
 @dataclass(frozen=True)
-class BranchLaw:
+class BranchWeights:
     """A distribution over the bit sets of a layer: branches independently, or one of some fixed sets.
 
     Attributes:
@@ -192,7 +192,7 @@ class BranchLaw:
 
 
 @dataclass(frozen=True)
-class Branches:
+class MultiBranchLayer:
     """A layer that takes a set of candidates in parallel.
 
     Attributes:
@@ -222,27 +222,27 @@ class Branches:
         found = [current]
         for step, take, leave in zip(self.steps, include, exclude, strict=True):
             new = arithmetic.zeros(current.shape)
-            if leave != 0 or isinstance(arithmetic, Scores):
+            if leave != 0 or isinstance(arithmetic, MaxArithmetic):
                 arithmetic.accumulate(new, arithmetic.weigh(current, float(leave)))
-            if take != 0 or isinstance(arithmetic, Scores):
+            if take != 0 or isinstance(arithmetic, MaxArithmetic):
                 for k in range(1, most + 1):
-                    moved(current[k - 1], step, arithmetic, new[k], float(take))
+                    shift_table(current[k - 1], step, arithmetic, new[k], float(take))
             current = new
             found.append(current)
         return found
 
     def _joined(self, last: Table, arithmetic: Arithmetic, here: Table, weight: float) -> None:
         for k in self.allowed:
-            moved(last[k], self.joins[k], arithmetic, here, weight)
+            shift_table(last[k], self.joins[k], arithmetic, here, weight)
 
-    def backward(self, after: Table, arithmetic: Arithmetic, law: BranchLaw) -> Table:
+    def backward(self, after: Table, arithmetic: Arithmetic, law: BranchWeights) -> Table:
         """The table before this layer."""
         here = arithmetic.zeros(after.shape)
         if law.free != 0:
             last = self.stages(after, arithmetic, law.include, law.exclude)[-1]
             self._joined(last, arithmetic, here, law.free if arithmetic.unit else 0.0)
         for code, weight in law.fixed:
-            moved(after, self.step_of(code), arithmetic, here, weight)
+            shift_table(after, self.step_of(code), arithmetic, here, weight)
         return here
 
     def step_of(self, code: int) -> Steps:
@@ -252,10 +252,10 @@ class Branches:
         return total
 
     def forward(
-        self, after: Table, law: BranchLaw, left: Left, rng: np.random.Generator
+        self, after: Table, law: BranchWeights, left: Left, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], Left]:
         """Draw a bit set for each sample; returns codes and what is left."""
-        stages = self.stages(after, Sums(), law.include, law.exclude)
+        stages = self.stages(after, SumArithmetic(), law.include, law.exclude)
         options: list[Array] = []
         for k in self.allowed:
             lookup = _Lookup(stages[-1][k], self.joins[k : k + 1], 0.0)
@@ -263,7 +263,7 @@ class Branches:
         for code, weight in law.fixed:
             lookup = _Lookup(after, self.step_of(code)[None], 0.0)
             options.append(lookup.read(lookup.index(left), 0) * weight)
-        chosen = pick(np.stack(options), rng)
+        chosen = draw_choice(np.stack(options), rng)
         codes = np.zeros(len(left), dtype=np.int64)
         left = left.copy()
         for position, (code, _) in enumerate(law.fixed, len(self.allowed)):
@@ -280,7 +280,7 @@ class Branches:
     def _draw(
         self,
         stages: list[Table],
-        law: BranchLaw,
+        law: BranchWeights,
         remaining: npt.NDArray[np.int64],
         left: Left,
         rng: np.random.Generator,
@@ -306,11 +306,11 @@ class Branches:
         return codes, left
 
 
-Layer = Single | Branches
+Layer = SinglePathLayer | MultiBranchLayer
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedLayer:
     """A single-path layer whose tables have a leading axis: the candidate of the layer before.
 
     Attributes:
@@ -327,10 +327,10 @@ class Paired:
         for before in range(count):
             for code in range(candidates):
                 weight = float(weights[code])
-                if weight == 0 and not isinstance(arithmetic, Scores):
+                if weight == 0 and not isinstance(arithmetic, MaxArithmetic):
                     continue
                 source = after[code] if after.ndim > axes else after
-                moved(source, self.steps[before, code], arithmetic, here[before], weight)
+                shift_table(source, self.steps[before, code], arithmetic, here[before], weight)
         return here
 
     def forward(
@@ -350,7 +350,7 @@ class Paired:
             source = after[code] if after.ndim > axes else after
             index = tuple(np.where(inside, rest[:, axis], 0) for axis in range(axes))
             masses[code] = np.where(inside, source[index], 0.0) * weights[code]
-        chosen = pick(masses, rng).astype(np.int64)
+        chosen = draw_choice(masses, rng).astype(np.int64)
         return chosen, left - self.steps[before, chosen]
 
     def choices(

@@ -11,10 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.costmodel.feasible.feasible_set import FeasibleSet
-from nascli.costmodel.feasible.layers import Branches, BranchLaw, Paired, Scores, Single, Table
-from nascli.costmodel.feasible.programme import Grid, Law
+from nascli.costmodel.feasible.layers import (
+    BranchWeights,
+    MaxArithmetic,
+    MultiBranchLayer,
+    PairedLayer,
+    SinglePathLayer,
+    Table,
+)
+from nascli.costmodel.feasible.programme import ChoiceWeights, DynamicProgramme
 from nascli.errors import ConstraintError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
 # Bounds that agree to this share of the largest scores together are the same but for rounding.
@@ -23,13 +30,13 @@ _TIE = 1e-11
 _PATIENCE = 20_000
 
 
-def best(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
+def best(feasible: FeasibleSet, scores: Sequence[Array]) -> Population:
     """The `(layers,)` architecture with the highest score."""
-    row: Codes = k_best(feasible, scores, 1)[0]
+    row: Population = k_best(feasible, scores, 1)[0]
     return row
 
 
-def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Codes:
+def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Population:
     """The `(k, layers)` architectures with the highest scores, best first; fewer if there are fewer.
 
     Args:
@@ -57,16 +64,16 @@ def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Codes:
     return rows[np.argsort(-additive(feasible, scores, rows), kind="stable")][:k]
 
 
-def _searched(grid: Grid, scores: Sequence[Array]) -> Iterator[tuple[int, ...]]:
+def _searched(grid: DynamicProgramme, scores: Sequence[Array]) -> Iterator[tuple[int, ...]]:
     return iter(_Search(grid, scores, _tables(grid, scores), grid.start))
 
 
-def _rows(found: Iterable[tuple[int, ...]], space: Space) -> Codes:
+def _rows(found: Iterable[tuple[int, ...]], space: Space) -> Population:
     rows = list(found)
     return np.array(rows, dtype=space.dtype).reshape(len(rows), len(space.layers))
 
 
-def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
+def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Population:
     """Architectures that no other beats in both score and the one bounded cost, cheapest first.
 
     Raises:
@@ -76,7 +83,7 @@ def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
         raise ConstraintError(f"a front needs one binding budget, got {len(feasible.axes)}")
     grid = feasible.grid
     tables = _tables(grid, scores, spent_whole=True)
-    first = tables[0][0] if isinstance(grid.layers[0], Paired) else tables[0]
+    first = tables[0][0] if isinstance(grid.layers[0], PairedLayer) else tables[0]
     (axis,) = feasible.axes
     rows: list[tuple[int, ...]] = []
     best_so_far = -np.inf
@@ -98,7 +105,7 @@ def pareto(feasible: FeasibleSet, scores: Sequence[Array]) -> Codes:
     return codes[kept]
 
 
-def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Codes) -> Array:
+def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Population) -> Array:
     """`(n,)` scores of `(n, layers)` architectures."""
     total = np.zeros(len(codes))
     for number, (layer, values) in enumerate(zip(feasible.space.layers, scores, strict=True)):
@@ -110,21 +117,21 @@ def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Codes) -> Ar
     return total
 
 
-def _tables(grid: Grid, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
-    laws: list[Law] = [
+def _tables(grid: DynamicProgramme, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
+    laws: list[ChoiceWeights] = [
         np.asarray(values, dtype=float)
         if layer.join == "single"
-        else BranchLaw(np.asarray(values, dtype=float), np.zeros(len(values)))
+        else BranchWeights(np.asarray(values, dtype=float), np.zeros(len(values)))
         for layer, values in zip(grid.space.layers, scores, strict=True)
     ]
-    return grid.backward(Scores(), laws, spent_whole=spent_whole)
+    return grid.backward(MaxArithmetic(), laws, spent_whole=spent_whole)
 
 
 class _Search:
     """Best-first search over prefixes; inside a multi-branch layer also over its branches."""
 
     def __init__(
-        self, grid: Grid, scores: Sequence[Array], tables: list[Table], start: tuple[int, ...]
+        self, grid: DynamicProgramme, scores: Sequence[Array], tables: list[Table], start: tuple[int, ...]
     ) -> None:
         self.grid = grid
         self.scores = [np.asarray(values, dtype=float) for values in scores]
@@ -139,7 +146,7 @@ class _Search:
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         """All of positive weight, best first."""
         layers = len(self.grid.layers)
-        first = self.tables[0][0] if isinstance(self.grid.layers[0], Paired) else self.tables[0]
+        first = self.tables[0][0] if isinstance(self.grid.layers[0], PairedLayer) else self.tables[0]
         whole = float(first[tuple(self.start)])
         self._push(whole, ((), 0.0, self.start, None))
         while self.heap:
@@ -163,7 +170,7 @@ class _Search:
     def _expand(self, codes: tuple[int, ...], score: float, left: npt.NDArray[np.int64]) -> None:
         number = len(codes)
         layer, after = self.grid.layers[number], self.tables[number + 1]
-        if isinstance(layer, Branches):
+        if isinstance(layer, MultiBranchLayer):
             last = self._layer_stages(number)[-1]
             for k in layer.allowed:
                 rest = left - layer.joins[k]
@@ -171,7 +178,7 @@ class _Search:
                     bound = score + float(last[(k, *rest)])
                     self._push(bound, (codes, score, rest, (len(layer.steps), k, 0)))
             return
-        if isinstance(layer, Single):
+        if isinstance(layer, SinglePathLayer):
             choices = layer.choices(after, self.scores[number], left)
         else:
             choices = layer.choices(after, self.scores[number], left, codes[-1] if codes else 0)
@@ -181,9 +188,11 @@ class _Search:
     def _layer_stages(self, number: int) -> list[Table]:
         if number not in self._stages:
             layer = self.grid.layers[number]
-            assert isinstance(layer, Branches)
+            assert isinstance(layer, MultiBranchLayer)
             leave = np.zeros(len(layer.steps))
-            self._stages[number] = layer.stages(self.tables[number + 1], Scores(), self.scores[number], leave)
+            self._stages[number] = layer.stages(
+                self.tables[number + 1], MaxArithmetic(), self.scores[number], leave
+            )
         return self._stages[number]
 
     def _branch(
@@ -197,7 +206,7 @@ class _Search:
             return
         number = len(codes)
         layer = self.grid.layers[number]
-        assert isinstance(layer, Branches)
+        assert isinstance(layer, MultiBranchLayer)
         branch = undecided - 1
         before = self._layer_stages(number)[branch]
         self._push(score + float(before[(to_take, *left)]), (codes, score, left, (branch, to_take, bits)))

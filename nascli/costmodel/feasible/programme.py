@@ -7,15 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.feasible.axes import Axis
-from nascli.costmodel.feasible.layers import Arithmetic, Branches, BranchLaw, Layer, Paired, Single, Table
+from nascli.costmodel.feasible.axes import BudgetAxis
+from nascli.costmodel.feasible.layers import (
+    Arithmetic,
+    BranchWeights,
+    Layer,
+    MultiBranchLayer,
+    PairedLayer,
+    SinglePathLayer,
+    Table,
+)
 from nascli.errors import InfeasibleError
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
-Law = npt.NDArray[np.float64] | BranchLaw
+ChoiceWeights = npt.NDArray[np.float64] | BranchWeights
 
 
-class Grid:
+class DynamicProgramme:
     """Layers and budgets as integer steps.
 
     Args:
@@ -23,14 +31,14 @@ class Grid:
         axes: the budgets that bind; none makes a table of one state.
     """
 
-    def __init__(self, space: Space, axes: Sequence[Axis]) -> None:
+    def __init__(self, space: Space, axes: Sequence[BudgetAxis]) -> None:
         self.space, self.axes = space, list(axes)
         self.shape = tuple(axis.size for axis in axes) or (1,)
         self.start = tuple(size - 1 for size in self.shape)
         self.layers = _layers(space, axes)
 
     def backward(
-        self, arithmetic: Arithmetic, laws: Sequence[Law], *, spent_whole: bool = False
+        self, arithmetic: Arithmetic, laws: Sequence[ChoiceWeights], *, spent_whole: bool = False
     ) -> list[Table]:
         """Tables of completions before each layer and after the last.
 
@@ -53,12 +61,12 @@ class Grid:
 
     def draw(
         self,
-        laws: Sequence[Law],
+        laws: Sequence[ChoiceWeights],
         tables: list[Table],
         n: int,
         rng: np.random.Generator,
         prefix: Sequence[int],
-    ) -> Codes:
+    ) -> Population:
         """`(n, layers)` architectures with probability proportional to their weights on the grid.
 
         Raises:
@@ -75,7 +83,7 @@ class Grid:
         before = codes[:, len(prefix) - 1].astype(np.int64) if prefix else np.zeros(n, dtype=np.int64)
         for number in range(len(prefix), len(self.layers)):
             layer, law, after = self.layers[number], laws[number], tables[number + 1]
-            if isinstance(layer, Paired):
+            if isinstance(layer, PairedLayer):
                 drawn, left = layer.forward(after, law, left, before, rng)  # type: ignore[arg-type]
                 before = drawn
             else:
@@ -88,9 +96,9 @@ class Grid:
         left = np.array(self.start, dtype=np.int64)
         before = 0
         for layer, code in zip(self.layers, prefix, strict=False):
-            if isinstance(layer, Branches):
+            if isinstance(layer, MultiBranchLayer):
                 step = layer.step_of(int(code))
-            elif isinstance(layer, Paired):
+            elif isinstance(layer, PairedLayer):
                 step = layer.steps[before, int(code)]
             else:
                 step = layer.steps[int(code)]
@@ -106,17 +114,17 @@ class Grid:
         return table[tuple(left)]  # type: ignore[no-any-return]
 
 
-def _layers(space: Space, axes: Sequence[Axis]) -> list[Layer | Paired]:
+def _layers(space: Space, axes: Sequence[BudgetAxis]) -> list[Layer | PairedLayer]:
     if any(axis.budget.cost.pairwise is not None for axis in axes):
         return [_paired(space, axes, number) for number in range(len(space.layers))]
-    layers: list[Layer | Paired] = []
+    layers: list[Layer | PairedLayer] = []
     for number, layer in enumerate(space.layers):
         if axes:
             steps = np.stack([axis.choices[number] for axis in axes], axis=1)
         else:
             steps = np.zeros((len(layer.candidates), 1), dtype=np.int64)
         if layer.join == "single":
-            layers.append(Single(steps))
+            layers.append(SinglePathLayer(steps))
             continue
         least = layer.least
         allowed = tuple(range(least, min(layer.most, len(layer.candidates)) + 1))
@@ -125,12 +133,12 @@ def _layers(space: Space, axes: Sequence[Axis]) -> list[Layer | Paired]:
             assert axis.joins is not None
             joins[:, column] = axis.joins[number]
             allowed = tuple(k for k in allowed if joins[k, column] >= 0)
-        layers.append(Branches(steps, np.maximum(joins, 0), allowed))
+        layers.append(MultiBranchLayer(steps, np.maximum(joins, 0), allowed))
     return layers
 
 
-def _paired(space: Space, axes: Sequence[Axis], number: int) -> Paired:
+def _paired(space: Space, axes: Sequence[BudgetAxis], number: int) -> PairedLayer:
     before = 1 if number == 0 else len(space.layers[number - 1].candidates)
     here = len(space.layers[number].candidates)
     columns = [np.broadcast_to(np.atleast_2d(axis.choices[number]), (before, here)) for axis in axes]
-    return Paired(np.stack(columns, axis=2))
+    return PairedLayer(np.stack(columns, axis=2))

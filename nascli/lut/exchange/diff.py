@@ -8,16 +8,16 @@ import numpy as np
 
 from nascli.errors import StoreError
 from nascli.lut.exchange.packs import Pack
-from nascli.lut.statistics import Estimate, estimate, newest, reference_anchor
+from nascli.lut.statistics import Measurement, estimate, newest, reference_anchor
 
 
 @dataclass(frozen=True)
-class Row:
+class OperatorDifference:
     """One operator in both tables: seconds in each, and whether the intervals overlap."""
 
     label: str
-    first: Estimate
-    second: Estimate
+    first: Measurement
+    second: Measurement
 
     @property
     def ratio(self) -> float:
@@ -42,7 +42,7 @@ class Comparison:
     """
 
     setup: list[str]
-    rows: list[Row]
+    rows: list[OperatorDifference]
     only_first: list[str]
     only_second: list[str]
 
@@ -52,7 +52,7 @@ class Comparison:
         return float(np.median([row.ratio for row in self.rows]))
 
 
-def compare(first: Pack, second: Pack) -> Comparison:
+def compare_packs(first: Pack, second: Pack) -> Comparison:
     """Compare the operators that two packs share.
 
     Raises:
@@ -66,7 +66,7 @@ def compare(first: Pack, second: Pack) -> Comparison:
     shared = sorted(set(tables[0]) & set(tables[1]))
     if not shared:
         raise StoreError("the two tables have no operator in common.")
-    rows = [Row(first.operators[key][0], tables[0][key], tables[1][key]) for key in shared]
+    rows = [OperatorDifference(first.operators[key][0], tables[0][key], tables[1][key]) for key in shared]
     rows.sort(key=lambda row: -abs(np.log(row.ratio)))
     return Comparison(
         first.setup.differences(second.setup),

@@ -274,7 +274,7 @@ def import_pack(pack: Pack, store: Store) -> int:
     added = 0
     while True:
         have = store.columns(pack.setup)
-        new = SampleColumns.of(unknown(have.samples(), pack.samples)) if len(have) else pack.columns
+        new = SampleColumns.of(new_samples(have.samples(), pack.samples)) if len(have) else pack.columns
         if not len(new):
             return added
         now = store.add_columns(pack.setup, new)
@@ -285,7 +285,7 @@ def import_pack(pack: Pack, store: Store) -> int:
         # Another process has taken some of these rounds meanwhile: those are placed again.
 
 
-def merge(packs: list[Pack]) -> Pack:
+def combine_packs(packs: list[Pack]) -> Pack:
     """Several packs of one setup as one.
 
     Raises:
@@ -304,7 +304,7 @@ def merge(packs: list[Pack]) -> Pack:
                 "Import them into a store instead, where each setup keeps its own table.",
             )
         operators |= pack.operators
-        for key, rows in unknown(samples, pack.samples).items():
+        for key, rows in new_samples(samples, pack.samples).items():
             samples.setdefault(key, []).extend(rows)
     return Pack(first.setup, first.facts, operators, SampleColumns.of(samples))
 
@@ -322,7 +322,7 @@ def describe(pack: Pack) -> dict[str, Any]:
 Samples = Mapping[str, Sequence[Sample]]
 
 
-def unknown(known: Samples, offered: Samples) -> dict[str, list[Sample]]:
+def new_samples(known: Samples, offered: Samples) -> dict[str, list[Sample]]:
     """What of `offered` is not among `known`, by operator.
 
     A burst is known by when it was taken and what it gave, wherever it is counted. One that is new but whose

@@ -21,7 +21,7 @@ from functools import lru_cache
 import numpy as np
 
 from nascli.errors import MissingMeasurementsError
-from nascli.lut.statistics import EMPTY, Estimate
+from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.definition import Operator
@@ -53,7 +53,7 @@ class Carrier:
     references: tuple[Operator, ...]
 
 
-def carrier(operator: Operator, *, first: bool = False, last: bool = False) -> Carrier:
+def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Carrier:
     """The carrier of an operator; `first` and `last` say that it begins or ends a network."""
     pieces = [operator.program]
     references = []
@@ -66,26 +66,26 @@ def carrier(operator: Operator, *, first: bool = False, last: bool = False) -> C
     return Carrier(Operator(f"carrier of {operator.short}", (), chain(pieces)), tuple(references))
 
 
-def with_context(operators: Iterable[tuple[Operator, bool, bool]]) -> list[Operator]:
+def subjects_in_context(operators: Iterable[tuple[Operator, bool, bool]]) -> list[Operator]:
     """Everything to measure so that operators (each with `first`, `last`) have a figure in context."""
     found: dict[str, Operator] = {}
     for operator, first, last in operators:
         if operator.program.output == 0:
             continue
-        piece = carrier(operator, first=first, last=last)
+        piece = carry(operator, first=first, last=last)
         for part in (operator, piece.operator, *piece.references):
             found.setdefault(part.program.canonical, part)
     return list(found.values())
 
 
-def is_scaffold(label: str) -> bool:
+def is_auxiliary(label: str) -> bool:
     """Whether a row of the store is a carrier or a reference, not an operator of its own."""
     return label.startswith(("carrier of ", "reference "))
 
 
 def require_context(
     table: LatencyTable, placed: Iterable[tuple[Operator, bool, bool]], command: str
-) -> list[Estimate]:
+) -> list[Measurement]:
     """The figures in context of operators, each with whether it begins or ends a network.
 
     Raises:
@@ -106,18 +106,18 @@ def require_context(
 
 def in_context(
     table: LatencyTable, operator: Operator, *, first: bool = False, last: bool = False
-) -> Estimate | None:
+) -> Measurement | None:
     """The figure of an operator inside a network; None if a part of it was never measured.
 
     The interval adds up the variances of the parts. What is faster in a network than nothing at all, by
     the noise of the subtraction, costs nothing.
     """
     if operator.program.output == 0:
-        return EMPTY
+        return NOTHING
     if table.imported:
         # Another tool's rows have no carriers; they stand for themselves.
         return table.lookup(operator.program)
-    piece = carrier(operator, first=first, last=last)
+    piece = carry(operator, first=first, last=last)
     whole = table.lookup(piece.operator.program)
     halves = [half for part in piece.references if (half := table.lookup(part.program)) is not None]
     if whole is None or len(halves) < len(piece.references):
@@ -127,4 +127,4 @@ def in_context(
     half_width = float(np.sqrt(sum(((e.high - e.low) / 2 * weight) ** 2 for e, weight in parts)))
     rounds = min(e.rounds for e, _ in parts)
     seconds = max(0.0, seconds)
-    return Estimate(seconds, max(0.0, seconds - half_width), seconds + half_width, rounds, "in context")
+    return Measurement(seconds, max(0.0, seconds - half_width), seconds + half_width, rounds, "in context")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from nascli.lut.in_context.carriers import reference
 from nascli.lut.table import LatencyTable
-from nascli.spaces.blocks import Layer, joined
+from nascli.spaces.blocks import Layer, join_branches
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -43,17 +43,17 @@ def _pointwise(shape: Shape) -> Operator:
 
 
 @lru_cache(maxsize=4096)
-def in_a_row(shape: Shape) -> Operator:
+def serial_reference(shape: Shape) -> Operator:
     """Three pointwise convolutions at a shape."""
     pointwise: Program = _pointwise(shape).program
     return Operator(f"reference of three {shape}", (), chain([pointwise, pointwise, pointwise]))
 
 
 @lru_cache(maxsize=4096)
-def in_parallel(join: Join) -> Operator:
+def parallel_carrier(join: Join) -> Operator:
     """Pointwise convolutions side by side, joined, between two others."""
     pointwise = _pointwise(join.shape)
-    middle = joined((pointwise,) * join.branches, join.shape, join.with_input)
+    middle = join_branches((pointwise,) * join.branches, join.shape, join.with_input)
     programs = [pointwise.program, middle.program, pointwise.program]
     return Operator(f"carrier of {join.branches} branches", (), chain(programs))
 
@@ -71,7 +71,7 @@ def join_models(space: Space) -> list[Operator]:
     found: dict[str, Operator] = {}
     for layer in space.layers if space.multi_branch else ():
         for join in joins_of(layer):
-            for model in (in_parallel(join), reference(join.shape), in_a_row(join.shape)):
+            for model in (parallel_carrier(join), reference(join.shape), serial_reference(join.shape)):
                 found.setdefault(model.program.canonical, model)
     return list(found.values())
 
@@ -86,7 +86,7 @@ def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | N
     for join in joins_of(layer):
         figures = [
             table.lookup(model.program)
-            for model in (in_parallel(join), reference(join.shape), in_a_row(join.shape))
+            for model in (parallel_carrier(join), reference(join.shape), serial_reference(join.shape))
         ]
         if any(figure is None for figure in figures):
             return None

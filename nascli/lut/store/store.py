@@ -14,7 +14,7 @@ import numpy as np
 
 from nascli.errors import StoreError
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import Bursts, Sample, low_quantiles, newest
+from nascli.lut.statistics import Bursts, Sample, burst_times, newest
 from nascli.lut.store.columns import SampleColumns
 from nascli.lut.store.database import document_of
 from nascli.lut.store.visits import Visits
@@ -242,7 +242,7 @@ class Store(Visits):
                     raise _no_burst(self.path, len(blob))
             return Bursts(
                 np.array(keys, dtype=np.str_),
-                low_quantiles(blobs),
+                burst_times(blobs),
                 np.array(anchors, dtype=float),
                 np.array(generations, dtype=np.int64),
                 np.array(throttled, dtype=bool),

@@ -11,7 +11,7 @@ from nascli.errors import UnknownNameError
 from nascli.pipeline.inspect.listing import describe_space
 from nascli.profiles.onnx.model_counts import count_onnx
 from nascli.spaces import Architecture, Counts, Network, count, load_space, space_names
-from nascli.spaces.catalog import load_any
+from nascli.spaces.catalog import load_space_of_any_kind
 from nascli.spaces.reference_networks import network_names, reference_network
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_bytes, format_count
@@ -84,15 +84,15 @@ def _network(title: str, network: Network, check: bool) -> dict[str, Any]:
         layers.append([name, operator.short, str(operator.output), f"{own.macs:,}", f"{own.params:,}"])
     remarks: list[str] = []
     if check:
-        from nascli.pipeline.inspect.fvcore_count import compare
+        from nascli.pipeline.inspect.fvcore_count import compare_with_fvcore
 
-        opinion, remarks = compare(network)
+        opinion, remarks = compare_with_fvcore(network)
         document["fvcore"] = opinion
     return _answer(title, document, _shown(counts), layers, remarks)
 
 
 def _space(spec: str) -> dict[str, Any]:
-    if isinstance(load_any(spec), StagedSpace):
+    if isinstance(load_space_of_any_kind(spec), StagedSpace):
         described = describe_space(spec)
         document = {"macs": described["macs"], "params": described["params"]}
         return _answer(

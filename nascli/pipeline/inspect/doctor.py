@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from nascli.errors import DeviceError
 from nascli.paths import default_store, home
-from nascli.profiles.advice import of_machine
+from nascli.profiles.advice import machine_advice
 from nascli.profiles.devices.cards import Card
 from nascli.profiles.devices.clocks import left_locked
-from nascli.profiles.devices.device import Device, card_key, cards_here, of_card, this_cpu
+from nascli.profiles.devices.device import Device, card_key, device_of_card, find_cards_here, this_cpu
 from nascli.profiles.runtimes.base import Runtime
 from nascli.profiles.runtimes.packages import installed
 from nascli.profiles.runtimes.registry import all_runtimes
@@ -36,7 +36,7 @@ def _package(name: str, extra: str, purpose: str) -> Check:
         return Check(purpose, False, f"{name} is not installed", f"pip install 'nascli[{extra}]'")
 
 
-def examine() -> list[Check]:
+def run_checks() -> list[Check]:
     """Look at interpreter, device, runtimes, optional packages and the store."""
     cpu = this_cpu()
     checks = [
@@ -45,7 +45,7 @@ def examine() -> list[Check]:
         Check("device cpu", True, f"{cpu.title}, {cpu.cores} cores ({cpu.key})"),
     ]
     try:
-        cards, reason = cards_here()
+        cards, reason = find_cards_here()
     except DeviceError as error:
         # One card that is lost must not hide the rest.
         cards, reason = [], f"{error.message}: {error.hint or 'look at nvidia-smi'}"
@@ -53,12 +53,12 @@ def examine() -> list[Check]:
     if reason is not None:
         what, _, advice = reason.partition(": ")
         checks.append(Check("NVIDIA cards", False, what + (f": {advice}" if advice else ""), _CARD_ADVICE))
-    checks += [_runtime(runtime, [cpu, *map(of_card, cards)]) for runtime in all_runtimes().values()]
+    checks += [_runtime(runtime, [cpu, *map(device_of_card, cards)]) for runtime in all_runtimes().values()]
     checks += _conflicts()
     checks.append(_package("torch", "search", "training"))
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
-    noise = of_machine()
+    noise = machine_advice()
     checks += [Check("quiet enough to measure", False, advice.what, advice.do) for advice in noise]
     if not noise:
         checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))

@@ -14,7 +14,7 @@ from nascli.spaces.primitives import Conv, Pool
 from nascli.supernet.modules import network_module
 
 
-def compare(network: Network) -> tuple[dict[str, Any], list[str]]:
+def compare_with_fvcore(network: Network) -> tuple[dict[str, Any], list[str]]:
     """Count a network with fvcore.
 
     Returns:

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 from nascli.costmodel import ChainCost, counted
-from nascli.profiles.devices.data_sheets import profiles
-from nascli.profiles.devices.device import card_key, cards_here, find_device, this_cpu
+from nascli.profiles.devices.data_sheets import data_sheets
+from nascli.profiles.devices.device import card_key, find_cards_here, find_device, this_cpu
 from nascli.spaces import space_names
 from nascli.spaces.blocks import Layer
-from nascli.spaces.catalog import load_any, summary
+from nascli.spaces.catalog import load_space_of_any_kind, summary
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_big_integer, format_count
 
@@ -19,11 +19,11 @@ def list_devices() -> list[dict[str, Any]]:
     """What is here, and every other device with a profile."""
     cpu = this_cpu()
     here = [{"key": "cpu", "title": f"{cpu.title} ({cpu.key})", "here": True}]
-    cards, _ = cards_here()
+    cards, _ = find_cards_here()
     here += [{"key": card_key(card), "title": f"{card.name} ({card.uuid})", "here": True} for card in cards]
     found = {device["key"] for device in here}
     return here + [
-        {"key": key, "title": p.title, "here": False} for key, p in profiles().items() if key not in found
+        {"key": key, "title": p.title, "here": False} for key, p in data_sheets().items() if key not in found
     ]
 
 
@@ -33,7 +33,7 @@ def describe_device(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: nobody knows it.
     """
-    known = profiles()
+    known = data_sheets()
     if name in known:
         facts = asdict(known[name])
         facts["peak"] = dict(known[name].peak)
@@ -53,7 +53,7 @@ def _range(cost: ChainCost) -> str:
 
 def describe_space(spec: str) -> dict[str, Any]:
     """Macro-architecture, candidates, exact size, and range of counts of a space."""
-    space = load_any(spec)
+    space = load_space_of_any_kind(spec)
     if isinstance(space, StagedSpace):
         return _describe_staged(space)
     macs, params = counted(space, "macs"), counted(space, "params")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def names(kind: str) -> list[str]:
+def completions(kind: str) -> list[str]:
     """What is known of a kind.
 
     Raises:
@@ -19,9 +19,9 @@ def _spaces() -> list[str]:
 
 
 def _devices() -> list[str]:
-    from nascli.profiles.devices.data_sheets import profiles
+    from nascli.profiles.devices.data_sheets import data_sheets
 
-    return ["cpu", *profiles()]
+    return ["cpu", *data_sheets()]
 
 
 def _runtimes() -> list[str]:

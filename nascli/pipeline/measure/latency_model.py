@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from nascli.costmodel import ChainCost, counted
-from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, calibrate
+from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, calibrate
 from nascli.costmodel.models import alone_latency, branch_count
 from nascli.costmodel.roofline import Hardware, hardware
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context
-from nascli.profiles.devices.data_sheets import profiles
-from nascli.profiles.target import Where
+from nascli.profiles.devices.data_sheets import data_sheets
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.blocks import Layer
 from nascli.spaces.space import Space
 
 
 def known_calibration(
-    space: Space, where: Where, table: LatencyTable, plain: ChainCost
+    space: Space, where: TargetSpec, table: LatencyTable, plain: ChainCost
 ) -> Calibration | None:
     """The calibration that the networks measured so far give; None where there are too few.
 
@@ -27,14 +27,14 @@ def known_calibration(
     with Store(where.store) as store:
         members = store.networks(space.digest)
     found = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
-    if len(found) < LEAST_NETWORKS:
+    if len(found) < MIN_NETWORKS:
         return None
     codes = space.check(np.array([codes for codes, _ in found]))
     seconds = np.array([figure.seconds for _, figure in found])
-    return calibrate(space, [plain, *helpful_sums(space, table)], codes, seconds)
+    return calibrate(space, [plain, *calibration_terms(space, table)], codes, seconds)
 
 
-def helpful_sums(space: Space, table: LatencyTable) -> list[ChainCost]:
+def calibration_terms(space: Space, table: LatencyTable) -> list[ChainCost]:
     """What may explain the difference between whole networks and the sum of operators in context."""
     alone = alone_latency(space, table)
     sums = [alone] if alone is not None else []
@@ -59,9 +59,9 @@ ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)
 CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
 
 
-def absent_device(where: Where) -> Hardware | None:
+def find_data_sheet(where: TargetSpec) -> Hardware | None:
     """The data sheet of a card that is not here and has no table in the store; None where there is a table."""
-    sheet = profiles().get(where.device)
+    sheet = data_sheets().get(where.device)
     if sheet is None:
         return None
     if not where.store.exists():

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import table_latency
-from nascli.costmodel.calibration import LEAST_NETWORKS, Calibration, spread_codes
+from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, spread_codes
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.latency_model import known_calibration
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.measure.whole_networks import measure_networks
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.space import Space
 
@@ -23,7 +23,7 @@ CONFIDENCE = 0.9
 
 
 def measured_calibration(
-    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+    space: Space, where: TargetSpec, *, networks: int, seed: int, progress: Progress
 ) -> tuple[Calibration, LatencyTable]:
     """Measure what the table lacks and networks that cover the space; how well sums fit, and the table.
 
@@ -32,8 +32,8 @@ def measured_calibration(
     Raises:
         ConstraintError: fewer networks than a calibration needs.
     """
-    protocol, command = Protocol(), f"nascli profile --space {space.spec} {where.command}"
-    table = profile_models(space_models(space), where, protocol=protocol, seed=seed, progress=progress)
+    protocol, command = MeasurementProtocol(), f"nascli profile --space {space.spec} {where.command}"
+    table = profile_models(space_subjects(space), where, protocol=protocol, seed=seed, progress=progress)
     plain = table_latency(space, table, command)
     codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
     rows = [tuple(int(code) for code in row) for row in codes]
@@ -51,14 +51,14 @@ def measured_calibration(
     calibration = known_calibration(space, where, table, table_latency(space, table, command))
     if calibration is None:
         raise ConstraintError(
-            f"calibration needs at least {LEAST_NETWORKS} different networks of {space.spec}.",
-            f"Ask for more: nascli calibrate --networks {LEAST_NETWORKS * 3}",
+            f"calibration needs at least {MIN_NETWORKS} different networks of {space.spec}.",
+            f"Ask for more: nascli calibrate --networks {MIN_NETWORKS * 3}",
         )
     return calibration, table
 
 
 def calibrate_space(
-    space: Space, where: Where, *, networks: int, seed: int, progress: Progress
+    space: Space, where: TargetSpec, *, networks: int, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """`measured_calibration` as a document."""
     calibration, table = measured_calibration(space, where, networks=networks, seed=seed, progress=progress)

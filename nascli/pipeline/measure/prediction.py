@@ -17,19 +17,19 @@ from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
     MODEL,
     ROOFLINE,
-    absent_device,
+    find_data_sheet,
     known_calibration,
 )
 from nascli.pipeline.measure.subjects import read_network
 from nascli.pipeline.tables.lookup import read_table
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.spaces import Architecture, Network
 from nascli.spaces.blocks import Layer
 
 NOT_CALIBRATED = "whole networks were not measured for it (nascli calibrate)"
 
 
-def predict_network(path: Path, where: Where, confidence: float) -> dict[str, Any]:
+def predict_network(path: Path, where: TargetSpec, confidence: float) -> dict[str, Any]:
     """Latency of an architecture's file or an ONNX model.
 
     Where at least eight networks of the architecture's space were measured (`nascli calibrate`), the
@@ -39,7 +39,7 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
         MissingMeasurementsError: naming the operators that the table lacks.
     """
     network, architecture = read_network(path)
-    device = absent_device(where)
+    device = find_data_sheet(where)
     if device is not None:
         return _from_data_sheet(network, device, where)
     table = read_table(where)
@@ -64,7 +64,7 @@ def predict_network(path: Path, where: Where, confidence: float) -> dict[str, An
     return document
 
 
-def _from_data_sheet(network: Network, device: Hardware, where: Where) -> dict[str, Any]:
+def _from_data_sheet(network: Network, device: Hardware, where: TargetSpec) -> dict[str, Any]:
     """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
     found = predict_program(network.program, device, where.batch, where.precision)
     parts, node = [], 0
@@ -111,7 +111,7 @@ def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) ->
 
 
 def _multi_branch(
-    architecture: Architecture, where: Where, table: LatencyTable, confidence: float
+    architecture: Architecture, where: TargetSpec, table: LatencyTable, confidence: float
 ) -> dict[str, Any]:
     """A layer is its branches and their joining, each measured on its own."""
     space = architecture.space
@@ -143,7 +143,7 @@ def _multi_branch(
 
 
 def _calibrated(
-    architecture: Architecture, where: Where, table: LatencyTable, confidence: float
+    architecture: Architecture, where: TargetSpec, table: LatencyTable, confidence: float
 ) -> dict[str, Any]:
     space = architecture.space
     if table.imported:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measure.subjects import models_of
-from nascli.profiles.advice import of_machine
-from nascli.profiles.profiling import NO_RENEWAL, Plan, Renewal, make_plan, profile
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.pipeline.measure.subjects import subjects_of
+from nascli.profiles.advice import machine_advice
+from nascli.profiles.profiling import NO_REMEASURING, Plan, RemeasurePolicy, make_plan, profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.operators.definition import Operator
 from nascli.units import format_seconds, parse_quantity
@@ -23,7 +23,7 @@ from nascli.units import format_seconds, parse_quantity
 def profile_target(
     space: str,
     network: Path | None,
-    where: Where,
+    where: TargetSpec,
     *,
     age: str | None,
     unstable: bool,
@@ -41,10 +41,10 @@ def profile_target(
         seed: order of the measurements.
         progress: what is told how far it is.
     """
-    protocol = Protocol()
+    protocol = MeasurementProtocol()
     before = None if age is None else time.time() - parse_quantity(age, "time")
-    renewal = Renewal(before, unstable)
-    name, distinct, models = models_of(space, network)
+    renewal = RemeasurePolicy(before, unstable)
+    name, distinct, models = subjects_of(space, network)
     work = plan(models, where, protocol, renewal)
     anew = sum(generation > 0 for generation in work.generations)
     progress.message(
@@ -54,14 +54,14 @@ def profile_target(
         f"{anew} anew); about {format_seconds(work.expected_seconds)}"
     )
     if work.todo:
-        for advice in of_machine(where.threads):
+        for advice in machine_advice(where.threads):
             progress.message(f"noise: {advice.what}. {advice.do}")
     table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
     return {**shown(work.operators, table, where, protocol), "measured_now": len(work.todo)}
 
 
 def shown(
-    operators: Sequence[Operator], table: LatencyTable, where: Where, protocol: Protocol
+    operators: Sequence[Operator], table: LatencyTable, where: TargetSpec, protocol: MeasurementProtocol
 ) -> dict[str, Any]:
     """What a profiling run tells of its table, as a document."""
     return {
@@ -78,7 +78,12 @@ def shown(
     }
 
 
-def plan(models: Sequence[Operator], where: Where, protocol: Protocol, renewal: Renewal = NO_RENEWAL) -> Plan:
+def plan(
+    models: Sequence[Operator],
+    where: TargetSpec,
+    protocol: MeasurementProtocol,
+    renewal: RemeasurePolicy = NO_REMEASURING,
+) -> Plan:
     """What profiling these models would measure."""
     with Store(where.store) as store:
         return make_plan(models, store, where.target(), protocol, renewal)
@@ -86,17 +91,17 @@ def plan(models: Sequence[Operator], where: Where, protocol: Protocol, renewal: 
 
 def profile_models(
     models: Sequence[Operator],
-    where: Where,
+    where: TargetSpec,
     *,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     seed: int,
     progress: Progress,
-    renewal: Renewal = NO_RENEWAL,
+    renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> LatencyTable:
     """Measure what the store lacks of some models; returns the setup's table."""
     target = where.target()
     with Store(where.store) as store:
-        return profile(
+        return profile_operators(
             models,
             store,
             target,

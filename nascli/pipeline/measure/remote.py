@@ -21,9 +21,9 @@ from nascli.lut import Store
 from nascli.lut.exchange.packs import describe, import_pack, read_pack, read_store, write_pack
 from nascli.paths import default_store
 from nascli.pipeline.measure.profile import profile_models, shown
-from nascli.pipeline.measure.subjects import models_of
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where, clock_of
+from nascli.pipeline.measure.subjects import subjects_of
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec, clock_of
 from nascli.progress import Progress, Silent
 from nascli.search.evaluators.batched import connect
 from nascli.spaces.operators.definition import Operator
@@ -75,9 +75,9 @@ class PlanFile(BaseModel):
         """
         return [Operator(m.label, (), Program.from_canonical(m.program)) for m in self.models]
 
-    def where(self, place: Where) -> Where:
+    def where(self, place: TargetSpec) -> TargetSpec:
         """The place meant, with the store and the CUDA package of the machine that reads the plan."""
-        return Where(
+        return TargetSpec(
             self.device, self.runtime, self.batch, self.threads, self.precision, place.store,
             place.cuda_driver, self.cuda_graph, self.rotate,
             None if self.clock is None else clock_of(self.clock, self.device),
@@ -108,7 +108,7 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def write_plan(
-    space: str, network: Path | None, where: Where, host: str, folder: Path, clock: str | None = None
+    space: str, network: Path | None, where: TargetSpec, host: str, folder: Path, clock: str | None = None
 ) -> dict[str, Any]:
     """Write the plan of a profiling run for another machine; `clock` is what its card is held at, as a user says it.
 
@@ -118,7 +118,7 @@ def write_plan(
     Raises:
         StoreError: the file cannot be written.
     """
-    name, distinct, models = models_of(space, network)
+    name, distinct, models = subjects_of(space, network)
     plan = PlanFile(
         what=name,
         device=where.device,
@@ -151,7 +151,7 @@ def write_plan(
     }
 
 
-def _pack_what_there_is(where: Where, pack: Path, progress: Progress) -> None:
+def _pack_what_there_is(where: TargetSpec, pack: Path, progress: Progress) -> None:
     with Store(where.store) as store:
         try:
             write_pack(read_store(store, where.target().setup()), pack)
@@ -161,7 +161,9 @@ def _pack_what_there_is(where: Where, pack: Path, progress: Progress) -> None:
             progress.message(f"what was measured is in {pack}")
 
 
-def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress: Progress) -> dict[str, Any]:
+def run_plan(
+    path: Path, pack: Path | None, place: TargetSpec, *, seed: int, progress: Progress
+) -> dict[str, Any]:
     """Measure what a plan file says, and write the pack.
 
     Raises:
@@ -171,7 +173,7 @@ def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress
     plan = read_plan(path)
     where = plan.where(place)
     models = plan.operators()
-    protocol = Protocol()
+    protocol = MeasurementProtocol()
     progress.message(f"{plan.what}: {len(models)} models by the plan {path.name}")
     try:
         table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress)
@@ -186,7 +188,7 @@ def run_plan(path: Path, pack: Path | None, place: Where, *, seed: int, progress
     return {**shown(models, table, where, protocol), "pack": None if pack is None else str(pack)}
 
 
-def resource(device: str) -> str:
+def ray_resource(device: str) -> str:
     """What a node's device is called among Ray's resources."""
     return f"nascli-{device.partition(':')[0]}"
 
@@ -196,13 +198,13 @@ def measure_plan(plan: bytes, here: str, seed: int) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file, pack = Path(folder) / "plan.json", Path(folder) / "pack.parquet"
         file.write_bytes(plan)
-        place = Where(here, "auto", 1, 1, "fp32", default_store())
+        place = TargetSpec(here, "auto", 1, 1, "fp32", default_store())
         run_plan(file, pack, place, seed=seed, progress=Silent())
         return pack.read_bytes()
 
 
 def profile_on_ray(
-    space: str, network: Path | None, where: Where, address: str, *, seed: int, progress: Progress
+    space: str, network: Path | None, where: TargetSpec, address: str, *, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Have a device of the cluster measured, and import what it says.
 
@@ -211,7 +213,7 @@ def profile_on_ray(
         RuntimeUnavailableError: no cluster.
     """
     ray = connect(address)
-    name = resource(where.device)
+    name = ray_resource(where.device)
     if not ray.cluster_resources().get(name):
         known = sorted(r.removeprefix("nascli-") for r in ray.cluster_resources() if r.startswith("nascli-"))
         raise DeviceError(

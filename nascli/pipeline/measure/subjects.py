@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nascli.lut.in_context.carriers import with_context
+from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
-from nascli.profiles.onnx.reader import network_of_onnx
+from nascli.profiles.onnx.reader import read_onnx_network
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
@@ -14,12 +14,12 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
 
 
-def space_models(space: Space) -> list[Operator]:
+def space_subjects(space: Space) -> list[Operator]:
     """Everything to measure for a space: its operators alone and in context, and the joins of branches."""
-    return [*with_context(space.placed()), *join_models(space)]
+    return [*subjects_in_context(space.placed()), *join_models(space)]
 
 
-def models_of(space: str, network: Path | None) -> tuple[str, int, list[Operator]]:
+def subjects_of(space: str, network: Path | None) -> tuple[str, int, list[Operator]]:
     """What a user wants profiled: a name for it, how many distinct operators it has, and what to measure.
 
     Args:
@@ -28,10 +28,10 @@ def models_of(space: str, network: Path | None) -> tuple[str, int, list[Operator
     """
     if network is None:
         known = load_space(space)
-        return known.spec, len(known.operators()), space_models(known)
+        return known.spec, len(known.operators()), space_subjects(known)
     found, _ = read_network(network)
     distinct = len({operator.program.canonical for operator in found.operators})
-    return found.name, distinct, with_context(found.placed)
+    return found.name, distinct, subjects_in_context(found.placed)
 
 
 def read_network(path: Path) -> tuple[Network, Architecture | None]:
@@ -41,6 +41,6 @@ def read_network(path: Path) -> tuple[Network, Architecture | None]:
         ArchitectureError: unreadable, or built of what nascli has no primitive for.
     """
     if path.suffix == ".onnx":
-        return network_of_onnx(path), None
+        return read_onnx_network(path), None
     architecture = Architecture.load(path)
     return architecture.network, architecture

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from nascli.lut import LatencyTable, Store, program_key
-from nascli.lut.statistics import LEAST_ROUNDS, Sample, estimate, reference_anchor
-from nascli.profiles.target import Where
+from nascli.lut.statistics import MIN_ROUNDS, Sample, estimate, reference_anchor
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.operators.definition import Operator
 
 # An interval within 1 % is what profiling measures towards.
 SETTLED = 0.01
 
 
-def evidence_of(where: Where, table: LatencyTable, models: Sequence[Operator]) -> dict[str, Any]:
+def table_quality(where: TargetSpec, table: LatencyTable, models: Sequence[Operator]) -> dict[str, Any]:
     """What the store knows about the figures of some models beside the figures.
 
     Returns:
@@ -36,7 +36,7 @@ def evidence_of(where: Where, table: LatencyTable, models: Sequence[Operator]) -
         "models": len(keys),
         "settled": sum(width <= SETTLED for width in widths),
         "half_interval": _median(widths),
-        "halves_apart": halves_apart(history),
+        "halves_apart": split_half_difference(history),
         "throttled": sum(table.estimates[key].throttled for key in keys if key in table.estimates),
         "taken": [_date(min(taken)), _date(max(taken))] if taken else None,
         "device": facts or {},
@@ -47,12 +47,12 @@ def evidence_of(where: Where, table: LatencyTable, models: Sequence[Operator]) -
     }
 
 
-def halves_apart(history: dict[str, list[Sample]]) -> float | None:
+def split_half_difference(history: dict[str, list[Sample]]) -> float | None:
     """Median relative difference between the figures of an operator's even and odd rounds; None for too few rounds."""
     apart = []
     for rows in history.values():
         halves = [rows[0::2], rows[1::2]]
-        if min(map(len, halves)) < LEAST_ROUNDS:
+        if min(map(len, halves)) < MIN_ROUNDS:
             continue
         reference = reference_anchor([sample.anchor for sample in rows])
         first, second = (estimate(half, reference).seconds for half in halves)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.lut import Estimate, Store, program_key
+from nascli.lut import Measurement, Store, program_key
 from nascli.pipeline.measure.subjects import read_network
-from nascli.profiles.profiling import network_operator, profile
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.profiles.profiling import network_operator, profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
@@ -19,13 +19,13 @@ from nascli.spaces.space import Space
 
 def measure_networks(
     networks: Sequence[Network],
-    where: Where,
+    where: TargetSpec,
     *,
-    protocol: Protocol,
+    protocol: MeasurementProtocol,
     seed: int,
     progress: Progress,
     members: tuple[Space, Sequence[Sequence[int]]] | None = None,
-) -> list[Estimate]:
+) -> list[Measurement]:
     """End-to-end latency of whole networks, side by side; kept in the store like any operator.
 
     Args:
@@ -39,7 +39,7 @@ def measure_networks(
     """
     operators = [network_operator(network) for network in networks]
     with Store(where.store) as store:
-        table = profile(
+        table = profile_operators(
             operators,
             store,
             where.target(),
@@ -60,7 +60,7 @@ def measure_networks(
     return figures
 
 
-def measure_file(path: Path, where: Where, progress: Progress) -> Estimate:
+def measure_file(path: Path, where: TargetSpec, progress: Progress) -> Measurement:
     """End-to-end latency of an architecture's file or an ONNX model.
 
     An architecture's figure is noted for the cost model of its space.
@@ -68,6 +68,6 @@ def measure_file(path: Path, where: Where, progress: Progress) -> Estimate:
     network, architecture = read_network(path)
     members = None if architecture is None else (architecture.space, [architecture.codes])
     (figure,) = measure_networks(
-        [network], where, protocol=Protocol(), seed=0, progress=progress, members=members
+        [network], where, protocol=MeasurementProtocol(), seed=0, progress=progress, members=members
     )
     return figure

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.costmodel import Budget, ChainCost, FeasibleSet
+from nascli.costmodel import BoundedCost, ChainCost, FeasibleSet
 from nascli.costmodel.feasible import k_best
 from nascli.errors import ConstraintError
 from nascli.files import read_json, reading, write_json
@@ -16,20 +16,20 @@ from nascli.pipeline.run.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.progress import Progress
 from nascli.search.base import Score, Searcher
 from nascli.search.driver import drive
-from nascli.search.evaluators.batched import Local, OnRay
+from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
 from nascli.search.journal import Entry, Journal
 from nascli.search.nse.engine import NseEngine
-from nascli.search.nse.rounds import Point, Subset, narrowed, round_from_json
+from nascli.search.nse.rounds import EvaluatedPoint, Subset, narrow_choices, round_from_json
 from nascli.search.nse.search import NseSearch
 from nascli.search.pcnas.engine import PcnasEngine
 from nascli.search.pcnas.search import PcnasSearch
-from nascli.search.proxyless.engine import ChoiceEngine
+from nascli.search.proxyless.engine import ProxylessEngine
 from nascli.search.run_folder import EVALUATIONS, STORY, RunFolder, StateFile
 from nascli.search.searchers.registry import make_searcher
 from nascli.spaces.builtin.branches import parse_inherited
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images
-from nascli.supernet.evaluation.scorer import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
 from nascli.supernet.training.one_shot import trained_supernet
 from nascli.supernet.training.recipe import Recipe
 
@@ -46,7 +46,7 @@ class Task:
     settings: SearchSettings
     images: Images
     feasible: FeasibleSet
-    budgets: Sequence[Budget]
+    budgets: Sequence[BoundedCost]
     folder: RunFolder
     progress: Progress
 
@@ -86,18 +86,18 @@ def _one_shot(task: Task) -> Found:
         given=settings.supernet,
     )
     calibration = settings.effort.calibration_images
-    evaluator: Local | OnRay
+    evaluator: LocalEvaluator | RayEvaluator
     if settings.ray is None:
-        evaluator = Local(TreeScorer(supernet, task.images, calibration=calibration), by_prefix)
+        evaluator = LocalEvaluator(TreeScorer(supernet, task.images, calibration=calibration), prefix_batches)
     else:
-        given = (task.feasible.space.spec, settings.data, packed(supernet), calibration, 1)
-        evaluator = OnRay(scorer_elsewhere, given, by_prefix, address=settings.ray)
+        given = (task.feasible.space.spec, settings.data, pack_weights(supernet), calibration, 1)
+        evaluator = RayEvaluator(scorer_from_weights, given, prefix_batches, address=settings.ray)
     journal = Journal(task.folder.file(EVALUATIONS))
     try:
         outcome = drive(_searcher(task), evaluator, journal, task.progress)
     finally:
         journal.close()
-        if isinstance(evaluator, OnRay):
+        if isinstance(evaluator, RayEvaluator):
             evaluator.close()
     return Found(outcome.ranked, identity)
 
@@ -196,7 +196,7 @@ def _proxyless(task: Task) -> Found:
     target = next((b for b in task.budgets if b.constraint.name == "latency"), task.budgets[0])
     if not np.isfinite(target.constraint.high):
         raise ConstraintError(f"a gradient aims at an upper bound, and {target.constraint} has none.")
-    engine = ChoiceEngine(
+    engine = ProxylessEngine(
         space,
         task.images,
         task.recipe(effort.supernet_epochs),
@@ -226,14 +226,14 @@ def _inherited(space: Space) -> Subset | None:
     return tuple(tuple(range(len(kept))) for kept in parse_inherited(text)) or None
 
 
-def _last_front(run: Path, cost: ChainCost) -> list[Point]:
+def _last_front(run: Path, cost: ChainCost) -> list[EvaluatedPoint]:
     """The last front of a run in the first space, as architectures of the second one that inherits from it."""
     story = run / STORY
     with reading(story):
         last = round_from_json((read_json(story) or {})["rounds"][-1])
-    codes = narrowed(np.array([point.codes for point in last.front], dtype=np.int64), last.aggregated)
+    codes = narrow_choices(np.array([point.codes for point in last.front], dtype=np.int64), last.aggregated)
     return [
-        Point(tuple(map(int, row)), float(seconds), point.accuracy, True)
+        EvaluatedPoint(tuple(map(int, row)), float(seconds), point.accuracy, True)
         for row, seconds, point in zip(codes, cost(codes), last.front, strict=True)
     ]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet
 from nascli.costmodel.budgets import counted_costs
 from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
 from nascli.files import write_json
 from nascli.pipeline.run.algorithms import Task, find
-from nascli.pipeline.run.result import base_document, budget_rows, how_many
+from nascli.pipeline.run.result import base_document, budget_rows, format_estimated_count
 from nascli.pipeline.run.settings import SearchSettings
-from nascli.pipeline.train.from_scratch import retrained
+from nascli.pipeline.train.from_scratch import train_candidate
 from nascli.progress import Progress
 from nascli.search.run_folder import RESULT, RunFolder
 from nascli.spaces.space import Space
@@ -50,18 +50,18 @@ def search_counted(
             "--confidence is about a latency model, and counted budgets are exact.", "Leave it out."
         )
     costs = counted_costs(space, [*constraints, Constraint("params", 0.0, float("inf"))])
-    budgets = [Budget(c, costs[c.name]) for c in constraints]
+    budgets = [BoundedCost(c, costs[c.name]) for c in constraints]
     feasible = FeasibleSet(space, budgets)
     progress.message(
-        f"{how_many(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} architectures satisfy "
-        f"{' and '.join(str(c) for c in constraints)}"
+        f"{format_estimated_count(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} "
+        f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
     )
     found = find(Task(settings, images, feasible, budgets, folder, progress))
     winner = found.ranked[0]
     random = feasible.sample(1, np.random.default_rng([settings.seed, 12]))[0].tolist()
     rows = {
         name: {
-            **retrained(space, codes, name, images, settings, folder, progress),
+            **train_candidate(space, codes, name, images, settings, folder, progress),
             "costs": _counts(costs, space, codes),
         }
         for name, codes in (("winner", winner.codes), ("random", random))

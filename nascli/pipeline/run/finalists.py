@@ -10,33 +10,31 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import ChainCost, Constraint, table_latency
-from nascli.costmodel.budgets import FrozenCosts
+from nascli.costmodel.budgets import CostSet
 from nascli.files import read_json, reading, write_json
-from nascli.lut import Estimate
+from nascli.lut import Measurement
 from nascli.pipeline.measure.latency_model import fixed_costs
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import space_models
+from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.pipeline.run.settings import SearchSettings
-from nascli.profiles.protocol import Protocol
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.progress import Progress
 from nascli.search.base import Score
 from nascli.search.journal import Entry
-from nascli.search.nse.rescaling import rescaled
+from nascli.search.nse.rescaling import rescale_to_budget
 from nascli.search.verification import Finalist, Measured, verify
-from nascli.spaces.architecture import narrowed_to
+from nascli.spaces.architecture import singleton_space
 from nascli.spaces.space import Space
 
 # Finalists decide what is called a result, so they are measured more closely than operators.
-FINAL_PROTOCOL = Protocol(target=0.005, least_rounds=12, most_rounds=30)
+FINAL_PROTOCOL = MeasurementProtocol(target=0.005, least_rounds=12, most_rounds=30)
 
 
-class Candidates:
+class CandidateNetworks:
     """Architectures of a space as networks: in the space's own widths, or in those that fill their budget."""
 
-    def __init__(
-        self, space: Space, costs: FrozenCosts, settings: SearchSettings, progress: Progress
-    ) -> None:
+    def __init__(self, space: Space, costs: CostSet, settings: SearchSettings, progress: Progress) -> None:
         self.space = space
         self._costs, self._settings, self._progress = costs, settings, progress
         # Spaces of architectures whose widths were changed, by code.
@@ -51,7 +49,7 @@ class Candidates:
             )
             return
         for entry in entries:
-            space = rescaled(self.space, entry.codes, bounds)
+            space = rescale_to_budget(self.space, entry.codes, bounds)
             if space.spec != self.space.spec:
                 self._resized[tuple(entry.codes)] = space
         if self._resized:
@@ -69,28 +67,28 @@ class Candidates:
         """Latency in seconds by the model; of a rescaled architecture by a table of its own operators."""
         if not self.is_resized(codes):
             return float(self._costs.latency(self.space.check(np.array([codes])))[0])
-        own, code = narrowed_to(self.space_of(codes), codes)
+        own, code = singleton_space(self.space_of(codes), codes)
         cost, _ = self._own_costs(own)
         return float(cost(own.check(np.array([code])))[0])
 
     def own_costs(self, codes: Sequence[int]) -> dict[str, Any]:
         """The costs of a rescaled architecture's own operators, as a document."""
-        own, _ = narrowed_to(self.space_of(codes), codes)
+        own, _ = singleton_space(self.space_of(codes), codes)
         cost, fixed = self._own_costs(own)
         return {"latency": cost.to_json(), "fixed": fixed}
 
     def _own_costs(self, own: Space) -> tuple[ChainCost, dict[str, float]]:
         settings = self._settings
         table = profile_models(
-            space_models(own),
+            space_subjects(own),
             settings.where,
-            protocol=Protocol(),
+            protocol=MeasurementProtocol(),
             seed=settings.seed,
             progress=self._progress,
         )
         return table_latency(own, table, "nascli profile"), fixed_costs(table, own)
 
-    def measured(self, rows: Sequence[Sequence[int]]) -> list[Estimate]:
+    def measured(self, rows: Sequence[Sequence[int]]) -> list[Measurement]:
         """End-to-end latency of several architectures, taken side by side."""
         networks = [self.space_of(row).network(row, f"{self.space.name} {list(row)}") for row in rows]
         return measure_networks(
@@ -105,7 +103,7 @@ class Candidates:
 
 
 def verified(
-    candidates: Candidates,
+    candidates: CandidateNetworks,
     ranked: Sequence[Entry],
     window: tuple[float, float],
     count: int,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, table_latency
-from nascli.costmodel.budgets import FrozenCosts, counted_costs
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, table_latency
+from nascli.costmodel.budgets import CostSet, counted_costs
 from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.chain import require_single_path
 from nascli.costmodel.roofline import roofline_latency
@@ -17,21 +17,27 @@ from nascli.files import read_json, reading, write_json
 from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
     MODEL,
-    absent_device,
+    find_data_sheet,
     fixed_costs,
     known_calibration,
 )
 from nascli.pipeline.measure.profile import plan, profile_models
-from nascli.pipeline.measure.subjects import space_models
-from nascli.pipeline.measure.table_quality import evidence_of
+from nascli.pipeline.measure.subjects import space_subjects
+from nascli.pipeline.measure.table_quality import table_quality
 from nascli.pipeline.run.settings import SPACE_ALGORITHMS, SearchSettings
-from nascli.pipeline.tables.lookup import other_table
-from nascli.profiles.protocol import Protocol
-from nascli.profiles.target import Where
+from nascli.pipeline.tables.lookup import read_table_of
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.search.run_folder import COSTS, RESULT, SETTINGS, STORY, RunFolder
 from nascli.spaces.builtin.branches import format_inherited
-from nascli.spaces.catalog import load_any, load_space, make_any, make_space, takes_parameter
+from nascli.spaces.catalog import (
+    load_space,
+    load_space_of_any_kind,
+    make_space,
+    make_space_of_any_kind,
+    takes_parameter,
+)
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.images import _adapted_parameters
@@ -46,16 +52,20 @@ FIRST_SPACES = ("nse-27", "nse-27-mini")
 SPACE_FILE = "space.json"
 
 
-def given_space(settings: SearchSettings) -> Space | StagedSpace:
+def named_space(settings: SearchSettings) -> Space | StagedSpace:
     """What the user named, fitted to the data; for NSS also a space of spaces."""
     if settings.after is not None:
-        named: Space | StagedSpace = continued(load_space(settings.space), Path(settings.after))
+        named: Space | StagedSpace = second_space(load_space(settings.space), Path(settings.after))
     else:
-        named = load_any(settings.space) if settings.algorithm == "nss" else load_space(settings.space)
-    return make_any(named.name, **_adapted_parameters(named, settings.data))
+        named = (
+            load_space_of_any_kind(settings.space)
+            if settings.algorithm == "nss"
+            else load_space(settings.space)
+        )
+    return make_space_of_any_kind(named.name, **_adapted_parameters(named, settings.data))
 
 
-def continued(space: Space, run: Path) -> Space:
+def second_space(space: Space, run: Path) -> Space:
     """A second space with the operations that the last round of a run in the first space handed on.
 
     Args:
@@ -118,9 +128,9 @@ def _elite_space(
     progress: Progress,
 ) -> tuple[Space, dict[str, Any]]:
     from nascli.search.nss.engine import search_space
-    from nascli.supernet.data.images import load, require_fit
+    from nascli.supernet.data.images import load_images, require_fit
 
-    images = load(settings.data, given.input.height)
+    images = load_images(settings.data, given.input.height)
     require_fit(images, given.input, given.classes)
     # MACs before latency, where both are bounded: they need nothing measured.
     local = {c.name: c for c in constraints if c.device is None and c.high != float("inf")}
@@ -152,11 +162,11 @@ def _space_of_cells(
     settings: SearchSettings, given: Space, folder: RunFolder, progress: Progress
 ) -> tuple[Space, dict[str, Any]]:
     from nascli.search.autospace.engine import learn_cells
-    from nascli.supernet.data.images import load, require_fit
+    from nascli.supernet.data.images import load_images, require_fit
 
     if not takes_parameter(given.name, "cells"):
         raise ConstraintError(f"{given.name} has no cells to learn.", "Choose --space autospace-mini")
-    images = load(settings.data, given.input.height)
+    images = load_images(settings.data, given.input.height)
     require_fit(images, given.input, given.output.channels)
     learned = learn_cells(
         given,
@@ -177,7 +187,7 @@ def checked_images(settings: SearchSettings, space: Space, constraints: Sequence
         NascliError: a space that cannot be searched, data that does not fit it, counted budgets that nothing
             meets, or a table of another device that is not there.
     """
-    from nascli.supernet.data.images import load, require_fit
+    from nascli.supernet.data.images import load_images, require_fit
 
     if settings.algorithm == "nse":
         if not space.multi_branch:
@@ -189,26 +199,24 @@ def checked_images(settings: SearchSettings, space: Space, constraints: Sequence
         require_single_path(space, "PC-NAS")
     elif settings.algorithm == "proxyless":
         require_single_path(space, "ProxylessNAS's gradient search")
-    images = load(settings.data, space.input.height)
+    images = load_images(settings.data, space.input.height)
     require_fit(images, space.input, space.output.channels)
     costs = counted_costs(space, constraints)
-    FeasibleSet(space, [Budget(c, costs[c.name]) for c in constraints if c.name != "latency"])
+    FeasibleSet(space, [BoundedCost(c, costs[c.name]) for c in constraints if c.name != "latency"])
     for device in {c.device for c in constraints if c.device}:
-        if absent_device(replace(settings.where, device=device)) is None:
-            other_table(settings.where, device)
+        if find_data_sheet(replace(settings.where, device=device)) is None:
+            read_table_of(settings.where, device)
     return images
 
 
-def frozen_costs(
-    settings: SearchSettings, space: Space, folder: RunFolder, progress: Progress
-) -> FrozenCosts:
+def frozen_costs(settings: SearchSettings, space: Space, folder: RunFolder, progress: Progress) -> CostSet:
     """Profile what is missing and freeze the costs, so that a resumed run sees the same table."""
     file = folder.file(COSTS)
     kept = read_json(file)
     if kept is None:
         where = settings.where
-        protocol = Protocol()
-        work = plan(space_models(space), where, protocol)
+        protocol = MeasurementProtocol()
+        work = plan(space_subjects(space), where, protocol)
         if work.todo:
             progress.message(
                 f"{len(work.todo)} of {len(work.operators)} models (operators alone and in context) are not "
@@ -216,7 +224,7 @@ def frozen_costs(
                 f"{format_seconds(work.expected_seconds)}"
             )
         table = profile_models(
-            space_models(space), where, protocol=protocol, seed=settings.seed, progress=progress
+            space_subjects(space), where, protocol=protocol, seed=settings.seed, progress=progress
         )
         latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
         model = MODEL
@@ -238,11 +246,11 @@ def frozen_costs(
             },
             "setup": table.setup.to_json(),
             "table_digest": table.digest,
-            "evidence": evidence_of(where, table, space_models(space)),
+            "evidence": table_quality(where, table, space_subjects(space)),
         }
         write_json(file, kept)
     with reading(file):
-        return FrozenCosts(
+        return CostSet(
             latency=ChainCost.from_json(kept["latency"]),
             elsewhere={device: ChainCost.from_json(cost) for device, cost in kept["elsewhere"].items()},
             costs=counted_costs(space, settings.parsed_constraints()),
@@ -254,12 +262,12 @@ def frozen_costs(
         )
 
 
-def _elsewhere(space: Space, where: Where, device: str, progress: Progress) -> ChainCost:
+def _elsewhere(space: Space, where: TargetSpec, device: str, progress: Progress) -> ChainCost:
     """The latency of a space on another device: from its table, or from its data sheet where there is none."""
-    absent = absent_device(replace(where, device=device))
+    absent = find_data_sheet(replace(where, device=device))
     if absent is None:
         command = f"nascli profile --space {space.spec}, on {device}"
-        return table_latency(space, other_table(where, device), command)
+        return table_latency(space, read_table_of(where, device), command)
     progress.message(
         f"no table of {device} is in the store: its latency is predicted from its data sheet, which is no "
         "measurement; import one for a budget that holds (nascli lut import)"
@@ -267,7 +275,7 @@ def _elsewhere(space: Space, where: Where, device: str, progress: Progress) -> C
     return roofline_latency(space, absent, where.batch, where.precision)
 
 
-def _half_width(calibration: Calibration | None, confidence: float, space: Space, where: Where) -> float:
+def _half_width(calibration: Calibration | None, confidence: float, space: Space, where: TargetSpec) -> float:
     if calibration is None:
         raise ConstraintError(
             f"--confidence {confidence} needs a calibrated model of {space.spec}, whose interval is known.",

@@ -12,9 +12,9 @@ import numpy as np
 from nascli.costmodel import ChainCost, counted
 from nascli.errors import RunError
 from nascli.files import read_json, reading, write_atomically
-from nascli.report.charts import Evaluated
+from nascli.report.charts import PlottedEvaluation
 from nascli.report.comparison_page import render_comparison
-from nascli.report.network_drawing import Block
+from nascli.report.network_drawing import DrawnBlock
 from nascli.report.run_page import render, trained_networks
 from nascli.report.story import Story, evaluated_story
 from nascli.search.journal import Entry, Journal
@@ -23,9 +23,9 @@ from nascli.search.pcnas.story import pools_story
 from nascli.search.proxyless.story import choices_story
 from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, SETTINGS, STORY, WINNER_COSTS
 from nascli.spaces import Architecture, count
-from nascli.spaces.architecture import narrowed_to
+from nascli.spaces.architecture import singleton_space
 from nascli.spaces.blocks import Layer
-from nascli.spaces.catalog import known_space
+from nascli.spaces.catalog import load_registered_space
 from nascli.spaces.space import Space
 from nascli.units import format_count
 
@@ -85,13 +85,13 @@ def _label(run: Path, runs: Sequence[Path]) -> str:
 def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
     """The space that was searched: of a rescaled winner not the one that it is built in."""
     spec = result.get("searched_space", architecture.space.spec)
-    return architecture.space if spec == architecture.space.spec else known_space(spec)
+    return architecture.space if spec == architecture.space.spec else load_registered_space(spec)
 
 
-def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[Evaluated]:
+def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[PlottedEvaluation]:
     costs = cost(space.check(np.array([entry.codes for entry in entries])))
     return [
-        Evaluated(float(value), entry.score.value, _in_words(space, entry.codes))
+        PlottedEvaluation(float(value), entry.score.value, _in_words(space, entry.codes))
         for value, entry in zip(costs, entries, strict=True)
     ]
 
@@ -167,11 +167,13 @@ def _own(
     own = read_json(run / WINNER_COSTS)
     if own is None:
         return architecture.space, architecture.codes, latency, costs["fixed"]
-    space, code = narrowed_to(architecture.space, architecture.codes)
+    space, code = singleton_space(architecture.space, architecture.codes)
     return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
 
 
-def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[str, float]) -> list[Block]:
+def _blocks(
+    space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[str, float]
+) -> list[DrawnBlock]:
     joins = latency.joins or (None,) * len(latency.unary)
     layers = iter(zip(codes, latency.unary, joins, strict=True))
     blocks = []
@@ -185,7 +187,7 @@ def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[
         skipped = operator.program.output == 0
         macs = count(operator.program).macs
         blocks.append(
-            Block(
+            DrawnBlock(
                 name,
                 "skipped" if skipped else operator.short,
                 str(operator.output),
@@ -198,10 +200,10 @@ def _blocks(space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[
     return blocks
 
 
-def _counted_blocks(architecture: Architecture) -> list[Block]:
+def _counted_blocks(architecture: Architecture) -> list[DrawnBlock]:
     """Blocks of a network that nothing here measures."""
     return [
-        Block(
+        DrawnBlock(
             name,
             operator.short,
             str(operator.output),

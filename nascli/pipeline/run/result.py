@@ -48,7 +48,7 @@ def base_document(
     }
 
 
-def how_many(count: int, exact: bool) -> str:
+def format_estimated_count(count: int, exact: bool) -> str:
     """A number of architectures as it is printed: an estimate says so, and has the two digits that it is good for."""
     return format_big_integer(count) if exact else f"about {format_big_integer(int(float(f'{count:.1e}')))}"
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nascli.costmodel import Constraint, FeasibleSet, best, counted
-from nascli.costmodel.budgets import FrozenCosts
+from nascli.costmodel.budgets import CostSet
 from nascli.files import read_json, write_json
-from nascli.pipeline.run.finalists import Candidates, verified
-from nascli.pipeline.run.problem import checked_images, frozen_costs, given_space, learned_space
-from nascli.pipeline.run.result import base_document, budget_rows, how_many
+from nascli.pipeline.run.finalists import CandidateNetworks, verified
+from nascli.pipeline.run.problem import checked_images, frozen_costs, learned_space, named_space
+from nascli.pipeline.run.result import base_document, budget_rows, format_estimated_count
 from nascli.pipeline.run.settings import SearchSettings
-from nascli.pipeline.train.from_scratch import WINNER, retrained
+from nascli.pipeline.train.from_scratch import WINNER, train_candidate
 from nascli.progress import Progress
 from nascli.search.journal import Entry
 from nascli.search.run_folder import FINALISTS, RESULT, WINNER_COSTS, RunFolder
-from nascli.search.verification import Finalist, disagreement, stale
+from nascli.search.verification import Finalist, latency_disagreement, stale_table_warning
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer, format_seconds
 
@@ -40,7 +40,7 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
         NascliError: whatever the user can mend.
     """
     constraints = settings.parsed_constraints()
-    given = given_space(settings)
+    given = named_space(settings)
     digest = given.digest if isinstance(given, Space) else given.spec
     with RunFolder(out, {**settings.to_json(), "space_digest": digest}) as folder:
         done = read_json(folder.file(RESULT))
@@ -56,7 +56,7 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
         costs = frozen_costs(settings, space, folder, progress)
         feasible = costs.feasible(space, constraints)
         progress.message(
-            f"{how_many(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} "
+            f"{format_estimated_count(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} "
             f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
         )
         return _Run(settings, constraints, images, costs, feasible, folder, progress).result()
@@ -70,7 +70,7 @@ class _Run:
         settings: SearchSettings,
         constraints: Sequence[Constraint],
         images: Images,
-        costs: FrozenCosts,
+        costs: CostSet,
         feasible: FeasibleSet,
         folder: RunFolder,
         progress: Progress,
@@ -78,7 +78,7 @@ class _Run:
         self.settings, self.constraints = settings, constraints
         self.images, self.costs, self.feasible = images, costs, feasible
         self.folder, self.progress = folder, progress
-        self.candidates = Candidates(feasible.space, costs, settings, progress)
+        self.candidates = CandidateNetworks(feasible.space, costs, settings, progress)
 
     def result(self) -> dict[str, Any]:
         """From candidates to the document."""
@@ -101,7 +101,7 @@ class _Run:
         finalists = verified(
             self.candidates, found.ranked, self._window(), effort.finalists, file, self._profile
         )
-        warning = stale(finalists, self._profile)
+        warning = stale_table_warning(finalists, self._profile)
         if warning is not None:
             self.progress.message(warning)
         winner = self._winner([f for f in finalists if f.within])
@@ -170,8 +170,8 @@ class _Run:
                 "table_digest": self.costs.table_digest,
             },
             # By how much the finalists took longer than predicted, and what follows from it, if anything.
-            "device_over_model": disagreement(finalists),
-            "warning": stale(finalists, self._profile),
+            "device_over_model": latency_disagreement(finalists),
+            "warning": stale_table_warning(finalists, self._profile),
             "measured_latency_s": winner.measured.seconds,
             "measured_interval_s": [winner.measured.low, winner.measured.high],
             # The winner once more, beside the baselines: how well a figure repeats.
@@ -221,4 +221,4 @@ class _Run:
 
     def _trained(self, name: str, codes: Sequence[int]) -> dict[str, Any]:
         space = self.candidates.space_of(codes)
-        return retrained(space, codes, name, self.images, self.settings, self.folder, self.progress)
+        return train_candidate(space, codes, name, self.images, self.settings, self.folder, self.progress)

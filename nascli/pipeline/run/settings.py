@@ -13,15 +13,15 @@ from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
 from nascli.profiles.devices.device import this_cpu
-from nascli.profiles.target import Where
-from nascli.search.autospace.settings import AutoSpace
-from nascli.search.nse.settings import Nse
-from nascli.search.nss.settings import Nss
-from nascli.search.pcnas.settings import Pcnas
-from nascli.search.searchers.settings import Guidance
-from nascli.search.spos.settings import Evolution
+from nascli.profiles.target import TargetSpec
+from nascli.search.autospace.settings import AutoSpaceSettings
+from nascli.search.nse.settings import NseSettings
+from nascli.search.nss.settings import NssSettings
+from nascli.search.pcnas.settings import PcnasSettings
+from nascli.search.searchers.settings import GuidedSettings
+from nascli.search.spos.settings import SposSettings
 from nascli.supernet.recipes.registry import recipe_of, supernet_recipe
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 
 ALGORITHMS = ("spos", "random", "evolution", "guided", "pcnas", "proxyless", "nse", "nss", "autospace")
 # They learn a space first, which SPOS then searches.
@@ -52,18 +52,26 @@ class Effort:
 
     supernet_epochs: int = 14
     retrain_epochs: int = 8
-    evolution: Evolution = field(default_factory=lambda: Evolution(population=20, generations=6))
+    evolution: SposSettings = field(default_factory=lambda: SposSettings(population=20, generations=6))
     finalists: int = 5
-    guidance: Guidance = field(default_factory=lambda: Guidance(evaluations=80))
-    pcnas: Pcnas = field(default_factory=lambda: Pcnas(pool=3, draws=32, warmup=10, interval=1))
-    nse: Nse = field(default_factory=lambda: Nse(candidates=4, samples=120, beyond=20, rounds=3))
-    fitness: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
+    guidance: GuidedSettings = field(default_factory=lambda: GuidedSettings(evaluations=80))
+    pcnas: PcnasSettings = field(
+        default_factory=lambda: PcnasSettings(pool=3, draws=32, warmup=10, interval=1)
+    )
+    nse: NseSettings = field(
+        default_factory=lambda: NseSettings(candidates=4, samples=120, beyond=20, rounds=3)
+    )
+    fitness: ArchitectureParameterSettings = field(
+        default_factory=lambda: ArchitectureParameterSettings(start=0.3)
+    )
     nse_epochs: int = 12
-    gates: FitnessSettings = field(default_factory=lambda: FitnessSettings(start=0.3))
-    nss: Nss = field(default_factory=lambda: Nss(depth_bin=2, width_bin=8))
+    gates: ArchitectureParameterSettings = field(
+        default_factory=lambda: ArchitectureParameterSettings(start=0.3)
+    )
+    nss: NssSettings = field(default_factory=lambda: NssSettings(depth_bin=2, width_bin=8))
     nss_epochs: int = 10
-    autospace: AutoSpace = field(
-        default_factory=lambda: AutoSpace(
+    autospace: AutoSpaceSettings = field(
+        default_factory=lambda: AutoSpaceSettings(
             cells=4,
             population=60,
             first_team=5,
@@ -138,17 +146,17 @@ def effort_of(preset: str, algorithm: str) -> Effort:
     return Effort(
         supernet_epochs=120,
         retrain_epochs={"pcnas": 300, "nse": 350}.get(algorithm, 240),
-        evolution=Evolution(),
-        guidance=Guidance(evaluations=1000),
-        pcnas=Pcnas(),
-        nse=Nse(),
-        fitness=FitnessSettings(),
+        evolution=SposSettings(),
+        guidance=GuidedSettings(evaluations=1000),
+        pcnas=PcnasSettings(),
+        nse=NseSettings(),
+        fitness=ArchitectureParameterSettings(),
         # ProxylessNAS, section 4.2: Adam at 0.006, without momentum; 40 of 200 epochs for the weights alone.
-        gates=FitnessSettings(rate=0.006, betas=(0.0, 0.999), start=0.2),
+        gates=ArchitectureParameterSettings(rate=0.006, betas=(0.0, 0.999), start=0.2),
         nse_epochs=100,
-        nss=Nss(),
+        nss=NssSettings(),
         nss_epochs=200,
-        autospace=AutoSpace(),
+        autospace=AutoSpaceSettings(),
         calibration_images=20_000,
         batch={"pcnas": 512, "nss": 64, "autospace": 256, "proxyless": 256}.get(algorithm, 1024),
         recipe=algorithm if algorithm in ("pcnas", "nse") else "spos",
@@ -170,7 +178,7 @@ class SearchSettings:
     space: str
     data: str
     constraints: tuple[str, ...]
-    where: Where
+    where: TargetSpec
     algorithm: str = "spos"
     seed: int = 0
     effort: Effort = field(default_factory=Effort)
@@ -228,7 +236,7 @@ class SearchSettings:
         return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")[:120]
 
 
-def default_out(settings: SearchSettings) -> Path:
+def default_folder(settings: SearchSettings) -> Path:
     """Where a run goes when the user names no place."""
     return Path("runs") / settings.default_name
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nascli.pipeline.run.result import how_many
+from nascli.pipeline.run.result import format_estimated_count
 from nascli.pipeline.run.search import run_search
-from nascli.pipeline.run.settings import SearchSettings, default_out
+from nascli.pipeline.run.settings import SearchSettings, default_folder
 from nascli.progress import Progress
 from nascli.units import format_count, format_seconds
 
@@ -25,7 +25,7 @@ def run_sweep(
     rows = []
     for budget, one in zip(budgets, settings, strict=True):
         name = re.sub(r"[^A-Za-z0-9.]+", "-", budget).strip("-.")
-        folder = default_out(one) if out is None else out / name
+        folder = default_folder(one) if out is None else out / name
         progress.message(f"budget {budget}")
         result = run_search(one, folder, progress)
         low, high = result["retrained_top1_interval"]
@@ -45,7 +45,9 @@ def run_sweep(
                     "measured": "-" if measured is None else format_seconds(measured),
                     "MACs": format_count(result["macs"]),
                     "params": format_count(result["params"]),
-                    "feasible": how_many(int(result["feasible_count"]), result["feasible_count_exact"]),
+                    "feasible": format_estimated_count(
+                        int(result["feasible_count"]), result["feasible_count_exact"]
+                    ),
                     "run": str(folder),
                 },
             }

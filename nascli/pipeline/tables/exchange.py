@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 from nascli.errors import StoreError, missing_package
 from nascli.lut import Setup, Store
-from nascli.lut.exchange.diff import compare
+from nascli.lut.exchange.diff import compare_packs
 from nascli.lut.exchange.foreign import registry
-from nascli.lut.exchange.packs import describe, import_pack, merge, read_pack, read_store, write_pack
+from nascli.lut.exchange.packs import combine_packs, describe, import_pack, read_pack, read_store, write_pack
 from nascli.pipeline.tables.inventory import _existing
 from nascli.pipeline.tables.lookup import stored_setup
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.report.svg import difference_picture
 from nascli.units import format_seconds
 
 
-def export_table(where: Where, out: Path) -> dict[str, Any]:
+def export_table(where: TargetSpec, out: Path) -> dict[str, Any]:
     """Write the pack of a place's table."""
     with Store(_existing(where.store)) as store:
         pack = read_store(store, stored_setup(where, store))
@@ -37,7 +37,7 @@ def import_packs(paths: Sequence[Path], store_path: Path) -> list[dict[str, Any]
         ]
 
 
-def import_foreign(
+def import_foreign_files(
     paths: Sequence[Path],
     form: str,
     device: str | None,
@@ -81,14 +81,14 @@ def draw_diff(document: dict[str, Any], first: str, second: str, path: Path) -> 
 
 def merge_packs(paths: Sequence[Path], out: Path) -> dict[str, Any]:
     """Write several packs of one setup as one."""
-    merged = merge([read_pack(path) for path in paths])
+    merged = combine_packs([read_pack(path) for path in paths])
     write_pack(merged, out)
     return describe(merged)
 
 
 def diff_packs(first: Path, second: Path) -> dict[str, Any]:
     """How two packs differ, as a document."""
-    comparison = compare(read_pack(first), read_pack(second))
+    comparison = compare_packs(read_pack(first), read_pack(second))
     rows = [
         {
             "operator": row.label,
@@ -138,7 +138,7 @@ def _opened(url: str) -> tuple[Any, str]:
     return found, path
 
 
-def push(where: Where, url: str) -> dict[str, Any]:
+def push(where: TargetSpec, url: str) -> dict[str, Any]:
     """Write the pack of a place's table to a URL.
 
     Raises:

@@ -10,10 +10,10 @@ from typing import Any
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.lut.audit import audit
-from nascli.lut.in_context.carriers import in_context, is_scaffold
+from nascli.lut.in_context.carriers import in_context, is_auxiliary
 from nascli.pipeline.tables.lookup import stored_setup
 from nascli.profiles.runtimes.registry import all_runtimes
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.operators.definition import Operator
 from nascli.units import format_count, format_seconds
 
@@ -30,7 +30,7 @@ def list_tables(path: Path) -> list[dict[str, Any]]:
         return [{**setup.to_json(), "operators": n, "facts": facts} for setup, facts, n in store.setups()]
 
 
-def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
+def show_table(where: TargetSpec, networks: bool) -> list[dict[str, Any]]:
     """The figures of one table, slowest first: alone, and inside a network where that is known.
 
     Raises:
@@ -44,7 +44,7 @@ def show_table(where: Where, networks: bool) -> list[dict[str, Any]]:
     rows = []
     for key, figure in table.estimates.items():
         label, program = programs[key]
-        if is_scaffold(label) or (label.startswith("network ") and not networks):
+        if is_auxiliary(label) or (label.startswith("network ") and not networks):
             continue
         # Nothing follows a classifier.
         inside = None
@@ -92,7 +92,7 @@ def check_store(path: Path) -> list[dict[str, str]]:
         return [asdict(finding) for finding in audit(store, versions)]
 
 
-def table_meant(where: Where) -> Setup:
+def table_meant(where: TargetSpec) -> Setup:
     """The setup of a place's table, which is there.
 
     Raises:

@@ -8,7 +8,7 @@ from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.paths import default_store
 from nascli.profiles.devices.device import this_cpu
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 
 
 def device_key(name: str) -> str:
@@ -16,7 +16,7 @@ def device_key(name: str) -> str:
     return this_cpu().key if name == "cpu" else name.partition(":")[0]
 
 
-def stored_setup(where: Where, store: Store) -> Setup:
+def stored_setup(where: TargetSpec, store: Store) -> Setup:
     """The setup of a place; for a device that is not here, that of its table in the store.
 
     Raises:
@@ -47,7 +47,7 @@ def stored_setup(where: Where, store: Store) -> Setup:
     return fitting[-1]
 
 
-def read_table(where: Where) -> LatencyTable:
+def read_table(where: TargetSpec) -> LatencyTable:
     """The table of a place as the store has it, without measuring.
 
     Raises:
@@ -59,7 +59,7 @@ def read_table(where: Where) -> LatencyTable:
         return LatencyTable.read(store, stored_setup(where, store))
 
 
-def other_table(where: Where, device: str) -> LatencyTable:
+def read_table_of(where: TargetSpec, device: str) -> LatencyTable:
     """The stored table of another device, at the same batch and precision.
 
     Raises:

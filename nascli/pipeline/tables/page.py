@@ -8,16 +8,16 @@ from pathlib import Path
 from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.lut import LatencyTable, Store
-from nascli.lut.in_context.carriers import is_scaffold
+from nascli.lut.in_context.carriers import is_auxiliary
 from nascli.pipeline.tables.lookup import stored_setup
-from nascli.profiles.target import Where
-from nascli.report.table_page import Measured, render_table
+from nascli.profiles.target import TargetSpec
+from nascli.report.table_page import OperatorPoint, render_table
 from nascli.spaces.counts import count
 from nascli.spaces.primitives import Conv
 from nascli.spaces.programs import Program
 
 
-def write_table_page(where: Where, out: Path) -> Path:
+def write_table_page(where: TargetSpec, out: Path) -> Path:
     """Write the page of one table's operators; returns its path.
 
     Raises:
@@ -30,12 +30,12 @@ def write_table_page(where: Where, out: Path) -> Path:
     rows = []
     for key, figure in table.estimates.items():
         label, program = programs[key]
-        if program is None or is_scaffold(label) or label.startswith("network "):
+        if program is None or is_auxiliary(label) or label.startswith("network "):
             continue
         counts = count(program)
         activations = counts.moved_bytes - counts.weight_bytes
         rows.append(
-            Measured(
+            OperatorPoint(
                 label,
                 figure.seconds,
                 figure.relative_width if math.isfinite(figure.high) else math.inf,

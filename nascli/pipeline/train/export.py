@@ -26,7 +26,7 @@ from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.supernet.data.images import Images
@@ -82,7 +82,7 @@ def save_network(
 FORMATS = ("onnx", "pt2", "python", "tensorrt")
 
 
-def export_architecture(path: Path, weights: Path, form: str, where: Where, out: Path) -> dict[str, Any]:
+def export_architecture(path: Path, weights: Path, form: str, where: TargetSpec, out: Path) -> dict[str, Any]:
     """Write a trained architecture as ONNX, by torch.export, as plain PyTorch code with its weights beside it, or as
     a TensorRT engine.
 
@@ -133,7 +133,7 @@ def export_architecture(path: Path, weights: Path, form: str, where: Where, out:
     return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
 
 
-def bounds_here(constraints: Sequence[str], where: Where) -> tuple[Constraint, ...]:
+def bounds_here(constraints: Sequence[str], where: TargetSpec) -> tuple[Constraint, ...]:
     """Constraints that a measurement here can be held against.
 
     Raises:
@@ -150,7 +150,7 @@ def bounds_here(constraints: Sequence[str], where: Where) -> tuple[Constraint, .
 
 
 def measured_export(
-    path: Path, bounds: Sequence[Constraint], where: Where, progress: Progress
+    path: Path, bounds: Sequence[Constraint], where: TargetSpec, progress: Progress
 ) -> dict[str, Any]:
     """What an exported architecture takes on the device, end to end.
 
@@ -188,7 +188,7 @@ def _load_weights(module: torch.nn.Module, path: Path) -> None:
         ) from error
 
 
-def _engine(model: bytes, out: Path, where: Where) -> None:
+def _engine(model: bytes, out: Path, where: TargetSpec) -> None:
     """Write a TensorRT engine for a card that is here."""
     from nascli.profiles.runtimes.base import MemoryCache
     from nascli.profiles.runtimes.tensorrt.runtime import TensorRt

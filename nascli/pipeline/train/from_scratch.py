@@ -17,7 +17,7 @@ from nascli.progress import Progress
 from nascli.search.run_folder import ARCHITECTURE, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
-from nascli.supernet.data.images import load, require_fit
+from nascli.supernet.data.images import load_images, require_fit
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights
 from nascli.supernet.training.epochs import EpochLog
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WINNER = "winner"
 
 
-def retrained(
+def train_candidate(
     space: Space,
     codes: Sequence[int],
     name: str,
@@ -117,7 +117,7 @@ def train_architecture(
     distributed.start()
     architecture = Architecture.load(path)
     network = architecture.network
-    images = load(data, network.input.height)
+    images = load_images(data, network.input.height)
     require_fit(images, network.input, network.output.channels)
     settings = {
         "architecture": list(architecture.codes),

@@ -9,8 +9,9 @@ from nascli.costmodel import parse_constraint
 from nascli.pipeline.run.settings import effort_of
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
-from nascli.supernet.data.images import adapted_space, load, require_fit
-from nascli.supernet.training import checkpoint, distributed
+from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.training import distributed
+from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.one_shot import trained_supernet
 
 
@@ -37,15 +38,15 @@ def train_supernet(
         within: a window such as '290M<=macs<=360M', over whose bins paths are drawn.
     """
     distributed.start()
-    space = adapted_space(load_space(spec), data)
-    images = load(data, space.input.height)
+    space = space_for_data(load_space(spec), data)
+    images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
     recipe = effort_of(preset, "spos").supernet_recipe(epochs)
     window = None if within is None else parse_constraint(within)
     _, identity, reused = trained_supernet(
         space, images, recipe, seed=seed, progress=progress, out=out, within=window
     )
-    _, state = checkpoint.load(out)
+    _, state = load_checkpoint(out)
     return {
         "space": space.spec,
         "data": data,

@@ -9,7 +9,7 @@ from importlib import resources
 
 
 @dataclass(frozen=True)
-class DeviceProfile:
+class DataSheet:
     """What a card's data sheet says, in SI units (operations and bytes a second).
 
     Attributes:
@@ -36,14 +36,14 @@ class DeviceProfile:
 
 
 @lru_cache(maxsize=1)
-def profiles() -> dict[str, DeviceProfile]:
+def data_sheets() -> dict[str, DataSheet]:
     """All device profiles, by key."""
     found = {}
-    for entry in sorted(resources.files(__name__).iterdir(), key=lambda e: e.name):
+    for entry in sorted(resources.files(__package__).iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".toml"):
             document = tomllib.loads(entry.read_text(encoding="utf-8"))
             key = entry.name.removesuffix(".toml")
-            found[key] = DeviceProfile(
+            found[key] = DataSheet(
                 key=key,
                 title=document["title"],
                 nvml_names=tuple(document["nvml_names"]),

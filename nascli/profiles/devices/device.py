@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles.devices.cards import Card, find_cards, slug
-from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.devices.data_sheets import data_sheets
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def this_cpu() -> Device:
 
 def card_key(card: Card) -> str:
     """The key that tables of a card carry: its profile's, or one made of its name; of a MIG slice, with it."""
-    names = {name: profile.key for profile in profiles().values() for name in profile.nvml_names}
+    names = {name: profile.key for profile in data_sheets().values() for name in profile.nvml_names}
     key = names.get(card.name, slug(card.name))
     return key if card.slice is None else f"{key}-mig-{card.slice}"
 
 
-def of_card(card: Card) -> Device:
+def device_of_card(card: Card) -> Device:
     """A card as a device."""
     return Device(card_key(card), card.name, len(os.sched_getaffinity(0)), tuple(card.facts().items()), card)
 
 
-def cards_here() -> tuple[list[Card], str | None]:
+def find_cards_here() -> tuple[list[Card], str | None]:
     """The cards in this machine, and where none can be seen, why not."""
     try:
         return find_cards(), None
@@ -104,7 +104,7 @@ def find_device(name: str) -> Device:
             f"{name} is another machine's CPU; this one is {cpu.key}.",
             "Use --device cpu for this machine. Tables that exist: nascli lut list",
         )
-    cards, reason = cards_here()
+    cards, reason = find_cards_here()
     kind, _, number = name.partition(":")
     if number and not number.isdigit():
         raise DeviceError(f"{name}: behind the colon stands the number of a card, such as {kind}:1")
@@ -112,8 +112,8 @@ def find_device(name: str) -> Device:
     if fitting:
         if int(number or 0) >= len(fitting):
             raise DeviceError(f"{name}: there are {len(fitting)} such cards, numbered from 0")
-        return of_card(fitting[int(number or 0)])
-    known = profiles()
+        return device_of_card(fitting[int(number or 0)])
+    known = data_sheets()
     here = "; ".join([f"cpu ({cpu.title})", *(f"{card_key(card)} ({card.name})" for card in cards)])
     if kind in known:
         because = "" if reason is None else f" No card can be seen: {reason}"

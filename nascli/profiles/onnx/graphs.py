@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from nascli.errors import SpaceError
-from nascli.profiles.onnx.precisions import halved, quantised
+from nascli.profiles.onnx.precisions import to_half_precision, to_int8
 from nascli.spaces.primitives import (
     Act,
     Add,
@@ -270,10 +270,10 @@ def onnx_bytes(
         raise SpaceError(f"models are written in {', '.join(PRECISIONS)}, not {precision!r}")
     model = onnx_model(program, batch, weights)
     if precision == "fp16":
-        model = halved(model)
+        model = to_half_precision(model)
     elif precision != "fp32":
         if weights is not None:
             raise SpaceError("trained weights are not written in int8: that needs scales calibrated on data")
-        model = quantised(model, symmetric=precision == "int8-symmetric")
+        model = to_int8(model, symmetric=precision == "int8-symmetric")
     data: bytes = model.SerializeToString()
     return data

@@ -22,7 +22,7 @@ _FUSED_ACTIVATIONS = ("Relu", "Clip")
 _WEIGHTED = ("Conv", "Gemm")
 
 
-def quantised(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelProto:
+def to_int8(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelProto:
     """The model with its weights in int8, and every value between nodes in 8 bits.
 
     Args:
@@ -133,7 +133,7 @@ def _weight(
     return name
 
 
-def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with every float tensor in fp16; a runtime that takes types as they stand computes in it."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)

@@ -30,7 +30,7 @@ _ACTS = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid", "HardSigmo
 Array = npt.NDArray[Any]
 
 
-def network_of_onnx(path: Path) -> Network:
+def read_onnx_network(path: Path) -> Network:
     """The network that an ONNX model describes; its weights do not matter.
 
     Raises:

@@ -14,7 +14,7 @@ from nascli.supernet.convolutions import NormalisedConv
 from nascli.supernet.modules import ProgramModule
 
 Genes = Sequence[tuple[int, ...]]
-Place = tuple[Shape, int, int]
+BlockShape = tuple[Shape, int, int]
 
 
 class CellSupernet(nn.Module):
@@ -31,7 +31,7 @@ class CellSupernet(nn.Module):
     """
 
     def __init__(
-        self, stem: Operator, places: Sequence[Place], genes: Sequence[Genes], head: Operator
+        self, stem: Operator, places: Sequence[BlockShape], genes: Sequence[Genes], head: Operator
     ) -> None:
         super().__init__()
         self.stem = ProgramModule(stem.program)

@@ -14,27 +14,26 @@ from nascli.errors import CheckpointError
 from nascli.progress import Progress
 from nascli.search.autospace.cell_supernet import CellSupernet
 from nascli.search.autospace.search import (
-    GENES,
     Cells,
-    canonical,
-    compensated,
-    encode,
+    canonical_cells,
+    cell_macs,
+    compensated_gradient,
     first_population,
-    leaving,
-    madds,
+    format_cells,
+    members_to_replace,
     mutate,
     tournament,
 )
-from nascli.search.autospace.settings import AutoSpace
+from nascli.search.autospace.settings import GENES, AutoSpaceSettings
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.space import Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
-from nascli.supernet.differentiable import draw_pairs, frozen, paired_forward
+from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import load_module
-from nascli.supernet.training import checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 _STATE = ("cells", "fitness", "gathered", "seen", "then", "chosen", "squares")
 # A mean of few gradients is drawn to zero, as if so many more had been; a child begins with its parent's mean, as if it
@@ -60,7 +59,7 @@ class LearnedCells:
     @property
     def text(self) -> str:
         """The cells, as the autospace spaces take them."""
-        return encode(self.cells)
+        return format_cells(self.cells)
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -74,7 +73,7 @@ class LearnedCells:
 def learn_cells(
     space: Space,
     images: Images,
-    settings: AutoSpace,
+    settings: AutoSpaceSettings,
     recipe: Recipe,
     *,
     seed: int,
@@ -106,7 +105,7 @@ class _Evolution:
         self,
         space: Space,
         images: Images,
-        settings: AutoSpace,
+        settings: AutoSpaceSettings,
         recipe: Recipe,
         seed: int,
         file: Path | None,
@@ -121,10 +120,10 @@ class _Evolution:
         ]
         reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
         self.limits = [
-            (shape, out, stride, settings.most_madds * float(madds(reference, shape, out, stride)[0]))
+            (shape, out, stride, settings.most_madds * float(cell_macs(reference, shape, out, stride)[0]))
             for shape, out, stride in self.places
         ]
-        self.identity = digest("autospace-2", space.digest, images.digest, recipe, settings, seed)
+        self.identity = settings_digest("autospace-2", space.digest, images.digest, recipe, settings, seed)
         self.per_epoch = max(1, len(images.train) // recipe.batch)
         self.steps = self.per_epoch * (settings.warmup + settings.evolution)
         rng = np.random.default_rng([seed, 71])
@@ -142,7 +141,7 @@ class _Evolution:
 
     def _genes(self) -> list[list[tuple[int, ...]]]:
         return [
-            [tuple(map(int, one)) for one in canonical(cells[chosen])]
+            [tuple(map(int, one)) for one in canonical_cells(cells[chosen])]
             for cells, chosen in zip(self.cells, self.chosen, strict=True)
         ]
 
@@ -162,14 +161,14 @@ class _Evolution:
         k = self.settings.cells
         best = [self._distinct_best(layer, k) for layer in range(len(self.places))]
         return LearnedCells(
-            tuple(canonical(self.cells[layer, rows]) for layer, rows in enumerate(best)),
+            tuple(canonical_cells(self.cells[layer, rows]) for layer, rows in enumerate(best)),
             tuple(tuple(float(self.fitness[layer, i]) for i in rows) for layer, rows in enumerate(best)),
             tuple(self.history),
         )
 
     def _distinct_best(self, layer: int, k: int) -> list[int]:
         """The fittest members that are different cells, those that were judged before those that were not."""
-        plain = canonical(self.cells[layer])
+        plain = canonical_cells(self.cells[layer])
         rows: dict[tuple[int, ...], int] = {}
         for i in np.lexsort((-self.fitness[layer], self.seen[layer] == 0)):
             rows.setdefault(tuple(plain[i].tolist()), int(i))
@@ -190,7 +189,7 @@ class _Evolution:
                 return
             pairs = draw_pairs(thetas, np.random.default_rng([self.seed, 75, step]))
             x, y = endless_batch(self.images.validation, self.recipe.batch, [self.seed, 76], step // 2)
-            with frozen(self.supernet):
+            with frozen_weights(self.supernet):
                 loss = F.cross_entropy(paired_forward(self.supernet.blocks, x, pairs, thetas), y)
                 loss.backward()  # type: ignore[no-untyped-call]
             for layer, (pair, theta) in enumerate(zip(pairs, thetas, strict=True)):
@@ -229,7 +228,7 @@ class _Evolution:
         else:
             gradient = gathered / np.maximum(seen, 1)
             strength = self.settings.strength if self.settings.compensation == "delay" else 0.0
-            moved = compensated(gradient, now, self.then[rows, self.chosen], strength)
+            moved = compensated_gradient(gradient, now, self.then[rows, self.chosen], strength)
             self.fitness[rows, self.chosen] = now - self.settings.rate * np.clip(moved, -_CLIP, _CLIP)
         self.then[rows, self.chosen] = now
 
@@ -258,13 +257,15 @@ class _Evolution:
         if near:
             # The first member of each layer is the reference graph, which the others are held against.
             held = np.concatenate([stay, np.zeros((len(self.places), 1), dtype=np.int64)], axis=1)
-        worst = leaving(self.fitness, self.seen, held, count, rng)
+        worst = members_to_replace(self.fitness, self.seen, held, count, rng)
         inherited = self.fitness[layers, mutated]
         self.cells[layers, worst] = children
         self.fitness[layers, worst] = self.then[layers, worst] = inherited
         self.gathered[layers, worst], self.seen[layers, worst] = -inherited * _INHERITED, _INHERITED
         self.chosen = np.concatenate([stay, worst], axis=1)
-        distinct = np.mean([len(np.unique(canonical(layer), axis=0)) / len(layer) for layer in self.cells])
+        distinct = np.mean(
+            [len(np.unique(canonical_cells(layer), axis=0)) / len(layer) for layer in self.cells]
+        )
         self.history.append((float(self.fitness.mean()), float(self.fitness.max()), float(distinct)))
 
     def _save(self) -> None:
@@ -275,14 +276,14 @@ class _Evolution:
         for name in _STATE:
             tensors[f"state/{name}"] = torch.from_numpy(getattr(self, name).copy())
         tensors["state/history"] = torch.tensor(self.history, dtype=torch.float64).reshape(-1, 3)
-        checkpoint.save(
+        save_checkpoint(
             self.file, tensors, {"identity": self.identity, "step": self.step, "steps": self.steps}
         )
 
     def _restore(self) -> None:
         if self.file is None or not self.file.exists():
             return
-        tensors, state = checkpoint.load(self.file)
+        tensors, state = load_checkpoint(self.file)
         if state.get("identity") != self.identity:
             raise CheckpointError(f"{self.file} belongs to other settings.", "Remove it to begin anew.")
         for name in _STATE:

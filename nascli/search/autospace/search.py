@@ -12,20 +12,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nascli.search.autospace.settings import AutoSpace
+from nascli.search.autospace.settings import GENES, AutoSpaceSettings
 from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, EDGES, REFERENCE
 from nascli.spaces.primitives import Shape
 
 Cells = npt.NDArray[np.int8]
 Array = npt.NDArray[np.float64]
-GENES = len(EDGES) + 2
 _CHOICES = np.array([len(EDGE_OPERATORS)] * len(EDGES) + [3, 2])
 _AREA = np.array([0, 0, 9, 25, 49, 0])
 # Draws of a mutation before a cell that finds no valid one stays as it is.
 _DRAWS = 30
 
 
-def reaches(cells: Cells) -> npt.NDArray[np.bool_]:
+def is_connected(cells: Cells) -> npt.NDArray[np.bool_]:
     """Which cells have a path from their input to their output."""
     e10, e20, e21, e30, e31, e32 = (cells[..., i] > 0 for i in range(6))
     first = e10
@@ -38,7 +37,7 @@ def distance(cells: Cells) -> npt.NDArray[np.int64]:
     return np.asarray((cells[..., :6] != np.array(REFERENCE, dtype=np.int8)).sum(axis=-1))
 
 
-def madds(cells: Cells, shape: Shape, out: int, stride: int, expand: int = 6) -> npt.NDArray[np.int64]:
+def cell_macs(cells: Cells, shape: Shape, out: int, stride: int, expand: int = 6) -> npt.NDArray[np.int64]:
     """MACs of cells at one place, as counted on the operator itself; what nothing leads to costs nothing."""
     codes = cells[..., :6].astype(np.int64)
     expanded = cells[..., 6].astype(np.int64)
@@ -75,7 +74,7 @@ def madds(cells: Cells, shape: Shape, out: int, stride: int, expand: int = 6) ->
     return total
 
 
-def canonical(cells: Cells) -> Cells:
+def canonical_cells(cells: Cells) -> Cells:
     """The same cells without genes that change nothing: edges that nothing reaches or that lead nowhere, a join of
     one arrival, an expansion of a node that is not there. They compute what they computed, for no more."""
     found = cells.copy()
@@ -99,7 +98,7 @@ def canonical(cells: Cells) -> Cells:
 
 def first_population(
     layers: int,
-    settings: AutoSpace,
+    settings: AutoSpaceSettings,
     rng: np.random.Generator,
     limits: Sequence[tuple[Shape, int, int, float]] | None = None,
 ) -> Cells:
@@ -116,7 +115,7 @@ def first_population(
 def mutate(
     cells: Cells,
     start: int,
-    settings: AutoSpace,
+    settings: AutoSpaceSettings,
     rng: np.random.Generator,
     *,
     near: bool,
@@ -148,15 +147,15 @@ def mutate(
         drawn = rng.integers(0, _CHOICES, (len(layers), GENES)).astype(np.int8)
         changes = inside & (rng.random((len(layers), GENES)) < 0.5)
         tried = np.where(changes, drawn, cells[layers, rows])
-        plain = canonical(tried)
-        valid = reaches(tried) & np.any(plain != canonical(cells[layers, rows]), axis=1)
+        plain = canonical_cells(tried)
+        valid = is_connected(tried) & np.any(plain != canonical_cells(cells[layers, rows]), axis=1)
         if near:
             valid &= distance(plain) <= settings.distance
         if limits is not None:
             for layer in np.unique(layers):
                 here = layers == layer
                 shape, out, stride, most = limits[int(layer)]
-                valid[here] &= madds(plain[here], shape, out, stride) <= most
+                valid[here] &= cell_macs(plain[here], shape, out, stride) <= most
         result[layers[valid], rows[valid]] = tried[valid]
         waiting[layers[valid], rows[valid]] = False
     return result
@@ -179,7 +178,7 @@ def tournament(fitness: Array, winners: int, team: int, rng: np.random.Generator
     return chosen
 
 
-def leaving(
+def members_to_replace(
     fitness: Array,
     seen: Array,
     held: npt.NDArray[np.int64],
@@ -203,11 +202,11 @@ def leaving(
     return found
 
 
-def compensated(gradient: Array, now: Array, then: Array, strength: float) -> Array:
+def compensated_gradient(gradient: Array, now: Array, then: Array, strength: float) -> Array:
     """g + strength * g^2 * (alpha_now - alpha_then): a gradient that was taken at older fitness."""
     return np.asarray(gradient + strength * gradient**2 * (now - then))
 
 
-def encode(layers: Sequence[Cells]) -> str:
+def format_cells(layers: Sequence[Cells]) -> str:
     """Cells per layer as text for a space's parameter: digits of a cell, '.' between cells, '-' between layers."""
     return "-".join(".".join("".join(map(str, cell)) for cell in cells.tolist()) for cells in layers)

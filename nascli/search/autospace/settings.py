@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nascli.errors import NascliError
-from nascli.search.autospace.search import GENES
+from nascli.spaces.operators.dag_cell import EDGES
 
+GENES = len(EDGES) + 2
 COMPENSATIONS = ("count", "delay", "none")
 
 
 @dataclass(frozen=True)
-class AutoSpace:
+class AutoSpaceSettings:
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 from nascli.errors import RuntimeUnavailableError, missing_package
 from nascli.search.base import Score
 from nascli.search.evaluators.function import Answer
-from nascli.search.journal import Key
+from nascli.search.journal import Choices
 
-Scorer = Callable[[Sequence[Key]], Sequence[tuple[float, float]]]
-Split = Callable[[Sequence[Key]], Iterator[list[Key]]]
+Scorer = Callable[[Sequence[Choices]], Sequence[tuple[float, float]]]
+Split = Callable[[Sequence[Choices]], Iterator[list[Choices]]]
 # Batches that may be lost to workers that die, before the cluster is given up.
 _MOST_DEATHS = 20
 _PATIENCE_SECONDS = 5.0
@@ -22,11 +22,11 @@ _PATIENCE_SECONDS = 5.0
 class Batched(Protocol):
     """What the driver asks of an evaluator of many."""
 
-    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
         """Evaluate several; each answer comes once, in any order."""
 
 
-class Local:
+class LocalEvaluator:
     """Batches, one after the other, in this process.
 
     Args:
@@ -37,14 +37,16 @@ class Local:
     def __init__(self, scorer: Scorer, split: Split) -> None:
         self._scorer, self._split = scorer, split
 
-    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
         """Evaluate several."""
         for batch in self._split(keys):
             start = time.perf_counter()
             yield from _answers(batch, self._scorer(batch), time.perf_counter() - start)
 
 
-def _answers(batch: Sequence[Key], scores: Sequence[tuple[float, float]], seconds: float) -> Iterator[Answer]:
+def _answers(
+    batch: Sequence[Choices], scores: Sequence[tuple[float, float]], seconds: float
+) -> Iterator[Answer]:
     for key, (value, tie_break) in zip(batch, scores, strict=True):
         yield Answer(key, Score(value, tie_break), None, seconds / len(batch))
 
@@ -81,7 +83,7 @@ def connect(address: str) -> Any:
     return ray
 
 
-class OnRay:
+class RayEvaluator:
     """Batches on the workers of a Ray cluster, each of which makes its scorer once.
 
     A worker that dies, alone or with its node, is replaced, and its batch is done again elsewhere; no architecture is
@@ -114,7 +116,7 @@ class OnRay:
             def ready(self) -> bool:
                 return True
 
-            def score(self, batch: list[Key]) -> list[tuple[float, float]]:
+            def score(self, batch: list[Choices]) -> list[tuple[float, float]]:
                 return [(float(v), float(t)) for v, t in self._scorer(batch)]
 
         self._remote = ray.remote(num_cpus=1, max_restarts=0)(Worker)
@@ -131,7 +133,7 @@ class OnRay:
         worker = self._remote.remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
 
-    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
         """Evaluate several.
 
         Raises:
@@ -139,7 +141,7 @@ class OnRay:
         """
         ray, deaths = self._ray, 0
         waiting = list(self._split(keys))[::-1]
-        running: dict[Any, tuple[Any, list[Key], float]] = {}
+        running: dict[Any, tuple[Any, list[Choices], float]] = {}
         while waiting or running:
             while waiting and self._idle:
                 worker, batch = self._idle.pop(), waiting.pop()

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 
 from nascli.errors import NascliError
 from nascli.search.base import Score
-from nascli.search.journal import Key
+from nascli.search.journal import Choices
 
-Function = Callable[[Key], float]
+Function = Callable[[Choices], float]
 _LONGEST_REASON = 200
 
 
@@ -31,13 +31,13 @@ _LONGEST_REASON = 200
 class Answer:
     """What came back for one architecture: a score, or why there is none."""
 
-    codes: Key
+    codes: Choices
     score: Score | None
     failure: str | None
     seconds: float
 
 
-class Guarded:
+class FunctionEvaluator:
     """An evaluator around a function of the codes, for `drive`.
 
     Args:
@@ -61,7 +61,7 @@ class Guarded:
         self._function, self._workers = function, workers
         self._repeats, self._limit = repeats, time_limit
 
-    def many(self, keys: Sequence[Key]) -> Iterator[Answer]:
+    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
         """Evaluate several; answers come as they are ready."""
         if self._workers == 1:
             for key in keys:
@@ -71,7 +71,7 @@ class Guarded:
             for done in as_completed([pool.submit(self._one, key) for key in keys]):
                 yield done.result()
 
-    def _one(self, key: Key) -> Answer:
+    def _one(self, key: Choices) -> Answer:
         start = time.perf_counter()
         values = []
         for _ in range(self._repeats):
@@ -82,7 +82,7 @@ class Guarded:
             values.append(value)
         return Answer(key, Score(statistics.median(values)), None, time.perf_counter() - start)
 
-    def _limited(self, key: Key) -> tuple[float | None, str | None]:
+    def _limited(self, key: Choices) -> tuple[float | None, str | None]:
         if self._limit is None:
             return self._called(key)
         found: list[tuple[float | None, str | None]] = []
@@ -91,7 +91,7 @@ class Guarded:
         thread.join(self._limit)
         return found[0] if found else (None, f"no answer within {self._limit:g} s")
 
-    def _called(self, key: Key) -> tuple[float | None, str | None]:
+    def _called(self, key: Choices) -> tuple[float | None, str | None]:
         try:
             value = float(self._function(key))
         # The function is the user's own and may fail in any way.
@@ -102,7 +102,7 @@ class Guarded:
         return value, None
 
 
-def command(arguments: Sequence[str], time_limit: float | None = None) -> Function:
+def command_function(arguments: Sequence[str], time_limit: float | None = None) -> Function:
     """A function that runs a command: codes as a JSON list on its input, the score on its last line of output.
 
     Args:
@@ -110,7 +110,7 @@ def command(arguments: Sequence[str], time_limit: float | None = None) -> Functi
         time_limit: seconds after which the command is killed, with all that it has started.
     """
 
-    def run(codes: Key) -> float:
+    def run(codes: Choices) -> float:
         pipe = subprocess.PIPE
         # A group of its own, so that what it has started ends with it.
         started = subprocess.Popen(

@@ -11,16 +11,16 @@ import torch
 
 from nascli.costmodel import ChainCost
 from nascli.progress import Progress
-from nascli.search.nse.fitness import Fitness
-from nascli.search.nse.rounds import Trained
-from nascli.search.nse.search import Keep
-from nascli.spaces.space import Codes, Space
+from nascli.search.nse.fitness import FitnessIndicators
+from nascli.search.nse.rounds import RoundTraining
+from nascli.search.nse.search import Simplify
+from nascli.spaces.space import Population, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet, uniform_branches
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 Array = npt.NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class NseEngine:
         self,
         images: Images,
         recipe: Recipe,
-        fitness: FitnessSettings,
+        fitness: ArchitectureParameterSettings,
         *,
         target: float,
         seed: int,
@@ -56,11 +56,11 @@ class NseEngine:
         self._calibration = calibration
         self._current: tuple[int, Supernet] | None = None
 
-    def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
+    def train(self, number: int, space: Space, cost: ChainCost, keep: Simplify) -> RoundTraining:
         """Train a round; weights every step; indicators, and simplification by them, every second one."""
         torch.manual_seed(self._seed * 1000 + number)
         supernet = Supernet(space)
-        fitness = Fitness(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
+        fitness = FitnessIndicators(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
 
         images, seed = self._images, [self._seed, 43, number]
 
@@ -88,18 +88,18 @@ class NseEngine:
             beside=fitness,
         )
         file = None if self._folder is None else self._folder / f"round{number + 1}.safetensors"
-        identity = digest(
+        identity = settings_digest(
             "nse-2", space.digest, self._images.digest, self._recipe, self._settings, self._seed, number
         )
         trainer.run(file, identity, self._progress, f"training the supernet of round {number + 1}")
         self._current = (number, supernet)
-        return Trained(
+        return RoundTraining(
             tuple(tuple(float(v) for v in theta.detach()) for theta in fitness.thetas),
             tuple(tuple(bool(v) for v in alive) for alive in fitness.alive),
             tuple(tuple(tuple(theta) for theta in moment) for moment in fitness.trajectory),
         )
 
-    def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
+    def accuracies(self, number: int, space: Space, codes: Population) -> Array:
         """`(n,)` top-1 on the validation part in a round's trained supernet."""
         if self._current is None or self._current[0] != number:
             raise AssertionError("a round is evaluated right after it was trained")

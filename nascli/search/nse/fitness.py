@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from nascli.costmodel import ChainCost
 from nascli.errors import TrainingError
 from nascli.spaces.blocks import Layer
-from nascli.supernet.differentiable import frozen, learned_state, load_learned, mixed_output
+from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned, mixed_output
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training.recipe import FitnessSettings
+from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 Array = npt.NDArray[np.float64]
 # Configurations that are drawn at once, to find two that differ.
@@ -56,7 +56,7 @@ def truncated_bernoulli(
     return gates
 
 
-class Fitness:
+class FitnessIndicators:
     """The indicators of a supernet's multi-branch layers.
 
     Args:
@@ -68,7 +68,12 @@ class Fitness:
     """
 
     def __init__(
-        self, supernet: Supernet, cost: ChainCost, target: float, settings: FitnessSettings, seed: int
+        self,
+        supernet: Supernet,
+        cost: ChainCost,
+        target: float,
+        settings: ArchitectureParameterSettings,
+        seed: int,
     ) -> None:
         self.supernet = supernet
         self._cost, self._target, self._seed = cost, target, seed
@@ -97,7 +102,7 @@ class Fitness:
         rng = np.random.default_rng([self._seed, 41, number])
         pairs = [self.draw(layer, rng) for layer in range(len(self.layers))]
         self.supernet.train()
-        with frozen(self.supernet):
+        with frozen_weights(self.supernet):
             loss = F.cross_entropy(self._forward(images, pairs), labels)
             demand = pair_cost(self.thetas, [a for a, _ in pairs], [b for _, b in pairs], self._cost)
             excess = demand / self._target - 1

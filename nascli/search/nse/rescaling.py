@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nascli.costmodel import Constraint, counted
-from nascli.spaces.architecture import narrowed_to
+from nascli.spaces.architecture import singleton_space
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
@@ -15,7 +15,7 @@ from nascli.spaces.space import Space
 _STEPS = 1.0 + 0.005 * np.arange(-120, 161)
 
 
-def rescaled(space: Space, code: Sequence[int], constraints: Sequence[Constraint]) -> Space:
+def rescale_to_budget(space: Space, code: Sequence[int], constraints: Sequence[Constraint]) -> Space:
     """The space with the largest width in which an architecture keeps its counted budgets.
 
     Args:
@@ -34,7 +34,7 @@ def rescaled(space: Space, code: Sequence[int], constraints: Sequence[Constraint
         return make_space(space.name, **{**dict(space.parameters), "width": round(width * step, 6)})
 
     def fits(made: Space) -> bool:
-        own, own_code = narrowed_to(made, code)
+        own, own_code = singleton_space(made, code)
         row = own.check(np.array([own_code]))
         return all(float(counted(own, c.name)(row)[0]) <= c.high for c in constraints)
 

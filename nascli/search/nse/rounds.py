@@ -10,13 +10,13 @@ import numpy as np
 
 from nascli.costmodel import ChainCost
 from nascli.spaces.blocks import Layer
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 Subset = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
-class Trained:
+class RoundTraining:
     """What a round's training found: per layer the indicators, and which operations are left.
 
     Attributes:
@@ -31,7 +31,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Point:
+class EvaluatedPoint:
     """An evaluated architecture: bit sets over the whole space, its cost, and its accuracy."""
 
     codes: tuple[int, ...]
@@ -55,9 +55,9 @@ class Round:
 
     subset: Subset
     inherited: Subset
-    trained: Trained
-    evaluated: tuple[Point, ...]
-    front: tuple[Point, ...]
+    trained: RoundTraining
+    evaluated: tuple[EvaluatedPoint, ...]
+    front: tuple[EvaluatedPoint, ...]
     aggregated: Subset
 
 
@@ -85,17 +85,17 @@ def simplify(
     return kept
 
 
-def front_of(points: Sequence[Point]) -> list[Point]:
+def front_of(points: Sequence[EvaluatedPoint]) -> list[EvaluatedPoint]:
     """The Pareto front: more accurate than everything cheaper or as cheap; a tie goes to what is new."""
     ordered = sorted(points, key=lambda p: (p.cost, -p.accuracy, p.rehearsed))
-    front: list[Point] = []
+    front: list[EvaluatedPoint] = []
     for point in ordered:
         if not front or point.accuracy > front[-1].accuracy:
             front.append(point)
     return front
 
 
-def aggregate(points: Sequence[Point], layers: int) -> Subset:
+def aggregate(points: Sequence[EvaluatedPoint], layers: int) -> Subset:
     """Per layer the union of the operations of some architectures."""
     unions = [0] * layers
     for point in points:
@@ -109,7 +109,7 @@ def restricted_cost(cost: ChainCost, kept: Sequence[Sequence[int]]) -> ChainCost
     return replace(cost, unary=unary)
 
 
-def widened(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
+def widen_choices(codes: Population, kept: Sequence[Sequence[int]]) -> Population:
     """Bit sets over a subset as bit sets over the whole space."""
     wide = np.zeros(codes.shape, dtype=np.int64)
     for layer, chosen in enumerate(kept):
@@ -118,7 +118,7 @@ def widened(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
     return wide
 
 
-def narrowed(codes: Codes, kept: Sequence[Sequence[int]]) -> Codes:
+def narrow_choices(codes: Population, kept: Sequence[Sequence[int]]) -> Population:
     """Bit sets over the whole space as bit sets over a subset that holds all of them."""
     narrow = np.zeros(codes.shape, dtype=np.int64)
     for layer, chosen in enumerate(kept):
@@ -133,9 +133,9 @@ def round_from_json(document: dict[str, Any]) -> Round:
     def subset(rows: list[list[int]]) -> Subset:
         return tuple(tuple(int(i) for i in row) for row in rows)
 
-    def points(rows: list[dict[str, Any]]) -> tuple[Point, ...]:
+    def points(rows: list[dict[str, Any]]) -> tuple[EvaluatedPoint, ...]:
         return tuple(
-            Point(
+            EvaluatedPoint(
                 tuple(int(c) for c in r["codes"]),
                 float(r["cost"]),
                 float(r["accuracy"]),
@@ -148,7 +148,7 @@ def round_from_json(document: dict[str, Any]) -> Round:
     return Round(
         subset(document["subset"]),
         subset(document["inherited"]),
-        Trained(
+        RoundTraining(
             tuple(tuple(float(v) for v in row) for row in trained["thetas"]),
             tuple(tuple(bool(v) for v in row) for row in trained["alive"]),
             tuple(

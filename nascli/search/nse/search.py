@@ -14,39 +14,39 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet
-from nascli.costmodel.feasible import BranchLaw
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet
+from nascli.costmodel.feasible import BranchWeights
 from nascli.costmodel.feasible.axes import ROUNDING
 from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
 from nascli.search.nse.rounds import (
-    Point,
+    EvaluatedPoint,
     Round,
+    RoundTraining,
     Subset,
-    Trained,
     aggregate,
     front_of,
-    narrowed,
+    narrow_choices,
     restricted_cost,
     round_from_json,
     simplify,
-    widened,
+    widen_choices,
 )
-from nascli.search.nse.settings import Nse
+from nascli.search.nse.settings import NseSettings
 from nascli.search.run_folder import StateFile
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
-Keep = Callable[[Sequence[Sequence[float]], Sequence[Sequence[bool]]], list[list[bool]]]
+Simplify = Callable[[Sequence[Sequence[float]], Sequence[Sequence[bool]]], list[list[bool]]]
 
 
-class Engine(Protocol):
+class RoundTrainer(Protocol):
     """What NSE needs of a supernet."""
 
-    def train(self, number: int, space: Space, cost: ChainCost, keep: Keep) -> Trained:
+    def train(self, number: int, space: Space, cost: ChainCost, keep: Simplify) -> RoundTraining:
         """Train a round's supernet and its indicators; after each update `keep` says which operations stay."""
 
-    def accuracies(self, number: int, space: Space, codes: Codes) -> Array:
+    def accuracies(self, number: int, space: Space, codes: Population) -> Array:
         """`(n,)` validation accuracy of each architecture in the round's trained supernet."""
 
 
@@ -71,14 +71,14 @@ class NseSearch:
     def __init__(
         self,
         space: Space,
-        budget: Budget,
-        settings: Nse,
+        budget: BoundedCost,
+        settings: NseSettings,
         seed: int,
         state: StateFile,
         *,
         inherited: Subset | None = None,
-        former: Sequence[Point] = (),
-        others: Sequence[Budget] = (),
+        former: Sequence[EvaluatedPoint] = (),
+        others: Sequence[BoundedCost] = (),
     ) -> None:
         if not space.multi_branch:
             raise NascliError(
@@ -101,7 +101,7 @@ class NseSearch:
         rng = np.random.default_rng([seed, 51])
         self.orders = [rng.permutation(len(layer.candidates)).tolist() for layer in space.layers]
 
-    def _kept(self, point: Point) -> bool:
+    def _kept(self, point: EvaluatedPoint) -> bool:
         """Whether a former architecture is within the upper bound and the other budgets."""
         code = np.array([point.codes], dtype=np.int64)
         within = point.cost <= self.window.high * (1 + ROUNDING)
@@ -117,7 +117,7 @@ class NseSearch:
         """Operations per layer and round (K)."""
         return self._settings.candidates or (6 if self.cost.name == "latency" else 5)
 
-    def evolve(self, engine: Engine, progress: Progress) -> list[Round]:
+    def evolve(self, engine: RoundTrainer, progress: Progress) -> list[Round]:
         """All rounds; the last one's front is the result.
 
         Raises:
@@ -167,7 +167,7 @@ class NseSearch:
 
     def _round(
         self,
-        engine: Engine,
+        engine: RoundTrainer,
         number: int,
         subset: Subset,
         inherited: Subset,
@@ -203,14 +203,14 @@ class NseSearch:
 
     def retrieve(
         self,
-        engine: Engine,
+        engine: RoundTrainer,
         number: int,
         space: Space,
         subset: Subset,
-        trained: Trained,
-        former: Sequence[Point],
+        trained: RoundTraining,
+        former: Sequence[EvaluatedPoint],
         progress: Progress,
-    ) -> list[Point]:
+    ) -> list[EvaluatedPoint]:
         """Architectures drawn by fitness in the window and just below it, and the former front, evaluated."""
         rng = np.random.default_rng([self._seed, 52, number])
         cost = restricted_cost(self.cost, subset)
@@ -238,15 +238,15 @@ class NseSearch:
             raise InfeasibleError(
                 f"no architecture of round {number + 1} lies within {self.window}.", "Widen the window."
             )
-        wide = widened(codes, subset)
+        wide = widen_choices(codes, subset)
         again = [p for p in former if p.codes not in {tuple(map(int, row)) for row in wide}]
         if again:
-            old = narrowed(np.array([p.codes for p in again], dtype=np.int64), subset)
+            old = narrow_choices(np.array([p.codes for p in again], dtype=np.int64), subset)
             codes, wide = np.concatenate([codes, old]), np.concatenate([wide, [p.codes for p in again]])
         accuracies = engine.accuracies(number, space, codes)
         costs = cost(codes)
         return [
-            Point(tuple(map(int, row)), float(c), float(a), index >= len(wide) - len(again))
+            EvaluatedPoint(tuple(map(int, row)), float(c), float(a), index >= len(wide) - len(again))
             for index, (row, c, a) in enumerate(zip(wide, costs, accuracies, strict=True))
         ]
 
@@ -256,22 +256,22 @@ class NseSearch:
         cost: ChainCost,
         subset: Subset,
         window: Constraint,
-        trained: Trained,
+        trained: RoundTraining,
         wanted: int,
         rng: np.random.Generator,
-    ) -> Codes:
+    ) -> Population:
         """Distinct architectures in a window, each branch taken with its probability; what simplification
         dropped is not taken."""
         empty = np.empty((0, len(space.layers)), dtype=space.dtype)
         if wanted == 0:
             return empty
-        others = [Budget(b.constraint, restricted_cost(b.cost, subset)) for b in self._others]
+        others = [BoundedCost(b.constraint, restricted_cost(b.cost, subset)) for b in self._others]
         laws = []
         for theta, alive in zip(trained.thetas, trained.alive, strict=True):
             p = 1 / (1 + np.exp(-np.array(theta)))
-            laws.append(BranchLaw(np.where(alive, p, 0.0), np.where(alive, 1 - p, 1.0)))
+            laws.append(BranchWeights(np.where(alive, p, 0.0), np.where(alive, 1 - p, 1.0)))
         try:
-            feasible = FeasibleSet(space, [Budget(window, cost), *others])
+            feasible = FeasibleSet(space, [BoundedCost(window, cost), *others])
             found: dict[tuple[int, ...], None] = {}
             # A window may hold fewer architectures than wanted; drawing ends when little new comes.
             for _ in range(20):

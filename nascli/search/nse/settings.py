@@ -8,7 +8,7 @@ from nascli.errors import NascliError
 
 
 @dataclass(frozen=True)
-class Nse:
+class NseSettings:
     """Hyper-parameters; the defaults are the paper's.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nascli.report.charts import percent
 from nascli.report.story import Cell, Story, grid, operator_rows, row_of
-from nascli.report.svg import Axis, Series, chart
+from nascli.report.svg import ChartAxis, Series, chart
 from nascli.spaces.space import Space
 from nascli.units import format_count, format_seconds
 
@@ -24,8 +24,8 @@ def rounds_chart(rounds: Sequence[dict[str, Any]]) -> str:
     return chart(
         "Pareto fronts by round",
         # Seconds lie below 1, counts far above.
-        Axis("cost", lambda v: format_seconds(v) if abs(v) < 1 else format_count(v)),
-        Axis("top-1 in the round's supernet, %", percent),
+        ChartAxis("cost", lambda v: format_seconds(v) if abs(v) < 1 else format_count(v)),
+        ChartAxis("top-1 in the round's supernet, %", percent),
         series,
     )
 
@@ -51,8 +51,8 @@ def trajectories_chart(rounds: Sequence[dict[str, Any]], threshold: float) -> st
     limit = [(1.0, threshold, ""), (float(begun), threshold, "")]
     return chart(
         "fitness indicators by epoch",
-        Axis("epoch", lambda v: f"{v:g}"),
-        Axis("fitness indicator", lambda v: f"{v:.2g}", (threshold,)),
+        ChartAxis("epoch", lambda v: f"{v:g}"),
+        ChartAxis("fitness indicator", lambda v: f"{v:.2g}", (threshold,)),
         [*series, Series(limit, "guide", line=True)],
         marks,
     )

@@ -16,17 +16,17 @@ from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
-from nascli.search.nss.settings import Nss
+from nascli.search.nss.settings import NssSettings
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
-from nascli.supernet.differentiable import frozen, learned_state, load_learned
+from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned
 from nascli.supernet.masked import Gates, MaskedSupernet
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 
 def mixture_cost(cost: StagedCost, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
@@ -115,7 +115,7 @@ class SpaceDistribution:
             options = [b * size + int(rng.integers(size)) + 1 for b in range(len(theta))]
             gated.append((options, hard + soft - soft.detach()))
         stages = list(zip(gated[::2], gated[1::2], strict=True))
-        with frozen(self.supernet):
+        with frozen_weights(self.supernet):
             loss = F.cross_entropy(self.supernet.mixture(images, stages), labels)
             demand = mixture_cost(self._cost, stages)
             self._optimizer.zero_grad(set_to_none=True)
@@ -189,7 +189,7 @@ def search_space(
     space: StagedSpace,
     images: Images,
     target: float,
-    settings: Nss,
+    settings: NssSettings,
     recipe: Recipe,
     *,
     seed: int,
@@ -252,7 +252,7 @@ def search_space(
         after=after,
         beside=distribution,
     )
-    identity = digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
+    identity = settings_digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
     trainer.run(file, identity, progress, f"searching for a space within {space.spec}")
     rng = np.random.default_rng([seed, 63])
     probabilities = distribution.probabilities()

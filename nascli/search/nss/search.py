@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.errors import InfeasibleError, NascliError
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_seconds
 
@@ -43,13 +43,13 @@ class Bins:
         """Number of bins of depths and of widths per stage."""
         return self.space.depths // self.depth, self.space.widths // self.width
 
-    def sample(self, chosen: Sequence[tuple[int, int]], n: int, rng: np.random.Generator) -> Codes:
+    def sample(self, chosen: Sequence[tuple[int, int]], n: int, rng: np.random.Generator) -> Population:
         """`(n, 2 * stages)` codes, uniform over a drawn space (Eq. 3); `chosen` has (depth, width) bins."""
         low = np.array([value for d, w in chosen for value in (d * self.depth, w * self.width)])
         size = np.tile([self.depth, self.width], len(chosen))
         return (low + rng.integers(0, size, (n, len(low)))).astype(np.int16)
 
-    def shallow(self, chosen: Sequence[tuple[int, int]]) -> Codes:
+    def shallow(self, chosen: Sequence[tuple[int, int]]) -> Population:
         """`(1, 2 * stages)` the shallowest network of a drawn space, of its middle widths."""
         row = [value for d, w in chosen for value in (d * self.depth, w * self.width + self.width // 2)]
         return np.array([row], dtype=np.int16)
@@ -61,7 +61,7 @@ class Bins:
             for d, w in chosen
         )
 
-    def codes(self, chosen: Sequence[tuple[int, int]]) -> Codes:
+    def codes(self, chosen: Sequence[tuple[int, int]]) -> Population:
         """Every network of a drawn space, where it has at most a million."""
         sides = [
             np.arange(b * size, (b + 1) * size)

@@ -11,12 +11,12 @@ import torch
 
 from nascli.progress import Progress
 from nascli.search.pcnas.search import PathOf
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.prefix_tree import LEAVES, PrefixTree, validation_accuracies
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 Array = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class PcnasEngine:
         per_epoch = max(1, len(images.train) // recipe.batch)
         total = per_epoch * (warmup + stages * interval)
         self._trainer = Trainer(self.supernet, images.train, recipe, seed=seed, steps=total)
-        self._identity = digest(
+        self._identity = settings_digest(
             "pcnas-1", space.digest, images.digest, recipe, seed, warmup, interval, stages
         )
         if file is not None and file.exists():
@@ -71,7 +71,7 @@ class PcnasEngine:
         title = "warming the supernet up" if stage == 0 else f"training on the pool of layer {stage}"
         self._trainer.run(self._file, self._identity, self._progress, title, until=end)
 
-    def quick_accuracies(self, codes: Codes, seed: Sequence[int]) -> Array:
+    def quick_accuracies(self, codes: Population, seed: Sequence[int]) -> Array:
         """`(n,)` top-1 of each on one mini-batch; neighbours in the list see different ones."""
         validation = self._images.validation
         order = torch.from_numpy(np.random.default_rng(list(seed)).permutation(len(validation)))
@@ -90,7 +90,7 @@ class PcnasEngine:
                 self._progress.advance(len(some))
         return scores
 
-    def accuracies(self, codes: Codes, calibration: int = 256) -> Array:
+    def accuracies(self, codes: Population, calibration: int = 256) -> Array:
         """`(n,)` top-1 on the whole validation part."""
         self._progress.start("evaluating the pool", len(codes))
         return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)

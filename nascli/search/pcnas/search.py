@@ -16,27 +16,27 @@ import numpy.typing as npt
 from nascli.costmodel import FeasibleSet
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Progress
-from nascli.search.pcnas.settings import Pcnas
+from nascli.search.pcnas.settings import PcnasSettings
 from nascli.search.run_folder import StateFile
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Prefix = tuple[int, ...]
 PathOf = Callable[[int], Sequence[int]]
 Array = npt.NDArray[np.float64]
 
 
-class Engine(Protocol):
+class PoolTrainer(Protocol):
     """What PC-NAS needs of a supernet."""
 
     def train(self, stage: int, path: PathOf) -> None:
         """Train to the end of a stage (0 is the warm-up); `path` names each step's architecture."""
 
-    def quick_accuracies(self, codes: Codes, seed: Sequence[int]) -> Array:
+    def quick_accuracies(self, codes: Population, seed: Sequence[int]) -> Array:
         """`(n,)` accuracy of each architecture on one mini-batch of the validation part."""
 
 
 @dataclass(frozen=True)
-class Member:
+class PartialModel:
     """A partial or complete model of a pool, with its potential."""
 
     codes: Prefix
@@ -44,11 +44,11 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Grown:
+class PoolExtension:
     """What one interval did: every candidate's potential, and the pool that was kept, best first."""
 
-    candidates: tuple[Member, ...]
-    pool: tuple[Member, ...]
+    candidates: tuple[PartialModel, ...]
+    pool: tuple[PartialModel, ...]
 
 
 class PcnasSearch:
@@ -63,7 +63,7 @@ class PcnasSearch:
 
     name = "pcnas"
 
-    def __init__(self, feasible: FeasibleSet, settings: Pcnas, seed: int, state: StateFile) -> None:
+    def __init__(self, feasible: FeasibleSet, settings: PcnasSettings, seed: int, state: StateFile) -> None:
         space = feasible.space
         if space.multi_branch:
             raise NascliError(f"{space.name} is multi-branch: PC-NAS takes one operator per layer.")
@@ -77,7 +77,7 @@ class PcnasSearch:
         """What is searched."""
         return self._feasible.space
 
-    def grow(self, engine: Engine, progress: Progress) -> list[Grown]:
+    def grow(self, engine: PoolTrainer, progress: Progress) -> list[PoolExtension]:
         """Grow the pool through all layers; the last pool's members are complete architectures.
 
         Raises:
@@ -112,12 +112,12 @@ class PcnasSearch:
 
         return of
 
-    def extend(self, engine: Engine, pool: Sequence[Prefix], stage: int) -> Grown:
+    def extend(self, engine: PoolTrainer, pool: Sequence[Prefix], stage: int) -> PoolExtension:
         """Extend every member by every operator of the next layer and keep the best (Algorithm 2)."""
         layer = self.space.layers[stage]
         extended = [(*prefix, code) for prefix in pool for code in range(len(layer.candidates))]
         potentials = self.potentials(engine, extended, stage)
-        candidates = [Member(codes, float(p)) for codes, p in zip(extended, potentials, strict=True)]
+        candidates = [PartialModel(codes, float(p)) for codes, p in zip(extended, potentials, strict=True)]
         alive = [member for member in candidates if np.isfinite(member.potential)]
         if not alive:
             budgets = " and ".join(str(budget.constraint) for budget in self._feasible.budgets)
@@ -127,9 +127,9 @@ class PcnasSearch:
                 "Draw more, or leave --dump out: feasible completions are then drawn exactly.",
             )
         ranked = sorted(alive, key=lambda member: member.potential, reverse=True)
-        return Grown(tuple(candidates), tuple(ranked[: self._settings.pool]))
+        return PoolExtension(tuple(candidates), tuple(ranked[: self._settings.pool]))
 
-    def potentials(self, engine: Engine, partial: Sequence[Prefix], stage: int) -> Array:
+    def potentials(self, engine: PoolTrainer, partial: Sequence[Prefix], stage: int) -> Array:
         """Expected accuracy of each partial model's completions (Algorithm 1); -inf where none is feasible."""
         codes, owners = [], []
         for number, prefix in enumerate(partial):
@@ -146,7 +146,7 @@ class PcnasSearch:
         found[counts > 0] = sums[counts > 0] / counts[counts > 0]
         return found
 
-    def completions(self, prefix: Prefix, rng: np.random.Generator) -> Codes:
+    def completions(self, prefix: Prefix, rng: np.random.Generator) -> Population:
         """Draws of a prefix's completions within the limit; no rows where there are none."""
         wanted = self._settings.draws
         if self._settings.dump:
@@ -159,19 +159,19 @@ class PcnasSearch:
         return self._feasible.sample(wanted, rng, prefix)
 
 
-def _to_json(grown: Grown) -> dict[str, list[list[object]]]:
-    def rows(members: Sequence[Member]) -> list[list[object]]:
+def _to_json(grown: PoolExtension) -> dict[str, list[list[object]]]:
+    def rows(members: Sequence[PartialModel]) -> list[list[object]]:
         # JSON has no infinity: a model without a feasible completion has no potential.
         return [[list(m.codes), m.potential if np.isfinite(m.potential) else None] for m in members]
 
     return {"candidates": rows(grown.candidates), "pool": rows(grown.pool)}
 
 
-def _from_json(document: dict[str, list[list[object]]]) -> Grown:
-    def members(rows: list[list[object]]) -> tuple[Member, ...]:
+def _from_json(document: dict[str, list[list[object]]]) -> PoolExtension:
+    def members(rows: list[list[object]]) -> tuple[PartialModel, ...]:
         return tuple(
-            Member(tuple(int(c) for c in codes), -np.inf if p is None else float(p))  # type: ignore[attr-defined, arg-type]
+            PartialModel(tuple(int(c) for c in codes), -np.inf if p is None else float(p))  # type: ignore[attr-defined, arg-type]
             for codes, p in rows
         )
 
-    return Grown(members(document["candidates"]), members(document["pool"]))
+    return PoolExtension(members(document["candidates"]), members(document["pool"]))

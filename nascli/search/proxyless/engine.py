@@ -16,28 +16,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.costmodel import Budget, ChainCost
+from nascli.costmodel import BoundedCost, ChainCost
 from nascli.progress import Progress
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import (
     ExpectedCost,
     draw_pairs,
-    frozen,
+    frozen_weights,
     learned_state,
     load_learned,
     paired_forward,
 )
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 Array = npt.NDArray[np.float64]
 
 
-class PathChoice:
+class PathDistribution:
     """The choices of a single-path supernet, learned beside its weights.
 
     Args:
@@ -49,7 +49,12 @@ class PathChoice:
     """
 
     def __init__(
-        self, supernet: Supernet, cost: ChainCost, limit: float, settings: FitnessSettings, seed: int
+        self,
+        supernet: Supernet,
+        cost: ChainCost,
+        limit: float,
+        settings: ArchitectureParameterSettings,
+        seed: int,
     ) -> None:
         self.supernet = supernet
         self._expected = ExpectedCost(cost, scale=limit)
@@ -69,7 +74,7 @@ class PathChoice:
         """One update on a batch of validation images; returns cross-entropy and expected cost over the limit."""
         pairs = draw_pairs(self.thetas, np.random.default_rng([self._seed, 82, number]))
         self.supernet.train()
-        with frozen(self.supernet):
+        with frozen_weights(self.supernet):
             logits = paired_forward(list(self.supernet.blocks), images, pairs, self.thetas)
             loss = F.cross_entropy(logits, labels)
             demand = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
@@ -91,7 +96,7 @@ class PathChoice:
         load_learned(self.thetas, self._optimizer, tensors)
 
 
-class ChoiceEngine:
+class ProxylessEngine:
     """A single-path supernet whose choices are learned by gradient (ProxylessNAS).
 
     Args:
@@ -110,8 +115,8 @@ class ChoiceEngine:
         space: Space,
         images: Images,
         recipe: Recipe,
-        gates: FitnessSettings,
-        target: Budget,
+        gates: ArchitectureParameterSettings,
+        target: BoundedCost,
         *,
         seed: int,
         file: Path | None,
@@ -120,7 +125,7 @@ class ChoiceEngine:
         torch.manual_seed(seed)
         self.supernet = Supernet(space)
         self._images, self._file, self._progress = images, file, progress
-        choice = PathChoice(self.supernet, target.cost, target.constraint.high, gates, seed)
+        choice = PathDistribution(self.supernet, target.cost, target.constraint.high, gates, seed)
 
         def path(step: int) -> Sequence[int]:
             if step < gates.start * trainer.steps:
@@ -135,7 +140,7 @@ class ChoiceEngine:
             self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=choice
         )
         self._trainer, self._choice = trainer, choice
-        self._identity = digest(
+        self._identity = settings_digest(
             "proxyless-1", space.digest, images.digest, recipe, gates, seed, str(target.constraint)
         )
 
@@ -145,7 +150,7 @@ class ChoiceEngine:
         self._trainer.run(self._file, self._identity, self._progress, title)
         return list(self._choice.scores())
 
-    def accuracies(self, codes: Codes, calibration: int = 256) -> Array:
+    def accuracies(self, codes: Population, calibration: int = 256) -> Array:
         """`(n,)` top-1 on the validation part."""
         self._progress.start("evaluating the most probable networks", len(codes))
         return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)

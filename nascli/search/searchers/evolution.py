@@ -10,7 +10,7 @@ import numpy as np
 from nascli.costmodel import FeasibleSet
 from nascli.errors import NascliError
 from nascli.search.base import Score
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 # Draws that a child may spend until it is one that was never proposed.
 _DRAWS = 20
@@ -56,7 +56,7 @@ class RegularisedEvolution:
         """As many as asked for, or all there are."""
         return self._expected
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The first population, then one child at a time."""
         layers = len(self._feasible.space.layers)
         if self._left <= 0:
@@ -66,7 +66,7 @@ class RegularisedEvolution:
         self._visited.update(tuple(int(c) for c in row) for row in rows)
         return rows
 
-    def _child(self) -> Codes:
+    def _child(self) -> Population:
         rivals = self._rng.choice(len(self._alive), min(self._tournament, len(self._alive)), replace=False)
         best = max((self._alive[int(i)] for i in rivals), key=lambda pair: pair[0])
         parent = np.array(best[1], dtype=self._feasible.space.dtype)
@@ -77,12 +77,12 @@ class RegularisedEvolution:
         ):
             for row in rows:
                 if tuple(int(c) for c in row) not in self._visited:
-                    child: Codes = row[None]
+                    child: Population = row[None]
                     return child
         self._left = 0
         return np.empty((0, len(parent)), self._feasible.space.dtype)
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """The newest join; the oldest fall out."""
         for row, score in zip(codes, scores, strict=True):
             self._alive.append((score, tuple(int(c) for c in row)))

@@ -18,9 +18,9 @@ from scipy.stats import norm
 
 from nascli.costmodel import ChainCost, FeasibleSet
 from nascli.search.base import Score
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.search.searchers.surrogate import Surrogate, Views
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 Array = npt.NDArray[np.float64]
 _TRIALS = 60
@@ -42,7 +42,7 @@ class GuidedSearcher:
     def __init__(
         self,
         feasible: FeasibleSet,
-        settings: Guidance,
+        settings: GuidedSettings,
         rng: np.random.Generator,
         costs: Sequence[ChainCost] = (),
         front: ChainCost | None = None,
@@ -67,7 +67,7 @@ class GuidedSearcher:
         """As many as asked for, or all there are."""
         return self._expected
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The next batch; no rows when the evaluations are spent."""
         left = self._expected - len(self._codes)
         space = self._feasible.space
@@ -77,13 +77,13 @@ class GuidedSearcher:
             return self._spread(min(self._settings.first, left))
         return self._promising(min(self._settings.batch, left))
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """Learn the scores."""
         for row, score in zip(codes, scores, strict=True):
             self._codes.append(tuple(int(c) for c in row))
             self._values.append(score.value)
 
-    def _spread(self, n: int) -> Codes:
+    def _spread(self, n: int) -> Population:
         """Feasible architectures that lie far from each other: the first at random, each next the farthest."""
         pool = self._pool()
         views = np.concatenate(self._views(pool), axis=1)
@@ -96,7 +96,7 @@ class GuidedSearcher:
             nearest = np.minimum(nearest, ((views - views[chosen[-1]]) ** 2).sum(axis=1))
         return pool[chosen]
 
-    def _pool(self) -> Codes:
+    def _pool(self) -> Population:
         visited = set(self._codes)
         if self._all is not None:
             rows = self._all
@@ -115,7 +115,7 @@ class GuidedSearcher:
         fresh = [i for i, row in enumerate(rows.tolist()) if tuple(row) not in visited]
         return rows[fresh]
 
-    def _promising(self, n: int) -> Codes:
+    def _promising(self, n: int) -> Population:
         pool = self._pool()
         views = self._views(pool)
         values = np.array(self._values)

@@ -9,7 +9,7 @@ import numpy as np
 from nascli.costmodel import FeasibleSet
 from nascli.errors import NascliError
 from nascli.search.base import Score
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 
 
 class RandomSearcher:
@@ -28,11 +28,11 @@ class RandomSearcher:
         """How many are evaluated: as many as asked for, or all there are."""
         return len(self._codes)
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The next ten."""
         codes = self._codes[self._asked : self._asked + 10]
         self._asked += len(codes)
         return codes
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """Nothing is learned."""

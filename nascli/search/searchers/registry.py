@@ -10,9 +10,9 @@ from nascli.search.base import Searcher
 from nascli.search.searchers.evolution import RegularisedEvolution
 from nascli.search.searchers.guided import GuidedSearcher
 from nascli.search.searchers.random import RandomSearcher
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 
 SEARCHERS = ("guided", "spos", "evolution", "random")
 
@@ -23,8 +23,8 @@ def make_searcher(
     rng: np.random.Generator,
     *,
     evaluations: int,
-    guidance: Guidance,
-    evolution: Evolution,
+    guidance: GuidedSettings,
+    evolution: SposSettings,
 ) -> Searcher:
     """A searcher of a feasible set.
 

@@ -8,7 +8,7 @@ from nascli.errors import NascliError
 
 
 @dataclass(frozen=True)
-class Guidance:
+class GuidedSettings:
     """How the search is guided.
 
     Attributes:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from nascli.costmodel import ChainCost
-from nascli.spaces.space import Codes, Space
+from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
 
@@ -22,7 +22,7 @@ Array = npt.NDArray[np.float64]
 class Views:
     """Turns codes into the arrays that the kernel compares."""
 
-    def __init__(self, space: Space, costs: Sequence[ChainCost], reference: Codes) -> None:
+    def __init__(self, space: Space, costs: Sequence[ChainCost], reference: Population) -> None:
         self._space = space
         self._costs = list(costs)
         programs: dict[str, int] = {}
@@ -42,7 +42,7 @@ class Views:
         self._count_mean = counts.mean(axis=0)
         self._cost_mean, self._cost_scale = costs_of.mean(axis=0), np.maximum(costs_of.std(axis=0), 1e-12)
 
-    def _raw(self, codes: Codes) -> tuple[Array, Array, Array]:
+    def _raw(self, codes: Population) -> tuple[Array, Array, Array]:
         parts, counts = [], np.zeros((len(codes), self._programs))
         for number, layer in enumerate(self._space.layers):
             column = codes[:, number].astype(np.int64)
@@ -61,7 +61,7 @@ class Views:
             np.stack(costs, axis=1) if costs else np.zeros((len(codes), 0)),
         )
 
-    def __call__(self, codes: Codes) -> tuple[Array, Array, Array]:
+    def __call__(self, codes: Population) -> tuple[Array, Array, Array]:
         """One-hot codes, standardised operator counts, standardised logarithms of costs."""
         one_hot, counts, costs = self._raw(codes)
         used = (counts - self._count_mean) / self._count_scale

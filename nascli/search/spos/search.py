@@ -9,8 +9,8 @@ import numpy as np
 
 from nascli.costmodel import FeasibleSet
 from nascli.search.base import Score
-from nascli.search.spos.settings import Evolution
-from nascli.spaces.space import Codes
+from nascli.search.spos.settings import SposSettings
+from nascli.spaces.space import Population
 
 # How many draws an operator may spend per child that it owes, as in the authors' code.
 _DRAWS = 10
@@ -25,7 +25,7 @@ class SposSearcher:
 
     name = "spos"
 
-    def __init__(self, feasible: FeasibleSet, settings: Evolution, rng: np.random.Generator) -> None:
+    def __init__(self, feasible: FeasibleSet, settings: SposSettings, rng: np.random.Generator) -> None:
         self._feasible = feasible
         self._settings = settings
         self._rng = rng
@@ -38,7 +38,7 @@ class SposSearcher:
         """Population times generations, or all there are."""
         return int(min(self._settings.population * self._settings.generations, self._feasible.count()))
 
-    def ask(self) -> Codes:
+    def ask(self) -> Population:
         """The next generation; no rows after the last."""
         size = self._settings.population
         if self._generation >= self._settings.generations:
@@ -52,13 +52,13 @@ class SposSearcher:
         layers = len(self._feasible.space.layers)
         return np.array(children, dtype=self._feasible.space.dtype).reshape(len(children), layers)
 
-    def tell(self, codes: Codes, scores: Sequence[Score]) -> None:
+    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
         """Keep the best over all generations."""
         new = [(score, tuple(int(code) for code in row)) for score, row in zip(scores, codes, strict=True)]
         ranked = sorted(self._best + new, key=lambda pair: pair[0], reverse=True)
         self._best = ranked[: self._settings.parents]
 
-    def _new(self, drawn: Codes, most: int) -> list[tuple[int, ...]]:
+    def _new(self, drawn: Population, most: int) -> list[tuple[int, ...]]:
         fresh: list[tuple[int, ...]] = []
         for row in drawn:
             key = tuple(int(code) for code in row)

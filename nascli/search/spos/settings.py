@@ -8,7 +8,7 @@ from nascli.errors import NascliError
 
 
 @dataclass(frozen=True)
-class Evolution:
+class SposSettings:
     """Hyper-parameters of Algorithm 1; the defaults are the paper's.
 
     Attributes:

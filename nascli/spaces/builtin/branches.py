@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Stage, check_macro, layers_of, scaled
+from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.bottlenecks import dconv, dwconv, nconv, rconv
 from nascli.spaces.operators.definition import Operator
@@ -97,7 +97,7 @@ def _space(
     check_macro(resolution, width, classes, channels)
     # The stem keeps its width and so do the features: that is how the published networks were rescaled.
     stem = conv_block((channels, resolution, resolution), 16, stride=stem_stride, act="relu")
-    layers = layers_of(stem.output, scaled(stages, width), place)
+    layers = make_layers(stem.output, scaled(stages, width), place)
     tail = head(layers[-1].output, classes, features=features, act="relu", norm=False)
     return Space(name, (), (("stem", stem), *layers, ("head", tail)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Stage, check_macro, scaled, stage_places
+from nascli.spaces.builtin.stages import Stage, check_macro, scaled, stage_blocks
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, EDGES, cell
 from nascli.spaces.operators.definition import Operator
@@ -70,7 +70,7 @@ def _space(
 ) -> Space:
     check_macro(resolution, width, classes, channels)
     stem = conv_block((channels, resolution, resolution), 16, stride=stride)
-    places = list(stage_places(stem.output, scaled(list(stages), width)))
+    places = list(stage_blocks(stem.output, scaled(list(stages), width)))
     layers = []
     for (at, shape, out, step), genes in zip(places, _parse(cells, len(places)), strict=True):
         candidates = [cell_of(shape, out, step, one) for one in dict.fromkeys(genes)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Stage, check_macro, layers_of, scaled
+from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.residual_blocks import basic_block, resnet_stem
 from nascli.spaces.primitives import Shape
@@ -40,7 +40,7 @@ def _resnet_bits(
     check_macro(resolution, width, classes, channels)
     stages = scaled(stages_of(layers), width)
     stem = resnet_stem((channels, resolution, resolution), stages[0].width)
-    places = layers_of(stem.output, stages, _bits_place)
+    places = make_layers(stem.output, stages, _bits_place)
     tail = head(places[-1].output, classes)
     return Space(name, (), (("stem", stem), *places, ("head", tail)))
 
@@ -67,7 +67,7 @@ def _small_bits(
     check_macro(resolution, width, classes, channels)
     stages = scaled(stages_of(layers, (16, 32, 64)), width)
     stem = conv_block((channels, resolution, resolution), stages[0].width, act="relu")
-    places = layers_of(stem.output, stages, _bits_place)
+    places = make_layers(stem.output, stages, _bits_place)
     tail = head(places[-1].output, classes)
     return Space(name, (), (("stem", stem), *places, ("head", tail)))
 

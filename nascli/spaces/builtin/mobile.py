@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Place, Stage, check_macro, layers_of, make_divisible, scaled
+from nascli.spaces.builtin.stages import LayerMaker, Stage, check_macro, make_divisible, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -40,7 +40,7 @@ def _with_skip(name: str, candidates: list[Operator], shape: Shape) -> Layer:
     return Layer(name, tuple(candidates))
 
 
-def mbconv_place(kernels: Sequence[int], expansions: Sequence[int]) -> Place:
+def mbconv_place(kernels: Sequence[int], expansions: Sequence[int]) -> LayerMaker:
     """Layers that choose kernel and expansion, or to be skipped where the shape allows it."""
 
     def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
@@ -75,7 +75,7 @@ def proxyless(
     stem = conv_block((channels, resolution, resolution), make_divisible(stem_width * width), stride=2)
     first = mbconv(stem.output, make_divisible(first_width * width), expand=1)
     stages = [Stage(w, n, s) for w, (n, s) in zip(widths, _PROXYLESS_LAYERS, strict=True)]
-    layers = layers_of(first.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
+    layers = make_layers(first.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
     tail = head(layers[-1].output, classes, features=make_divisible(features * max(1.0, width)))
     return Space("proxyless", (), (("stem", stem), ("first", first), *layers, ("head", tail)))
 
@@ -94,7 +94,7 @@ def proxyless_mini(
         raise SpaceError(f"depth must be in 1..16, got {depth}")
     stem = conv_block((channels, resolution, resolution), make_divisible(24 * width), stride=2)
     stages = [Stage(48, depth, 1), Stage(96, depth + 1, 2), Stage(192, depth, 2)]
-    layers = layers_of(stem.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
+    layers = make_layers(stem.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
     tail = head(layers[-1].output, classes, features=make_divisible(384 * max(1.0, width)))
     return Space("proxyless-mini", (), (("stem", stem), *layers, ("head", tail)))
 
@@ -119,7 +119,7 @@ def fbnet(
     """FBNet (Wu et al. 2019): 22 layers of 8 blocks, and skipping where shapes allow."""
     check_macro(resolution, width, classes, channels)
     stem = conv_block((channels, resolution, resolution), make_divisible(16 * width), stride=2, act="relu")
-    layers = layers_of(stem.output, scaled(_FBNET_STAGES, width), _fbnet_place)
+    layers = make_layers(stem.output, scaled(_FBNET_STAGES, width), _fbnet_place)
     tail = head(layers[-1].output, classes, features=features, act="relu")
     return Space("fbnet", (), (("stem", stem), *layers, ("head", tail)))
 
@@ -130,7 +130,7 @@ def fbnet_mini(*, resolution: int = 28, width: float = 1.0, classes: int = 10, c
     check_macro(resolution, width, classes, channels)
     stem = conv_block((channels, resolution, resolution), make_divisible(16 * width), stride=2, act="relu")
     stages = [Stage(24, 3, 1), Stage(48, 4, 2), Stage(96, 3, 2)]
-    layers = layers_of(stem.output, scaled(stages, width), _fbnet_place)
+    layers = make_layers(stem.output, scaled(stages, width), _fbnet_place)
     tail = head(layers[-1].output, classes, features=256, act="relu")
     return Space("fbnet-mini", (), (("stem", stem), *layers, ("head", tail)))
 
@@ -149,7 +149,7 @@ def _nasbench_macro(name: str, resolution: int, width: float, classes: int, chan
     check_macro(resolution, width, classes, channels)
     stem = conv_block((channels, resolution, resolution), make_divisible(32 * width))
     stages = [Stage(64, 2, 2), Stage(128, 3, 2), Stage(256, 3, 2)]
-    layers = layers_of(stem.output, scaled(stages, width), _nasbench_macro_place)
+    layers = make_layers(stem.output, scaled(stages, width), _nasbench_macro_place)
     tail = head(layers[-1].output, classes, features=make_divisible(1280 * width))
     return Space(name, (), (("stem", stem), *layers, ("head", tail)))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Stage, check_macro, layers_of
+from nascli.spaces.builtin.stages import Stage, check_macro, make_layers
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.shuffle_blocks import choice, choice_x
@@ -51,7 +51,7 @@ def _space(
         blocks = [_block(kind, shape, out, stride, scale) for kind in range(4) for scale in scales]
         return Layer(at, tuple(blocks))
 
-    layers = layers_of(stem.output, wide, place)
+    layers = make_layers(stem.output, wide, place)
     tail = head(layers[-1].output, classes, features=features, act="relu", bias=False)
     return Space(name, (), (("stem", stem), *layers, ("head", tail)))
 

@@ -11,7 +11,7 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 
 Block = tuple[str, Operator] | Layer
-Place = Callable[[str, Shape, int, int], Layer]
+LayerMaker = Callable[[str, Shape, int, int], Layer]
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -46,7 +46,7 @@ def scaled(stages: Sequence[Stage], width: float) -> list[Stage]:
     return [Stage(make_divisible(s.width * width), s.layers, s.stride) for s in stages]
 
 
-def stage_places(shape: Shape, stages: Sequence[Stage]) -> Iterator[tuple[str, Shape, int, int]]:
+def stage_blocks(shape: Shape, stages: Sequence[Stage]) -> Iterator[tuple[str, Shape, int, int]]:
     """Name, input shape, output width and stride of every layer in turn."""
     for number, stage in enumerate(stages, 1):
         for index in range(stage.layers):
@@ -55,6 +55,6 @@ def stage_places(shape: Shape, stages: Sequence[Stage]) -> Iterator[tuple[str, S
             shape = Shape(stage.width, -(-shape.height // stride), -(-shape.width // stride))
 
 
-def layers_of(shape: Shape, stages: Sequence[Stage], place: Place) -> list[Layer]:
+def make_layers(shape: Shape, stages: Sequence[Stage], place: LayerMaker) -> list[Layer]:
     """A layer for every place of the stages."""
-    return [place(*where) for where in stage_places(shape, stages)]
+    return [place(*where) for where in stage_blocks(shape, stages)]

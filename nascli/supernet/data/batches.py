@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.supernet.data.images import Split
-from nascli.supernet.evaluation.accuracy import _BATCH
+from nascli.supernet.data.images import ImageSplit
+
+# Images that are evaluated at a time.
+EVALUATION_BATCH = 128
 
 
 def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
@@ -27,7 +29,7 @@ def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
     return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def endless_batch(split: Split, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
+def endless_batch(split: ImageSplit, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
     """The batch of an index in an endless pass over a split; it follows from seed and index alone."""
     size = min(batch, len(split))
     epoch, place = divmod(index, max(1, len(split) // size))
@@ -36,10 +38,10 @@ def endless_batch(split: Split, batch: int, seed: Sequence[int], index: int) -> 
     return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
 
 
-def batches(split: Split, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(split: ImageSplit, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """The first images of a split (all by default), a few at a time, with their labels."""
     count = len(split) if most is None else min(most, len(split))
-    for start in range(0, count, _BATCH):
-        stop = min(start + _BATCH, count)
+    for start in range(0, count, EVALUATION_BATCH):
+        stop = min(start + EVALUATION_BATCH, count)
         images = split.images[start:stop].contiguous(memory_format=torch.channels_last)
         yield images, split.labels[start:stop]

@@ -23,7 +23,7 @@ from nascli.supernet.data.sources.registry import find_source
 
 
 @dataclass(frozen=True)
-class Split:
+class ImageSplit:
     """Images `(n, channels, height, width)` float32 and labels `(n,)` int64."""
 
     images: Tensor
@@ -47,9 +47,9 @@ class Images:
 
     name: str
     classes: int
-    train: Split
-    validation: Split
-    test: Split
+    train: ImageSplit
+    validation: ImageSplit
+    test: ImageSplit
 
     @property
     def shape(self) -> Shape:
@@ -71,7 +71,7 @@ def _split_name(spec: str) -> tuple[str, Path | None]:
     return name, Path(folder).expanduser() if folder else None
 
 
-def properties(spec: str) -> tuple[int, int]:
+def data_properties(spec: str) -> tuple[int, int]:
     """Number of classes and of channels of a data set, without loading it.
 
     Raises:
@@ -88,7 +88,7 @@ def properties(spec: str) -> tuple[int, int]:
     return classes, source.channels or 3
 
 
-def load(spec: str, resolution: int, *, most: int | None = None) -> Images:
+def load_images(spec: str, resolution: int, *, most: int | None = None) -> Images:
     """Load a data set at a resolution.
 
     The test part is the source's own, or a fifth of it. A fifth of the rest (as much as the test part where
@@ -103,7 +103,7 @@ def load(spec: str, resolution: int, *, most: int | None = None) -> Images:
         UnknownNameError: no such data set.
         DataError: its package or files are missing or damaged.
     """
-    classes, _ = properties(spec)
+    classes, _ = data_properties(spec)
     name, folder = _split_name(spec)
     raw = find_source(name).read(folder, resolution)
     rng = np.random.default_rng(20260)
@@ -125,14 +125,14 @@ def load(spec: str, resolution: int, *, most: int | None = None) -> Images:
     # A channel that never changes has no deviation, and stays at 0.
     deviation = np.maximum(deviation, 1e-6)
 
-    def part(pixels: Pixels, labels: Labels) -> Split:
+    def part(pixels: Pixels, labels: Labels) -> ImageSplit:
         images = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
         if images.shape[-2:] != (resolution, resolution):
             smaller = images.shape[-1] > resolution
             images = F.interpolate(
                 images, (resolution, resolution), mode="bilinear", align_corners=False, antialias=smaller
             )
-        return Split(images.contiguous(), torch.from_numpy(labels))
+        return ImageSplit(images.contiguous(), torch.from_numpy(labels))
 
     return Images(
         spec,
@@ -157,15 +157,15 @@ def require_fit(images: Images, shape: Shape, classes: int) -> None:
         )
 
 
-def adapted_space(space: Space, data: str) -> Space:
+def space_for_data(space: Space, data: str) -> Space:
     """The space with the data's classes and channels, where its parameters do not say otherwise."""
     return make_space(space.name, **_adapted_parameters(space, data))
 
 
 def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
-    from nascli.supernet.data.images import properties
+    from nascli.supernet.data.images import data_properties
 
-    classes, channels = properties(data)
+    classes, channels = data_properties(data)
     wanted = {"classes": classes, "channels": channels}
     fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}
     return {**fitting, **dict(space.parameters)}

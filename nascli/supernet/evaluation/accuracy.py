@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.supernet.data.batches import batches
-from nascli.supernet.data.images import Images, Split
+from nascli.supernet.data.images import Images, ImageSplit
 from nascli.supernet.separate import Supernet
-
-_BATCH = 128
 
 
 class Accuracy(NamedTuple):
@@ -25,7 +23,7 @@ class Accuracy(NamedTuple):
     loss: float
 
 
-def accuracy(forward: Callable[[Tensor], Tensor], split: Split) -> Accuracy:
+def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit) -> Accuracy:
     """Top-1 and loss of a network in evaluation mode."""
     correct, loss = 0, 0.0
     with torch.inference_mode():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.spaces.space import Codes
+from nascli.spaces.space import Population
 from nascli.supernet.data.batches import batches
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.accuracy import Accuracy
@@ -161,7 +161,7 @@ LEAVES = 256
 
 
 def validation_accuracies(
-    supernet: Supernet, images: Images, codes: Codes, calibration: int, tick: Callable[[int], None]
+    supernet: Supernet, images: Images, codes: Population, calibration: int, tick: Callable[[int], None]
 ) -> Array:
     """`(n,)` top-1 on the validation part, statistics recalculated for each architecture."""
     found: list[float] = []

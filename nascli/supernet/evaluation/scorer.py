@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from nascli.spaces.catalog import load_space
-from nascli.supernet.data.images import Images, load
+from nascli.supernet.data.images import Images, load_images
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet
@@ -37,14 +37,14 @@ class TreeScorer:
         ]
 
 
-def by_prefix(rows: Sequence[tuple[int, ...]], size: int = LEAVES) -> Iterator[list[tuple[int, ...]]]:
+def prefix_batches(rows: Sequence[tuple[int, ...]], size: int = LEAVES) -> Iterator[list[tuple[int, ...]]]:
     """The rows in batches of neighbours, which share the most."""
     ordered = sorted(rows)
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]
 
 
-def packed(supernet: Supernet) -> bytes:
+def pack_weights(supernet: Supernet) -> bytes:
     """A supernet's weights, to be carried to another process."""
     from safetensors.torch import save
 
@@ -52,13 +52,13 @@ def packed(supernet: Supernet) -> bytes:
     return data
 
 
-def scorer_elsewhere(spec: str, data: str, weights: bytes, calibration: int, threads: int) -> TreeScorer:
-    """Build the scorer of `packed` weights in this process.
+def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, threads: int) -> TreeScorer:
+    """Build the scorer of `pack_weights` weights in this process.
 
     Args:
         spec: the space.
         data: a data set that this machine has too.
-        weights: from `packed`.
+        weights: from `pack_weights`.
         calibration: training images that statistics are recalculated on.
         threads: of torch.
     """
@@ -68,4 +68,4 @@ def scorer_elsewhere(spec: str, data: str, weights: bytes, calibration: int, thr
     space = load_space(spec)
     supernet = Supernet(space)
     load_module(supernet, load_tensors(weights))
-    return TreeScorer(supernet, load(data, space.input.height), calibration=calibration)
+    return TreeScorer(supernet, load_images(data, space.input.height), calibration=calibration)

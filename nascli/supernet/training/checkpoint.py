@@ -16,7 +16,7 @@ from nascli.files import write_atomically
 FORMAT = "nascli-checkpoint-1"
 
 
-def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a crash leaves the old file or the new one, never half of it.
 
     Raises:
@@ -34,7 +34,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) ->
         ) from error
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a checkpoint: tensors by name, and the state.
 
     Raises:

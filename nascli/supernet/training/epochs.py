@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nascli.errors import missing_package
-from nascli.supernet.data.images import Split
+from nascli.supernet.data.images import ImageSplit
 from nascli.supernet.evaluation.accuracy import accuracy
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights
@@ -27,7 +27,7 @@ class EpochLog:
         RuntimeUnavailableError: TensorBoard is not installed.
     """
 
-    def __init__(self, validation: Split, folder: Path, tensorboard: bool) -> None:
+    def __init__(self, validation: ImageSplit, folder: Path, tensorboard: bool) -> None:
         self._validation, self._folder = validation, folder
         self.history: list[float] = []
         self._tensorboard = tensorboard and distributed.is_first()

@@ -18,9 +18,9 @@ from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet, uniform_branches
-from nascli.supernet.training import checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, digest, finished
+from nascli.supernet.training.trainer import Trainer, is_trained, settings_digest
 
 # SPOS's authors' code draws uniformly over so many bins of the cost.
 BINS = 7
@@ -31,7 +31,7 @@ def supernet_identity(
 ) -> str:
     """What a trained supernet depends on: space, data, recipe and seed, and where its paths are drawn."""
     parts = [f"supernet-aligned-{2 if space.multi_branch else 1}", space.digest, images.digest, recipe, seed]
-    return digest(*parts) if within is None else digest(*parts, str(within))
+    return settings_digest(*parts) if within is None else settings_digest(*parts, str(within))
 
 
 def _within(space: Space, within: Constraint) -> BinnedSampler:
@@ -79,7 +79,7 @@ def trained_supernet(
     torch.manual_seed(seed)
     supernet = Supernet(space)
     if given is not None:
-        tensors, state = checkpoint.load(Path(given))
+        tensors, state = load_checkpoint(Path(given))
         if state.get("step") != state.get("steps"):
             raise CheckpointError(
                 f"{given} is at step {state.get('step')} of {state.get('steps')}.",
@@ -88,9 +88,9 @@ def trained_supernet(
         load_module(supernet, tensors)
         progress.message(f"supernet {given} is used as it is")
         return supernet, str(state.get("identity")), True
-    reused = finished(file, identity)
+    reused = is_trained(file, identity)
     if reused:
-        load_module(supernet, checkpoint.load(file)[0])
+        load_module(supernet, load_checkpoint(file)[0])
         progress.message(f"supernet {identity[:8]} of {space.name} is trained already; reused")
     else:
         bins = None if within is None else _within(space, within)

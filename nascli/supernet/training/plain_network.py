@@ -14,11 +14,11 @@ from nascli.supernet.evaluation.accuracy import accuracy, wilson_interval
 from nascli.supernet.modules import ProgramModule, network_module
 from nascli.supernet.training.epochs import EpochLog
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, digest
+from nascli.supernet.training.trainer import Trainer, settings_digest
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedNetwork:
     """A trained network and how accurate it is on the test part."""
 
     blocks: list[ProgramModule]
@@ -38,7 +38,7 @@ def train_network(
     progress: Progress,
     title: str,
     log: EpochLog | None = None,
-) -> Trained:
+) -> TrainedNetwork:
     """Train a network from scratch, or finish or load what `file` holds of it; then test it once.
 
     Args:
@@ -52,7 +52,7 @@ def train_network(
         log: told of every epoch's end; its state is kept in the checkpoint.
     """
     kind = "network" if log is None else "network with epochs"
-    identity = digest(kind, network.program.canonical, images.digest, recipe, seed)
+    identity = settings_digest(kind, network.program.canonical, images.digest, recipe, seed)
     torch.manual_seed(seed)
     module = network_module([operator.program for operator in network.operators])
 
@@ -68,4 +68,4 @@ def train_network(
     top1 = accuracy(module, images.test).top1
     low, high = wilson_interval(top1, len(images.test))
     blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
-    return Trained(blocks, top1, low, high, accuracy(module, images.validation).top1)
+    return TrainedNetwork(blocks, top1, low, high, accuracy(module, images.validation).top1)

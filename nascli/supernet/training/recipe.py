@@ -77,7 +77,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class FitnessSettings:
+class ArchitectureParameterSettings:
     """How indicators are learned.
 
     Attributes:

@@ -25,9 +25,10 @@ from torch.nn import functional as F
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Progress
 from nascli.supernet.data.batches import shifted
-from nascli.supernet.data.images import Split
+from nascli.supernet.data.images import ImageSplit
 from nascli.supernet.modules import load_module
-from nascli.supernet.training import checkpoint, distributed
+from nascli.supernet.training import distributed
+from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.recipe import Recipe
 
 _SAVE_EVERY_SECONDS = 5.0
@@ -35,7 +36,7 @@ PathOf = Callable[[int], Sequence[int]]
 After = Callable[[int], None]
 
 
-class Beside(Protocol):
+class CompanionState(Protocol):
     """State that is trained beside the weights."""
 
     def state(self) -> dict[str, Tensor]:
@@ -45,7 +46,7 @@ class Beside(Protocol):
         """Back from `state`."""
 
 
-def digest(*parts: object) -> str:
+def settings_digest(*parts: object) -> str:
     """A digest of settings, to tell whether a checkpoint belongs to them."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:32]
 
@@ -70,13 +71,13 @@ class Trainer:
     def __init__(
         self,
         module: nn.Module,
-        data: Split,
+        data: ImageSplit,
         recipe: Recipe,
         *,
         seed: int,
         path: PathOf | None = None,
         after: After | None = None,
-        beside: Beside | None = None,
+        beside: CompanionState | None = None,
         steps: int | None = None,
     ) -> None:
         self.module = module.to(memory_format=torch.channels_last)
@@ -233,7 +234,7 @@ class Trainer:
         tensors |= {f"average/{k}": v for k, v in self._average.items()}
         if self.beside is not None:
             tensors |= {f"beside/{k}": v for k, v in self.beside.state().items()}
-        checkpoint.save(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
+        save_checkpoint(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
 
     def restore(self, file: Path, identity: str) -> None:
         """Go on from a checkpoint.
@@ -241,7 +242,7 @@ class Trainer:
         Raises:
             CheckpointError: it belongs to other settings.
         """
-        tensors, state = checkpoint.load(file)
+        tensors, state = load_checkpoint(file)
         if state.get("identity") != identity:
             raise CheckpointError(
                 f"{file} belongs to another space, data set, recipe or seed.", "Remove it to train anew."
@@ -278,9 +279,9 @@ def _floats(module: nn.Module) -> list[tuple[str, Tensor]]:
     return [(k, v) for k, v in module.state_dict(keep_vars=False).items() if v.is_floating_point()]
 
 
-def finished(file: Path, identity: str) -> bool:
+def is_trained(file: Path, identity: str) -> bool:
     """Whether a checkpoint holds a completed training of these settings."""
     if not file.exists():
         return False
-    _, state = checkpoint.load(file)
+    _, state = load_checkpoint(file)
     return state.get("identity") == identity and state.get("step") == state.get("steps")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nascli.costmodel import (
     BinnedSampler,
-    Budget,
+    BoundedCost,
     ChainCost,
     FeasibleSet,
     best,
@@ -16,7 +16,7 @@ from nascli.costmodel import (
     k_best,
     parse_constraint,
 )
-from nascli.costmodel.feasible import BranchLaw, additive
+from nascli.costmodel.feasible import BranchWeights, additive
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces import make_space
 
@@ -127,7 +127,9 @@ def test_branches_drawn_by_their_probabilities():
         mass *= np.prod(np.where(bits, p, 1 - p), axis=1)
     feasible = FeasibleSet(space, [window(cost, -np.inf, high)])
     assert chi_square(
-        feasible.weighted([BranchLaw(np.asarray(p), 1 - np.asarray(p)) for p in probabilities], 30_000, rng),
+        feasible.weighted(
+            [BranchWeights(np.asarray(p), 1 - np.asarray(p)) for p in probabilities], 30_000, rng
+        ),
         inside,
         mass,
     )
@@ -159,7 +161,7 @@ def test_counts_beyond_64_bits_are_exact():
 def test_windows_of_the_papers(rng):
     space = make_space("nse-27")
     cost = counted(space, "macs")
-    feasible = FeasibleSet(space, [Budget(parse_constraint("300M<=macs<=350M"), cost)])
+    feasible = FeasibleSet(space, [BoundedCost(parse_constraint("300M<=macs<=350M"), cost)])
     drawn = cost(feasible.sample(300, rng))
     assert drawn.min() >= 300e6 and drawn.max() <= 350e6
     spos = make_space("spos")

@@ -12,7 +12,7 @@ from feasible_cases import (
 )
 
 from nascli.costmodel import (
-    Budget,
+    BoundedCost,
     ChainCost,
     Constraint,
     FeasibleSet,
@@ -82,7 +82,7 @@ def test_optimum_equals_the_integer_programme(kind):
 def test_a_cost_under_its_own_budget_is_maximised_at_once_though_very_many_tie():
     space = load_space("nse-27-mini:width=0.5,resolution=8")
     macs = counted(space, "macs")
-    feasible = FeasibleSet(space, [Budget(Constraint("macs", -np.inf, 250e3), macs)])
+    feasible = FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, 250e3), macs)])
     start = time.monotonic()
     code = best(feasible, macs.unary)
     assert time.monotonic() - start < 20

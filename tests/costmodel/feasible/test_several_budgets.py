@@ -6,10 +6,10 @@ from feasible_cases import every
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nascli.costmodel import Budget, ChainCost, Constraint, FeasibleSet, k_best
+from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, k_best
 from nascli.costmodel.feasible import additive
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.pipeline.run.result import how_many
+from nascli.pipeline.run.result import format_estimated_count
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv
 
@@ -34,7 +34,7 @@ def case(kind, seed, windows, resolution=1.0, shares=(0.35, 0.7)):
     for name in ("macs", "params", "latency"):
         cost = cost_of(space, name, rng)
         low, high = (float(q) for q in np.quantile(cost(codes), shares))
-        budgets.append(Budget(Constraint(name, low if windows else -np.inf, high), cost))
+        budgets.append(BoundedCost(Constraint(name, low if windows else -np.inf, high), cost))
     inside = codes[np.all([b.holds(b.cost(codes)) for b in budgets], axis=0)]
     return space, budgets, inside, rng
 
@@ -82,7 +82,7 @@ def test_what_nothing_satisfies_together_is_explained():
     cost = cost_of(SINGLE, "macs", rng)
     other = ChainCost("params", "count", 10.0, tuple(1 - values for values in cost.unary))
     budgets = [
-        Budget(Constraint(c.name, -np.inf, c.least + 0.2 * (c.most - c.least)), c) for c in (cost, other)
+        BoundedCost(Constraint(c.name, -np.inf, c.least + 0.2 * (c.most - c.least)), c) for c in (cost, other)
     ]
     with pytest.raises(InfeasibleError, match=r"together\.\nWith the others kept, one of these is possible"):
         FeasibleSet(SINGLE, budgets)
@@ -104,13 +104,16 @@ def test_an_estimate_is_said_to_be_one():
     rng = np.random.default_rng(1)
     costs = [cost_of(space, name, rng) for name in ("macs", "params", "latency")]
     codes = space.sample(100_000, rng)
-    budgets = [Budget(Constraint(c.name, -np.inf, float(np.quantile(c(codes), 0.5))), c) for c in costs]
+    budgets = [BoundedCost(Constraint(c.name, -np.inf, float(np.quantile(c(codes), 0.5))), c) for c in costs]
     feasible = FeasibleSet(space, budgets)
     share = feasible.contains(codes).mean()
     assert not feasible.exact
     assert feasible.count() / space.size == pytest.approx(share, rel=0.05)
-    assert how_many(feasible.count(), feasible.exact).startswith("about ")
-    assert how_many(348_127, False) == "about 350,000" and how_many(348_127, True) == "348,127"
+    assert format_estimated_count(feasible.count(), feasible.exact).startswith("about ")
+    assert (
+        format_estimated_count(348_127, False) == "about 350,000"
+        and format_estimated_count(348_127, True) == "348,127"
+    )
     one = FeasibleSet(space, budgets[:1])
     assert one.exact and one.loose is None
     assert len(feasible.distinct(300, rng)) == 300

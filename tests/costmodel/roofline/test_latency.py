@@ -4,7 +4,7 @@ import pytest
 from nascli.costmodel.roofline import hardware, kernels_of, load_efficiency, predict_program, roofline_latency
 from nascli.costmodel.roofline.efficiency import LAUNCH, roof
 from nascli.errors import DeviceError
-from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.spaces import count, load_space
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.operators.residual_blocks import basic_block
@@ -59,13 +59,13 @@ def test_a_space_on_a_card_that_is_not_here():
 
 def test_every_profile_predicts_what_its_data_sheet_has():
     program = mbconv((32, 28, 28), 32, kernel=5).program
-    for key, sheet in profiles().items():
+    for key, sheet in data_sheets().items():
         device = hardware(key, sheet.peak, sheet.bandwidth, sheet.processors)
         assert 1e-6 < predict_program(program, device, 16, "fp32").seconds < 1e-2
-    titan = profiles()["titanxp"]
+    titan = data_sheets()["titanxp"]
     with pytest.raises(DeviceError, match="no peak for fp16"):
         predict_program(program, hardware("t", titan.peak, titan.bandwidth, titan.processors), 1, "fp16")
-    ampere = profiles()["a100"]
+    ampere = data_sheets()["a100"]
     card = hardware("a", ampere.peak, ampere.bandwidth, ampere.processors)
     # The data sheet knows it, the model does not.
     with pytest.raises(DeviceError, match="made for fp32, fp16, int8, not 'tf32'"):

@@ -9,8 +9,8 @@ import pytest
 from nascli.errors import NascliError, StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.audit import audit
-from nascli.lut.exchange.diff import compare
-from nascli.lut.exchange.packs import Pack, import_pack, merge, read_pack, read_store, write_pack
+from nascli.lut.exchange.diff import compare_packs
+from nascli.lut.exchange.packs import Pack, combine_packs, import_pack, read_pack, read_store, write_pack
 from nascli.lut.store.columns import SampleColumns
 from nascli.spaces.operators.inverted_residual import mbconv
 
@@ -101,26 +101,26 @@ def test_other_files_and_newer_packs_are_refused(tmp_path):
 
 
 def test_merging_refuses_what_differs():
-    merged = merge([pack_of(rounds=range(3)), pack_of(rounds=range(2, 6))])
+    merged = combine_packs([pack_of(rounds=range(3)), pack_of(rounds=range(2, 6))])
     assert merged.count == 18
     other = pack_of(Setup("dev", "rt", "2", "fp32", 1, 1))
     with pytest.raises(StoreError, match=r"runtime_version: 1 against 2; batch: 16 against 1"):
-        merge([pack_of(), other])
+        combine_packs([pack_of(), other])
     with pytest.raises(StoreError, match="nothing to merge"):
-        merge([])
+        combine_packs([])
 
 
 def test_rounds_of_two_stores_do_not_push_each_other_out(tmp_path):
     """Every store counts its rounds from 0."""
     monday, tuesday = pack_of(), pack_of(factor=2.0, day=90_000.0)
-    merged = merge([monday, tuesday])
+    merged = combine_packs([monday, tuesday])
     assert merged.count == 2 * monday.count
     for key, rows in merged.samples.items():
         assert [s.round for s in rows] == list(range(12))
         assert {float(s.seconds[0]) for s in rows} == {
             float(pack.samples[key][0].seconds[0]) for pack in (monday, tuesday)
         }
-    assert merge([merged, tuesday, monday]).count == merged.count
+    assert combine_packs([merged, tuesday, monday]).count == merged.count
     grown = pack_of(factor=2.0, day=90_000.0, rounds=range(8))
     with Store(tmp_path / "s") as store:
         assert import_pack(monday, store) == import_pack(tuesday, store) == 18
@@ -129,7 +129,7 @@ def test_rounds_of_two_stores_do_not_push_each_other_out(tmp_path):
         assert import_pack(grown, store) == 6 and import_pack(grown, store) == 0
         again = read_store(store, SETUP)
     assert again.count == 42
-    assert merge([again, grown, monday]).count == 42
+    assert combine_packs([again, grown, monday]).count == 42
 
 
 def test_figures_without_a_time_may_repeat_themselves():
@@ -138,19 +138,19 @@ def test_figures_without_a_time_may_repeat_themselves():
         known = {program_key(OPERATORS[0].program): (OPERATORS[0].label, OPERATORS[0].program.canonical)}
         return Pack(SETUP, {}, known, SampleColumns.of(samples))
 
-    assert merge([imported(range(3)), imported(range(5))]).count == 5
+    assert combine_packs([imported(range(3)), imported(range(5))]).count == 5
 
 
 def test_comparison_by_hand():
     second = pack_of(Setup("dev", "rt", "2", "fp32", 16, 1), factor=1.5, operators=OPERATORS[:2])
-    comparison = compare(pack_of(), second)
+    comparison = compare_packs(pack_of(), second)
     assert comparison.setup == ["runtime_version: 1 against 2"]
     assert comparison.median_ratio == pytest.approx(1.5) and all(row.differs for row in comparison.rows)
     assert comparison.only_first == [OPERATORS[2].label] and comparison.only_second == []
-    unchanged = compare(pack_of(noise=0.01), pack_of(noise=0.01))
+    unchanged = compare_packs(pack_of(noise=0.01), pack_of(noise=0.01))
     assert not any(row.differs for row in unchanged.rows)
     with pytest.raises(StoreError, match="no operator in common"):
-        compare(pack_of(operators=OPERATORS[:1]), pack_of(operators=[mbconv((8, 4, 4), 8, kernel=7)]))
+        compare_packs(pack_of(operators=OPERATORS[:1]), pack_of(operators=[mbconv((8, 4, 4), 8, kernel=7)]))
 
 
 def test_an_audit_finds_what_is_wrong(tmp_path):

@@ -3,14 +3,14 @@ import pytest
 from nascli.errors import MissingMeasurementsError
 from nascli.lut import LatencyTable, Setup, program_key
 from nascli.lut.in_context.carriers import (
-    carrier,
+    carry,
     in_context,
-    is_scaffold,
+    is_auxiliary,
     reference,
     require_context,
-    with_context,
+    subjects_in_context,
 )
-from nascli.lut.statistics import Estimate
+from nascli.lut.statistics import Measurement
 from nascli.spaces import make_space
 from nascli.spaces.operators.basic import head, identity
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -21,22 +21,22 @@ OP = mbconv((8, 6, 6), 12, stride=2)
 
 def table_of(**seconds):
     """A table of models by what they are: the truth is chosen, the figure must come out of it."""
-    piece = carrier(OP)
+    piece = carry(OP)
     programs = {"whole": piece.operator, "before": reference(OP.input), "after": reference(OP.output)}
     figures = {
-        program_key(programs[name].program): Estimate(value, value - 0.1, value + 0.1, 6)
+        program_key(programs[name].program): Measurement(value, value - 0.1, value + 0.1, 6)
         for name, value in seconds.items()
     }
     return LatencyTable(SETUP, figures, {})
 
 
 def test_a_carrier_is_the_operator_between_pointwise_convolutions():
-    piece = carrier(OP)
+    piece = carry(OP)
     assert piece.operator.program.input == OP.input and piece.operator.program.output_shape == OP.output
     assert len(piece.operator.program.nodes) == len(OP.program.nodes) + 2
     assert [p.input for p in piece.references] == [OP.input, OP.output]
-    assert is_scaffold(piece.operator.label) and is_scaffold(reference(OP.input).label)
-    assert not is_scaffold(OP.label)
+    assert is_auxiliary(piece.operator.label) and is_auxiliary(reference(OP.input).label)
+    assert not is_auxiliary(OP.label)
 
 
 def test_entry_exit_and_neighbours_cancel():
@@ -54,8 +54,8 @@ def test_over_a_network_entry_and_exit_count_once(rng):
     network = space.network(space.sample(1, rng)[0])
     # A device on which every model costs 1 to start, and each node 0.1.
     figures = {
-        program_key(o.program): Estimate(1 + 0.1 * len(o.program.nodes), 0, 9, 6)
-        for o in with_context(network.placed)
+        program_key(o.program): Measurement(1 + 0.1 * len(o.program.nodes), 0, 9, 6)
+        for o in subjects_in_context(network.placed)
     }
     total = sum(e.seconds for e in require_context(LatencyTable(SETUP, figures, {}), network.placed, "cmd"))
     assert total == pytest.approx(1 + 0.1 * len(network.program.nodes))
@@ -70,5 +70,5 @@ def test_what_is_missing_is_none_or_an_error():
 
 def test_the_ends_of_a_network_have_one_neighbour():
     tail = head((8, 4, 4), 10)
-    assert len(carrier(tail, last=True).references) == 1
-    assert len(carrier(OP, first=True).references) == 1
+    assert len(carry(tail, last=True).references) == 1
+    assert len(carry(OP, first=True).references) == 1

@@ -6,9 +6,9 @@ import pytest
 from nascli.costmodel import table_latency
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable, Setup, program_key
-from nascli.lut.in_context.carriers import with_context
-from nascli.lut.in_context.joins import Join, in_parallel, join_costs, join_models
-from nascli.lut.statistics import Estimate
+from nascli.lut.in_context.carriers import subjects_in_context
+from nascli.lut.in_context.joins import Join, join_costs, join_models, parallel_carrier
+from nascli.lut.statistics import Measurement
 from nascli.spaces import load_space
 from nascli.spaces.primitives import Add, Conv, Gain
 
@@ -31,7 +31,7 @@ def seconds(program):
 
 def table(models):
     return LatencyTable(
-        SETUP, {program_key(m.program): Estimate(seconds(m.program), 0, 99, 6) for m in models}, {}
+        SETUP, {program_key(m.program): Measurement(seconds(m.program), 0, 99, 6) for m in models}, {}
     )
 
 
@@ -49,7 +49,7 @@ def test_join_of_k_branches_is_found_between_and_at_the_measured_numbers():
 
 
 def test_the_sum_of_a_multi_branch_network_is_the_device_s():
-    models = [*with_context(SPACE.placed()), *join_models(SPACE)]
+    models = [*subjects_in_context(SPACE.placed()), *join_models(SPACE)]
     cost = table_latency(SPACE, table(models), "cmd")
     codes = SPACE.sample(20, np.random.default_rng(0))
     truth = [seconds(SPACE.network(row).program) for row in codes]
@@ -58,7 +58,7 @@ def test_the_sum_of_a_multi_branch_network_is_the_device_s():
 
 def test_joins_that_were_not_measured_are_an_error_with_the_command():
     with pytest.raises(ConstraintError, match="joining the branches") as caught:
-        table_latency(SPACE, table(with_context(SPACE.placed())), "nascli profile X")
+        table_latency(SPACE, table(subjects_in_context(SPACE.placed())), "nascli profile X")
     assert "nascli profile X" in str(caught.value)
 
 
@@ -67,5 +67,5 @@ def test_single_path_spaces_have_no_joins():
 
 
 def test_parallel_convolutions_share_their_input():
-    program = in_parallel(Join(SPACE.layers[0].output, 3, True)).program
+    program = parallel_carrier(Join(SPACE.layers[0].output, 3, True)).program
     assert sum(isinstance(n.primitive, Conv) for n in program.nodes) == 5

@@ -7,8 +7,8 @@ import pytest
 from nascli.errors import StoreError
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.remote import read_plan, write_plan
-from nascli.pipeline.measure.subjects import space_models
-from nascli.profiles.target import Where
+from nascli.pipeline.measure.subjects import space_subjects
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.catalog import load_space
 
 SPACE = "proxyless-mini:resolution=8,width=0.25"
@@ -26,7 +26,7 @@ main(sys.argv[1:])
 
 
 def where(store, device="cpu"):
-    return Where(device, "auto", 2, 1, "fp32", store)
+    return TargetSpec(device, "auto", 2, 1, "fp32", store)
 
 
 def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
@@ -49,7 +49,7 @@ def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
         cwd=here, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert imported.returncode == 0, imported.stderr
-    models = space_models(load_space(SPACE))
+    models = space_subjects(load_space(SPACE))
     with Store(here / "s.sqlite") as store:
         (setup,) = (setup for setup, _, _ in store.setups())
         table = LatencyTable.read(store, setup)

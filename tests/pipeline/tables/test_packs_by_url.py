@@ -9,7 +9,7 @@ from nascli.errors import StoreError
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.pipeline.tables.exchange import pull, push
 from nascli.profiles.devices.device import this_cpu
-from nascli.profiles.target import Where
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.inverted_residual import mbconv
 
@@ -25,7 +25,7 @@ def where(tmp_path):
         store.add_operators([Operator("op", (), operator.program)])
         key = program_key(operator.program)
         store.add_samples(SETUP, {key: [Sample(r, np.full(3, 1e-3), 1e-3, 1.0) for r in range(5)]})
-    return Where(this_cpu().key, "ort-cpu", 16, 1, "fp32", path)
+    return TargetSpec(this_cpu().key, "ort-cpu", 16, 1, "fp32", path)
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ import pytest
 from fakes import SimulatedCard
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
-from nascli.lut.statistics import Sample, estimate, low_quantile
+from nascli.lut.statistics import Sample, burst_time, estimate
 from nascli.profiles import cuda
 from nascli.profiles.cuda.timing import time_queries
-from nascli.profiles.devices.device import cards_here
+from nascli.profiles.devices.device import find_cards_here
 
 TRUTH = 4e-4
 
@@ -36,7 +36,7 @@ def test_two_queries_are_in_flight_and_never_more():
 @pytest.mark.parametrize("jitter", [0.0, 0.02, 0.1])
 def test_bursts_of_a_jittering_card_find_the_truth_within_a_percent(jitter):
     card = SimulatedCard(lambda now: TRUTH, jitter=jitter)
-    figures = [low_quantile(timed(card, 40).seconds[1:]) for _ in range(12)]
+    figures = [burst_time(timed(card, 40).seconds[1:]) for _ in range(12)]
     # Jitter only ever adds: the 20th percentile of |N| lies at a quarter of a standard deviation.
     assert np.median(figures) / (1 + 0.253 * jitter) == pytest.approx(TRUTH, rel=0.01)
 
@@ -55,7 +55,7 @@ def test_drift_cancels_against_the_anchor_and_throttled_bursts_do_not_count():
             card.work(index)
 
         def burst(seconds):
-            return low_quantile(
+            return burst_time(
                 time_queries(card, card, lambda i: work(i, seconds), 10, clock=card.clock).seconds[1:]
             )
 
@@ -97,7 +97,7 @@ def test_the_package_for_cuda_is_the_first_that_is_installed_or_the_one_named(mo
 
 
 def test_without_a_driver_a_card_cannot_be_opened():
-    if cards_here()[0]:
+    if find_cards_here()[0]:
         pytest.skip("there is a card here")
     with pytest.raises(DeviceError, match="cuda-core cannot open the card with the number 0"):
         cuda.open_driver("cuda-core", 0)

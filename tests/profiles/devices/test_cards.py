@@ -13,7 +13,7 @@ from nascli.profiles import devices
 from nascli.profiles.devices import clocks
 from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, slug
 from nascli.profiles.devices.clocks import left_locked, locked, sustained_mhz, unlock
-from nascli.profiles.devices.device import card_key, find_device, of_card
+from nascli.profiles.devices.device import card_key, device_of_card, find_device
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from nascli.profiles.devices.device import card_key, find_device, of_card
 def test_names_of_the_driver_become_keys(name, key):
     (card,) = find_cards(FakeNvml([name]))
     assert card_key(card) == key
-    assert of_card(card).card == card and dict(of_card(card).facts)["driver"] == "580.65"
+    assert device_of_card(card).card == card and dict(device_of_card(card).facts)["driver"] == "580.65"
 
 
 def test_what_is_known_of_a_card():

@@ -1,7 +1,7 @@
 import pytest
 
 from nascli.errors import DeviceError, UnknownNameError
-from nascli.profiles.devices.data_sheets import profiles
+from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.profiles.devices.device import find_device, this_cpu
 
 
@@ -13,7 +13,7 @@ def test_the_cpus_key_carries_its_model():
 
 @pytest.mark.parametrize("name", ["titanxp", "1080ti", "v100", "t4", "a100", "h100"])
 def test_profiles_are_plausible_and_name_their_source(name):
-    profile = profiles()[name]
+    profile = data_sheets()[name]
     peak = dict(profile.peak)
     assert 1e12 < peak["fp32"] < 1e14 and 1e11 < profile.bandwidth < 1e13
     assert 1e9 < profile.memory < 1e12 and profile.source and profile.nvml_names

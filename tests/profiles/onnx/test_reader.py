@@ -5,8 +5,8 @@ from onnx import helper
 
 from nascli.errors import ArchitectureError
 from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model
-from nascli.profiles.onnx.precisions import quantised
-from nascli.profiles.onnx.reader import network_of_onnx
+from nascli.profiles.onnx.precisions import to_int8
+from nascli.profiles.onnx.reader import read_onnx_network
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.registry import get_runtime
 from nascli.spaces import load_space
@@ -24,7 +24,7 @@ def test_reference_networks_survive_the_way_through_onnx(tmp_path, name):
     if name not in network_names():
         name = next(n for n in network_names() if n.startswith(name.partition("-")[0][:6]))
     network = reference_network(name)
-    read = network_of_onnx(saved(tmp_path / "m.onnx", network.program))
+    read = read_onnx_network(saved(tmp_path / "m.onnx", network.program))
     assert read.counts.macs == network.counts.macs
     assert read.output == network.output
     assert len(read.blocks) > 5
@@ -35,7 +35,7 @@ def test_random_networks_of_every_kind_survive(tmp_path, spec):
     space = load_space(spec)
     for row in space.sample(3, np.random.default_rng(0)):
         network = space.network(row)
-        read = network_of_onnx(saved(tmp_path / "m.onnx", network.program))
+        read = read_onnx_network(saved(tmp_path / "m.onnx", network.program))
         assert read.counts.macs == network.counts.macs
 
 
@@ -56,7 +56,7 @@ def test_a_model_that_torch_wrote(tmp_path):
 
     path = tmp_path / "t.onnx"
     torch.onnx.export(Block().eval(), (torch.zeros(1, 3, 16, 16),), path, dynamo=False, verbose=False)
-    network = network_of_onnx(path)
+    network = read_onnx_network(path)
     assert network.counts.macs == 8 * 27 * 64 + 8 * 9 * 64 + 80
     assert network.output.channels == 10
 
@@ -73,12 +73,12 @@ def test_what_has_no_primitive_is_named(tmp_path):
     path = tmp_path / "e.onnx"
     onnx.save(helper.make_model(graph), path)
     with pytest.raises(ArchitectureError, match="strange is a Erf"):
-        network_of_onnx(path)
+        read_onnx_network(path)
     path.write_bytes(b"nothing")
     with pytest.raises(ArchitectureError):
-        network_of_onnx(path)
+        read_onnx_network(path)
     with pytest.raises(ArchitectureError, match="cannot read"):
-        network_of_onnx(tmp_path / "none.onnx")
+        read_onnx_network(tmp_path / "none.onnx")
 
 
 def _model(path, nodes, *, shape=(1, 8, 16, 16), out=(1, 8, 16, 16), constants=()):
@@ -99,14 +99,14 @@ def _model(path, nodes, *, shape=(1, 8, 16, 16), out=(1, 8, 16, 16), constants=(
 def test_a_sigmoid_with_two_readers_stays_one(tmp_path):
     node = helper.make_node
     swish = [node("Conv", ["x", "w"], ["c"]), node("Sigmoid", ["c"], ["s"]), node("Mul", ["c", "s"], ["m"])]
-    alone = network_of_onnx(_model(tmp_path / "a.onnx", [*swish, node("Relu", ["m"], ["y"])]))
+    alone = read_onnx_network(_model(tmp_path / "a.onnx", [*swish, node("Relu", ["m"], ["y"])]))
     assert [n.primitive.kind for n in alone.program.nodes] == ["conv", "act", "act"]
-    both = network_of_onnx(_model(tmp_path / "b.onnx", [*swish, node("Add", ["m", "s"], ["y"])]))
+    both = read_onnx_network(_model(tmp_path / "b.onnx", [*swish, node("Add", ["m", "s"], ["y"])]))
     kinds = [str(n.primitive) for n in both.program.nodes]
     assert sum("sigmoid" in kind for kind in kinds) == 1 and sum("swish" in kind for kind in kinds) == 1
     passed = [*swish[:2], node("Identity", ["s"], ["t"]), node("Mul", ["c", "t"], ["m"])]
     for more, kept in ((node("Relu", ["m"], ["y"]), 0), (node("Add", ["m", "s"], ["y"]), 1)):
-        read = network_of_onnx(_model(tmp_path / "c.onnx", [*passed, more]))
+        read = read_onnx_network(_model(tmp_path / "c.onnx", [*passed, more]))
         assert sum("sigmoid" in str(n.primitive) for n in read.program.nodes) == kept
 
 
@@ -121,12 +121,12 @@ def test_pools_that_cut_windows_off_are_refused(tmp_path):
         ]
         return _model(tmp_path / "p.onnx", nodes, shape=(1, 8, size, size), out=out)
 
-    assert network_of_onnx(pool(16)).output.height == 8
-    assert network_of_onnx(pool(15, ceil_mode=1)).output.height == 8
+    assert read_onnx_network(pool(16)).output.height == 8
+    assert read_onnx_network(pool(15, ceil_mode=1)).output.height == 8
     with pytest.raises(ArchitectureError, match="without being cut off"):
-        network_of_onnx(pool(16, ceil_mode=1))
+        read_onnx_network(pool(16, ceil_mode=1))
     with pytest.raises(ArchitectureError, match="without dilations"):
-        network_of_onnx(pool(16, dilations=[2, 2]))
+        read_onnx_network(pool(16, dilations=[2, 2]))
 
 
 def test_a_constant_is_added_as_a_bias_only(tmp_path):
@@ -136,17 +136,17 @@ def test_a_constant_is_added_as_a_bias_only(tmp_path):
         nodes.append(helper.make_node("Add", ["r" if relu else "c", "b"], ["y"]))
         return _model(tmp_path / "d.onnx", nodes, constants=[("b", np.zeros(size, np.float32))])
 
-    assert len(network_of_onnx(added((1, 8, 1, 1))).program.nodes) == 1
+    assert len(read_onnx_network(added((1, 8, 1, 1))).program.nodes) == 1
     for wrong in (added((1, 8, 16, 16)), added((1, 8, 1, 1), relu=True)):
         with pytest.raises(ArchitectureError, match="a bias per channel right behind"):
-            network_of_onnx(wrong)
+            read_onnx_network(wrong)
 
 
 def test_int8_runs_in_integer_kernels_and_is_close_to_fp32(tmp_path):
     import onnxruntime as ort
 
     program = mbconv((16, 14, 14), 16).program
-    model = quantised(onnx_model(program, 2))
+    model = to_int8(onnx_model(program, 2))
     onnx.checker.check_model(model)
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "o.onnx")

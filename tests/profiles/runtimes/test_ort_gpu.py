@@ -7,7 +7,7 @@ from fakes import FakeNvml
 from nascli.errors import DeviceError, ModelRefusedError
 from nascli.profiles.cuda.base import lost
 from nascli.profiles.devices.cards import find_cards
-from nascli.profiles.devices.device import of_card, this_cpu
+from nascli.profiles.devices.device import device_of_card, this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes import ort_gpu
 from nascli.profiles.runtimes.base import RuntimeOptions
@@ -17,8 +17,8 @@ from nascli.profiles.runtimes.registry import all_runtimes
 from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 from nascli.spaces.operators.inverted_residual import mbconv
 
-PASCAL = of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1)))[0])
-AMPERE = of_card(find_cards(FakeNvml(["NVIDIA A100-SXM4-40GB"], (8, 0), cuda=13000))[0])
+PASCAL = device_of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1)))[0])
+AMPERE = device_of_card(find_cards(FakeNvml(["NVIDIA A100-SXM4-40GB"], (8, 0), cuda=13000))[0])
 
 
 def test_a_silent_fallback_is_refused():
@@ -69,7 +69,7 @@ def test_tensorrt_10_against_an_installed_11(tmp_path, monkeypatch):
 def test_a_build_that_does_not_fit_card_or_driver(tmp_path, monkeypatch):
     build(tmp_path, monkeypatch, 13, 10, "10.16.1")
     assert "needs CUDA 13, and the driver 580.65 serves 12.9" in OrtCuda().refuses(PASCAL)
-    newer = of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1), cuda=13000))[0])
+    newer = device_of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1), cuda=13000))[0])
     assert "onnxruntime-gpu[cuda,cudnn]<1.27" in OrtCuda().refuses(newer)
     assert OrtCuda().refuses(AMPERE) is None and OrtTensorrt().refuses(AMPERE) is None
     build(tmp_path, monkeypatch, 12, 10, "10.16.1")

@@ -2,7 +2,7 @@ import pytest
 
 from nascli.errors import UnknownNameError
 from nascli.profiles.devices.cards import cuda_ordinal
-from nascli.profiles.devices.device import cards_here, of_card
+from nascli.profiles.devices.device import device_of_card, find_cards_here
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt
 from nascli.profiles.runtimes.registry import get_runtime
@@ -22,10 +22,10 @@ class OnCard(CardRuntimeContract):
 
     def runtime(self):
         runtime = self.made()
-        cards, reason = cards_here()
+        cards, reason = find_cards_here()
         if not cards:
             pytest.skip(f"no card: {reason}")
-        why = runtime.refuses(of_card(cards[0])) or runtime.missing()
+        why = runtime.refuses(device_of_card(cards[0])) or runtime.missing()
         if why is not None:
             pytest.skip(why)
         cuda_ordinal(cards[0], cards[:1])

@@ -9,9 +9,9 @@ import pytest
 from fakes import SimulatedCard
 
 from nascli.errors import DeviceError, ModelRefusedError
-from nascli.profiles.measurement import measure
+from nascli.profiles.measurement import measure_subjects
 from nascli.profiles.onnx.graphs import onnx_bytes
-from nascli.profiles.protocol import Protocol, Subject
+from nascli.profiles.protocol import MeasurementProtocol, Subject
 from nascli.profiles.runtimes.base import MemoryCache, RuntimeOptions
 from nascli.profiles.runtimes.tensorrt import runtime as module
 from nascli.profiles.runtimes.tensorrt.engine import Messages, build, layers_of
@@ -300,7 +300,7 @@ def test_the_card_is_chosen_before_anything_is_built(card, monkeypatch):
 
 
 def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(card, monkeypatch):
-    """The whole of `measure` on a simulated card: the figure lies between the two builds, and their difference is known."""
+    """The whole of `measure_subjects` on a simulated card: the figure lies between the two builds, and their difference is known."""
     trt = FakeTensorRt(card)
     monkeypatch.setattr(module, "_tensorrt", lambda: trt)
     taken, kept = [], []
@@ -314,9 +314,9 @@ def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(c
     runtime = TensorRt()
     monkeypatch.setattr(TensorRt, "warmup_seconds", 0.0)
     program = mbconv((4, 6, 6), 8).program
-    measure(
+    measure_subjects(
         [Subject("k", "one", program, 1e3)], runtime=runtime, options=RuntimeOptions(), batch=2,
-        protocol=Protocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: kept.append(notes),
     )  # fmt: skip
     *samples, notes = kept
@@ -335,9 +335,9 @@ def test_notes_that_cannot_be_taken_cost_no_measurement(card, monkeypatch):
 
     monkeypatch.setattr(TensorrtSession, "notes", crowded)
     kept, said = [], []
-    measure(
+    measure_subjects(
         [Subject("k", "one", mbconv((4, 6, 6), 8).program, 1e3)], runtime=TensorRt(), options=RuntimeOptions(), batch=2,
-        protocol=Protocol(least_rounds=3, most_rounds=3), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(least_rounds=3, most_rounds=3), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: said.append(notes),
     )  # fmt: skip
     assert len(kept) == 3 and "out of memory" in said[0]["incomplete"]

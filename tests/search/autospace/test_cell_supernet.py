@@ -8,23 +8,23 @@ from nascli.errors import CheckpointError
 from nascli.progress import Silent
 from nascli.search.autospace.cell_supernet import CellSupernet
 from nascli.search.autospace.engine import learn_cells
-from nascli.search.autospace.search import canonical, madds, reaches
-from nascli.search.autospace.settings import AutoSpace
+from nascli.search.autospace.search import canonical_cells, cell_macs, is_connected
+from nascli.search.autospace.settings import AutoSpaceSettings
 from nascli.spaces import load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE, roles
 from nascli.spaces.primitives import Shape
 from nascli.supernet.convolutions import NormalisedConv
 from nascli.supernet.data.batches import endless_batch
-from nascli.supernet.data.images import load
-from nascli.supernet.differentiable import draw_pairs, frozen, paired_forward
+from nascli.supernet.data.images import load_images
+from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import ProgramModule
-from nascli.supernet.training import checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
 
 SPACE = load_space("autospace-mini:width=0.25,resolution=8")
-SETTINGS = AutoSpace(
+SETTINGS = AutoSpaceSettings(
     cells=3, population=12, first_team=2, last_team=6, warmup=1, evolution=2, frequency=5, reference_epochs=1
 )
 
@@ -46,7 +46,7 @@ def random_genes(n, seed):
     cells = np.concatenate(
         [rng.integers(0, 6, (n, 6)), rng.integers(0, 3, (n, 1)), rng.integers(0, 2, (n, 1))], axis=1
     ).astype(np.int8)
-    return [tuple(map(int, row)) for row in cells[reaches(cells)]]
+    return [tuple(map(int, row)) for row in cells[is_connected(cells)]]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -114,7 +114,7 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
     Only layers that change the shape: no residual carries the signal around them, and so shallow a net has learned
     enough in seconds for its gradients to mean something.
     """
-    images = load("digits", 8)
+    images = load_images("digits", 8)
     places = [place for place in PLACES if place[0].channels != place[1] or place[2] != 1]
     torch.manual_seed(0)
     net = CellSupernet(SPACE.fixed[0][1], places, [GENES] * len(places), SPACE.fixed[-1][1])
@@ -129,7 +129,7 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
     thetas = [torch.zeros(3, requires_grad=True) for _ in places]
     for number in range(40):
         x, y = endless_batch(images.validation, 64, [1, 2], number)
-        with frozen(net):
+        with frozen_weights(net):
             pairs = draw_pairs(thetas, np.random.default_rng(number))
             torch.nn.functional.cross_entropy(paired_forward(net.blocks, x, pairs, thetas), y).backward()
     # Fitness moves against the gradient.
@@ -139,21 +139,21 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
 
 
 def test_evolution_judges_all_in_the_warm_up_and_finds_cells_that_hold(tmp_path):
-    images = load("digits", 8)
+    images = load_images("digits", 8)
     settings = replace(SETTINGS, warmup=3, mutants=0.5)
     file = tmp_path / "state"
     learned = learn_cells(SPACE, images, settings, Recipe(1, 128), seed=0, file=file, progress=Silent())
-    state = checkpoint.load(file)[0]
+    state = load_checkpoint(file)[0]
     seen, cells, squares = state["state/seen"], state["state/cells"].numpy(), state["state/squares"]
     # 33 iterations of warm-up, 5 at a time with 3 of 12 cells: four turns judge all.
     assert float(seen.min()) > 0 and float(squares[:, 0].min()) > 0
     for layer, (shape, out, stride) in enumerate(PLACES):
         reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
-        most = settings.most_madds * madds(reference, shape, out, stride)[0]
-        assert (madds(canonical(cells[layer]), shape, out, stride) <= most).all()
-        assert reaches(cells[layer]).all()
+        most = settings.most_madds * cell_macs(reference, shape, out, stride)[0]
+        assert (cell_macs(canonical_cells(cells[layer]), shape, out, stride) <= most).all()
+        assert is_connected(cells[layer]).all()
         found = learned.cells[layer]
-        assert len({tuple(c) for c in canonical(found).tolist()}) == len(found) == 3
+        assert len({tuple(c) for c in canonical_cells(found).tolist()}) == len(found) == 3
     # Without its weights or its compensation, the same seed finds another space: neither is without effect.
     for other in (replace(settings, keep_weights=False), replace(settings, compensation="none")):
         again = learn_cells(SPACE, images, other, Recipe(1, 128), seed=0, file=None, progress=Silent())
@@ -161,7 +161,7 @@ def test_evolution_judges_all_in_the_warm_up_and_finds_cells_that_hold(tmp_path)
 
 
 def test_learning_cells_resumes_to_the_same_space(tmp_path):
-    images = load("digits", 8)
+    images = load_images("digits", 8)
 
     def job(file, progress):
         return learn_cells(SPACE, images, SETTINGS, Recipe(1, 128), seed=0, file=file, progress=progress)

@@ -8,24 +8,24 @@ from hypothesis import strategies as st
 from nascli.errors import NascliError, SpaceError
 from nascli.search.autospace.search import (
     GENES,
-    canonical,
-    compensated,
+    canonical_cells,
+    cell_macs,
+    compensated_gradient,
     distance,
-    encode,
     first_population,
-    leaving,
-    madds,
+    format_cells,
+    is_connected,
+    members_to_replace,
     mutate,
-    reaches,
     tournament,
 )
-from nascli.search.autospace.settings import AutoSpace
+from nascli.search.autospace.settings import AutoSpaceSettings
 from nascli.spaces import count, load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.primitives import Shape
 
-SMALL = AutoSpace(cells=3, population=40, first_team=3, last_team=10)
+SMALL = AutoSpaceSettings(cells=3, population=40, first_team=3, last_team=10)
 
 
 def random_cells(n, seed):
@@ -41,8 +41,8 @@ def random_cells(n, seed):
 def test_madds_and_reachability_are_the_operator_s(seed, stride, out):
     cells = random_cells(8, seed)
     shape = Shape(8, 7, 9)
-    given_madds = madds(cells, shape, out, stride)
-    for row, macs, ok in zip(cells.tolist(), given_madds, reaches(cells), strict=True):
+    given_madds = cell_macs(cells, shape, out, stride)
+    for row, macs, ok in zip(cells.tolist(), given_madds, is_connected(cells), strict=True):
         try:
             operator = cell_of(shape, out, stride, tuple(row))
         except SpaceError as error:
@@ -64,17 +64,17 @@ def test_the_reference_is_an_inverted_residual():
 def test_populations_stay_valid_near_and_within_their_madds():
     rng = np.random.default_rng(0)
     cells = first_population(4, SMALL, rng)
-    assert cells.shape == (4, 40, GENES) and reaches(cells).all()
-    assert (distance(canonical(cells)) <= 3).all()
+    assert cells.shape == (4, 40, GENES) and is_connected(cells).all()
+    assert (distance(canonical_cells(cells)) <= 3).all()
     assert len(np.unique(cells[0], axis=0)) > 20
     shape = Shape(16, 14, 14)
-    most = float(madds(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 16, 1)[0])
+    most = float(cell_macs(np.array([[*REFERENCE, 1, 0]], dtype=np.int8), shape, 16, 1)[0])
     limits = [(shape, 16, 1, most)] * 4
     moved = mutate(cells, 2, SMALL, rng, near=False, limits=limits)
-    changed = np.any(canonical(moved) != canonical(cells), axis=2)
-    assert changed.mean() > 0.5 and reaches(moved).all()
+    changed = np.any(canonical_cells(moved) != canonical_cells(cells), axis=2)
+    assert changed.mean() > 0.5 and is_connected(moved).all()
     assert np.array_equal(moved[~changed], cells[~changed])
-    assert (madds(canonical(moved[changed]), shape, 16, 1) <= most).all()
+    assert (cell_macs(canonical_cells(moved[changed]), shape, 16, 1) <= most).all()
     outside = np.ones(GENES, dtype=bool)
     outside[2:5] = False
     assert np.array_equal(moved[..., outside], cells[..., outside])
@@ -94,11 +94,11 @@ def test_tournaments_by_hand():
 @given(st.integers(0, 10**6))
 def test_canonical_cells_stay_so_reach_their_output_and_cost_no_more(seed):
     cells = random_cells(12, seed)
-    cells = cells[reaches(cells)]
-    plain = canonical(cells)
-    assert np.array_equal(canonical(plain), plain) and reaches(plain).all()
+    cells = cells[is_connected(cells)]
+    plain = canonical_cells(cells)
+    assert np.array_equal(canonical_cells(plain), plain) and is_connected(plain).all()
     shape = Shape(4, 5, 5)
-    assert (madds(plain, shape, 4, 1) <= madds(cells, shape, 4, 1)).all()
+    assert (cell_macs(plain, shape, 4, 1) <= cell_macs(cells, shape, 4, 1)).all()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -110,11 +110,11 @@ def test_canonical_cells_compute_what_the_cells_do(seed):
     from nascli.supernet.modules import ProgramModule
 
     cells = random_cells(30, seed)
-    cells = cells[reaches(cells)]
+    cells = cells[is_connected(cells)]
     torch.manual_seed(seed)
     x = torch.randn(2, 4, 5, 5)
     changed = 0
-    for row, plain in zip(cells.tolist(), canonical(cells).tolist(), strict=True):
+    for row, plain in zip(cells.tolist(), canonical_cells(cells).tolist(), strict=True):
         changed += row != plain
         known, outputs = {}, []
         for genes in (row, plain):
@@ -135,7 +135,7 @@ def test_canonical_cells_by_hand():
     cells = np.array(
         [[1, 2, 0, 0, 0, 1, 1, 1], [1, 0, 2, 0, 0, 1, 2, 1], [1, 0, 0, 5, 0, 0, 2, 1]], dtype=np.int8
     )
-    assert canonical(cells).tolist() == [
+    assert canonical_cells(cells).tolist() == [
         [0, 2, 0, 0, 0, 1, 2, 0],
         [1, 0, 2, 0, 0, 1, 2, 0],
         [0, 0, 0, 5, 0, 0, 0, 0],
@@ -146,24 +146,28 @@ def test_who_makes_room_by_hand():
     fitness = np.array([[0.0, -1.0, 5.0, -2.0, -9.0]])
     seen = np.array([[3, 1, 2, 1, 0]])
     rng = np.random.default_rng(0)
-    assert leaving(fitness, seen, np.array([[3]]), 2, rng).tolist() == [[1, 0]]
+    assert members_to_replace(fitness, seen, np.array([[3]]), 2, rng).tolist() == [[1, 0]]
     # The one never judged goes last, however low it stands.
-    assert leaving(fitness, seen, np.empty((1, 0), dtype=int), 5, rng).tolist() == [[3, 1, 0, 2, 4]]
+    assert members_to_replace(fitness, seen, np.empty((1, 0), dtype=int), 5, rng).tolist() == [
+        [3, 1, 0, 2, 4]
+    ]
 
 
 def test_compensation_by_hand():
     g, now, then = np.array([0.5, -1.0]), np.array([2.0, 1.0]), np.array([1.0, 3.0])
-    assert compensated(g, now, then, 0.4).tolist() == pytest.approx([0.5 + 0.4 * 0.25, -1.0 - 0.4 * 2])
-    assert np.array_equal(compensated(g, now, then, 0.0), g)
+    assert compensated_gradient(g, now, then, 0.4).tolist() == pytest.approx(
+        [0.5 + 0.4 * 0.25, -1.0 - 0.4 * 2]
+    )
+    assert np.array_equal(compensated_gradient(g, now, then, 0.0), g)
 
 
 def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
-    paper = AutoSpace()
+    paper = AutoSpaceSettings()
     rng = np.random.default_rng(0)
     cells = first_population(21, paper, rng)
     reference = np.array([[*REFERENCE, 1, 0]], dtype=np.int8)
     shape = Shape(24, 28, 28)
-    limits = [(shape, 24, 1, 1.2 * float(madds(reference, shape, 24, 1)[0]))] * 21
+    limits = [(shape, 24, 1, 1.2 * float(cell_macs(reference, shape, 24, 1)[0]))] * 21
     start = time.process_time()
     mutate(cells, 1, paper, rng, near=True, limits=limits)
     tournament(rng.random((21, 1000)), 9, 250, rng)
@@ -171,7 +175,7 @@ def test_an_update_of_the_paper_s_size_takes_less_than_a_second():
 
 
 def test_teams_grow_and_settings_are_checked():
-    paper = AutoSpace()
+    paper = AutoSpaceSettings()
     assert [paper.team(s) for s in (0.0, 0.5, 1.0)] == [30, 140, 250]
     for wrong in (
         {"cells": 2000},
@@ -182,12 +186,12 @@ def test_teams_grow_and_settings_are_checked():
         {"mutants": 0},
     ):
         with pytest.raises(NascliError):
-            AutoSpace(**wrong)
+            AutoSpaceSettings(**wrong)
 
 
 def test_learned_cells_make_a_space_like_any_other():
     cells = first_population(7, SMALL, np.random.default_rng(1))[:, :3]
-    space = load_space(f"autospace-mini:cells={encode(list(cells))}")
+    space = load_space(f"autospace-mini:cells={format_cells(list(cells))}")
     assert len(space.layers) == 7 and load_space(space.spec).digest == space.digest
     assert space.network(space.sample(1, np.random.default_rng(0))[0]).output == (10, 1, 1)
     assert load_space("autospace-mini").size > 1

@@ -6,20 +6,20 @@ import time
 import numpy as np
 import pytest
 
-from nascli.costmodel import Budget, Constraint, FeasibleSet, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.errors import DeviceError, RuntimeUnavailableError
 from nascli.lut import LatencyTable, Store
-from nascli.pipeline.measure.subjects import space_models
-from nascli.profiles.target import Where
+from nascli.pipeline.measure.subjects import space_subjects
+from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
 from nascli.search.driver import drive
-from nascli.search.evaluators.batched import Local, OnRay
+from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
 from nascli.search.journal import Journal
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import load_space
-from nascli.supernet.data.images import load
-from nascli.supernet.evaluation.scorer import TreeScorer, by_prefix, packed, scorer_elsewhere
+from nascli.supernet.data.images import load_images
+from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
 from nascli.supernet.separate import Supernet
 
 ray = pytest.importorskip("ray")
@@ -44,7 +44,7 @@ def cluster(tmp_path_factory):
 
 def slow(*given):
     """A scorer that takes a while, so that something is under way when a node is killed."""
-    scorer = scorer_elsewhere(*given)
+    scorer = scorer_from_weights(*given)
 
     def score(rows):
         time.sleep(0.6)
@@ -60,12 +60,14 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     torch.manual_seed(0)
     supernet = Supernet(SPACE)
-    images = load("digits", 8)
+    images = load_images("digits", 8)
     macs = counted(SPACE, "macs")
-    feasible = FeasibleSet(SPACE, [Budget(Constraint("macs", -np.inf, (macs.least + macs.most) / 2), macs)])
+    feasible = FeasibleSet(
+        SPACE, [BoundedCost(Constraint("macs", -np.inf, (macs.least + macs.most) / 2), macs)]
+    )
 
     def search(evaluator, file):
-        searcher = SposSearcher(feasible, Evolution(population=8, generations=3), np.random.default_rng(0))
+        searcher = SposSearcher(feasible, SposSettings(population=8, generations=3), np.random.default_rng(0))
         journal = Journal(tmp_path / file)
         try:
             return drive(searcher, evaluator, journal, Silent()), journal
@@ -73,11 +75,11 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
             journal.close()
 
     def small(keys):
-        return by_prefix(keys, 2)
+        return prefix_batches(keys, 2)
 
-    here, _ = search(Local(TreeScorer(supernet, images, calibration=128), small), "here")
-    given = (SPACE.spec, "digits", packed(supernet), 128, 1)
-    pool = OnRay(slow, given, small, address=cluster.address, workers=2)
+    here, _ = search(LocalEvaluator(TreeScorer(supernet, images, calibration=128), small), "here")
+    given = (SPACE.spec, "digits", pack_weights(supernet), 128, 1)
+    pool = RayEvaluator(slow, given, small, address=cluster.address, workers=2)
     answered = []
     original, killed = pool.many, []
 
@@ -101,12 +103,12 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
 def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
     from nascli.pipeline.measure.remote import profile_on_ray
 
-    where = Where("cpu", "auto", 2, 1, "fp32", tmp_path / "store.sqlite")
+    where = TargetSpec("cpu", "auto", 2, 1, "fp32", tmp_path / "store.sqlite")
     found = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
     assert found["new"] == found["samples"] > 100
     with Store(where.store) as store:
         ((setup, _, _),) = store.setups()
-        assert LatencyTable.read(store, setup).missing(space_models(SPACE)) == []
+        assert LatencyTable.read(store, setup).missing(space_subjects(SPACE)) == []
     # Asked again, the node measures nothing and this store learns nothing.
     again = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
     assert again["new"] == 0 and again["samples"] == found["samples"]
@@ -114,7 +116,7 @@ def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
         profile_on_ray(
             SPACE.spec,
             None,
-            Where("titanxp", "auto", 2, 1, "fp32", where.store),
+            TargetSpec("titanxp", "auto", 2, 1, "fp32", where.store),
             cluster.address,
             seed=0,
             progress=Silent(),
@@ -127,7 +129,7 @@ def broken():
 
 def test_workers_that_cannot_begin_are_told_at_once(cluster):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    pool = OnRay(broken, (), lambda keys: iter([list(keys)]), address=cluster.address, workers=1)
+    pool = RayEvaluator(broken, (), lambda keys: iter([list(keys)]), address=cluster.address, workers=1)
     with pytest.raises(RuntimeUnavailableError, match=r"die \(1 so far\): .*no such data set here"):
         list(pool.many([(0, 1)]))
 

@@ -10,7 +10,7 @@ import nascli
 from nascli.errors import NascliError, RunError, UnknownNameError
 from nascli.progress import Silent
 from nascli.search.driver import drive
-from nascli.search.evaluators.function import Guarded, command
+from nascli.search.evaluators.function import FunctionEvaluator, command_function
 from nascli.search.journal import Journal
 from nascli.search.searchers.random import RandomSearcher
 
@@ -31,7 +31,7 @@ def run(function, tmp_path, n=12, **values):
     journal, told = Journal(tmp_path / "j"), Told()
     try:
         searcher = RandomSearcher(BUDGET, n, np.random.default_rng(0))
-        return drive(searcher, Guarded(function, **values), journal, told), told
+        return drive(searcher, FunctionEvaluator(function, **values), journal, told), told
     finally:
         journal.close()
 
@@ -90,7 +90,7 @@ def test_nothing_but_failures_is_an_error(tmp_path):
     with pytest.raises(NascliError, match="all 12 evaluations failed.*no data"):
         run(broken, tmp_path)
     with pytest.raises(NascliError, match="workers >= 1"):
-        Guarded(broken, workers=0)
+        FunctionEvaluator(broken, workers=0)
 
 
 def test_a_command_is_an_evaluator(tmp_path):
@@ -98,7 +98,7 @@ def test_a_command_is_an_evaluator(tmp_path):
     script.write_text(
         "import json, sys\ncodes = json.load(sys.stdin)\nprint('training')\nprint(sum(codes))\n"
     )
-    evaluate = command([sys.executable, str(script)], time_limit=20)
+    evaluate = command_function([sys.executable, str(script)], time_limit=20)
     assert evaluate((1, 2, 3)) == 6.0
     script.write_text("import sys\nsys.exit('no such file')\n")
     with pytest.raises(NascliError, match="ended with 1: no such file"):
@@ -160,7 +160,7 @@ def test_what_a_command_has_started_ends_with_it(tmp_path):
     child = f"import time, pathlib\nfor _ in range(600):\n pathlib.Path({str(mark)!r}).write_text(str(time.time())); time.sleep(0.05)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
     with pytest.raises(subprocess.TimeoutExpired):
-        command([sys.executable, "-c", parent], time_limit=1.5)((1, 2))
+        command_function([sys.executable, "-c", parent], time_limit=1.5)((1, 2))
     assert mark.exists()
     time.sleep(0.3)
     seen = mark.read_text()

@@ -9,11 +9,11 @@ from torch import nn
 
 from nascli.costmodel import counted
 from nascli.errors import TrainingError
-from nascli.search.nse.fitness import Fitness, branch_probability, renormalised, truncated_bernoulli
+from nascli.search.nse.fitness import FitnessIndicators, branch_probability, renormalised, truncated_bernoulli
 from nascli.spaces import load_space
 from nascli.supernet.differentiable import mixed_output
-from nascli.supernet.separate import Branches, Supernet, uniform_branches
-from nascli.supernet.training.recipe import FitnessSettings
+from nascli.supernet.separate import BranchMean, Supernet, uniform_branches
+from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 WHOLE = load_space("nse-19-mini:width=0.25,resolution=8,branches=4")
 SPACE = WHOLE.restricted("part", [[0, 2, 8, 16, 18]] * len(WHOLE.layers))
@@ -54,18 +54,20 @@ def test_equation_7_is_the_gradient_of_both_probabilities():
 def test_the_mean_of_branches_is_equation_1():
     branches = [nn.Conv2d(2, 2, 1) for _ in range(3)]
     x = torch.randn(1, 2, 3, 3)
-    normal = Branches(branches, True)(x)
+    normal = BranchMean(branches, True)(x)
     assert torch.allclose(normal, (sum(b(x) for b in branches) + x) / 4)
-    reduction = Branches(branches, False)(x)
+    reduction = BranchMean(branches, False)(x)
     assert torch.allclose(reduction, sum(b(x) for b in branches) / 3)
-    assert Branches([], True)(x) is x
+    assert BranchMean([], True)(x) is x
 
 
 def fitness(weight=0.9, target=None):
     torch.manual_seed(0)
     cost = counted(SPACE, "macs")
     supernet = Supernet(SPACE)
-    return Fitness(supernet, cost, target or cost.least * 1.5, FitnessSettings(weight=weight), 7)
+    return FitnessIndicators(
+        supernet, cost, target or cost.least * 1.5, ArchitectureParameterSettings(weight=weight), 7
+    )
 
 
 def batch():

@@ -3,10 +3,10 @@ import pytest
 
 from nascli.costmodel import Constraint, counted
 from nascli.errors import ConstraintError, SpaceError
-from nascli.pipeline.run.problem import continued
-from nascli.search.nse.rescaling import rescaled
+from nascli.pipeline.run.problem import second_space
+from nascli.search.nse.rescaling import rescale_to_budget
 from nascli.spaces import load_space
-from nascli.spaces.architecture import narrowed_to
+from nascli.spaces.architecture import singleton_space
 from nascli.spaces.builtin.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited
 
 SPACE = load_space("nse-27-mini:resolution=8")
@@ -18,12 +18,12 @@ def macs_of(space, code):
 
 def test_an_architecture_alone_is_itself():
     code = SPACE.sample(1, np.random.default_rng(1))[0].tolist()
-    own, own_code = narrowed_to(SPACE, code)
+    own, own_code = singleton_space(SPACE, code)
     assert macs_of(own, own_code) == macs_of(SPACE, code)
     assert own.network(own_code).program.canonical == SPACE.network(code).program.canonical
     single = load_space("pcnas-small-mini:resolution=8")
     code = single.sample(1, np.random.default_rng(1))[0].tolist()
-    own, own_code = narrowed_to(single, code)
+    own, own_code = singleton_space(single, code)
     assert own.network(own_code).program.canonical == single.network(code).program.canonical
 
 
@@ -32,7 +32,7 @@ def test_an_architecture_alone_is_itself():
 def test_widths_come_as_near_to_the_budget_as_they_can_and_never_beyond(seed, factor):
     code = SPACE.sample(1, np.random.default_rng(seed))[0].tolist()
     budget = factor * macs_of(SPACE, code)
-    found = rescaled(SPACE, code, [Constraint("macs", -np.inf, budget)])
+    found = rescale_to_budget(SPACE, code, [Constraint("macs", -np.inf, budget)])
     assert macs_of(found, code) <= budget
     width = float(dict(found.parameters).get("width", 1.0))
     # The next width is too wide, unless the widest that is tried was taken.
@@ -45,12 +45,12 @@ def test_widths_come_as_near_to_the_budget_as_they_can_and_never_beyond(seed, fa
 def test_several_budgets_hold_and_what_nothing_meets_is_left_alone():
     code = SPACE.sample(1, np.random.default_rng(3))[0].tolist()
     budgets = [Constraint("macs", -np.inf, 1.5 * macs_of(SPACE, code)), Constraint("params", -np.inf, 20_000)]
-    found = rescaled(SPACE, code, budgets)
+    found = rescale_to_budget(SPACE, code, budgets)
     counts = found.network(code).counts
     assert counts.params <= 20_000 or found is SPACE
-    assert rescaled(SPACE, code, [Constraint("macs", -np.inf, 1.0)]) is SPACE
+    assert rescale_to_budget(SPACE, code, [Constraint("macs", -np.inf, 1.0)]) is SPACE
     nowidth = load_space("nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8")
-    assert rescaled(nowidth, [0] * len(nowidth.layers), budgets) is nowidth
+    assert rescale_to_budget(nowidth, [0] * len(nowidth.layers), budgets) is nowidth
 
 
 def test_a_second_space_has_what_it_inherits_in_front():
@@ -82,19 +82,19 @@ def test_what_cannot_be_inherited(text, message):
 def test_a_run_that_cannot_be_continued(tmp_path):
     second = load_space("nse-second-mini:resolution=8")
     with pytest.raises(ConstraintError, match="no finished search by NSE"):
-        continued(second, tmp_path)
+        second_space(second, tmp_path)
     with pytest.raises(ConstraintError, match="inherits nothing"):
-        continued(SPACE, tmp_path)
+        second_space(SPACE, tmp_path)
     (tmp_path / "story.json").write_text(
         '{"rounds": [{"aggregated": [[3, 17], [], [0], [5], [], [1], [9]]}]}'
     )
     # A killed run has rounds, but no result.
     with pytest.raises(ConstraintError, match="no finished search by NSE"):
-        continued(second, tmp_path)
+        second_space(second, tmp_path)
     (tmp_path / "result.json").write_text("{}")
     # Operation 9 of the other space of 19 operations is another one.
     (tmp_path / "settings.json").write_text('{"space": "nse-19-mini:width=0.5"}')
     with pytest.raises(ConstraintError, match="searched nse-19-mini"):
-        continued(second, tmp_path)
+        second_space(second, tmp_path)
     (tmp_path / "settings.json").write_text('{"space": "nse-27-mini:width=0.5"}')
-    assert dict(continued(second, tmp_path).parameters)["inherited"] == "3.17--0-5--1-9"
+    assert dict(second_space(second, tmp_path).parameters)["inherited"] == "3.17--0-5--1-9"

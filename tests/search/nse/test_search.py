@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nascli.costmodel import Budget, Constraint, counted
+from nascli.costmodel import BoundedCost, Constraint, counted
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
 from nascli.search.nse.rounds import (
-    Point,
-    Trained,
+    EvaluatedPoint,
+    RoundTraining,
     aggregate,
     front_of,
-    narrowed,
+    narrow_choices,
     restricted_cost,
     simplify,
-    widened,
+    widen_choices,
 )
 from nascli.search.nse.search import NseSearch
-from nascli.search.nse.settings import Nse
+from nascli.search.nse.settings import NseSettings
 from nascli.search.run_folder import StateFile
 from nascli.spaces import load_space
 
@@ -30,7 +30,7 @@ COST = counted(SPACE, "macs")
 
 def budget(low=0.3, high=0.5):
     codes = SPACE.sample(4000, np.random.default_rng(0))
-    return Budget(Constraint("macs", *(float(q) for q in np.quantile(COST(codes), [low, high]))), COST)
+    return BoundedCost(Constraint("macs", *(float(q) for q in np.quantile(COST(codes), [low, high]))), COST)
 
 
 class Table:
@@ -51,7 +51,7 @@ class Table:
             thetas.append([-3.0 if v < 0.2 else 2 * v for v in w])
             alive.append([True] * len(w))
         kept = keep(thetas, alive)
-        return Trained(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
+        return RoundTraining(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
 
     def accuracies(self, number, space, codes):
         total = np.zeros(len(codes))
@@ -64,7 +64,7 @@ class Table:
 def search(tmp_path=None, window=None, **values):
     file = None if tmp_path is None else tmp_path / "story.json"
     values = {"candidates": 4, "samples": 60, "beyond": 10, **values}
-    return NseSearch(SPACE, window or budget(), Nse(**values), 3, StateFile(file))
+    return NseSearch(SPACE, window or budget(), NseSettings(**values), 3, StateFile(file))
 
 
 def test_no_operation_is_traversed_twice_and_rounds_end_when_a_layer_runs_out():
@@ -119,11 +119,11 @@ def test_simplification_by_hand():
 
 def test_the_front_by_hand_and_a_tie_goes_to_the_new_one():
     points = [
-        Point((1,), 10.0, 0.5),
-        Point((2,), 12.0, 0.5),
-        Point((3,), 12.0, 0.6, rehearsed=True),
-        Point((4,), 12.0, 0.6),
-        Point((5,), 15.0, 0.55),
+        EvaluatedPoint((1,), 10.0, 0.5),
+        EvaluatedPoint((2,), 12.0, 0.5),
+        EvaluatedPoint((3,), 12.0, 0.6, rehearsed=True),
+        EvaluatedPoint((4,), 12.0, 0.6),
+        EvaluatedPoint((5,), 15.0, 0.55),
     ]
     assert [p.codes for p in front_of(points)] == [(1,), (4,)]
 
@@ -152,7 +152,7 @@ def test_the_edging_effect():
 
 
 def test_aggregation_is_the_union_by_hand():
-    points = [Point((0b101, 0b1), 1.0, 0.1), Point((0b100, 0b110), 2.0, 0.2)]
+    points = [EvaluatedPoint((0b101, 0b1), 1.0, 0.1), EvaluatedPoint((0b100, 0b110), 2.0, 0.2)]
     assert aggregate(points, 2) == ((0, 2), (0, 1, 2))
 
 
@@ -163,20 +163,22 @@ def test_restriction_keeps_costs_and_widening_undoes_narrowing(seed):
     kept = [sorted(rng.choice(len(layer.candidates), 5, replace=False).tolist()) for layer in SPACE.layers]
     space = SPACE.restricted("part", kept)
     codes = space.sample(10, rng)
-    wide = widened(codes, kept)
-    assert np.array_equal(narrowed(wide, kept), codes)
+    wide = widen_choices(codes, kept)
+    assert np.array_equal(narrow_choices(wide, kept), codes)
     assert np.allclose(restricted_cost(COST, kept)(codes), COST(SPACE.check(wide)))
 
 
 def test_inherited_operations_begin_the_first_round():
     inherited = tuple((0, 5) for _ in SPACE.layers)
-    one = NseSearch(SPACE, budget(), Nse(candidates=4, samples=20), 3, StateFile(None), inherited=inherited)
+    one = NseSearch(
+        SPACE, budget(), NseSettings(candidates=4, samples=20), 3, StateFile(None), inherited=inherited
+    )
     subset, held = one.replenish([])
     assert held == inherited and all({0, 5} <= set(chosen) and len(chosen) == 4 for chosen in subset)
 
 
 def test_a_window_that_a_round_cannot_meet_says_so():
-    narrow = Budget(Constraint("macs", COST.most * 0.97, COST.most), COST)
+    narrow = BoundedCost(Constraint("macs", COST.most * 0.97, COST.most), COST)
     with pytest.raises(InfeasibleError, match="round 1"):
         search(window=narrow).evolve(Table(), Silent())
 
@@ -185,9 +187,11 @@ def test_what_nse_cannot_do_is_refused():
     single = load_space("pcnas-small-mini")
     macs = counted(single, "macs")
     with pytest.raises(NascliError, match="single-path"):
-        NseSearch(single, Budget(Constraint("macs", 0, macs.most), macs), Nse(), 0, StateFile(None))
+        NseSearch(
+            single, BoundedCost(Constraint("macs", 0, macs.most), macs), NseSettings(), 0, StateFile(None)
+        )
     with pytest.raises(NascliError, match="candidates >= 2"):
-        Nse(candidates=1)
+        NseSettings(candidates=1)
 
 
 class Fading(Table):
@@ -197,7 +201,7 @@ class Fading(Table):
         self.spaces[number] = space
         thetas = [[1.0 if number == 0 else -3.0] * len(layer.candidates) for layer in space.layers]
         kept = keep(thetas, [[True] * len(row) for row in thetas])
-        return Trained(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
+        return RoundTraining(tuple(map(tuple, thetas)), tuple(tuple(row) for row in kept))
 
 
 def test_locked_operations_stay_and_without_the_lock_they_go():
@@ -227,9 +231,9 @@ def test_rehearsal_by_hand():
 def test_a_former_space_s_front_is_rehearsed_in_the_first_round():
     inherited = tuple((0, 5) for _ in SPACE.layers)
     codes = tuple(0b100001 if layer.join == "normal" else 1 for layer in SPACE.layers)
-    point = Point(codes, float(COST(np.array([codes]))[0]), 0.9, True)
+    point = EvaluatedPoint(codes, float(COST(np.array([codes]))[0]), 0.9, True)
     one = NseSearch(
-        SPACE, budget(), Nse(candidates=4, samples=20, rounds=1), 3, StateFile(None), inherited=inherited, former=[point]
+        SPACE, budget(), NseSettings(candidates=4, samples=20, rounds=1), 3, StateFile(None), inherited=inherited, former=[point]
     )  # fmt: skip
     (only,) = one.evolve(Table(), Silent())
     assert [p for p in only.evaluated if p.codes == codes and p.rehearsed]
@@ -239,14 +243,16 @@ def test_of_a_former_front_only_what_keeps_the_budgets_is_rehearsed():
     inherited = tuple((0, 5) for _ in SPACE.layers)
     all_of_it = tuple(0b100001 if layer.join == "normal" else 1 for layer in SPACE.layers)
     less = tuple(1 for _ in SPACE.layers)
-    points = [Point(codes, float(COST(np.array([codes]))[0]), 0.9, True) for codes in (less, all_of_it)]
+    points = [
+        EvaluatedPoint(codes, float(COST(np.array([codes]))[0]), 0.9, True) for codes in (less, all_of_it)
+    ]
     assert points[0].cost < points[1].cost
     window = Constraint("macs", -np.inf, (points[0].cost + points[1].cost) / 2)
-    hyper = Nse(candidates=4, samples=20, rounds=1)
+    hyper = NseSettings(candidates=4, samples=20, rounds=1)
 
     def rehearsed(bound, *others):
         one = NseSearch(
-            SPACE, Budget(bound, COST), hyper, 3, StateFile(None), inherited=inherited, former=points, others=others
+            SPACE, BoundedCost(bound, COST), hyper, 3, StateFile(None), inherited=inherited, former=points, others=others
         )  # fmt: skip
         (only,) = one.evolve(Table(), Silent())
         assert all(point.cost <= bound.high for point in only.front)
@@ -254,7 +260,7 @@ def test_of_a_former_front_only_what_keeps_the_budgets_is_rehearsed():
 
     assert all_of_it not in rehearsed(window)
     params = counted(SPACE, "params")
-    tight = Budget(Constraint("params", -np.inf, float(params(np.array([less]))[0]) * 2), params)
+    tight = BoundedCost(Constraint("params", -np.inf, float(params(np.array([less]))[0]) * 2), params)
     assert float(params(np.array([all_of_it]))[0]) > tight.constraint.high
     wide = replace(window, high=2 * points[1].cost)
     assert all_of_it not in rehearsed(wide, tight)
@@ -277,6 +283,6 @@ def test_k_and_tau_are_the_paper_s():
     assert macs.candidates == 5 and macs.target == macs.window.low
     seconds = replace(COST, name="latency", dimension="time")
     window = Constraint("latency", *(float(v) for v in (budget().constraint.low, budget().constraint.high)))
-    latency = NseSearch(SPACE, Budget(window, seconds), Nse(aim=0.5), 0, StateFile(None))
+    latency = NseSearch(SPACE, BoundedCost(window, seconds), NseSettings(aim=0.5), 0, StateFile(None))
     assert latency.candidates == 6
     assert latency.target == pytest.approx((window.low + window.high) / 2)

@@ -3,21 +3,21 @@ import pytest
 
 from benchmarks.nss import samples_until
 from nascli.costmodel import counted
-from nascli.costmodel.staged_costs import StagedCost, fitted, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, fit_staged_cost, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
 from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
-from nascli.search.nss.settings import Nss
+from nascli.search.nss.settings import NssSettings
 from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges
-from nascli.spaces.catalog import load_any, load_space
+from nascli.spaces.catalog import load_space, load_space_of_any_kind
 
-SPACE = load_any("nss-expanded-mini")
+SPACE = load_space_of_any_kind("nss-expanded-mini")
 BINS = Bins(SPACE, 2, 8)
 CHOSEN = ((0, 1), (1, 0), (1, 3))
 MACS = staged_macs(SPACE)
 
 
 def test_the_published_number_of_spaces():
-    paper = load_any("nss-expanded")
+    paper = load_space_of_any_kind("nss-expanded")
     depths, widths = Bins(paper, 4, 32).counts
     assert (depths * widths) ** 3 == 2**18 == paper.elite_spaces()
     assert paper.size == 8192**3
@@ -58,7 +58,7 @@ def test_targets_and_settings_that_cannot_be():
     with pytest.raises(NascliError, match="do not divide"):
         Bins(SPACE, 3, 8)
     with pytest.raises(NascliError):
-        Nss(warmup=1.0)
+        NssSettings(warmup=1.0)
     for text in ("", "1to2", "2to1x1to4", "1to2x0to4", "1to2x4to3." * 60):
         with pytest.raises(SpaceError):
             parse_ranges(text)
@@ -106,16 +106,16 @@ def test_a_latency_of_known_parts_is_found_again():
         ((1e-11, 3e-6, 0.0), (2e-11, 1e-6, 1e-10), (0.0, 2e-6, 3e-10), (0.0, 0.0, 0.0)),
     )
     codes = SPACE.sample(40, np.random.default_rng(1))
-    found, error = fitted(SPACE, codes, true(codes))
+    found, error = fit_staged_cost(SPACE, codes, true(codes))
     fresh = SPACE.sample(200, np.random.default_rng(2))
     assert found(fresh) == pytest.approx(true(fresh), rel=1e-3) and error < 1e-3
     noisy = true(codes) * (1 + 0.02 * np.random.default_rng(3).standard_normal(40))
-    found, error = fitted(SPACE, codes, noisy)
+    found, error = fit_staged_cost(SPACE, codes, noisy)
     assert 0.005 < error < 0.08
     assert np.abs(found(fresh) / true(fresh) - 1).mean() < 0.03
     assert all(weight >= 0 for row in found.weights for weight in row) and found.constant >= 0
     with pytest.raises(NascliError, match="at least 8"):
-        fitted(SPACE, codes[:5], noisy[:5])
+        fit_staged_cost(SPACE, codes[:5], noisy[:5])
 
 
 def test_an_elite_space_by_latency_is_the_nearest_by_latency():

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, best, counted
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Silent
 from nascli.search.pcnas.search import PcnasSearch
-from nascli.search.pcnas.settings import Pcnas
+from nascli.search.pcnas.settings import PcnasSettings
 from nascli.search.run_folder import StateFile
 from nascli.spaces import load_space
 
@@ -41,12 +41,12 @@ def feasible(share=None):
         return FeasibleSet(SPACE, [])
     codes = SPACE.sample(4000, np.random.default_rng(0))
     limit = float(np.quantile(cost(codes), share))
-    return FeasibleSet(SPACE, [Budget(Constraint("macs", -np.inf, limit), cost)])
+    return FeasibleSet(SPACE, [BoundedCost(Constraint("macs", -np.inf, limit), cost)])
 
 
 def search(inside, tmp_path=None, **settings):
     file = None if tmp_path is None else tmp_path / "story.json"
-    return PcnasSearch(inside, Pcnas(**{"pool": 3, "draws": 60, **settings}), 1, StateFile(file))
+    return PcnasSearch(inside, PcnasSettings(**{"pool": 3, "draws": 60, **settings}), 1, StateFile(file))
 
 
 def test_without_a_limit_the_pool_s_best_is_the_optimum():
@@ -108,6 +108,6 @@ def test_no_feasible_completion_is_minus_infinity_and_an_empty_pool_an_error():
 
 def test_what_pcnas_cannot_do_is_refused():
     with pytest.raises(NascliError, match="multi-branch"):
-        PcnasSearch(FeasibleSet(load_space("nse-19-mini"), []), Pcnas(), 0, StateFile(None))
+        PcnasSearch(FeasibleSet(load_space("nse-19-mini"), []), PcnasSettings(), 0, StateFile(None))
     with pytest.raises(NascliError, match="pool >= 1"):
-        Pcnas(pool=0)
+        PcnasSettings(pool=0)

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from nascli.costmodel import Budget, Constraint, counted
+from nascli.costmodel import BoundedCost, Constraint, counted
 from nascli.progress import Silent
-from nascli.search.proxyless.engine import ChoiceEngine, PathChoice
+from nascli.search.proxyless.engine import PathDistribution, ProxylessEngine
 from nascli.spaces import load_space
-from nascli.supernet.data.images import load
+from nascli.supernet.data.images import load_images
 from nascli.supernet.differentiable import draw_pairs, mixed_output, paired_forward
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training.recipe import FitnessSettings, Recipe
+from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 
 SPACE = load_space("proxyless-mini:resolution=8,width=0.25,depth=1")
 
@@ -60,15 +60,15 @@ def test_a_heavy_cost_drives_the_expectation_to_its_limit():
     torch.manual_seed(0)
     cost = counted(SPACE, "macs")
     limit = (cost.least + cost.most) / 2.6
-    choice = PathChoice(Supernet(SPACE), cost, limit, FitnessSettings(weight=200.0), 0)
+    choice = PathDistribution(Supernet(SPACE), cost, limit, ArchitectureParameterSettings(weight=200.0), 0)
     x, y = torch.randn(8, 1, 8, 8), torch.randint(0, 10, (8,))
     demands = [choice.step(number, x, y)[1] for number in range(60)]
     assert demands[0] > 1.1 and demands[-1] < 1.03
 
 
 def test_an_engine_learns_and_resumes(tmp_path):
-    images, cost = load("digits", 8), counted(SPACE, "macs")
-    budget = Budget(Constraint("macs", -np.inf, cost.most), cost)
+    images, cost = load_images("digits", 8), counted(SPACE, "macs")
+    budget = BoundedCost(Constraint("macs", -np.inf, cost.most), cost)
 
     class Killed(Silent):
         left = 30
@@ -79,8 +79,15 @@ def test_an_engine_learns_and_resumes(tmp_path):
                 raise KeyboardInterrupt
 
     def engine(file, progress):
-        return ChoiceEngine(
-            SPACE, images, Recipe(2, 64), FitnessSettings(), budget, seed=0, file=file, progress=progress
+        return ProxylessEngine(
+            SPACE,
+            images,
+            Recipe(2, 64),
+            ArchitectureParameterSettings(),
+            budget,
+            seed=0,
+            file=file,
+            progress=progress,
         )
 
     whole = engine(tmp_path / "a", Silent()).train()

@@ -9,20 +9,20 @@ from benchmarks._adapters import OptunaSearcher, PymooSearcher
 from nascli.search.searchers.evolution import RegularisedEvolution
 from nascli.search.searchers.guided import GuidedSearcher
 from nascli.search.searchers.random import RandomSearcher
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.testing.searchers import SearcherContract
 
 
 class TestGuided(SearcherContract):
     def searcher(self, feasible, evaluations, seed):
-        return GuidedSearcher(feasible, Guidance(evaluations=evaluations), np.random.default_rng(seed))
+        return GuidedSearcher(feasible, GuidedSettings(evaluations=evaluations), np.random.default_rng(seed))
 
 
 class TestSpos(SearcherContract):
     def searcher(self, feasible, evaluations, seed):
-        return SposSearcher(feasible, Evolution(population=6, generations=4), np.random.default_rng(seed))
+        return SposSearcher(feasible, SposSettings(population=6, generations=4), np.random.default_rng(seed))
 
 
 class TestEvolution(SearcherContract):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nascli.costmodel import Budget, Constraint, FeasibleSet, best, counted
+from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, best, counted
 from nascli.errors import NascliError
 from nascli.progress import Silent
 from nascli.search.base import Score
@@ -15,7 +15,7 @@ from nascli.search.searchers.guided import (
     front_improvement,
 )
 from nascli.search.searchers.random import RandomSearcher
-from nascli.search.searchers.settings import Guidance
+from nascli.search.searchers.settings import GuidedSettings
 from nascli.search.searchers.surrogate import Surrogate, Views
 from nascli.spaces import load_space
 
@@ -32,7 +32,7 @@ def additive(codes):
 def feasible(share=0.4, space=SPACE):
     cost = counted(space, "macs")
     limit = float(np.quantile(cost(space.sample(4000, np.random.default_rng(0))), share))
-    return FeasibleSet(space, [Budget(Constraint("macs", -np.inf, limit), cost)])
+    return FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), cost)])
 
 
 def run(searcher, tmp_path, name, most=None):
@@ -50,7 +50,7 @@ def test_searchers_ask_distinct_feasible_architectures(kind, tmp_path):
     inside = feasible()
     rng = np.random.default_rng(1)
     searcher = {
-        "guided": lambda: GuidedSearcher(inside, Guidance(evaluations=30), rng),
+        "guided": lambda: GuidedSearcher(inside, GuidedSettings(evaluations=30), rng),
         "random": lambda: RandomSearcher(inside, 30, rng),
         "evolution": lambda: RegularisedEvolution(inside, 30, rng, population=10),
     }[kind]()
@@ -65,7 +65,7 @@ def test_guided_beats_random_on_a_known_optimum(tmp_path):
     regret = {"guided": [], "random": []}
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        guided = run(GuidedSearcher(inside, Guidance(evaluations=50), rng), tmp_path, f"g{seed}")
+        guided = run(GuidedSearcher(inside, GuidedSettings(evaluations=50), rng), tmp_path, f"g{seed}")
         random = run(RandomSearcher(inside, 50, rng), tmp_path, f"r{seed}")
         regret["guided"].append(optimum - guided.ranked[0].score.value)
         regret["random"].append(optimum - random.ranked[0].score.value)
@@ -77,7 +77,7 @@ def test_a_small_feasible_set_is_searched_to_its_end(tmp_path):
     inside = feasible(0.004, space)
     total = inside.count()
     assert 2 <= total <= 60
-    searcher = GuidedSearcher(inside, Guidance(evaluations=100, first=2), np.random.default_rng(0))
+    searcher = GuidedSearcher(inside, GuidedSettings(evaluations=100, first=2), np.random.default_rng(0))
     seen = []
     while len(codes := searcher.ask()):
         seen += [tuple(row) for row in codes.tolist()]
@@ -87,9 +87,18 @@ def test_a_small_feasible_set_is_searched_to_its_end(tmp_path):
 
 def test_a_killed_guided_search_asks_the_same_again(tmp_path):
     inside = feasible()
-    whole = run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "a")
-    run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "b", most=13)
-    again = run(GuidedSearcher(inside, Guidance(evaluations=24), np.random.default_rng(3)), tmp_path, "b")
+    whole = run(
+        GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)), tmp_path, "a"
+    )
+    run(
+        GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)),
+        tmp_path,
+        "b",
+        most=13,
+    )
+    again = run(
+        GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)), tmp_path, "b"
+    )
     assert [e.codes for e in again.entries] == [e.codes for e in whole.entries]
 
 
@@ -111,7 +120,7 @@ def test_the_surrogate_interpolates_and_knows_what_it_does_not_know():
 def test_multi_branch_spaces_are_guided_too(tmp_path):
     space = load_space("nse-19-mini:width=0.25,resolution=8,branches=2")
     inside = feasible(0.3, space)
-    searcher = GuidedSearcher(inside, Guidance(evaluations=12, pool=60), np.random.default_rng(0))
+    searcher = GuidedSearcher(inside, GuidedSettings(evaluations=12, pool=60), np.random.default_rng(0))
     while len(codes := searcher.ask()):
         assert inside.contains(codes).all()
         searcher.tell(codes, [Score(float(v)) for v in -counted(space, "macs")(codes)])
@@ -119,7 +128,7 @@ def test_multi_branch_spaces_are_guided_too(tmp_path):
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(NascliError, match="first <= evaluations"):
-        Guidance(evaluations=4, first=8)
+        GuidedSettings(evaluations=4, first=8)
     with pytest.raises(NascliError, match="tournament"):
         RegularisedEvolution(feasible(), 10, np.random.default_rng(0), population=3, tournament=9)
     with pytest.raises(NascliError, match="evaluations >= 1"):
@@ -156,7 +165,7 @@ def test_a_whole_front_in_one_run_beats_random():
         for name in found:
             rng = np.random.default_rng(seed)
             searcher = (
-                GuidedSearcher(inside, Guidance(evaluations=60), rng, front=macs)
+                GuidedSearcher(inside, GuidedSettings(evaluations=60), rng, front=macs)
                 if name == "guided"
                 else RandomSearcher(inside, 60, rng)
             )

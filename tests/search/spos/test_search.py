@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nascli.costmodel import Budget, FeasibleSet, counted, parse_constraint
+from nascli.costmodel import BoundedCost, FeasibleSet, counted, parse_constraint
 from nascli.costmodel import best as find_best
 from nascli.errors import NascliError
 from nascli.progress import Silent
@@ -9,14 +9,14 @@ from nascli.search.base import Score
 from nascli.search.driver import drive
 from nascli.search.journal import Journal
 from nascli.search.spos.search import SposSearcher
-from nascli.search.spos.settings import Evolution
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces import make_space
 
 
 @pytest.fixture
 def feasible():
     space = make_space("proxyless-mini")
-    return FeasibleSet(space, [Budget(parse_constraint("macs<=30M"), counted(space, "macs"))])
+    return FeasibleSet(space, [BoundedCost(parse_constraint("macs<=30M"), counted(space, "macs"))])
 
 
 def separable(space, seed=5):
@@ -27,12 +27,12 @@ def separable(space, seed=5):
 
 def search(feasible, path, seed=1, settings=None):
     tables, evaluator = separable(feasible.space)
-    searcher = SposSearcher(feasible, settings or Evolution(), np.random.default_rng(seed))
+    searcher = SposSearcher(feasible, settings or SposSettings(), np.random.default_rng(seed))
     return tables, drive(searcher, evaluator, Journal(path), Silent())
 
 
 def test_defaults_are_the_papers():
-    assert Evolution() == Evolution(population=50, generations=20, parents=10, probability=0.1)
+    assert SposSettings() == SposSettings(population=50, generations=20, parents=10, probability=0.1)
 
 
 def test_all_candidates_are_distinct_and_feasible(feasible, tmp_path):
@@ -54,7 +54,7 @@ def test_it_beats_random_search_and_nears_the_optimum(feasible, tmp_path):
 
 
 def test_the_same_seed_asks_the_same(feasible, tmp_path):
-    settings = Evolution(population=10, generations=3, parents=4)
+    settings = SposSettings(population=10, generations=3, parents=4)
     first = search(feasible, tmp_path / "a", 1, settings)[1]
     second = search(feasible, tmp_path / "b", 1, settings)[1]
     other = search(feasible, tmp_path / "c", 2, settings)[1]
@@ -65,7 +65,7 @@ def test_the_same_seed_asks_the_same(feasible, tmp_path):
 def test_a_small_feasible_set_ends_the_search_early(tmp_path):
     space = make_space("proxyless-mini")
     cost = counted(space, "macs")
-    budget = Budget(parse_constraint(f"macs<={cost.least * 1.02:.0f}"), cost)
+    budget = BoundedCost(parse_constraint(f"macs<={cost.least * 1.02:.0f}"), cost)
     few = FeasibleSet(space, [budget])
     assert few.count() < 20
     _, outcome = search(few, tmp_path / "j")
@@ -74,6 +74,6 @@ def test_a_small_feasible_set_ends_the_search_early(tmp_path):
 
 def test_impossible_settings_are_refused():
     with pytest.raises(NascliError, match="population >= 2"):
-        Evolution(population=1)
+        SposSettings(population=1)
     with pytest.raises(NascliError, match="0 < probability <= 1"):
-        Evolution(probability=0)
+        SposSettings(probability=0)

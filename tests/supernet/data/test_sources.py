@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nascli.errors import DataError, NascliError, UnknownNameError
-from nascli.supernet.data.images import load, properties
+from nascli.supernet.data.images import data_properties, load_images
 from nascli.supernet.data.sources.mnist import read_idx
 from nascli.supernet.data.sources.registry import find_source
 
@@ -27,13 +27,13 @@ def fashion(tmp_path):
 
 
 def test_idx_files_are_read_and_split(fashion):
-    data = load(f"fashion-mnist:{fashion}", 14)
+    data = load_images(f"fashion-mnist:{fashion}", 14)
     assert [len(part) for part in (data.train, data.validation, data.test)] == [80, 20, 30]
     assert data.shape == (1, 14, 14) and data.classes == 10
     assert abs(float(data.train.images.mean())) < 0.2
-    again = load(f"fashion-mnist:{fashion}", 14)
+    again = load_images(f"fashion-mnist:{fashion}", 14)
     assert again.digest == data.digest
-    fewer = load(f"fashion-mnist:{fashion}", 28, most=50)
+    fewer = load_images(f"fashion-mnist:{fashion}", 28, most=50)
     assert len(fewer.train) == 40 and len(fewer.test) == 30
 
 
@@ -43,7 +43,7 @@ def test_a_damaged_idx_file_is_named(fashion, cut):
     raw = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(raw[:cut]))
     with pytest.raises(DataError, match="train-images"):
-        load(f"fashion-mnist:{fashion}", 14)
+        load_images(f"fashion-mnist:{fashion}", 14)
     file.write_bytes(b"not gzip at all")
     with pytest.raises(DataError, match="train-images"):
         read_idx(file)
@@ -56,13 +56,13 @@ def test_cifar_s_binary_version(tmp_path):
         rows = rng.integers(0, 256, (20, 3073)).astype(np.uint8)
         rows[:, 0] = rng.integers(0, 10, 20)
         (tmp_path / name).write_bytes(rows.tobytes())
-    data = load(f"cifar10:{tmp_path}", 32)
+    data = load_images(f"cifar10:{tmp_path}", 32)
     assert len(data.train) == 80 and len(data.test) == 20 and data.shape == (3, 32, 32)
     (tmp_path / "data_batch_2.bin").write_bytes(b"x" * 100)
     with pytest.raises(DataError, match="data_batch_2"):
-        load(f"cifar10:{tmp_path}", 32)
+        load_images(f"cifar10:{tmp_path}", 32)
     with pytest.raises(DataError, match="needs its folder"):
-        load("cifar100", 32)
+        load_images("cifar100", 32)
 
 
 def test_a_folder_of_images(tmp_path):
@@ -72,12 +72,12 @@ def test_a_folder_of_images(tmp_path):
             (tmp_path / part / name).mkdir(parents=True)
             for i in range(n):
                 image.new("RGB", (20, 16), (i * 20, 50, 0)).save(tmp_path / part / name / f"{i}.png")
-    assert properties(f"folder:{tmp_path}") == (2, 3)
-    data = load(f"folder:{tmp_path}", 8)
+    assert data_properties(f"folder:{tmp_path}") == (2, 3)
+    data = load_images(f"folder:{tmp_path}", 8)
     assert len(data.train) == 16 and len(data.test) == 6 and data.shape == (3, 8, 8)
     (tmp_path / "train" / "cat" / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="cannot read the image"):
-        load(f"folder:{tmp_path}", 8)
+        load_images(f"folder:{tmp_path}", 8)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,6 @@ def test_a_folder_of_images(tmp_path):
 )
 def test_data_that_is_not_there_says_how_to_get_it(spec, text):
     with pytest.raises(NascliError, match=text):
-        properties(spec)
+        data_properties(spec)
     with pytest.raises(UnknownNameError):
         find_source("nothing")

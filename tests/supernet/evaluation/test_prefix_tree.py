@@ -4,7 +4,7 @@ import torch
 
 from nascli.progress import Silent
 from nascli.spaces import load_space, make_space
-from nascli.supernet.data.images import load
+from nascli.supernet.data.images import load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.separate import Supernet
@@ -14,7 +14,7 @@ from nascli.supernet.training.trainer import Trainer
 
 @pytest.fixture(scope="module")
 def images():
-    return load("digits", 14)
+    return load_images("digits", 14)
 
 
 @pytest.mark.parametrize("spec", ["pcnas-small-mini:width=0.5", "nse-19-mini:width=0.5"])

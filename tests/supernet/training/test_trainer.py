@@ -10,21 +10,21 @@ from nascli.progress import Silent
 from nascli.spaces import make_space
 from nascli.supernet.convolutions import NormalisedConv
 from nascli.supernet.data.batches import shifted
-from nascli.supernet.data.images import Split, load, properties, require_fit
+from nascli.supernet.data.images import ImageSplit, data_properties, load_images, require_fit
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy, wilson_interval
-from nascli.supernet.initialisation import align
+from nascli.supernet.initialisation import align_candidates
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet
-from nascli.supernet.training import checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, finished
+from nascli.supernet.training.trainer import Trainer, is_trained
 
 RECIPE = Recipe(epochs=2, batch=64)
 
 
 @pytest.fixture(scope="module")
 def images():
-    return load("digits", 8)
+    return load_images("digits", 8)
 
 
 def path_of(space):
@@ -59,7 +59,7 @@ def test_resumed_training_is_the_same_bit_for_bit(tiny, images, tmp_path, monkey
         assert again.step == whole.steps
         for name, tensor in whole.module.state_dict().items():
             assert torch.equal(tensor, again.module.state_dict()[name]), name
-    assert finished(tmp_path / "a", "x") and not finished(tmp_path / "a", "y")
+    assert is_trained(tmp_path / "a", "x") and not is_trained(tmp_path / "a", "y")
 
 
 def test_only_the_active_path_is_stepped(tiny, images, tmp_path):
@@ -79,7 +79,7 @@ def test_only_the_active_path_is_stepped(tiny, images, tmp_path):
 
 
 def test_a_supernet_learns(tmp_path):
-    images = load("digits", 16)
+    images = load_images("digits", 16)
     space = make_space("proxyless-mini", resolution=16, width=0.5, depth=1)
     run = trainer(space, images, Recipe(epochs=10, batch=32))
     evaluator = SupernetEvaluator(run.module, images)
@@ -100,10 +100,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tiny, images, 
     poisoned = next(i for i in order[:1000].tolist() if i not in first)
     broken[poisoned] = float("nan")
     run = trainer(tiny, images)
-    run.data = Split(broken, images.train.labels)
+    run.data = ImageSplit(broken, images.train.labels)
     with pytest.raises(TrainingError, match="the loss is nan at step"):
         run.run(tmp_path / "e", "x", Silent(), "t")
-    _, state = checkpoint.load(tmp_path / "e")
+    _, state = load_checkpoint(tmp_path / "e")
     assert state["step"] >= 16
 
 
@@ -114,15 +114,15 @@ def test_checkpoints_of_others_are_refused(tiny, images, tmp_path):
     data = bytearray((tmp_path / "f").read_bytes())
     (tmp_path / "g").write_bytes(bytes(data[: len(data) // 2]))
     with pytest.raises(CheckpointError, match="cannot read"):
-        checkpoint.load(tmp_path / "g")
+        load_checkpoint(tmp_path / "g")
     (tmp_path / "h").write_bytes(b"")
     with pytest.raises(CheckpointError):
-        checkpoint.load(tmp_path / "h")
+        load_checkpoint(tmp_path / "h")
     with pytest.raises(CheckpointError, match="does not fit"):
-        load_module(nn.Linear(2, 2), checkpoint.load(tmp_path / "f")[0])
+        load_module(nn.Linear(2, 2), load_checkpoint(tmp_path / "f")[0])
     blocker = tmp_path / "f" / "sub"
     with pytest.raises(CheckpointError, match="cannot write"):
-        checkpoint.save(blocker, {}, {})
+        save_checkpoint(blocker, {}, {})
 
 
 def test_schedules_and_recipes():
@@ -136,7 +136,7 @@ def test_schedules_and_recipes():
 def test_aligned_candidates_start_from_one_draw(tiny):
     torch.manual_seed(0)
     layer = Supernet(tiny, aligned=False).blocks[2]
-    align(layer)
+    align_candidates(layer)
     convs = [[m for m in c.children() if isinstance(m, NormalisedConv)] for c in layer]
     small, large = convs[0], convs[5]  # expansion 3, kernel 3 and expansion 6, kernel 7
     core = large[1].conv.weight[: small[1].conv.out_channels, :, 2:5, 2:5]
@@ -148,10 +148,10 @@ def test_aligned_candidates_start_from_one_draw(tiny):
 def test_data_is_split_once_and_for_all(images):
     sizes = [len(images.train), len(images.validation), len(images.test)]
     assert sum(sizes) == 1797 and sizes[0] > 1000
-    assert load("digits", 8).digest == images.digest != load("digits", 16).digest
-    assert properties("digits") == (10, 1)
+    assert load_images("digits", 8).digest == images.digest != load_images("digits", 16).digest
+    assert data_properties("digits") == (10, 1)
     with pytest.raises(UnknownNameError, match="unknown data set"):
-        load("didgits", 8)
+        load_images("didgits", 8)
     with pytest.raises(DataError, match="the space takes"):
         require_fit(images, (3, 8, 8), 10)
 
@@ -169,7 +169,7 @@ def test_shifting_moves_and_repeats_the_border(images):
 
 
 def test_accuracy_and_its_interval():
-    split = Split(
+    split = ImageSplit(
         torch.tensor([[1.0, 0], [0, 1], [1, 0], [1, 0]]).view(4, 2, 1, 1), torch.tensor([0, 1, 0, 1])
     )
     assert accuracy(lambda x: x.flatten(1), split).top1 == 0.75
@@ -252,7 +252,7 @@ def test_two_processes_train_as_one(tmp_path):
     subprocess.run([sys.executable, str(script), str(one)], check=True, timeout=120)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29511"]
     subprocess.run([*command, str(script), str(two)], check=True, timeout=240, capture_output=True)
-    a, b = checkpoint.load(one)[0], checkpoint.load(two)[0]
+    a, b = load_checkpoint(one)[0], load_checkpoint(two)[0]
     for name in a:
         if "num_batches" not in name:
             assert torch.allclose(a[name], b[name], atol=2e-4, rtol=1e-3), name

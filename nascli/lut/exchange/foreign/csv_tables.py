@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 
 from nascli.errors import SpaceError, StoreError
 from nascli.lut.exchange.foreign.rows import (
-    Foreign,
-    Row,
+    ForeignRow,
+    ForeignTable,
     add_program,
     conv_program,
     linear_program,
@@ -27,7 +27,7 @@ from nascli.spaces.programs import Program
 _UNITS = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
-def read(data: bytes) -> Foreign:
+def read(data: bytes) -> ForeignTable:
     """A CSV table.
 
     Raises:
@@ -40,7 +40,7 @@ def read(data: bytes) -> Foreign:
             f"exactly one column must be named seconds, ms or us; found {', '.join(units) or 'none'} of "
             f"{', '.join(rows.fieldnames or ['no columns'])}"
         )
-    found, batches = Foreign(), set()
+    found, batches = ForeignTable(), set()
     for number, row in enumerate(rows, 2):
         try:
             seconds = float(row[units[0]]) * _UNITS[units[0]]
@@ -49,7 +49,7 @@ def read(data: bytes) -> Foreign:
             raise StoreError(f"line {number}: {type(error).__name__}: {error}") from error
         batches.add(row.get("batch"))
         label = row.get("operator") or " ".join(f"{k}={v}" for k, v in row.items() if v and k != units[0])
-        found.rows.append(Row(label, program, seconds))
+        found.rows.append(ForeignRow(label, program, seconds))
     if len(batches) > 1:
         raise StoreError(f"the file mixes batches {sorted(map(str, batches))}", "Split it by batch first.")
     batch = batches.pop() if batches else None

@@ -10,8 +10,8 @@ from typing import Any
 
 from nascli.errors import SpaceError, StoreError
 from nascli.lut.exchange.foreign.rows import (
-    Foreign,
-    Row,
+    ForeignRow,
+    ForeignTable,
     add_program,
     conv_program,
     linear_program,
@@ -21,7 +21,7 @@ from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program
 
 
-def read(data: bytes) -> Foreign:
+def read(data: bytes) -> ForeignTable:
     """FBNet's table, a list of entries or a mapping to them.
 
     Raises:
@@ -29,7 +29,7 @@ def read(data: bytes) -> Foreign:
     """
     document = json.loads(data)
     entries = list(document.values()) if isinstance(document, dict) else document
-    found, batches, devices = Foreign(), set(), set()
+    found, batches, devices = ForeignTable(), set(), set()
     for number, entry in enumerate(entries):
         if "runtime_us_p50" not in entry:
             raise StoreError(f"entry {number} has no runtime_us_p50")
@@ -42,7 +42,7 @@ def read(data: bytes) -> Foreign:
         except (SpaceError, KeyError) as error:
             found.left_out[f"rows nascli has no operator for (such as {entry['op_type']}: {error})"] += 1
             continue
-        found.rows.append(Row(label, program, float(entry["runtime_us_p50"]) * 1e-6))
+        found.rows.append(ForeignRow(label, program, float(entry["runtime_us_p50"]) * 1e-6))
     if len(batches) > 1 or len(devices) > 1:
         raise StoreError(
             f"the file mixes batches {sorted(batches)} or devices {sorted(devices)}",

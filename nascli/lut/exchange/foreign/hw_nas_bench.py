@@ -10,7 +10,7 @@ import json
 import re
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.exchange.foreign.rows import Foreign, Row
+from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.primitives import Shape
@@ -19,12 +19,12 @@ from nascli.spaces.programs import Program
 _NUMBER = re.compile(r"([A-Za-z]+)(\d+)")
 
 
-def read(data: bytes) -> Foreign:
+def read(data: bytes) -> ForeignTable:
     """A table with HW-NAS-Bench's keys."""
     document = json.loads(data)
     if not isinstance(document, dict):
         raise StoreError("the file is no mapping from keys to figures")
-    found = Foreign(batch=1)
+    found = ForeignTable(batch=1)
     for key, value in document.items():
         milliseconds = value["latency"] if isinstance(value, dict) else value
         try:
@@ -32,7 +32,7 @@ def read(data: bytes) -> Foreign:
         except (SpaceError, KeyError) as error:
             found.left_out[f"rows nascli has no operator for (such as {key}: {error})"] += 1
             continue
-        found.rows.append(Row(key, program, float(milliseconds) * 1e-3))
+        found.rows.append(ForeignRow(key, program, float(milliseconds) * 1e-3))
     return found
 
 

@@ -12,26 +12,26 @@ from typing import Any
 
 from nascli.errors import SpaceError, StoreError
 from nascli.lut.exchange.foreign.rows import (
-    Foreign,
-    Row,
+    ForeignRow,
+    ForeignTable,
     add_program,
     conv_program,
     linear_program,
     pool_program,
 )
-from nascli.lut.exchange.foreign.safe_pickle import read_numbers
+from nascli.lut.exchange.foreign.safe_pickle import read_pickled_numbers
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program
 
 _FIELDS = 10
 
 
-def read(data: bytes) -> Foreign:
+def read(data: bytes) -> ForeignTable:
     """One of NSE's pickles."""
-    document = read_numbers(data)
+    document = read_pickled_numbers(data)
     if not isinstance(document, list):
         raise StoreError("the pickle holds no list of rows")
-    found = Foreign()
+    found = ForeignTable()
     for entry in document:
         if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and len(entry[1]) == _FIELDS):
             raise StoreError(f"a row must be (name, [{_FIELDS} fields]), got {reprlib.repr(entry)[:80]}")
@@ -45,7 +45,7 @@ def read(data: bytes) -> Foreign:
         if milliseconds == 0:
             found.left_out["rows below the resolution of the file (0 ms)"] += 1
             continue
-        found.rows.append(Row(name, program, milliseconds * 1e-3))
+        found.rows.append(ForeignRow(name, program, milliseconds * 1e-3))
     return found
 
 

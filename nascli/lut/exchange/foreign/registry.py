@@ -24,13 +24,13 @@ from nascli.lut.exchange.foreign import (
     trtexec,
     yaml_tables,
 )
-from nascli.lut.exchange.foreign.rows import Foreign, Row
+from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
 from nascli.lut.store.store import Store
 
 _LARGEST_FILE = 1 << 28
-Reader = Callable[[bytes], Foreign]
+Reader = Callable[[bytes], ForeignTable]
 FORMATS: dict[str, Reader] = {
     "proxylessnas": yaml_tables.read_proxylessnas,
     "ofa": yaml_tables.read_ofa,
@@ -43,7 +43,7 @@ FORMATS: dict[str, Reader] = {
 }
 
 
-def read_foreign(path: Path, form: str) -> Foreign:
+def read_foreign(path: Path, form: str) -> ForeignTable:
     """Read a table in another tool's format.
 
     Raises:
@@ -72,7 +72,7 @@ def read_foreign(path: Path, form: str) -> Foreign:
 
 
 def import_foreign(
-    tables: Sequence[tuple[Path, Foreign]], setup: Setup, form: str, store: Store
+    tables: Sequence[tuple[Path, ForeignTable]], setup: Setup, form: str, store: Store
 ) -> list[dict[str, Any]]:
     """Add tables of one device and batch to a store; each file is one repeat, and all repeats are kept.
 
@@ -119,4 +119,4 @@ def import_foreign(
     return documents
 
 
-__all__ = ["FORMATS", "Foreign", "Row", "import_foreign", "read_foreign"]
+__all__ = ["FORMATS", "ForeignRow", "ForeignTable", "import_foreign", "read_foreign"]

@@ -13,7 +13,7 @@ from nascli.spaces.programs import Builder, Program
 
 
 @dataclass(frozen=True)
-class Row:
+class ForeignRow:
     """One figure: what it is of, and its seconds.
 
     `program` is None for a fused layer that is known by its name only; it answers no lookup of an operator.
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass
-class Foreign:
+class ForeignTable:
     """The rows of one file.
 
     Attributes:
@@ -39,7 +39,7 @@ class Foreign:
         left_out: how many rows were left out, by reason.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ForeignRow] = field(default_factory=list)
     batch: int | None = None
     left_out: Counter[str] = field(default_factory=Counter)
 

@@ -56,7 +56,7 @@ class _Unpickler(pickle.Unpickler):
         raise StoreError("the pickle refers to objects outside of it")
 
 
-def read_numbers(data: bytes) -> Any:
+def read_pickled_numbers(data: bytes) -> Any:
     """The containers, texts and numbers of a pickle.
 
     Raises:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.exchange.foreign.rows import Foreign, Row, conv_program
+from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable, conv_program
 from nascli.spaces.primitives import Shape
 
 _LINE = re.compile(r"\{(\w+),([\d,]+)\}\s+(\S+)$")
 _FAILED = -1.0
 
 
-def read(data: bytes) -> Foreign:
+def read(data: bytes) -> ForeignTable:
     """TinyNAS's table.
 
     Raises:
         StoreError: a line that is no row, or rows of several kinds.
     """
-    found = Foreign()
+    found = ForeignTable()
     kinds = set()
     for number, line in enumerate(data.decode("utf-8").splitlines(), 1):
         if not line.strip():
@@ -47,7 +47,7 @@ def read(data: bytes) -> Foreign:
         except SpaceError as error:
             found.left_out[f"rows nascli has no operator for (such as line {number}: {error.message})"] += 1
             continue
-        found.rows.append(Row(line.split()[0], program, milliseconds * 1e-3))
+        found.rows.append(ForeignRow(line.split()[0], program, milliseconds * 1e-3))
     if len(kinds) > 1:
         raise StoreError(
             f"the file mixes (batch, ElmtFused): {sorted(kinds)}", "Split it, so that each file has one."

@@ -11,27 +11,27 @@ from typing import Any
 import yaml
 
 from nascli.errors import SpaceError, StoreError
-from nascli.lut.exchange.foreign.rows import Foreign, Row, inverted_residual
+from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable, inverted_residual
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program
 
 
-def read_proxylessnas(data: bytes) -> Foreign:
+def read_proxylessnas(data: bytes) -> ForeignTable:
     """ProxylessNAS's table."""
     return _read(data, ratio=True)
 
 
-def read_ofa(data: bytes) -> Foreign:
+def read_ofa(data: bytes) -> ForeignTable:
     """Once-for-all's table."""
     return _read(data, ratio=False)
 
 
-def _read(data: bytes, *, ratio: bool) -> Foreign:
+def _read(data: bytes, *, ratio: bool) -> ForeignTable:
     document = yaml.safe_load(data)
     if not isinstance(document, dict):
         raise StoreError("the file is no mapping from operators to figures")
-    found = Foreign()
+    found = ForeignTable()
     for key, entry in document.items():
         label = str(key)
         if not isinstance(entry, dict) or "mean" not in entry:
@@ -41,7 +41,7 @@ def _read(data: bytes, *, ratio: bool) -> Foreign:
         except SpaceError as error:
             found.left_out[f"rows nascli has no operator for (such as {error.message})"] += 1
             continue
-        found.rows.append(Row(label, program, float(entry["mean"]) * 1e-3))
+        found.rows.append(ForeignRow(label, program, float(entry["mean"]) * 1e-3))
     return found
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from nascli.costmodel import (
-    Budget,
+    BoundedCost,
     ChainCost,
     Constraint,
 )
@@ -53,7 +53,7 @@ def random_cost(space, rng, *, name="macs", integer=True, pairwise=False, scale=
 
 
 def window(cost, low, high):
-    return Budget(Constraint(cost.name, float(low), float(high)), cost)
+    return BoundedCost(Constraint(cost.name, float(low), float(high)), cost)
 
 
 def chi_square(drawn, expected, mass):

@@ -317,7 +317,7 @@ def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
 
     space = nascli.space(SPACE)
     macs = counted(space, "macs")
-    budget = nascli.constrain(space, f"macs<={int((macs.least + macs.most) / 2)}")
+    budget = nascli.constrain(space, f"macs<={int((macs.minimum + macs.maximum) / 2)}")
     rng = np.random.default_rng(0)
 
     def plain(codes) -> float:

@@ -27,7 +27,7 @@ def images(most: int, quick: bool) -> Images:
     """Fashion-MNIST at 14x14, its first images; for a smoke test the digits, which are everywhere."""
     if quick:
         return load_images("digits", RESOLUTION)
-    data = load_images("fashion-mnist", RESOLUTION, most=most)
+    data = load_images("fashion-mnist", RESOLUTION, max_images=most)
     test = type(data.test)(data.test.images[:4000], data.test.labels[:4000])
     return Images(data.name, data.classes, data.train, data.validation, test)
 

@@ -80,7 +80,7 @@ def feasible_of(space, limit: float) -> FeasibleSet | None:
     macs = counted(space, "macs")
     return (
         None
-        if macs.least > limit
+        if macs.minimum > limit
         else FeasibleSet(space, [BoundedCost(Constraint("macs", -np.inf, limit), macs)])
     )
 
@@ -142,7 +142,7 @@ def one_seed(seed: int, quick: bool) -> dict:
                 by_spos(space, supernet, study.data, feasible, seed, evaluations),
                 middle,
             )
-    ranges = {name: (counted(s, "macs").least, counted(s, "macs").most) for name, s in spaces.items()}
+    ranges = {name: (counted(s, "macs").minimum, counted(s, "macs").maximum) for name, s in spaces.items()}
     return {"found": found, "history": [list(row) for row in history], "ranges": ranges, "limits": limits}
 
 

@@ -38,7 +38,7 @@ def at_most(cost: ChainCost, high: float) -> BoundedCost:
 
 def budget_of_share(space: Space, cost: ChainCost, share: float) -> BoundedCost:
     """The budget under which about `share` of the space lies, found by bisection on the exact count."""
-    low, high = cost.least, cost.most
+    low, high = cost.minimum, cost.maximum
     for _ in range(25):
         middle = (low + high) / 2
         inside = FeasibleSet(space, [at_most(cost, middle)], resolution=0.125).log10_count()

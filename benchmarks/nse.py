@@ -148,7 +148,7 @@ def proxyless(study: Study, feasible: FeasibleSet, seed: int, epochs: int) -> tu
         code = []
         for layer, theta in zip(study.space.layers, fitness.thetas, strict=True):
             p = branch_probability(theta.detach()).double().numpy()
-            (gates,) = truncated_bernoulli(p, layer.least, layer.most, 1, rng)
+            (gates,) = truncated_bernoulli(p, layer.min_branches, layer.max_branches, 1, rng)
             code.append(int(sum(1 << int(i) for i in np.flatnonzero(gates))))
         return code
 

@@ -42,7 +42,7 @@ def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
     space = load_space("nse-27-mini:width=0.5,resolution=8" if quick else "nse-27")
     batch = 1 if quick else 16
-    protocol = MeasurementProtocol(most_rounds=12)
+    protocol = MeasurementProtocol(max_rounds=12)
     models = subjects_in_context(space.placed())
     if quick:
         models = models[:8]

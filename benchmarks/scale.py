@@ -88,7 +88,7 @@ def chain(layers: int, choices: int, rng: np.random.Generator) -> tuple[Space, C
 
 def prepared(layers: int, choices: int) -> float:
     space, cost = chain(layers, choices, np.random.default_rng(0))
-    budget = BoundedCost(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
+    budget = BoundedCost(Constraint("latency", -np.inf, (cost.minimum + cost.maximum) / 2), cost)
     return min(
         taken(lambda: FeasibleSet(space, [budget]).sample(100, np.random.default_rng(0))) for _ in range(3)
     )
@@ -98,7 +98,7 @@ def evolved(population: int) -> float:
     from benchmarks.spos import best_so_far
 
     space, cost = chain(20, 10, np.random.default_rng(0))
-    budget = BoundedCost(Constraint("latency", -np.inf, (cost.least + cost.most) / 2), cost)
+    budget = BoundedCost(Constraint("latency", -np.inf, (cost.minimum + cost.maximum) / 2), cost)
     feasible = FeasibleSet(space, [budget])
     searcher = SposSearcher(
         feasible, SposSettings(population=population, generations=5), np.random.default_rng(0)

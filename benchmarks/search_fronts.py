@@ -37,7 +37,7 @@ def main() -> None:
     space = load_space("nasbench-macro")
     macs = counted(space, "macs")
     every = np.array(list(table), dtype=space.dtype)
-    low, high = macs.least, macs.most
+    low, high = macs.minimum, macs.maximum
     whole = area_under_front(macs(every), np.array(list(table.values())), low, high, FLOOR)
     feasible = FeasibleSet(space, [])
     most, seeds = (24, 2) if quick else (200, 20)

@@ -58,7 +58,7 @@ class TableSet:
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return self._codes[rng.integers(len(self._codes), size=n)]
 
-    def distinct(self, n: int, rng: np.random.Generator) -> np.ndarray:
+    def sample_distinct(self, n: int, rng: np.random.Generator) -> np.ndarray:
         return self._codes[rng.permutation(len(self._codes))[:n]]
 
     def mutate(self, parent, probability: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -66,7 +66,7 @@ class TableSet:
         rows = np.where(rng.random((8 * n, len(sizes))) < probability, rng.integers(0, sizes, (8 * n, len(sizes))), parent)  # fmt: skip
         return rows[self.contains(rows)][:n].astype(self.space.dtype)
 
-    def cross(self, first, second, n: int, rng: np.random.Generator) -> np.ndarray:
+    def crossover(self, first, second, n: int, rng: np.random.Generator) -> np.ndarray:
         rows = np.where(rng.random((8 * n, len(first))) < 0.5, first, second)
         return rows[self.contains(rows)][:n].astype(self.space.dtype)
 

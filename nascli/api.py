@@ -134,7 +134,7 @@ def optimise(
         }
         kept = Journal(journal or Path(folder) / "journal.jsonl", about)
         try:
-            return drive(searcher, guarded, kept, progress or Silent(), most=evaluations).ranked
+            return drive(searcher, guarded, kept, progress or Silent(), max_evaluations=evaluations).ranked
         finally:
             kept.close()
 

@@ -42,7 +42,7 @@ def random_cost(space, rng, *, name="macs", integer=True, pairwise=False, scale=
     if space.multi_branch:
         joins = []
         for layer in space.layers:
-            join = draw(layer.most + 1)
+            join = draw(layer.max_branches + 1)
             join[0] = np.inf if layer.join == "reduction" else 0.0
             joins.append(join)
         joins = tuple(joins)

@@ -26,7 +26,7 @@ def test_a_study_in_a_few_lines():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
     cost = nascli.latency(space, table)
-    middle = (cost.least + cost.most) / 2
+    middle = (cost.minimum + cost.maximum) / 2
     budget = nascli.constrain(space, f"latency<={middle * 1e6}us", "macs<=1G", latency=cost)
     assert 0 < budget.count() < space.size
     codes = budget.sample(100, np.random.default_rng(0))
@@ -59,7 +59,10 @@ def test_a_second_device_bounds_the_same_search():
     # This machine has two names, whatever is measured on besides.
     card = replace(where(), device="titanxp")
     assert read_table_of(card, "cpu").digest == read_table_of(card, this_cpu().key).digest == table.digest
-    texts = (f"latency<={here.most * 1e6}us", f"latency@titanxp<={(there.least + there.most) * 5e5}us")
+    texts = (
+        f"latency<={here.maximum * 1e6}us",
+        f"latency@titanxp<={(there.minimum + there.maximum) * 5e5}us",
+    )
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
     assert [c.device for c in constraints] == [None, "titanxp"]
     model = CostSet(here, {"titanxp": there}, {}, "a sum", {}, "")
@@ -72,7 +75,7 @@ def test_a_bound_is_held_against_its_own_device():
     macs = nascli.constrain(space, "macs<=1G").budgets[0].cost
     here = replace(macs, name="latency", dimension="time", device=this_cpu().key)
     there = replace(here, device="titanxp", unary=tuple(2 * values for values in here.unary))
-    texts = (f"latency@titanxp<={there.most}s", f"latency@cpu<={here.most}s")
+    texts = (f"latency@titanxp<={there.maximum}s", f"latency@cpu<={here.maximum}s")
     both = nascli.constrain(space, *texts, latency=[here, there])
     assert [budget.cost.device for budget in both.budgets] == ["titanxp", this_cpu().key]
     with pytest.raises(ConstraintError, match=r"latency@titanxp .* needs latency=\.\.\. of one device"):
@@ -86,7 +89,7 @@ def test_a_bound_is_held_against_its_own_device():
 def test_hints_of_a_budget_with_room_can_be_followed():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     macs = nascli.constrain(space, "macs<=1G").budgets[0].cost
-    scale = 1e-3 / macs.least
+    scale = 1e-3 / macs.minimum
     unary = tuple(values * scale for values in macs.unary)
     cost = replace(
         macs, name="latency", dimension="time", offset=macs.offset * scale, unary=unary, kind="calibrated"
@@ -97,12 +100,12 @@ def test_hints_of_a_budget_with_room_can_be_followed():
         return model.feasible(space, SearchSettings("x", "digits", (text,), where()).parsed_constraints())
 
     with pytest.raises(InfeasibleError, match=r"with room for the model's error of ±10\.0%") as caught:
-        feasible(f"latency<={cost.least * 1.05}s")
-    assert f"Allow at least {cost.format_bound(cost.least, 1)}" in str(caught.value)
+        feasible(f"latency<={cost.minimum * 1.05}s")
+    assert f"Allow at least {cost.format_bound(cost.minimum, 1)}" in str(caught.value)
     assert "ask for 1.100 times as much" in str(caught.value)
-    assert feasible(f"latency<={cost.least * 1.101}s").count() > 0
+    assert feasible(f"latency<={cost.minimum * 1.101}s").count() > 0
     with pytest.raises(ConstraintError, match=r"narrower than the model's interval of ±10\.0%"):
-        feasible(f"{cost.least * 1.5}s<=latency<={cost.least * 1.6}s")
+        feasible(f"{cost.minimum * 1.5}s<=latency<={cost.minimum * 1.6}s")
 
 
 def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):

@@ -96,7 +96,7 @@ def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Gener
         raise ConstraintError(f"at least 2 networks are needed to cover a space, got {count}")
     everything = FeasibleSet(space, [])
     rows = [best(everything, [sign * values for values in cost.unary]) for sign in (-1, 1)]
-    edges = np.linspace(cost.least, cost.most, max(2, (count + 1) // 2))
+    edges = np.linspace(cost.minimum, cost.maximum, max(2, (count + 1) // 2))
     for low, high in itertools.pairwise(edges):
         try:
             feasible = FeasibleSet(space, [BoundedCost(Constraint(cost.name, float(low), float(high)), cost)])

@@ -97,12 +97,12 @@ class ChainCost:
         return tables
 
     @property
-    def least(self) -> float:
+    def minimum(self) -> float:
         """The lowest cost of any architecture."""
         return self._extreme(np.min)
 
     @property
-    def most(self) -> float:
+    def maximum(self) -> float:
         """The highest cost of any architecture."""
         return self._extreme(np.max)
 

@@ -39,7 +39,7 @@ def paper_joins(space: Space) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ..
     """Per layer of a multi-branch space, joins that cost nothing; infinite where a number is not allowed."""
     joins = []
     for layer in space.layers:
-        join = np.zeros(layer.most + 1)
+        join = np.zeros(layer.max_branches + 1)
         # No branch at all is no choice of a reduction layer.
         join[0] = np.inf if layer.join == "reduction" else 0.0
         joins.append(join)

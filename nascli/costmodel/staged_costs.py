@@ -37,12 +37,12 @@ class StagedCost:
         return total
 
     @property
-    def least(self) -> float:
+    def minimum(self) -> float:
         """Of the smallest network."""
         return float(self(np.zeros((1, 2 * len(self.space.strides)), dtype=np.int16))[0])
 
     @property
-    def most(self) -> float:
+    def maximum(self) -> float:
         """Of the largest one."""
         ends = [[self.space.depths - 1, self.space.widths - 1] * len(self.space.strides)]
         return float(self(np.array(ends, dtype=np.int16))[0])

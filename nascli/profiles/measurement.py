@@ -275,7 +275,7 @@ def _counting(known: Sequence[Sample], generation: int) -> list[Sample]:
 
 def is_finished(protocol: MeasurementProtocol, samples: Sequence[Sample]) -> bool:
     """Whether an operator with these samples needs no more: settled, or given up as unstable."""
-    if len(samples) >= protocol.most_rounds:
+    if len(samples) >= protocol.max_rounds:
         return True
     # The reference scales figure and interval alike, so any value judges the relative width.
     return bool(samples) and protocol.settled(estimate(samples, 1.0))

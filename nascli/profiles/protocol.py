@@ -22,47 +22,45 @@ class MeasurementProtocol:
 
     Attributes:
         target: half the 95 % interval over the figure at which an operator has settled.
-        least_rounds: rounds before settling is judged.
-        most_rounds: rounds after which an operator that has not settled is left as unstable.
+        min_rounds: rounds before settling is judged.
+        max_rounds: rounds after which an operator that has not settled is left as unstable.
         burst_seconds: time aimed at in one burst.
-        least_runs: runs in a burst at least.
+        min_runs: runs in a burst at least.
         long_seconds: a model that takes longer is run twice in a burst: one run of it averages over as much
             as a burst of a short one.
-        most_runs: runs in a burst at most.
+        max_runs: runs in a burst at most.
         warmup_runs: runs before a burst that do not count; they bring the weights into the cache.
         memory_bytes: operators loaded at once take at most about this much.
     """
 
     target: float = 0.01
-    least_rounds: int = 6
-    most_rounds: int = 24
+    min_rounds: int = 6
+    max_rounds: int = 24
     burst_seconds: float = 0.004
-    least_runs: int = 5
+    min_runs: int = 5
     long_seconds: float = 0.02
-    most_runs: int = 60
+    max_runs: int = 60
     warmup_runs: int = 1
     memory_bytes: float = 3e9
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
             raise NascliError(f"0 < target < 1 must hold, got target={self.target}")
-        if not 3 <= self.least_rounds <= self.most_rounds:
+        if not 3 <= self.min_rounds <= self.max_rounds:
             raise NascliError(
-                f"3 <= least_rounds <= most_rounds must hold, got {self.least_rounds} and {self.most_rounds}"
+                f"3 <= min_rounds <= max_rounds must hold, got {self.min_rounds} and {self.max_rounds}"
             )
 
     def runs(self, seconds: float) -> int:
         """Runs in a burst of a model that takes `seconds`."""
         if seconds > self.long_seconds:
             return 2
-        return int(np.clip(np.ceil(self.burst_seconds / seconds), self.least_runs, self.most_runs))
+        return int(np.clip(np.ceil(self.burst_seconds / seconds), self.min_runs, self.max_runs))
 
     def settled(self, figure: Measurement) -> bool:
         """Whether the interval is narrow enough, and the device was not slowed down."""
         return (
-            figure.rounds >= self.least_rounds
-            and figure.relative_width <= self.target
-            and not figure.throttled
+            figure.rounds >= self.min_rounds and figure.relative_width <= self.target and not figure.throttled
         )
 
 

@@ -33,7 +33,7 @@ def drive(
     journal: Journal,
     progress: Progress,
     *,
-    most: int | None = None,
+    max_evaluations: int | None = None,
 ) -> Outcome:
     """Run a search to its end.
 
@@ -46,13 +46,13 @@ def drive(
         evaluator: scores them.
         journal: where each evaluation is kept.
         progress: is shown the best score so far.
-        most: a limit on the number of evaluations.
+        max_evaluations: a limit on the number of evaluations.
 
     Raises:
         NascliError: a plain evaluator that returns something else than a finite score, or a guarded one of
             which every evaluation failed.
     """
-    progress.start(f"searching ({searcher.name})", most or searcher.expected)
+    progress.start(f"searching ({searcher.name})", max_evaluations or searcher.expected)
     seen: dict[Choices, Entry] = {}
     worst: Score | None = None
     while True:
@@ -61,9 +61,11 @@ def drive(
             break
         keys = [tuple(int(code) for code in row) for row in codes]
         missing = list(dict.fromkeys(key for key in keys if key not in journal.entries))
-        if most is not None:
+        if max_evaluations is not None:
             # Of what was never seen, only so much is admitted.
-            admitted = set(list(dict.fromkeys(key for key in keys if key not in seen))[: most - len(seen)])
+            admitted = set(
+                list(dict.fromkeys(key for key in keys if key not in seen))[: max_evaluations - len(seen)]
+            )
             missing = [key for key in missing if key in admitted]
         _evaluate(missing, evaluator, journal, progress)
         scores: list[Score] = []
@@ -72,7 +74,7 @@ def drive(
                 return _outcome(seen)
             entry = journal.entries[key]
             if key not in seen:
-                if most is not None and len(seen) >= most:
+                if max_evaluations is not None and len(seen) >= max_evaluations:
                     return _outcome(seen)
                 seen[key] = entry
                 succeeded = [e.score for e in seen.values() if e.failure is None]

@@ -27,13 +27,13 @@ class Layer:
         candidates: operators of one input and one output shape.
         join: 'single' takes exactly one candidate. 'normal' averages the chosen branches and the input,
             and may be empty; 'reduction' averages the chosen branches and is never empty (NSE, Eq. 1).
-        most: the largest number of branches of a multi-branch layer.
+        max_branches: the largest number of branches of a multi-branch layer.
     """
 
     name: str
     candidates: tuple[Operator, ...]
     join: Join = "single"
-    most: int = 1
+    max_branches: int = 1
 
     def __post_init__(self) -> None:
         if not self.candidates:
@@ -52,8 +52,8 @@ class Layer:
                 f"layer {self.name}: at most {MAX_BRANCH_CANDIDATES} candidates fit a bit set, "
                 f"got {len(self.candidates)}"
             )
-        if self.most < 1:
-            raise SpaceError(f"layer {self.name}: most must be at least 1, got {self.most}")
+        if self.max_branches < 1:
+            raise SpaceError(f"layer {self.name}: max_branches must be at least 1, got {self.max_branches}")
         if self.join == "normal" and first.input != first.output:
             raise SpaceError(
                 f"layer {self.name}: a normal layer keeps its shape, got {first.input} to {first.output}"
@@ -70,7 +70,7 @@ class Layer:
         return self.candidates[0].output
 
     @property
-    def least(self) -> int:
+    def min_branches(self) -> int:
         """The smallest number of branches: a normal layer may be skipped."""
         return 0 if self.join == "normal" else 1
 
@@ -80,7 +80,7 @@ class Layer:
         n = len(self.candidates)
         if self.join == "single":
             return n
-        return sum(math.comb(n, k) for k in range(self.least, min(self.most, n) + 1))
+        return sum(math.comb(n, k) for k in range(self.min_branches, min(self.max_branches, n) + 1))
 
     def sample(
         self, n: int, rng: np.random.Generator, alive: npt.NDArray[np.bool_] | None = None
@@ -96,14 +96,14 @@ class Layer:
             SpaceError: too few candidates are left to choose from.
         """
         left = np.arange(len(self.candidates)) if alive is None else np.flatnonzero(alive)
-        if len(left) < self.least:
+        if len(left) < self.min_branches:
             raise SpaceError(
-                f"layer {self.name}: at least {self.least} of {len(self.candidates)} candidates must be left, "
+                f"layer {self.name}: at least {self.min_branches} of {len(self.candidates)} candidates must be left, "
                 f"got {len(left)}"
             )
         if self.join == "single":
             return left[rng.integers(0, len(left), n)]
-        sizes = np.arange(self.least, min(self.most, len(left)) + 1)
+        sizes = np.arange(self.min_branches, min(self.max_branches, len(left)) + 1)
         weights = np.array([math.comb(len(left), int(k)) for k in sizes], dtype=float)
         branches = rng.choice(sizes, n, p=weights / weights.sum())
         # The first k of a random permutation are a uniform k-subset.
@@ -128,8 +128,8 @@ class Layer:
         if not 0 <= code < 1 << n:
             return f"a bit set must be in 0..{(1 << n) - 1}, got {code}"
         branches = code.bit_count()
-        if not self.least <= branches <= self.most:
-            return f"{self.least}..{self.most} branches are allowed, got {branches}"
+        if not self.min_branches <= branches <= self.max_branches:
+            return f"{self.min_branches}..{self.max_branches} branches are allowed, got {branches}"
         return None
 
     def operator(self, code: int) -> Operator:

@@ -91,7 +91,7 @@ def _deployed(node: Node, x: Shape) -> int:
 
 def _bitops(node: Node, x: Shape) -> int:
     conv = node.primitive
-    if not isinstance(conv, Conv) or not conv.few_bits:
+    if not isinstance(conv, Conv) or not conv.low_bit:
         return 0
     return node_macs(node, x) * conv.weight_bits * conv.activation_bits
 

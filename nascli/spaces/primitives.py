@@ -52,7 +52,7 @@ class Conv:
     activation_bits: int = 32
 
     @property
-    def few_bits(self) -> bool:
+    def low_bit(self) -> bool:
         """Whether weights or activations have fewer bits than plain floats."""
         return (self.weight_bits, self.activation_bits) != (32, 32)
 

@@ -44,9 +44,9 @@ class Program:
         return self.shape_of(self.output)
 
     @cached_property
-    def few_bits(self) -> bool:
+    def low_bit(self) -> bool:
         """Whether it has convolutions at few bits, which no runtime here computes."""
-        return any(isinstance(node.primitive, Conv) and node.primitive.few_bits for node in self.nodes)
+        return any(isinstance(node.primitive, Conv) and node.primitive.low_bit for node in self.nodes)
 
     @cached_property
     def flat(self) -> frozenset[int]:

@@ -67,9 +67,9 @@ class Space:
         return self.layers[0].join != "single"
 
     @cached_property
-    def few_bits(self) -> bool:
+    def low_bit(self) -> bool:
         """Whether it has convolutions at few bits, which no runtime here computes."""
-        return any(operator.program.few_bits for operator in self.operators())
+        return any(operator.program.low_bit for operator in self.operators())
 
     @property
     def spec(self) -> str:
@@ -83,7 +83,7 @@ class Space:
         state = hashlib.sha256()
         for block in self.blocks:
             if isinstance(block, Layer):
-                state.update(f"{block.name} {block.join} {block.most}\n".encode())
+                state.update(f"{block.name} {block.join} {block.max_branches}\n".encode())
                 operators = block.candidates
             else:
                 state.update(f"{block[0]}\n".encode())

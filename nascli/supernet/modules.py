@@ -78,7 +78,7 @@ class ProgramModule(nn.Module):
 def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
     from nascli.supernet.convolutions import LowBitConv
 
-    return LowBitConv(conv, x, affine) if conv.few_bits else NormalisedConv(conv, x, affine)
+    return LowBitConv(conv, x, affine) if conv.low_bit else NormalisedConv(conv, x, affine)
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -133,7 +133,7 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
     Raises:
         SpaceError: blocks at few bits, which the graph of plain convolutions does not compute.
     """
-    if any(block.program.few_bits for block in blocks):
+    if any(block.program.low_bit for block in blocks):
         raise SpaceError(
             "convolutions with bit widths have no ONNX graph here; their weights are in the checkpoint"
         )

@@ -76,7 +76,7 @@ def python_source(network: Network, weights: str) -> str:
     Raises:
         SpaceError: convolutions at few bits, which plain layers do not compute.
     """
-    if network.program.few_bits:
+    if network.program.low_bit:
         raise SpaceError("convolutions with bit widths have no plain PyTorch code.")
     made: list[str] = []
     steps: list[str] = []

@@ -35,11 +35,11 @@ class CostModel(Protocol):
         """`(n,)` in SI units."""
 
     @property
-    def least(self) -> float:
+    def minimum(self) -> float:
         """The lowest figure."""
 
     @property
-    def most(self) -> float:
+    def maximum(self) -> float:
         """The highest figure."""
 
 
@@ -87,8 +87,8 @@ class CostModelContract:
     def test_no_architecture_is_beyond_its_bounds(self) -> None:
         """Budgets are refused by them."""
         cost = self.cost()
-        figures, slack = cost(self.drawn()), _ROUNDING * abs(cost.most)
-        assert cost.least - slack <= figures.min() and figures.max() <= cost.most + slack
+        figures, slack = cost(self.drawn()), _ROUNDING * abs(cost.maximum)
+        assert cost.minimum - slack <= figures.min() and figures.max() <= cost.maximum + slack
 
 
 class ChainCostContract(CostModelContract):
@@ -115,8 +115,8 @@ class ChainCostContract(CostModelContract):
     def test_its_bounds_are_reached(self) -> None:
         """The cheapest and the dearest architecture cost what it says."""
         cost = self.cost()
-        figures, slack = cost(self.everything()), _ROUNDING * abs(cost.most)
-        assert abs(figures.min() - cost.least) <= slack and abs(figures.max() - cost.most) <= slack
+        figures, slack = cost(self.everything()), _ROUNDING * abs(cost.maximum)
+        assert abs(figures.min() - cost.minimum) <= slack and abs(figures.max() - cost.maximum) <= slack
 
     def test_a_budget_holds_what_costs_no_more(self) -> None:
         """The feasible set counts what counting one by one finds, and draws nothing else."""

@@ -103,7 +103,7 @@ def test_extrapolation_and_too_much_confidence_are_said():
     plain, _ = sums()
     codes = draw(10, 1)
     found = calibrate(SPACE, [plain], codes, plain(codes))
-    assert found.extrapolates(plain.most * 1.5) and not found.extrapolates(float(np.median(plain(codes))))
+    assert found.extrapolates(plain.maximum * 1.5) and not found.extrapolates(float(np.median(plain(codes))))
     with pytest.raises(ConstraintError, match="10 networks give intervals of at most 91%"):
         found.half_width(0.95)
 
@@ -121,9 +121,9 @@ def test_spread_codes_cover_the_space():
     plain, _ = sums()
     codes = SPACE.check(spread_codes(SPACE, plain, 12, np.random.default_rng(0)))
     values = plain(codes)
-    assert values[0] == pytest.approx(plain.least) and values[1] == pytest.approx(plain.most)
+    assert values[0] == pytest.approx(plain.minimum) and values[1] == pytest.approx(plain.maximum)
     # Five slices between the extremes, and five at random.
-    inside = np.histogram(values[2:7], np.linspace(plain.least, plain.most, 6))[0]
+    inside = np.histogram(values[2:7], np.linspace(plain.minimum, plain.maximum, 6))[0]
     assert len(codes) == 12 and np.array_equal(inside, np.ones(5))
 
 
@@ -167,4 +167,4 @@ def test_spread_codes_cover_a_multi_branch_space():
     plain, _ = multi_sums()
     codes = MULTI.check(spread_codes(MULTI, plain, 10, np.random.default_rng(0)))
     costs = plain(codes)
-    assert costs.min() < plain.least * 1.02 and costs.max() > plain.most * 0.95
+    assert costs.min() < plain.minimum * 1.02 and costs.max() > plain.maximum * 0.95

@@ -21,7 +21,7 @@ def test_counts_of_populations_equal_counts_of_networks(rng):
         cost = counted(space, name)
         expected = [getattr(space.network(row).counts, name) for row in codes]
         assert cost(codes).tolist() == expected
-        assert cost.least <= min(expected) and cost.most >= max(expected)
+        assert cost.minimum <= min(expected) and cost.maximum >= max(expected)
     with pytest.raises(ConstraintError, match="'beauty' is not counted"):
         counted(space, "beauty")
 

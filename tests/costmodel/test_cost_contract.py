@@ -114,7 +114,7 @@ def test_the_contract_finds_a_cost_that_looks_at_its_neighbours():
             exact = super().cost()
 
             class Cost:
-                name, least, most = "macs", 0.0, 2.0
+                name, minimum, maximum = "macs", 0.0, 2.0
 
                 def __call__(self, codes):
                     return exact(codes) / exact(codes).mean() if len(codes) else np.empty(0)
@@ -131,7 +131,7 @@ def test_the_contract_finds_bounds_that_are_not_reached():
             exact = super().cost()
 
             class Cost(ChainCost):
-                least = property(lambda self: 0.0)
+                minimum = property(lambda self: 0.0)
 
             return Cost(exact.name, exact.dimension, exact.offset, exact.unary)
 

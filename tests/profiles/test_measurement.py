@@ -71,9 +71,9 @@ def test_drift_is_what_the_anchor_removes():
 
 
 def test_quiet_operators_settle_early_and_noisy_ones_are_given_up():
-    protocol = MeasurementProtocol(most_rounds=10)
+    protocol = MeasurementProtocol(max_rounds=10)
     quiet, _, _ = run(SimulatedMachine(), subjects(), protocol=protocol)
-    assert {len(rows) for rows in quiet.values()} == {protocol.least_rounds}
+    assert {len(rows) for rows in quiet.values()} == {protocol.min_rounds}
     noisy, _, _ = run(SimulatedMachine(jitter=2.0), subjects(), protocol=protocol)
     assert max(len(rows) for rows in noisy.values()) == 10
 
@@ -101,8 +101,8 @@ def test_samples_carry_their_time():
 def test_impossible_protocols_are_refused():
     with pytest.raises(NascliError, match="0 < target < 1"):
         MeasurementProtocol(target=0)
-    with pytest.raises(NascliError, match="least_rounds <= most_rounds"):
-        MeasurementProtocol(least_rounds=9, most_rounds=4)
+    with pytest.raises(NascliError, match="min_rounds <= max_rounds"):
+        MeasurementProtocol(min_rounds=9, max_rounds=4)
 
 
 class Crowded(SimulatedRuntime):
@@ -143,7 +143,7 @@ def test_what_others_left_no_room_for_is_measured_alone_and_the_rest_goes_on():
     runtime = Crowded(SimulatedMachine(), model(todo[5]), model(todo[0]))
     samples, refused = {}, {}
     measure_subjects(
-        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=MeasurementProtocol(least_rounds=4, most_rounds=4),
+        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=MeasurementProtocol(min_rounds=4, max_rounds=4),
         rng=np.random.default_rng(0), known={}, sink=lambda key, sample: samples.setdefault(key, []).append(sample),
         refused=lambda subject, error: refused.setdefault(subject.label, error.message),
     )  # fmt: skip
@@ -178,7 +178,7 @@ def test_a_model_that_goes_on_alone_keeps_its_rounds():
     samples = {}
     measure_subjects(
         todo, runtime=Once(SimulatedMachine()), options=RuntimeOptions(), batch=4,
-        protocol=MeasurementProtocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(min_rounds=6, max_rounds=6), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: samples.setdefault(key, []).append(sample), refused=lambda subject, error: 1 / 0,
     )  # fmt: skip
     assert [s.round for s in samples[todo[0].key]] == [0, 1, 2, 3, 4, 5]

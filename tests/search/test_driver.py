@@ -86,7 +86,7 @@ def test_codes_that_are_no_numbers_are_damage(tmp_path):
 
 
 def test_limits_and_impossible_scores(tmp_path):
-    outcome = drive(Listed(BATCHES), score, Journal(tmp_path / "j"), Silent(), most=1)
+    outcome = drive(Listed(BATCHES), score, Journal(tmp_path / "j"), Silent(), max_evaluations=1)
     assert len(outcome.entries) == 1
     with pytest.raises(NascliError, match="scores must be finite"):
         drive(Listed(BATCHES), lambda c: Score(float("nan")), Journal(tmp_path / "k"), Silent())

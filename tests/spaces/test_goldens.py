@@ -67,7 +67,7 @@ def test_spos_uniform_choices():
     ]:  # fmt: skip
         assert cost(np.full((1, 20), code))[0] == macs
         assert round(space.network([code] * 20).counts.params / 1e6, 3) == millions
-    assert (cost.least, cost.most) == (270_359_360, 398_609_216)
+    assert (cost.minimum, cost.maximum) == (270_359_360, 398_609_216)
     drawn = cost(space.sample(20_000, np.random.default_rng(0)))
     assert drawn.mean() == pytest.approx(327.1e6, rel=2e-3)
     assert (drawn <= 330e6).mean() == pytest.approx(0.59, abs=0.015)

@@ -30,12 +30,12 @@ class BoundedCost:
     @property
     def high(self) -> float:
         """The upper bound; the dearest architecture where there is none."""
-        return min(self.constraint.high, self.cost.most)
+        return min(self.constraint.high, self.cost.maximum)
 
     @property
     def binds(self) -> bool:
         """Whether any architecture can break it."""
-        return self.constraint.high < self.cost.most or self.constraint.low > self.cost.least
+        return self.constraint.high < self.cost.maximum or self.constraint.low > self.cost.minimum
 
     def holds(self, costs: Array) -> npt.NDArray[np.bool_]:
         """Which real costs are inside the window, but for the rounding of the sum itself."""
@@ -102,13 +102,13 @@ def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
     return extras, None, cost.offset + sum(float(values.min()) for values in transitions)
 
 
-def make_axis(budget: BoundedCost, states: int, *, loose: bool = False) -> BudgetAxis:
+def make_axis(budget: BoundedCost, states: int, *, relaxed: bool = False) -> BudgetAxis:
     """Put a budget on a grid of at most about `states` states, exactly if they suffice.
 
     Args:
         budget: the real thing.
         states: how many cells at most.
-        loose: round so that every architecture within the budget stays, and some beyond it; otherwise so that none
+        relaxed: round so that every architecture within the budget stays, and some beyond it; otherwise so that none
             beyond it stays, and some within are lost.
     """
     cost, constraint = budget.cost, budget.constraint
@@ -124,11 +124,11 @@ def make_axis(budget: BoundedCost, states: int, *, loose: bool = False) -> Budge
     # Half of the forgiveness of `holds` goes to the bound, so that a budget of exactly one network has it.
     left = math.floor((room + ROUNDING / 2 * abs(budget.high)) / unit + _EPSILON) if room else 0
     left = left if exact else min(left, states - 1)
-    if constraint.high >= cost.most:
+    if constraint.high >= cost.maximum:
         # Nothing is too dear: rounding up must not push the dearest over the edge.
         left = max(left, _most_expensive(extras, joins, unit))
     never = left + 1
-    to_cells = _floor if loose else _ceil
+    to_cells = _floor if relaxed else _ceil
     choices = tuple(np.minimum(to_cells(v / unit), never).astype(np.int64) for v in extras)
     join_steps = None
     if joins is not None:
@@ -144,7 +144,7 @@ def make_axis(budget: BoundedCost, states: int, *, loose: bool = False) -> Budge
     leftover = left
     if constraint.low > -math.inf:
         # Rounded up, cells may be `lost` more than the real cost; rounded down, so many fewer.
-        least_cells = (constraint.low - base) / unit + (-lost if loose else lost)
+        least_cells = (constraint.low - base) / unit + (-lost if relaxed else lost)
         leftover = min(left, left - math.ceil(least_cells - _EPSILON))
     return BudgetAxis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
 

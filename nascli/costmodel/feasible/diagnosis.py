@@ -32,7 +32,7 @@ class IntegerProgramme:
         if space.multi_branch:
             for layer in space.layers:
                 self._joins.append(size)
-                size += layer.most + 1
+                size += layer.max_branches + 1
         self._pairs: list[int] = []
         if any(cost.pairwise is not None for cost in costs):
             for a, b in zip(space.layers, space.layers[1:], strict=False):
@@ -60,7 +60,7 @@ class IntegerProgramme:
                 matrix_rows.append((dict.fromkeys(own, 1.0), 1, 1))
                 continue
             join = self._joins[number]
-            counts = range(join, join + layer.most + 1)
+            counts = range(join, join + layer.max_branches + 1)
             matrix_rows.append((dict.fromkeys(counts, 1.0), 1, 1))
             total = dict.fromkeys(own, 1.0) | {at: -float(k) for k, at in enumerate(counts)}
             matrix_rows.append((total, 0, 0))

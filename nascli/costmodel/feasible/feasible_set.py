@@ -30,7 +30,7 @@ Array = npt.NDArray[np.float64]
 _STATES = {False: (1 << 16, 1 << 18), True: (1 << 14, 1 << 16)}
 _MOST_STATES = 1 << 22
 _FINEST = 64.0
-# Draws that tell how much of a loose grid is feasible; draws at a time; draws made for each that is wanted.
+# Draws that tell how much of a relaxed grid is feasible; draws at a time; draws made for each that is wanted.
 _TRIAL, _BATCH, _PATIENCE = 4096, 256, 64
 _MOST_DRAWN = 1 << 16
 # Of so many the feasible ones are told apart one by one.
@@ -67,10 +67,10 @@ class FeasibleSet:
                 return
             if all(axis.exact for axis in self.axes) or resolution >= _FINEST:
                 break
-            if self._loose is not None:
+            if self._relaxed is not None:
                 if self._accepted:
                     return
-                if not self._total(*self._loose):
+                if not self._total(*self._relaxed):
                     break
             # Too coarse, perhaps: what rounding lost must not be called infeasible.
             resolution *= 4
@@ -87,11 +87,11 @@ class FeasibleSet:
         self._uniform: list[ChoiceWeights] = [_uniform_law(layer) for layer in self.space.layers]
         self.grid = DynamicProgramme(self.space, _axes(self.space, binding, resolution))
         self._tables = self.grid.backward(SumArithmetic(), self._uniform)
-        self.__dict__.pop("_loose", None)
+        self.__dict__.pop("_relaxed", None)
         self.__dict__.pop("_accepted", None)
 
     @cached_property
-    def _loose(self) -> tuple[DynamicProgramme, list[Table]] | None:
+    def _relaxed(self) -> tuple[DynamicProgramme, list[Table]] | None:
         """A grid that no feasible architecture is missing from, and some others are on; None where the first is one.
 
         Several budgets share the states, so that each has few of them: rounding then costs a part of the set. What
@@ -99,7 +99,7 @@ class FeasibleSet:
         """
         if len(self.axes) < 2 or all(axis.exact for axis in self.axes):
             return None
-        axes = [make_axis(axis.budget, axis.size, loose=True) for axis in self.axes]
+        axes = [make_axis(axis.budget, axis.size, relaxed=True) for axis in self.axes]
         grid = DynamicProgramme(self.space, axes)
         return grid, grid.backward(SumArithmetic(), self._uniform)
 
@@ -108,18 +108,18 @@ class FeasibleSet:
         return self._accepted_after(())
 
     def _accepted_after(self, prefix: tuple[int, ...]) -> float:
-        """The share of the loose grid that satisfies the real constraints, by a fixed sample."""
-        assert self._loose is not None
-        grid, tables = self._loose
+        """The share of the relaxed grid that satisfies the real constraints, by a fixed sample."""
+        assert self._relaxed is not None
+        grid, tables = self._relaxed
         if not _completes(grid, tables, prefix):
             return 0.0
         drawn = grid.draw(self._uniform, tables, _TRIAL, np.random.default_rng(0), prefix)
         return float(self.contains(drawn).mean())
 
     @property
-    def loose(self) -> DynamicProgramme | None:
+    def relaxed(self) -> DynamicProgramme | None:
         """The grid that no feasible architecture is missing from, where that is another than `grid`."""
-        return None if self._loose is None else self._loose[0]
+        return None if self._relaxed is None else self._relaxed[0]
 
     @property
     def axes(self) -> list[BudgetAxis]:
@@ -129,7 +129,7 @@ class FeasibleSet:
     @property
     def exact(self) -> bool:
         """Whether `count` is the number of feasible architectures (but for `slack`), not an estimate of it."""
-        return self._loose is None or self._counted(self._loose[0], ()) <= _FEW
+        return self._relaxed is None or self._counted(self._relaxed[0], ()) <= _FEW
 
     def _total(self, grid: DynamicProgramme, tables: list[Table]) -> float:
         return grid.entry(tables, (), np.array(grid.start))
@@ -151,9 +151,9 @@ class FeasibleSet:
         that lacks none are feasible.
         """
         inside = self._counted(self.grid, prefix)
-        if self._loose is None:
+        if self._relaxed is None:
             return inside
-        grid, tables = self._loose
+        grid, tables = self._relaxed
         candidates = self._counted(grid, prefix)
         if candidates <= _FEW:
             return int(self.contains(self._rows(grid, tables, prefix)).sum())
@@ -180,8 +180,8 @@ class FeasibleSet:
     def log10_count(self) -> float:
         """Decimal logarithm of `count()`, in floating point, and with it an estimate or not."""
         on_grid = self._total(self.grid, self._tables)
-        if self._loose is not None and self._accepted:
-            return math.log10(max(on_grid, self._total(*self._loose) * self._accepted))
+        if self._relaxed is not None and self._accepted:
+            return math.log10(max(on_grid, self._total(*self._relaxed) * self._accepted))
         return math.log10(on_grid)
 
     def contains(self, codes: Population) -> npt.NDArray[np.bool_]:
@@ -197,8 +197,8 @@ class FeasibleSet:
         Raises:
             InfeasibleError: nothing feasible begins with the prefix.
         """
-        loose = None if self._loose is None else self._loose[1]
-        return self._draw(self._uniform, self._tables, loose, n, rng, prefix)
+        relaxed = None if self._relaxed is None else self._relaxed[1]
+        return self._draw(self._uniform, self._tables, relaxed, n, rng, prefix)
 
     def weighted(self, laws: Sequence[ChoiceWeights], n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` architectures with probability proportional to the product of their weights.
@@ -211,20 +211,20 @@ class FeasibleSet:
         Raises:
             InfeasibleError: no architecture of positive weight is feasible.
         """
-        loose = None if self._loose is None else self._loose[0].backward(SumArithmetic(), laws)
-        tables = self._tables if loose is not None else self.grid.backward(SumArithmetic(), laws)
-        return self._draw(laws, tables, loose, n, rng, ())
+        relaxed = None if self._relaxed is None else self._relaxed[0].backward(SumArithmetic(), laws)
+        tables = self._tables if relaxed is not None else self.grid.backward(SumArithmetic(), laws)
+        return self._draw(laws, tables, relaxed, n, rng, ())
 
     def _draw(
         self,
         laws: Sequence[ChoiceWeights],
         tables: list[Table],
-        loose: list[Table] | None,
+        relaxed: list[Table] | None,
         n: int,
         rng: np.random.Generator,
         prefix: Sequence[int],
     ) -> Population:
-        if loose is None or self._loose is None:
+        if relaxed is None or self._relaxed is None:
             return self.grid.draw(laws, tables, n, rng, prefix)
         kept: list[Population] = []
         have, tried = 0, 0
@@ -232,18 +232,18 @@ class FeasibleSet:
             # As many as bring what is missing, by what was kept so far.
             kept_share = max(have / tried, 1 / _PATIENCE) if tried else 0.5
             size = min(max(_BATCH, int(1.2 * (n - have) / kept_share)), _MOST_DRAWN)
-            drawn = self._loose[0].draw(laws, loose, size, rng, prefix)
+            drawn = self._relaxed[0].draw(laws, relaxed, size, rng, prefix)
             tried += len(drawn)
             kept.append(drawn[self.contains(drawn)][: n - have])
             have += len(kept[-1])
         if have < n:
-            # Hardly anything on the loose grid is feasible: what is on the other one, all is.
+            # Hardly anything on the relaxed grid is feasible: what is on the other one, all is.
             kept.append(
                 self.grid.draw(laws, self.grid.backward(SumArithmetic(), laws), n - have, rng, prefix)
             )
         return np.concatenate(kept)
 
-    def distinct(self, n: int, rng: np.random.Generator) -> Population:
+    def sample_distinct(self, n: int, rng: np.random.Generator) -> Population:
         """Up to `n` different architectures, uniform over the sets of that size; all if there are fewer."""
         if 10 ** min(self.log10_count(), 300) <= 4 * n:
             every = self.enumerate()
@@ -256,20 +256,20 @@ class FeasibleSet:
                 found.setdefault(tuple(int(code) for code in row))
         return np.array(list(found), dtype=self.space.dtype)
 
-    def enumerate(self, most: int = 1_000_000) -> Population:
+    def enumerate(self, limit: int = 1_000_000) -> Population:
         """Every feasible architecture, in lexical order.
 
         Raises:
-            ConstraintError: more than `most`, or more to go through than can be.
+            ConstraintError: more than `limit`, or more to go through than can be.
         """
-        grid, tables = self._loose or (self.grid, self._tables)
+        grid, tables = self._relaxed or (self.grid, self._tables)
         candidates = self._total(grid, tables)
-        if self.log10_count() > math.log10(most) + 1e-9 or candidates > max(most, _MOST_STATES):
+        if self.log10_count() > math.log10(limit) + 1e-9 or candidates > max(limit, _MOST_STATES):
             raise ConstraintError(
-                f"more than {most} architectures are feasible (10^{self.log10_count():.1f})"
+                f"more than {limit} architectures are feasible (10^{self.log10_count():.1f})"
             )
         every = self._rows(grid, tables, ())
-        return every if self._loose is None else every[self.contains(every)]
+        return every if self._relaxed is None else every[self.contains(every)]
 
     def _rows(self, grid: DynamicProgramme, tables: list[Table], prefix: Sequence[int]) -> Population:
         """All that is on a grid and begins with a prefix, in lexical order."""
@@ -285,10 +285,10 @@ class FeasibleSet:
 
     def has_completion(self, prefix: Sequence[int]) -> bool:
         """Whether anything feasible begins with `prefix`; by the tables that are there already."""
-        if _completes(self.grid, self._tables, prefix) or self._loose is None:
+        if _completes(self.grid, self._tables, prefix) or self._relaxed is None:
             return _completes(self.grid, self._tables, prefix)
-        # On the looser grid only: what is there must be looked at.
-        return _completes(*self._loose, prefix) and self.count(prefix) > 0
+        # On the relaxed grid only: what is there must be looked at.
+        return _completes(*self._relaxed, prefix) and self.count(prefix) > 0
 
     def mutate(self, parent: Population, probability: float, n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` children of one parent.
@@ -308,7 +308,9 @@ class FeasibleSet:
                 laws.append(BranchWeights(ones, ones, free, ((int(code), 1 - probability),)))
         return self.weighted(laws, n, rng)
 
-    def cross(self, first: Population, second: Population, n: int, rng: np.random.Generator) -> Population:
+    def crossover(
+        self, first: Population, second: Population, n: int, rng: np.random.Generator
+    ) -> Population:
         """`(n, layers)` children that take each gene from either parent, given that they are feasible."""
         laws: list[ChoiceWeights] = []
         for layer, a, b in zip(self.space.layers, first, second, strict=True):
@@ -353,26 +355,26 @@ def _uniform_law(layer: SpaceLayer) -> ChoiceWeights:
 def _codes_of(layer: SpaceLayer) -> list[int]:
     if layer.join == "single":
         return list(range(len(layer.candidates)))
-    least = layer.least
+    least = layer.min_branches
     candidates = range(len(layer.candidates))
     sets = itertools.chain.from_iterable(
-        itertools.combinations(candidates, k) for k in range(least, layer.most + 1)
+        itertools.combinations(candidates, k) for k in range(least, layer.max_branches + 1)
     )
     return sorted(sum(1 << i for i in chosen) for chosen in sets)
 
 
 def _check_alone(space: Space, budget: BoundedCost) -> None:
     constraint, cost = budget.constraint, budget.cost
-    if constraint.high < cost.least * (1 - ROUNDING):
+    if constraint.high < cost.minimum * (1 - ROUNDING):
         cheapest = find_feasible(space, (), minimise=cost)
         raise InfeasibleError(
             f"no architecture of {space.name} satisfies {constraint}: the cheapest has {cost.name} "
-            f"{cost.format_bound(cost.least, 1)} (codes {cheapest}).",
-            f"Allow at least {cost.format_bound(cost.least, 1)}, or choose a smaller space.",
+            f"{cost.format_bound(cost.minimum, 1)} (codes {cheapest}).",
+            f"Allow at least {cost.format_bound(cost.minimum, 1)}, or choose a smaller space.",
         )
-    if constraint.low > cost.most * (1 + ROUNDING):
+    if constraint.low > cost.maximum * (1 + ROUNDING):
         raise InfeasibleError(
             f"no architecture of {space.name} satisfies {constraint}: the dearest has {cost.name} "
-            f"{cost.format_bound(cost.most, -1)}.",
-            f"Ask for at most {cost.format_bound(cost.most, -1)}, or choose a larger space.",
+            f"{cost.format_bound(cost.maximum, -1)}.",
+            f"Ask for at most {cost.format_bound(cost.maximum, -1)}, or choose a larger space.",
         )

@@ -49,8 +49,8 @@ def k_best(feasible: FeasibleSet, scores: Sequence[Array], k: int) -> Population
     """
     space = feasible.space
     found: dict[tuple[int, ...], None] = {}
-    if feasible.loose is not None:
-        for number, codes in enumerate(_searched(feasible.loose, scores)):
+    if feasible.relaxed is not None:
+        for number, codes in enumerate(_searched(feasible.relaxed, scores)):
             if feasible.contains(np.array([codes], dtype=space.dtype))[0]:
                 found[codes] = None
             if len(found) == k or number == _PATIENCE:

@@ -126,9 +126,9 @@ def _layers(space: Space, axes: Sequence[BudgetAxis]) -> list[Layer | PairedLaye
         if layer.join == "single":
             layers.append(SinglePathLayer(steps))
             continue
-        least = layer.least
-        allowed = tuple(range(least, min(layer.most, len(layer.candidates)) + 1))
-        joins = np.zeros((layer.most + 1, steps.shape[1]), dtype=np.int64)
+        least = layer.min_branches
+        allowed = tuple(range(least, min(layer.max_branches, len(layer.candidates)) + 1))
+        joins = np.zeros((layer.max_branches + 1, steps.shape[1]), dtype=np.int64)
         for column, axis in enumerate(axes):
             assert axis.joins is not None
             joins[:, column] = axis.joins[number]

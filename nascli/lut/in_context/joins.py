@@ -61,7 +61,7 @@ def parallel_carrier(join: Join) -> Operator:
 def joins_of(layer: Layer) -> tuple[Join, ...]:
     """What is measured for a layer: its fewest and most addends."""
     normal = layer.join == "normal"
-    most = min(layer.most, len(layer.candidates))
+    most = min(layer.max_branches, len(layer.candidates))
     counts = (1, most) if normal else (2, most)
     return tuple(Join(layer.output, k, normal) for k in sorted(set(counts)) if 1 <= k <= most)
 
@@ -82,7 +82,7 @@ def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | N
     No branch of a normal layer, and one of a reduction, need no joining and cost nothing. What is faster than
     nothing, by the noise of the differences or because a sum disappears into a convolution, costs nothing.
     """
-    known: dict[int, float] = {layer.least: 0.0}
+    known: dict[int, float] = {layer.min_branches: 0.0}
     for join in joins_of(layer):
         figures = [
             table.lookup(model.program)
@@ -92,7 +92,7 @@ def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | N
             return None
         parallel, two, three = (figure.seconds for figure in figures if figure is not None)
         known[join.branches] = max(0.0, parallel - two - join.branches * (three - two))
-    counts = np.arange(layer.most + 1)
+    counts = np.arange(layer.max_branches + 1)
     seconds = np.interp(counts, sorted(known), [known[k] for k in sorted(known)])
-    allowed = counts >= layer.least
+    allowed = counts >= layer.min_branches
     return np.where(allowed & (counts <= len(layer.candidates)), seconds, np.inf)

@@ -104,6 +104,6 @@ def _space(spec: str) -> dict[str, Any]:
     costs = {name: counted(space, name) for name in ("macs", "params", "weight_bytes")}
     return _answer(
         f"range over {space.spec}",
-        {name: [round(cost.least), round(cost.most)] for name, cost in costs.items()},
-        {name: f"{c.format(c.least)} to {c.format(c.most)}" for name, c in costs.items()},
+        {name: [round(cost.minimum), round(cost.maximum)] for name, cost in costs.items()},
+        {name: f"{c.format(c.minimum)} to {c.format(c.maximum)}" for name, c in costs.items()},
     )

@@ -48,7 +48,7 @@ def list_spaces() -> list[dict[str, str]]:
 
 
 def _range(cost: ChainCost) -> str:
-    return f"{format_count(cost.least)} to {format_count(cost.most)}"
+    return f"{format_count(cost.minimum)} to {format_count(cost.maximum)}"
 
 
 def describe_space(spec: str) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def describe_space(spec: str) -> dict[str, Any]:
         if isinstance(block, Layer):
             names = [candidate.short for candidate in block.candidates]
             if block.join != "single":
-                names.insert(0, f"{block.join}, up to {block.most} of")
+                names.insert(0, f"{block.join}, up to {block.max_branches} of")
             blocks.append(_block(block.name, str(block.input), str(block.output), names))
         else:
             name, operator = block
@@ -75,9 +75,9 @@ def describe_space(spec: str) -> dict[str, Any]:
         "layers": len(space.layers),
         "multi_branch": space.multi_branch,
         "distinct_operators": len(space.operators()),
-        "macs": [round(macs.least), round(macs.most)],
+        "macs": [round(macs.minimum), round(macs.maximum)],
         "macs_text": _range(macs),
-        "params": [round(params.least), round(params.most)],
+        "params": [round(params.minimum), round(params.maximum)],
         "params_text": _range(params),
         "blocks": blocks,
     }

@@ -28,7 +28,7 @@ from nascli.spaces.architecture import singleton_space
 from nascli.spaces.space import Space
 
 # Finalists decide what is called a result, so they are measured more closely than operators.
-FINAL_PROTOCOL = MeasurementProtocol(target=0.005, least_rounds=12, most_rounds=30)
+FINAL_PROTOCOL = MeasurementProtocol(target=0.005, min_rounds=12, max_rounds=30)
 
 
 class CandidateNetworks:

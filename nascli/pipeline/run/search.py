@@ -49,7 +49,7 @@ def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[
             return done
         space = learned_space(settings, given, constraints, folder, progress)
         images = checked_images(settings, space, constraints)
-        if space.few_bits:
+        if space.low_bit:
             from nascli.pipeline.run.counted_search import search_counted
 
             return search_counted(settings, space, images, constraints, folder, progress)

@@ -75,7 +75,7 @@ def train_candidate(
     if name != WINNER:
         return document
     architecture = Architecture.of(space, np.array(codes), WINNER)
-    if space.few_bits:
+    if space.low_bit:
         architecture.save(folder.file(ARCHITECTURE))
         save_weights(torch.nn.Sequential(*trained.blocks), folder.file("weights.safetensors"))
         return document
@@ -152,7 +152,7 @@ def train_architecture(
         }
         if not distributed.is_first():
             return document
-        if network.program.few_bits:
+        if network.program.low_bit:
             save_weights(torch.nn.Sequential(*trained.blocks), out / "weights.safetensors")
             architecture.save(out / "architecture.json")
         else:

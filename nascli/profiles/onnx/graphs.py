@@ -129,7 +129,7 @@ class _Writer:
                 return self._linear(name, index, out, bias, x, inputs[0])
 
     def _conv(self, name: str, index: int, conv: Conv, x: Shape, source: str) -> str:
-        if conv.few_bits:
+        if conv.low_bit:
             raise SpaceError(
                 f"a convolution of {conv.weight_bits}-bit weights and {conv.activation_bits}-bit "
                 "activations has no ONNX form; only its BitOps are counted"

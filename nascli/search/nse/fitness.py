@@ -90,7 +90,9 @@ class FitnessIndicators:
         """Two distinct configurations of a layer as gates, drawn by the indicators."""
         p = branch_probability(self.thetas[layer].detach()).double().numpy()
         kind, alive = self.layers[layer], self.alive[layer]
-        drawn = truncated_bernoulli(np.where(alive, p, 0.0), kind.least, kind.most, _TRIES, rng)
+        drawn = truncated_bernoulli(
+            np.where(alive, p, 0.0), kind.min_branches, kind.max_branches, _TRIES, rng
+        )
         others = drawn[(drawn != drawn[0]).any(axis=1)]
         # Where one configuration is all there is, or all but certain, the pair is twice that one.
         pair = (drawn[0], others[0] if len(others) else drawn[0])

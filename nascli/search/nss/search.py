@@ -90,9 +90,9 @@ def require_reachable(cost: StagedCost, target: float) -> None:
     Raises:
         InfeasibleError: naming the space's range.
     """
-    if not cost.least <= target <= cost.most:
+    if not cost.minimum <= target <= cost.maximum:
         raise InfeasibleError(
-            f"{cost.space.name} has networks of {_shown(cost, cost.least)} to {_shown(cost, cost.most)}, none of "
+            f"{cost.space.name} has networks of {_shown(cost, cost.minimum)} to {_shown(cost, cost.maximum)}, none of "
             f"{_shown(cost, target)}.",
             "Choose a target in between, or a larger space.",
         )

@@ -49,7 +49,7 @@ class RegularisedEvolution:
         self._tournament = tournament
         self._alive: deque[tuple[Score, tuple[int, ...]]] = deque(maxlen=population)
         self._visited: set[tuple[int, ...]] = set()
-        self._first = feasible.distinct(min(population, self._left), rng)
+        self._first = feasible.sample_distinct(min(population, self._left), rng)
 
     @property
     def expected(self) -> int:

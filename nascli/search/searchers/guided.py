@@ -110,7 +110,7 @@ class GuidedSearcher:
                 few = 1.5 / len(parent)
                 parts.append(self._feasible.mutate(parent, few, share, self._rng))
                 other = np.array(self._codes[int(self._rng.choice(ranked))], dtype=self._feasible.space.dtype)
-                parts.append(self._feasible.cross(parent, other, size // 30, self._rng))
+                parts.append(self._feasible.crossover(parent, other, size // 30, self._rng))
             rows = np.unique(np.concatenate(parts), axis=0)
         fresh = [i for i, row in enumerate(rows.tolist()) if tuple(row) not in visited]
         return rows[fresh]

@@ -20,7 +20,7 @@ class RandomSearcher:
     def __init__(self, feasible: FeasibleSet, evaluations: int, rng: np.random.Generator) -> None:
         if evaluations < 1:
             raise NascliError(f"evaluations >= 1 must hold, got {evaluations}")
-        self._codes = feasible.distinct(evaluations, rng)
+        self._codes = feasible.sample_distinct(evaluations, rng)
         self._asked = 0
 
     @property

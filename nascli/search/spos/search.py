@@ -81,7 +81,7 @@ class SposSearcher:
         children: list[tuple[int, ...]] = []
         for (a, b), owed in sorted(picks.items()):
             first, second = (np.array(self._best[i][1], self._feasible.space.dtype) for i in (a, b))
-            drawn = self._feasible.cross(first, second, _DRAWS * owed, self._rng)
+            drawn = self._feasible.crossover(first, second, _DRAWS * owed, self._rng)
             children += self._new(drawn, owed)
         return children
 

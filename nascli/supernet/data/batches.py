@@ -15,13 +15,13 @@ from nascli.supernet.data.images import ImageSplit
 EVALUATION_BATCH = 128
 
 
-def shifted(images: Tensor, rng: np.random.Generator, most: int) -> Tensor:
-    """Each image moved by up to `most` pixels, the border repeated: a mild augmentation."""
-    if most == 0:
+def shifted(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
+    """Each image moved by up to `max_shift` pixels, the border repeated: a mild augmentation."""
+    if max_shift == 0:
         return images
     n, _, height, width = images.shape
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    down, right = rng.integers(0, 2 * most + 1, (2, n))
+    padded = F.pad(images, (max_shift,) * 4, mode="replicate")
+    down, right = rng.integers(0, 2 * max_shift + 1, (2, n))
     rows = torch.from_numpy(down)[:, None] + torch.arange(height)
     columns = torch.from_numpy(right)[:, None] + torch.arange(width)
     samples = torch.arange(n)[:, None, None]
@@ -38,9 +38,9 @@ def endless_batch(split: ImageSplit, batch: int, seed: Sequence[int], index: int
     return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
 
 
-def batches(split: ImageSplit, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(split: ImageSplit, max_images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """The first images of a split (all by default), a few at a time, with their labels."""
-    count = len(split) if most is None else min(most, len(split))
+    count = len(split) if max_images is None else min(max_images, len(split))
     for start in range(0, count, EVALUATION_BATCH):
         stop = min(start + EVALUATION_BATCH, count)
         images = split.images[start:stop].contiguous(memory_format=torch.channels_last)

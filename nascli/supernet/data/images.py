@@ -88,7 +88,7 @@ def data_properties(spec: str) -> tuple[int, int]:
     return classes, source.channels or 3
 
 
-def load_images(spec: str, resolution: int, *, most: int | None = None) -> Images:
+def load_images(spec: str, resolution: int, *, max_images: int | None = None) -> Images:
     """Load a data set at a resolution.
 
     The test part is the source's own, or a fifth of it. A fifth of the rest (as much as the test part where
@@ -97,7 +97,7 @@ def load_images(spec: str, resolution: int, *, most: int | None = None) -> Image
     Args:
         spec: a name, or a name and a folder: ``cifar10:FOLDER``.
         resolution: height and width of the images.
-        most: keep only that many images of the training and validation part together.
+        max_images: keep only that many images of the training and validation part together.
 
     Raises:
         UnknownNameError: no such data set.
@@ -113,7 +113,7 @@ def load_images(spec: str, resolution: int, *, most: int | None = None) -> Image
         train, validation, test = order[:first], order[first:second], order[second:]
         test_images, test_labels = raw.images[test], raw.labels[test]
     else:
-        order = order[:most]
+        order = order[:max_images]
         cut = len(order) * 4 // 5
         train, validation = order[:cut], order[cut:]
         test_images, test_labels = raw.test_images, raw.test_labels

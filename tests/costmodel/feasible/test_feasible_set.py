@@ -30,7 +30,7 @@ def test_integer_costs_are_exact(kind, sizes, seed, a, b):
     space, cost, rng = case(kind, sizes, seed)
     codes = every(space)
     costs = cost(codes)
-    assert cost.least == costs.min() and cost.most == costs.max()
+    assert cost.minimum == costs.min() and cost.maximum == costs.max()
     low, high = sorted(np.quantile(costs, [a, b]))
     low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
     inside = codes[(costs >= low) & (costs <= high)]
@@ -107,7 +107,7 @@ def test_draws_have_the_distribution_that_they_should(kind):
         crossed *= 0.5 * same + 0.5 * (inside[:, i] == other[i])
     assert chi_square(feasible.mutate(parent, 0.3, 20_000, rng), inside, mutated)
     reachable = crossed > 0
-    drawn = feasible.cross(parent, other, 5000, rng)
+    drawn = feasible.crossover(parent, other, 5000, rng)
     assert chi_square(drawn, inside[reachable], crossed[reachable])
     prefix = parent[:2].tolist()
     begins = np.all(inside[:, :2] == prefix, axis=1)
@@ -139,7 +139,7 @@ def test_distinct_architectures():
     space, cost, rng = case("single", [4, 4, 4, 4], 5)
     feasible = FeasibleSet(space, [window(cost, -np.inf, np.quantile(cost(every(space)), 0.7))])
     for n in (10, 100, 10_000):
-        drawn = feasible.distinct(n, rng)
+        drawn = feasible.sample_distinct(n, rng)
         assert len(drawn) == len(np.unique(drawn, axis=0)) == min(n, feasible.count())
         assert feasible.contains(drawn).all()
 
@@ -151,7 +151,7 @@ def test_counts_beyond_64_bits_are_exact():
     assert free.log10_count() == pytest.approx(110.15, abs=0.01)
     single = make_space("pcnas-large")
     cost = counted(single, "macs")
-    budget = window(cost, -np.inf, (cost.least + cost.most) / 2)
+    budget = window(cost, -np.inf, (cost.minimum + cost.maximum) / 2)
     feasible = FeasibleSet(single, [budget])
     assert np.log10(float(feasible.count())) == pytest.approx(feasible.log10_count(), abs=1e-9)
     # Splitting by the first layer adds up to the whole, to the last digit.
@@ -258,7 +258,7 @@ def test_impossible_weights_and_prefixes_are_refused(rng):
     with pytest.raises(InfeasibleError):
         feasible.weighted([np.array([0.0, 1.0])] * 2, 1, rng)
     with pytest.raises(ConstraintError, match="more than 2"):
-        feasible.enumerate(most=2)
+        feasible.enumerate(limit=2)
 
 
 def test_every_draw_is_accepted(rng):
@@ -291,13 +291,13 @@ def test_without_an_upper_bound_the_dearest_is_inside(sizes, seed, share):
         feasible = FeasibleSet(space, [window(cost, low, np.inf)])
     except ConstraintError as error:
         # Only the dearest itself is that close to its bound, and then it is not called infeasible.
-        assert cost.most - low < 1e-3 * (cost.most - cost.least + 1e-9) and not isinstance(
+        assert cost.maximum - low < 1e-3 * (cost.maximum - cost.minimum + 1e-9) and not isinstance(
             error, InfeasibleError
         )
         return
     kept = {tuple(row) for row in feasible.enumerate().tolist()}
     dearest = codes[cost(codes).argmax()]
-    if cost.most - low > feasible.slack["macs"]:
+    if cost.maximum - low > feasible.slack["macs"]:
         assert tuple(dearest.tolist()) in kept
     assert feasible.contains(feasible.enumerate()).all()
 

@@ -32,10 +32,10 @@ def test_the_front_of_score_against_cost(kind, share):
     space, cost, rng = case(kind, [3, 4, 3], 11)
     codes = every(space)
     low = -np.inf if share is None else float(np.quantile(cost(codes), share))
-    feasible = FeasibleSet(space, [window(cost, low, cost.most - 1)])
+    feasible = FeasibleSet(space, [window(cost, low, cost.maximum - 1)])
     scores = random_scores(space, rng)
     front = pareto(feasible, scores)
-    inside = codes[(cost(codes) <= cost.most - 1) & (cost(codes) >= low)]
+    inside = codes[(cost(codes) <= cost.maximum - 1) & (cost(codes) >= low)]
     points = sorted(
         zip(cost(inside), additive(feasible, scores, inside), strict=True), key=lambda p: (p[0], -p[1])
     )

@@ -22,7 +22,7 @@ def cost_of(space, name, rng):
     unary = tuple(rng.random(len(layer.candidates)) for layer in space.layers)
     joins = None
     if space.multi_branch:
-        joins = tuple(np.concatenate([[0.0], rng.random(layer.most)]) for layer in space.layers)
+        joins = tuple(np.concatenate([[0.0], rng.random(layer.max_branches)]) for layer in space.layers)
     return ChainCost(name, "count", float(rng.random()), unary, joins)
 
 
@@ -71,7 +71,7 @@ def test_all_that_is_feasible_is_found_and_nothing_else(kind, seed, windows, res
     assert feasible.contains(best).all()
     assert additive(feasible, scores, best) == pytest.approx(expected)
     parent = inside[0]
-    for children in (feasible.mutate(parent, 0.3, 20, rng), feasible.cross(parent, inside[-1], 20, rng)):
+    for children in (feasible.mutate(parent, 0.3, 20, rng), feasible.crossover(parent, inside[-1], 20, rng)):
         assert feasible.contains(children).all()
     assert all(feasible.has_completion(row[:2].tolist()) for row in inside[:20])
 
@@ -82,7 +82,8 @@ def test_what_nothing_satisfies_together_is_explained():
     cost = cost_of(SINGLE, "macs", rng)
     other = ChainCost("params", "count", 10.0, tuple(1 - values for values in cost.unary))
     budgets = [
-        BoundedCost(Constraint(c.name, -np.inf, c.least + 0.2 * (c.most - c.least)), c) for c in (cost, other)
+        BoundedCost(Constraint(c.name, -np.inf, c.minimum + 0.2 * (c.maximum - c.minimum)), c)
+        for c in (cost, other)
     ]
     with pytest.raises(InfeasibleError, match=r"together\.\nWith the others kept, one of these is possible"):
         FeasibleSet(SINGLE, budgets)
@@ -91,7 +92,7 @@ def test_what_nothing_satisfies_together_is_explained():
 def test_draws_are_uniform_over_all_of_it():
     space, budgets, inside, rng = case("single", 5, True)
     feasible = FeasibleSet(space, budgets, resolution=0.01)
-    assert feasible.loose is not None and len(inside) > 50
+    assert feasible.relaxed is not None and len(inside) > 50
     drawn = feasible.sample(200 * len(inside), rng)
     keys = {tuple(row): place for place, row in enumerate(inside.tolist())}
     counts = np.bincount([keys[tuple(row)] for row in drawn.tolist()], minlength=len(keys))
@@ -115,5 +116,5 @@ def test_an_estimate_is_said_to_be_one():
         and format_estimated_count(348_127, True) == "348,127"
     )
     one = FeasibleSet(space, budgets[:1])
-    assert one.exact and one.loose is None
-    assert len(feasible.distinct(300, rng)) == 300
+    assert one.exact and one.relaxed is None
+    assert len(feasible.sample_distinct(300, rng)) == 300

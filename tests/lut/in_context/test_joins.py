@@ -40,7 +40,7 @@ def test_join_of_k_branches_is_found_between_and_at_the_measured_numbers():
     for layer in SPACE.layers:
         found = join_costs(costs, layer)
         normal = layer.join == "normal"
-        for k in range(layer.most + 1):
+        for k in range(layer.max_branches + 1):
             if normal:
                 expected = 0.0 if k == 0 else 0.25 * k + 0.5
             else:

@@ -316,7 +316,7 @@ def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(c
     program = mbconv((4, 6, 6), 8).program
     measure_subjects(
         [Subject("k", "one", program, 1e3)], runtime=runtime, options=RuntimeOptions(), batch=2,
-        protocol=MeasurementProtocol(least_rounds=6, most_rounds=6), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(min_rounds=6, max_rounds=6), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: kept.append(notes),
     )  # fmt: skip
     *samples, notes = kept
@@ -337,7 +337,7 @@ def test_notes_that_cannot_be_taken_cost_no_measurement(card, monkeypatch):
     kept, said = [], []
     measure_subjects(
         [Subject("k", "one", mbconv((4, 6, 6), 8).program, 1e3)], runtime=TensorRt(), options=RuntimeOptions(), batch=2,
-        protocol=MeasurementProtocol(least_rounds=3, most_rounds=3), rng=np.random.default_rng(0), known={},
+        protocol=MeasurementProtocol(min_rounds=3, max_rounds=3), rng=np.random.default_rng(0), known={},
         sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: said.append(notes),
     )  # fmt: skip
     assert len(kept) == 3 and "out of memory" in said[0]["incomplete"]

@@ -63,7 +63,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
     images = load_images("digits", 8)
     macs = counted(SPACE, "macs")
     feasible = FeasibleSet(
-        SPACE, [BoundedCost(Constraint("macs", -np.inf, (macs.least + macs.most) / 2), macs)]
+        SPACE, [BoundedCost(Constraint("macs", -np.inf, (macs.minimum + macs.maximum) / 2), macs)]
     )
 
     def search(evaluator, file):

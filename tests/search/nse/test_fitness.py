@@ -66,7 +66,7 @@ def fitness(weight=0.9, target=None):
     cost = counted(SPACE, "macs")
     supernet = Supernet(SPACE)
     return FitnessIndicators(
-        supernet, cost, target or cost.least * 1.5, ArchitectureParameterSettings(weight=weight), 7
+        supernet, cost, target or cost.minimum * 1.5, ArchitectureParameterSettings(weight=weight), 7
     )
 
 
@@ -105,7 +105,7 @@ def test_two_distinct_configurations_that_the_layer_allows():
             assert not torch.equal(a, b)
             for gates in (a, b):
                 least = 0 if layer.join == "normal" else 1
-                assert least <= int(gates.sum()) <= layer.most and not gates[4:].any()
+                assert least <= int(gates.sum()) <= layer.max_branches and not gates[4:].any()
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 3), (1, 2), (2, 2)])

@@ -136,7 +136,7 @@ def test_the_edging_effect():
         """The cheaper, the better: nothing in the window is on a front that knows what lies below."""
 
         def accuracies(self, number, space, codes):
-            return 1 - restricted_cost(COST, subset)(codes) / COST.most
+            return 1 - restricted_cost(COST, subset)(codes) / COST.maximum
 
     one = search(window=strange, candidates=4, beyond=40)
     subset, _ = one.replenish([])
@@ -178,7 +178,7 @@ def test_inherited_operations_begin_the_first_round():
 
 
 def test_a_window_that_a_round_cannot_meet_says_so():
-    narrow = BoundedCost(Constraint("macs", COST.most * 0.97, COST.most), COST)
+    narrow = BoundedCost(Constraint("macs", COST.maximum * 0.97, COST.maximum), COST)
     with pytest.raises(InfeasibleError, match="round 1"):
         search(window=narrow).evolve(Table(), Silent())
 
@@ -188,7 +188,7 @@ def test_what_nse_cannot_do_is_refused():
     macs = counted(single, "macs")
     with pytest.raises(NascliError, match="single-path"):
         NseSearch(
-            single, BoundedCost(Constraint("macs", 0, macs.most), macs), NseSettings(), 0, StateFile(None)
+            single, BoundedCost(Constraint("macs", 0, macs.maximum), macs), NseSettings(), 0, StateFile(None)
         )
     with pytest.raises(NascliError, match="candidates >= 2"):
         NseSettings(candidates=1)

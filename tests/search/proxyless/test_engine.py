@@ -59,7 +59,7 @@ def test_mixed_output_is_the_first():
 def test_a_heavy_cost_drives_the_expectation_to_its_limit():
     torch.manual_seed(0)
     cost = counted(SPACE, "macs")
-    limit = (cost.least + cost.most) / 2.6
+    limit = (cost.minimum + cost.maximum) / 2.6
     choice = PathDistribution(Supernet(SPACE), cost, limit, ArchitectureParameterSettings(weight=200.0), 0)
     x, y = torch.randn(8, 1, 8, 8), torch.randint(0, 10, (8,))
     demands = [choice.step(number, x, y)[1] for number in range(60)]
@@ -68,7 +68,7 @@ def test_a_heavy_cost_drives_the_expectation_to_its_limit():
 
 def test_an_engine_learns_and_resumes(tmp_path):
     images, cost = load_images("digits", 8), counted(SPACE, "macs")
-    budget = BoundedCost(Constraint("macs", -np.inf, cost.most), cost)
+    budget = BoundedCost(Constraint("macs", -np.inf, cost.maximum), cost)
 
     class Killed(Silent):
         left = 30

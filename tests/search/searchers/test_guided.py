@@ -39,7 +39,11 @@ def run(searcher, tmp_path, name, most=None):
     journal = Journal(tmp_path / name)
     try:
         return drive(
-            searcher, lambda code: Score(float(additive(np.array(code))[0])), journal, Silent(), most=most
+            searcher,
+            lambda code: Score(float(additive(np.array(code))[0])),
+            journal,
+            Silent(),
+            max_evaluations=most,
         )
     finally:
         journal.close()
@@ -94,7 +98,7 @@ def test_a_killed_guided_search_asks_the_same_again(tmp_path):
         GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)),
         tmp_path,
         "b",
-        most=13,
+        max_evaluations=13,
     )
     again = run(
         GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)), tmp_path, "b"
@@ -104,7 +108,7 @@ def test_a_killed_guided_search_asks_the_same_again(tmp_path):
 
 def test_the_surrogate_interpolates_and_knows_what_it_does_not_know():
     inside = feasible()
-    codes = inside.distinct(120, np.random.default_rng(0))
+    codes = inside.sample_distinct(120, np.random.default_rng(0))
     views = Views(SPACE, [counted(SPACE, "macs")], codes)
     known, new = codes[:80], codes[80:]
     model = Surrogate(views(known), additive(known), np.random.default_rng(0))
@@ -174,5 +178,5 @@ def test_a_whole_front_in_one_run_beats_random():
                 searcher.tell(codes, [Score(float(v)) for v in additive(codes)])
                 rows.append(codes)
             rows = np.concatenate(rows)
-            found[name].append(area_under_front(macs(rows), additive(rows), macs.least, macs.most, 0.0))
+            found[name].append(area_under_front(macs(rows), additive(rows), macs.minimum, macs.maximum, 0.0))
     assert min(found["guided"]) > max(found["random"])

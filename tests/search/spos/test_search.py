@@ -65,7 +65,7 @@ def test_the_same_seed_asks_the_same(feasible, tmp_path):
 def test_a_small_feasible_set_ends_the_search_early(tmp_path):
     space = make_space("proxyless-mini")
     cost = counted(space, "macs")
-    budget = BoundedCost(parse_constraint(f"macs<={cost.least * 1.02:.0f}"), cost)
+    budget = BoundedCost(parse_constraint(f"macs<={cost.minimum * 1.02:.0f}"), cost)
     few = FeasibleSet(space, [budget])
     assert few.count() < 20
     _, outcome = search(few, tmp_path / "j")

@@ -33,7 +33,7 @@ def test_idx_files_are_read_and_split(fashion):
     assert abs(float(data.train.images.mean())) < 0.2
     again = load_images(f"fashion-mnist:{fashion}", 14)
     assert again.digest == data.digest
-    fewer = load_images(f"fashion-mnist:{fashion}", 28, most=50)
+    fewer = load_images(f"fashion-mnist:{fashion}", 28, max_images=50)
     assert len(fewer.train) == 40 and len(fewer.test) == 30
 
 

@@ -98,7 +98,7 @@ def test_a_killed_guided_search_asks_the_same_again(tmp_path):
         GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)),
         tmp_path,
         "b",
-        max_evaluations=13,
+        most=13,
     )
     again = run(
         GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)), tmp_path, "b"

@@ -47,8 +47,8 @@ class Frozen:
     def train(self, stage: int, path) -> None:
         pass
 
-    def quick_accuracies(self, codes, seed):
-        return self._engine.quick_accuracies(codes, seed)
+    def quick_accuracies(self, codes, rng):
+        return self._engine.quick_accuracies(codes, rng)
 
 
 class TableEngine:
@@ -60,7 +60,7 @@ class TableEngine:
     def train(self, stage: int, path) -> None:
         pass
 
-    def quick_accuracies(self, codes, seed):
+    def quick_accuracies(self, codes, rng):
         self.seen.update(map(tuple, codes.tolist()))
         return np.array([self.table[tuple(row)] for row in codes.tolist()])
 

@@ -17,6 +17,7 @@ from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.spaces.space import Space
 
 CONFIDENCE = 0.9
@@ -35,7 +36,7 @@ def measured_calibration(
     protocol, command = MeasurementProtocol(), f"nascli profile --space {space.spec} {where.command}"
     table = profile_models(space_subjects(space), where, protocol=protocol, seed=seed, progress=progress)
     plain = table_latency(space, table, command)
-    codes = spread_codes(space, plain, networks, np.random.default_rng([seed, 21]))
+    codes = spread_codes(space, plain, networks, generator(seed, RandomStream.CALIBRATION))
     rows = [tuple(int(code) for code in row) for row in codes]
     measure_networks(
         [space.network(row, f"{space.name} {list(row)}") for row in rows],

@@ -9,6 +9,7 @@ from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.spaces.staged import StagedSpace
 
 NETWORKS = 24
@@ -16,7 +17,7 @@ NETWORKS = 24
 
 def staged_latency(space: StagedSpace, where: TargetSpec, *, seed: int, progress: Progress) -> StagedCost:
     """Measure networks that cover the space, and fit a cost to them. What the store has is not measured again."""
-    rng = np.random.default_rng([seed, 65])
+    rng = generator(seed, RandomStream.STAGED_CALIBRATION)
     columns = 2 * len(space.strides)
     limits = np.tile([space.depths, space.widths], len(space.strides))
     # A Latin hypercube: each depth and width range is seen evenly; and both ends.

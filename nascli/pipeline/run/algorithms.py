@@ -14,6 +14,7 @@ from nascli.errors import ConstraintError
 from nascli.files import read_json, reading, write_json
 from nascli.pipeline.run.settings import SPACE_ALGORITHMS, SearchSettings
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.search.base import Score, Searcher
 from nascli.search.driver import drive
 from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
@@ -57,7 +58,7 @@ class Task:
     @property
     def rng(self) -> np.random.Generator:
         """The searcher's own generator."""
-        return np.random.default_rng([self.settings.seed, 11])
+        return generator(self.settings.seed, RandomStream.SEARCHER)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from nascli.pipeline.run.result import base_document, budget_rows, format_estima
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.train.from_scratch import train_candidate
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.search.run_folder import RESULT, RunFolder
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer
@@ -58,7 +59,7 @@ def search_counted(
     )
     found = find(Task(settings, images, feasible, budgets, folder, progress))
     winner = found.ranked[0]
-    random = feasible.sample(1, np.random.default_rng([settings.seed, 12]))[0].tolist()
+    random = feasible.sample(1, generator(settings.seed, RandomStream.BASELINES))[0].tolist()
     rows = {
         name: {
             **train_candidate(space, codes, name, images, settings, folder, progress),

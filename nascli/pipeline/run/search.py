@@ -17,6 +17,7 @@ from nascli.pipeline.run.result import base_document, budget_rows, format_estima
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.train.from_scratch import WINNER, train_candidate
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.search.journal import Entry
 from nascli.search.run_folder import FINALISTS, RESULT, WINNER_COSTS, RunFolder
 from nascli.search.verification import Finalist, latency_disagreement, stale_table_warning
@@ -133,7 +134,7 @@ class _Run:
         return fitting[int(np.argmax(tops))]
 
     def _contenders(self, winner: Finalist) -> dict[str, tuple[int, ...]]:
-        rng = np.random.default_rng([self.settings.seed, 12])
+        rng = generator(self.settings.seed, RandomStream.BASELINES)
         random = self.feasible.sample(1, rng)[0]
         largest = best(self.feasible, self.costs.costs["macs"].unary)
         rows = {WINNER: winner.entry.codes, "random": random.tolist(), "largest": largest.tolist()}

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError
 from nascli.progress import Progress
+from nascli.random_streams import generator
 from nascli.search.autospace.cell_supernet import CellSupernet
 from nascli.search.autospace.search import (
     Cells,
@@ -24,7 +25,7 @@ from nascli.search.autospace.search import (
     mutate,
     tournament,
 )
-from nascli.search.autospace.settings import GENES, AutoSpaceSettings
+from nascli.search.autospace.settings import GENES, AutoSpaceSettings, AutoSpaceStream
 from nascli.spaces.operators.dag_cell import REFERENCE
 from nascli.spaces.space import Space
 from nascli.supernet.data.batches import endless_batch
@@ -126,7 +127,7 @@ class _Evolution:
         self.identity = settings_digest("autospace-2", space.digest, images.digest, recipe, settings, seed)
         self.per_epoch = max(1, len(images.train) // recipe.batch)
         self.steps = self.per_epoch * (settings.warmup + settings.evolution)
-        rng = np.random.default_rng([seed, 71])
+        rng = generator(seed, AutoSpaceStream.FIRST_POPULATION)
         self.cells = first_population(len(self.places), settings, rng, self.limits)
         self.fitness = np.zeros(self.cells.shape[:2])
         self.gathered, self.seen = self.fitness.copy(), self.fitness.copy()
@@ -182,13 +183,19 @@ class _Evolution:
         gathered, seen = np.zeros(values.shape), np.zeros(values.shape)
 
         def path(step: int) -> list[int]:
-            return [a for a, _ in draw_pairs(thetas, np.random.default_rng([self.seed, 72, step]))]
+            return [a for a, _ in draw_pairs(thetas, generator(self.seed, AutoSpaceStream.PATHS, step))]
 
         def after(step: int) -> None:
             if step % 2 == 0:
                 return
-            pairs = draw_pairs(thetas, np.random.default_rng([self.seed, 75, step]))
-            x, y = endless_batch(self.images.validation, self.recipe.batch, [self.seed, 76], step // 2)
+            pairs = draw_pairs(thetas, generator(self.seed, AutoSpaceStream.CELL_PAIRS, step))
+            x, y = endless_batch(
+                self.images.validation,
+                self.recipe.batch,
+                step // 2,
+                seed=self.seed,
+                stream=AutoSpaceStream.VALIDATION_ORDER,
+            )
             with frozen_weights(self.supernet):
                 loss = F.cross_entropy(paired_forward(self.supernet.blocks, x, pairs, thetas), y)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -234,7 +241,7 @@ class _Evolution:
 
     def _move_on(self) -> None:
         """Put other cells into the supernet: in the warm-up those not yet judged, then mutants and fit ones."""
-        rng = np.random.default_rng([self.seed, 73, self.step])
+        rng = generator(self.seed, AutoSpaceStream.EVOLUTION, self.step)
         if self.step < self.settings.warmup * self.per_epoch:
             self.chosen = self._unseen(rng)
         else:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from nascli.errors import NascliError
 from nascli.spaces.operators.dag_cell import EDGES
 
 GENES = len(EDGES) + 2
 COMPENSATIONS = ("count", "delay", "none")
+
+
+class AutoSpaceStream(IntEnum):
+    """Random streams of AutoSpace; see `nascli.random_streams`.
+
+    Attributes:
+        FIRST_POPULATION: The first cells of all layers, and which of them enter the supernet.
+        PATHS: Architectures that train the supernet. Index: step.
+        EVOLUTION: Tournaments and mutations. Index: step.
+        CELL_PAIRS: Pairs of cells that the fitness learns from. Index: step.
+        VALIDATION_ORDER: Order of the images that the fitness learns from. Index: epoch.
+    """
+
+    FIRST_POPULATION = 71
+    PATHS = 72
+    EVOLUTION = 73
+    CELL_PAIRS = 75
+    VALIDATION_ORDER = 76
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ import torch
 
 from nascli.costmodel import ChainCost
 from nascli.progress import Progress
+from nascli.random_streams import generator
 from nascli.search.nse.fitness import FitnessIndicators
 from nascli.search.nse.rounds import RoundTraining
 from nascli.search.nse.search import Simplify
+from nascli.search.nse.settings import NseStream
 from nascli.spaces.space import Population, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
@@ -62,16 +64,24 @@ class NseEngine:
         supernet = Supernet(space)
         fitness = FitnessIndicators(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
 
-        images, seed = self._images, [self._seed, 43, number]
+        images = self._images
 
         def path(step: int) -> Sequence[int]:
             return uniform_branches(
-                fitness.layers, fitness.alive, np.random.default_rng([self._seed, 42, number, step])
+                fitness.layers, fitness.alive, generator(self._seed, NseStream.PATHS, number, step)
             )
 
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
-                fitness.step(step, *endless_batch(images.validation, self._recipe.batch, seed, step // 2))
+                batch = endless_batch(
+                    images.validation,
+                    self._recipe.batch,
+                    step // 2,
+                    seed=self._seed,
+                    stream=NseStream.VALIDATION_ORDER,
+                    indices=(number,),
+                )
+                fitness.step(step, *batch)
                 thetas = [theta.tolist() for theta in fitness.thetas]
                 kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
                 fitness.alive = [np.array(row) for row in kept]

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from nascli.costmodel import ChainCost
 from nascli.errors import TrainingError
+from nascli.random_streams import generator
+from nascli.search.nse.settings import NseStream
 from nascli.spaces.blocks import Layer
 from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned, mixed_output
 from nascli.supernet.separate import Supernet
@@ -101,7 +103,7 @@ class FitnessIndicators:
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """One update on a batch of validation images; returns cross-entropy and the demand of Eq. 8."""
-        rng = np.random.default_rng([self._seed, 41, number])
+        rng = generator(self._seed, NseStream.CONFIGURATION_PAIRS, number)
         pairs = [self.draw(layer, rng) for layer in range(len(self.layers))]
         self.supernet.train()
         with frozen_weights(self.supernet):

@@ -19,6 +19,7 @@ from nascli.costmodel.feasible import BranchWeights
 from nascli.costmodel.feasible.axes import ROUNDING
 from nascli.errors import ConstraintError, InfeasibleError, NascliError
 from nascli.progress import Progress
+from nascli.random_streams import generator
 from nascli.search.nse.rounds import (
     EvaluatedPoint,
     Round,
@@ -32,7 +33,7 @@ from nascli.search.nse.rounds import (
     simplify,
     widen_choices,
 )
-from nascli.search.nse.settings import NseSettings
+from nascli.search.nse.settings import NseSettings, NseStream
 from nascli.search.run_folder import StateFile
 from nascli.spaces.space import Population, Space
 
@@ -98,7 +99,7 @@ class NseSearch:
         self._others = tuple(others)
         self._inherited = inherited or tuple(() for _ in space.layers)
         self._former = tuple(point for point in former if self._kept(point))
-        rng = np.random.default_rng([seed, 51])
+        rng = generator(seed, NseStream.CANDIDATE_ORDER)
         self.orders = [rng.permutation(len(layer.candidates)).tolist() for layer in space.layers]
 
     def _kept(self, point: EvaluatedPoint) -> bool:
@@ -212,7 +213,7 @@ class NseSearch:
         progress: Progress,
     ) -> list[EvaluatedPoint]:
         """Architectures drawn by fitness in the window and just below it, and the former front, evaluated."""
-        rng = np.random.default_rng([self._seed, 52, number])
+        rng = generator(self._seed, NseStream.RETRIEVAL, number)
         cost = restricted_cost(self.cost, subset)
         below = Constraint(
             self.window.name, self.window.low * self._settings.window, self.window.low, self.window.device

@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from nascli.errors import NascliError
+
+
+class NseStream(IntEnum):
+    """Random streams of NSE; see `nascli.random_streams`.
+
+    Attributes:
+        CONFIGURATION_PAIRS: Pairs of configurations that the indicators learn from. Index: step.
+        PATHS: Architectures that train a supernet. Indices: round, step.
+        VALIDATION_ORDER: Order of the images that the indicators learn from. Indices: round, epoch.
+        CANDIDATE_ORDER: Order in which the candidates of a layer enter the rounds.
+        RETRIEVAL: Architectures that are evaluated at the end of a round. Index: round.
+    """
+
+    CONFIGURATION_PAIRS = 41
+    PATHS = 42
+    VALIDATION_ORDER = 43
+    CANDIDATE_ORDER = 51
+    RETRIEVAL = 52
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
+from nascli.random_streams import generator
 from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
-from nascli.search.nss.settings import NssSettings
+from nascli.search.nss.settings import NssSettings, NssStream
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
 from nascli.spaces.space import Space
@@ -92,7 +93,7 @@ class SpaceDistribution:
 
     def draw(self, step: int, uniform: bool) -> list[int]:
         """An architecture, uniform inside a space drawn by the distribution (Eq. 3)."""
-        rng = np.random.default_rng([self._seed, 61, step])
+        rng = generator(self._seed, NssStream.PATHS, step)
         code = []
         for index, theta in enumerate(self.thetas):
             size = self._bins[index % 2]
@@ -103,7 +104,7 @@ class SpaceDistribution:
 
     def step(self, number: int, share: float, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """One update on validation images, `share` of the way through; returns cross-entropy and cost."""
-        rng = np.random.default_rng([self._seed, 62, number])
+        rng = generator(self._seed, NssStream.GATES, number)
         first, last = self._temperatures
         temperature = first * (last / first) ** share
         gated: list[Gates] = []
@@ -239,9 +240,10 @@ def search_space(
     def after(step: int) -> None:
         if step % 2 and not warming(step):
             share = (step / trainer.steps - settings.warmup) / (1 - settings.warmup)
-            distribution.step(
-                step, share, *endless_batch(images.validation, recipe.batch, [seed, 64], step // 2)
+            batch = endless_batch(
+                images.validation, recipe.batch, step // 2, seed=seed, stream=NssStream.VALIDATION_ORDER
             )
+            distribution.step(step, share, *batch)
 
     trainer = Trainer(
         supernet,
@@ -254,7 +256,7 @@ def search_space(
     )
     identity = settings_digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
     trainer.run(file, identity, progress, f"searching for a space within {space.spec}")
-    rng = np.random.default_rng([seed, 63])
+    rng = generator(seed, NssStream.ELITE_SPACES)
     probabilities = distribution.probabilities()
     chosen = elite(bins, probabilities, target, settings.drawn, rng, cost)
     return EliteSpace(

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from nascli.errors import NascliError
+
+
+class NssStream(IntEnum):
+    """Random streams of Network Space Search; see `nascli.random_streams`.
+
+    Attributes:
+        PATHS: Architectures that train the masked supernet. Index: step.
+        GATES: Gumbel noise and members of the bins that the distribution learns from. Index: step.
+        ELITE_SPACES: Spaces that are drawn at the end.
+        VALIDATION_ORDER: Order of the images that the distribution learns from. Index: epoch.
+    """
+
+    PATHS = 61
+    GATES = 62
+    ELITE_SPACES = 63
+    VALIDATION_ORDER = 64
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +70,10 @@ class PcnasEngine:
         title = "warming the supernet up" if stage == 0 else f"training on the pool of layer {stage}"
         self._trainer.run(self._file, self._identity, self._progress, title, until=end)
 
-    def quick_accuracies(self, codes: Population, seed: Sequence[int]) -> Array:
+    def quick_accuracies(self, codes: Population, rng: np.random.Generator) -> Array:
         """`(n,)` top-1 of each on one mini-batch; neighbours in the list see different ones."""
         validation = self._images.validation
-        order = torch.from_numpy(np.random.default_rng(list(seed)).permutation(len(validation)))
+        order = torch.from_numpy(rng.permutation(len(validation)))
         parts = [
             part for part in torch.split(order, _MINI_BATCH) if len(part) >= min(_MINI_BATCH, len(order)) // 2
         ]

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from nascli.costmodel import FeasibleSet
 from nascli.errors import InfeasibleError, NascliError
 from nascli.progress import Progress
-from nascli.search.pcnas.settings import PcnasSettings
+from nascli.random_streams import generator
+from nascli.search.pcnas.settings import PcnasSettings, PcnasStream
 from nascli.search.run_folder import StateFile
 from nascli.spaces.space import Population, Space
 
@@ -31,7 +32,7 @@ class PoolTrainer(Protocol):
     def train(self, stage: int, path: PathOf) -> None:
         """Train to the end of a stage (0 is the warm-up); `path` names each step's architecture."""
 
-    def quick_accuracies(self, codes: Population, seed: Sequence[int]) -> Array:
+    def quick_accuracies(self, codes: Population, rng: np.random.Generator) -> Array:
         """`(n,)` accuracy of each architecture on one mini-batch of the validation part."""
 
 
@@ -105,7 +106,7 @@ class PcnasSearch:
         """The architecture of a training step: a member of the pool, completed at random (section 3.3)."""
 
         def of(step: int) -> Sequence[int]:
-            rng = np.random.default_rng([self._seed, 31, stage, step])
+            rng = generator(self._seed, PcnasStream.PATHS, stage, step)
             prefix = pool[int(rng.integers(len(pool)))]
             row = self.space.sample(1, rng)[0].tolist()
             return [*prefix, *row[len(prefix) :]]
@@ -133,14 +134,16 @@ class PcnasSearch:
         """Expected accuracy of each partial model's completions (Algorithm 1); -inf where none is feasible."""
         codes, owners = [], []
         for number, prefix in enumerate(partial):
-            rows = self.completions(prefix, np.random.default_rng([self._seed, 32, stage, number]))
+            rows = self.completions(prefix, generator(self._seed, PcnasStream.COMPLETIONS, stage, number))
             codes.append(rows)
             owners.append(np.full(len(rows), number))
         owner = np.concatenate(owners)
         found = np.full(len(partial), -np.inf)
         if not len(owner):
             return found
-        scores = engine.quick_accuracies(np.concatenate(codes), [self._seed, 33, stage])
+        scores = engine.quick_accuracies(
+            np.concatenate(codes), generator(self._seed, PcnasStream.MINI_BATCHES, stage)
+        )
         counts = np.bincount(owner, minlength=len(partial))
         sums = np.bincount(owner, weights=scores, minlength=len(partial))
         found[counts > 0] = sums[counts > 0] / counts[counts > 0]

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 from nascli.errors import NascliError
+
+
+class PcnasStream(IntEnum):
+    """Random streams of PC-NAS; see `nascli.random_streams`.
+
+    Attributes:
+        PATHS: Architectures that train on the pool. Indices: stage, step.
+        COMPLETIONS: Completions of a partial model. Indices: stage, number of the partial model.
+        MINI_BATCHES: Validation images that score completions. Index: stage.
+    """
+
+    PATHS = 31
+    COMPLETIONS = 32
+    MINI_BATCHES = 33
 
 
 @dataclass(frozen=True)

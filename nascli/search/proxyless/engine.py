@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from nascli.costmodel import BoundedCost, ChainCost
 from nascli.progress import Progress
+from nascli.random_streams import generator
+from nascli.search.proxyless.settings import ProxylessStream
 from nascli.spaces.space import Population, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
@@ -67,12 +69,12 @@ class PathDistribution:
 
     def path(self, step: int) -> list[int]:
         """The architecture of a weight step, drawn by the choices as they are."""
-        rng = np.random.default_rng([self._seed, 81, step])
+        rng = generator(self._seed, ProxylessStream.PATHS, step)
         return [first for first, _ in draw_pairs(self.thetas, rng)]
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
         """One update on a batch of validation images; returns cross-entropy and expected cost over the limit."""
-        pairs = draw_pairs(self.thetas, np.random.default_rng([self._seed, 82, number]))
+        pairs = draw_pairs(self.thetas, generator(self._seed, ProxylessStream.CANDIDATE_PAIRS, number))
         self.supernet.train()
         with frozen_weights(self.supernet):
             logits = paired_forward(list(self.supernet.blocks), images, pairs, self.thetas)
@@ -129,12 +131,19 @@ class ProxylessEngine:
 
         def path(step: int) -> Sequence[int]:
             if step < gates.start * trainer.steps:
-                return space.sample(1, np.random.default_rng([seed, 83, step]))[0].tolist()  # type: ignore[no-any-return]
+                return space.sample(1, generator(seed, ProxylessStream.UNIFORM_PATHS, step))[0].tolist()  # type: ignore[no-any-return]
             return choice.path(step)
 
         def after(step: int) -> None:
             if step % 2 and step >= gates.start * trainer.steps:
-                choice.step(step, *endless_batch(images.validation, recipe.batch, [seed, 84], step // 2))
+                batch = endless_batch(
+                    images.validation,
+                    recipe.batch,
+                    step // 2,
+                    seed=seed,
+                    stream=ProxylessStream.VALIDATION_ORDER,
+                )
+                choice.step(step, *batch)
 
         trainer = Trainer(
             self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=choice

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import IntEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nascli.random_streams import generator
 from nascli.supernet.data.images import ImageSplit
 
 # Images that are evaluated at a time.
@@ -29,11 +31,20 @@ def shifted(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
     return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def endless_batch(split: ImageSplit, batch: int, seed: Sequence[int], index: int) -> tuple[Tensor, Tensor]:
-    """The batch of an index in an endless pass over a split; it follows from seed and index alone."""
+def endless_batch(
+    split: ImageSplit, batch: int, index: int, *, seed: int, stream: IntEnum, indices: Sequence[int] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return one batch of an endless pass over a split.
+
+    Args:
+        split: Images.
+        batch: Images per batch.
+        index: Which batch of the pass.
+        seed, stream, indices: What the order of the images is drawn from, as in `generator`; the epoch is appended.
+    """
     size = min(batch, len(split))
     epoch, place = divmod(index, max(1, len(split) // size))
-    order = np.random.default_rng([*seed, epoch]).permutation(len(split))
+    order = generator(seed, stream, *indices, epoch).permutation(len(split))
     part = torch.from_numpy(order[place * size : (place + 1) * size])
     return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
 

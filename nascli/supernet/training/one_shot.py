@@ -14,6 +14,7 @@ from nascli.costmodel.models import counted_names
 from nascli.errors import CheckpointError, ConstraintError
 from nascli.paths import home
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.modules import load_module
@@ -97,7 +98,7 @@ def trained_supernet(
         alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
 
         def path(step: int) -> Sequence[int]:
-            rng = np.random.default_rng([seed, 3, step])
+            rng = generator(seed, RandomStream.SUPERNET_PATHS, step)
             if bins is not None:
                 return bins.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
             if space.multi_branch:

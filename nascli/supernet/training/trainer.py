@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Progress
+from nascli.random_streams import RandomStream, generator
 from nascli.supernet.data.batches import shifted
 from nascli.supernet.data.images import ImageSplit
 from nascli.supernet.modules import load_module
@@ -138,9 +139,9 @@ class Trainer:
         while self.step < end:
             epoch, index = divmod(self.step, self.per_epoch)
             if order is None or index == 0:
-                order = np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.data))
+                order = generator(self.seed, RandomStream.DATA_ORDER, epoch).permutation(len(self.data))
             chosen = torch.from_numpy(order[index * self.recipe.batch : (index + 1) * self.recipe.batch])
-            rng = np.random.default_rng([self.seed, 2, self.step])
+            rng = generator(self.seed, RandomStream.AUGMENTATION, self.step)
             images, labels = (
                 shifted(self.data.images[chosen], rng, self.recipe.shift),
                 self.data.labels[chosen],
@@ -175,7 +176,7 @@ class Trainer:
         smoothing = self.recipe.label_smoothing
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.amp):
             if self.recipe.mixup:
-                rng = np.random.default_rng([self.seed, 4, self.step, part])
+                rng = generator(self.seed, RandomStream.MIXUP, self.step, part)
                 share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
                 partner = torch.from_numpy(rng.permutation(len(labels)))
                 logits = self._forward(share * images + (1 - share) * images[partner])

@@ -30,7 +30,7 @@ class Table:
         self.stages.append(stage)
         self.paths = [path(step) for step in range(20)]
 
-    def quick_accuracies(self, codes, seed):
+    def quick_accuracies(self, codes, rng):
         self.asked.append(codes)
         return additive(codes)
 

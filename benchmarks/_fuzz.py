@@ -226,7 +226,7 @@ def _write_architecture(path: Path) -> None:
 def _write_plan(path: Path) -> None:
     from nascli.profiles.target import TargetSpec
 
-    written = write_plan(SPACE, None, TargetSpec("cpu", "auto", 2, 1, "fp32", path), "host", path.parent)
+    written = write_plan(SPACE, None, TargetSpec(batch=2), "host", path.parent)
     Path(written["plan"]).replace(path)
 
 

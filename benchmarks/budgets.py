@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel import table_latency
 from nascli.errors import InfeasibleError
+from nascli.execution import Execution
 from nascli.pipeline.measure.profile import profile_models
 from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.run.search import run_search
@@ -37,18 +38,23 @@ def main() -> None:
     cases = (("pcnas", "pcnas-small-mini:width=0.25,resolution=8", (0.5,)),) if quick else CASES
     rows, kept, refused = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
-        where = TargetSpec("cpu", "auto", 16, 1, "fp32", Path(folder) / "store.sqlite")
+        spec, execution = TargetSpec(), Execution(store=Path(folder) / "store.sqlite")
         for algorithm, spec, quantiles in cases:
             space = space_for_data(load_space(spec), "digits")
             table = profile_models(
-                space_subjects(space), where, protocol=MeasurementProtocol(), seed=0, progress=Silent()
+                space_subjects(space),
+                spec,
+                execution,
+                protocol=MeasurementProtocol(),
+                seed=0,
+                progress=Silent(),
             )
             latency = table_latency(space, table, "")
             draws = latency(space.sample(2000, np.random.default_rng(0)))
             for quantile in quantiles:
                 budget = float(np.quantile(draws, quantile))
                 effort = effort_of("small", algorithm).overridden(supernet_epochs=1 if quick else 8, retrain_epochs=1 if quick else 4)  # fmt: skip
-                settings = SearchSettings(spec, "digits", (f"latency<={budget * 1e6:.3f}us",), where, algorithm, 0, effort)  # fmt: skip
+                settings = SearchSettings(spec, "digits", (f"latency<={budget * 1e6:.3f}us",), spec, algorithm, 0, effort, execution=execution)  # fmt: skip
                 try:
                     result = run_search(settings, Path(folder) / f"{algorithm}-{len(rows)}", Silent())
                 except InfeasibleError as error:

@@ -12,6 +12,7 @@ import numpy as np
 from nascli.costmodel import BoundedCost, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
 from nascli.costmodel.models import counted_names
 from nascli.errors import ConstraintError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable
 from nascli.paths import default_store
 from nascli.pipeline.measure.profile import profile_models
@@ -42,9 +43,15 @@ def profile(
     progress: Progress | None = None,
 ) -> LatencyTable:
     """The latency table of a space on a device; measures only what the store lacks."""
-    where = TargetSpec(device, runtime, batch, threads, precision, store or default_store())
+    spec = TargetSpec(device=device, runtime=runtime, precision=precision, batch=batch, threads=threads)
+    execution = Execution(store=store or default_store())
     return profile_models(
-        space_subjects(space), where, protocol=MeasurementProtocol(), seed=0, progress=progress or Silent()
+        space_subjects(space),
+        spec,
+        execution,
+        protocol=MeasurementProtocol(),
+        seed=0,
+        progress=progress or Silent(),
     )
 
 
@@ -69,8 +76,11 @@ def calibrated(
     """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
     from nascli.pipeline.measure.network_calibration import measured_calibration
 
-    where = TargetSpec(device, runtime, batch, threads, precision, store or default_store())
-    found, _ = measured_calibration(space, where, networks=networks, seed=seed, progress=progress or Silent())
+    spec = TargetSpec(device=device, runtime=runtime, precision=precision, batch=batch, threads=threads)
+    execution = Execution(store=store or default_store())
+    found, _ = measured_calibration(
+        space, spec, execution, networks=networks, seed=seed, progress=progress or Silent()
+    )
     return found.cost
 
 
@@ -194,6 +204,6 @@ def search(
     from nascli.pipeline.run.settings import SearchSettings, default_folder, effort_of
 
     texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-    where = TargetSpec(device, "auto", batch, threads, "fp32", default_store())
-    settings = SearchSettings(space, data, texts, where, algorithm, seed, effort_of(preset, algorithm))
+    target = TargetSpec(device=device, batch=batch, threads=threads)
+    settings = SearchSettings(space, data, texts, target, algorithm, seed, effort_of(preset, algorithm))
     return run_search(settings, out or default_folder(settings), progress or Silent())

@@ -6,6 +6,7 @@ import pytest
 import nascli
 from nascli.costmodel.budgets import CostSet
 from nascli.errors import ConstraintError, InfeasibleError, StoreError
+from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.paths import default_store
@@ -39,14 +40,14 @@ def test_a_study_in_a_few_lines():
 
 
 def where(batch=2):
-    return TargetSpec("cpu", "auto", batch, 1, "fp32", default_store())
+    return TargetSpec(batch=batch)
 
 
 def test_a_second_device_bounds_the_same_search():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
     with pytest.raises(StoreError, match=r"a constraint on titanxp needs a table of it.*found: none"):
-        read_table_of(where(), "titanxp")
+        read_table_of(where(), Execution(), "titanxp")
     with Store(default_store()) as store:
         setup = Setup("titanxp", "tensorrt", "10", "fp32", 2, 1)
         store.add_setup(setup, {})
@@ -55,10 +56,17 @@ def test_a_second_device_bounds_the_same_search():
                 for number in range(6):
                     seconds = np.full(3, 1e-5 * len(operator.program.nodes))
                     store.add_sample(setup, program_key(operator.program), Sample(number, seconds, 1e-3, 0.0))
-    here, there = nascli.latency(space, table), nascli.latency(space, read_table_of(where(), "titanxp"))
+    here, there = (
+        nascli.latency(space, table),
+        nascli.latency(space, read_table_of(where(), Execution(), "titanxp")),
+    )
     # This machine has two names, whatever is measured on besides.
     card = replace(where(), device="titanxp")
-    assert read_table_of(card, "cpu").digest == read_table_of(card, this_cpu().key).digest == table.digest
+    assert (
+        read_table_of(card, Execution(), "cpu").digest
+        == read_table_of(card, Execution(), this_cpu().key).digest
+        == table.digest
+    )
     texts = (
         f"latency<={here.maximum * 1e6}us",
         f"latency@titanxp<={(there.minimum + there.maximum) * 5e5}us",
@@ -125,10 +133,10 @@ def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
             for round_ in range(6):
                 seconds = np.full(3, float(cost(row[None])[0]) * (1 + 0.02 * rng.standard_normal()))
                 store.add_sample(table.setup, key, Sample(round_, seconds, 1.0, 1.0 + round_))
-    known = predict_network(tmp_path / "a.json", where(), 0.9)
+    known = predict_network(tmp_path / "a.json", where(), Execution(), 0.9)
     assert known["kind"] == "calibrated" and known["interval_s"] is None
     assert known["no_interval"].startswith("8 networks give intervals of at most 89%")
-    assert predict_network(tmp_path / "a.json", where(), 0.8)["interval_s"] is not None
+    assert predict_network(tmp_path / "a.json", where(), Execution(), 0.8)["interval_s"] is not None
 
 
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
@@ -142,7 +150,7 @@ def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_pa
 
     before = model("before")
     assert before.latency.kind == "measured" and "calibrated" not in before.model
-    calibrate_space(space, where(3), networks=12, seed=0, progress=Silent())
+    calibrate_space(space, where(3), Execution(), networks=12, seed=0, progress=Silent())
     after = model("after")
     assert after.latency.kind == "calibrated" and "calibrated on" in after.model
     again = model("before")

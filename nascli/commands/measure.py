@@ -73,7 +73,8 @@ def profile(
         raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
     if host is not None:
         clock = place.pop("clock")
-        written = write_plan(spec, network, target_of(clock=None, **place), host, Path.cwd(), clock)
+        target, _ = target_of(clock=None, **place)
+        written = write_plan(spec, network, target, host, Path.cwd(), clock)
         if as_json:
             show_json(written)
             return
@@ -81,21 +82,22 @@ def profile(
         for command in written["commands"]:
             click.echo(f"  {command}")
         return
+    target, execution = target_of(**place, ray=ray)
     progress = terminal_progress()
     if ray is not None:
         from nascli.pipeline.measure.remote import profile_on_ray
 
-        brought = profile_on_ray(spec, network, target_of(**place), ray, seed=seed, progress=progress)
+        brought = profile_on_ray(spec, network, target, execution, ray, seed=seed, progress=progress)
         if as_json:
             show_json(brought)
         else:
             click.echo(f"{brought['new']} of {brought['samples']} samples were new in {brought['store']}")
         return
     if plan is not None:
-        document = run_plan(plan, pack, target_of(**place), seed=seed, progress=progress)
+        document = run_plan(plan, pack, execution, seed=seed, progress=progress)
     else:
         document = profile_target(
-            spec, network, target_of(**place), age=age, unstable=unstable, seed=seed, progress=progress
+            spec, network, target, execution, age=age, unstable=unstable, seed=seed, progress=progress
         )
     progress.finish()
     if as_json:
@@ -132,7 +134,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 
     progress = terminal_progress()
     document = calibrate_space(
-        load_space(spec), target_of(**place), networks=networks, seed=seed, progress=progress
+        load_space(spec), *target_of(**place), networks=networks, seed=seed, progress=progress
     )
     progress.finish()
     if as_json:
@@ -180,7 +182,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
     from nascli.pipeline.measure.prediction import predict_network
     from nascli.units import format_seconds
 
-    document = predict_network(network, target_of(**place), confidence)
+    document = predict_network(network, *target_of(**place), confidence)
     if as_json:
         show_json(document)
         return
@@ -228,7 +230,7 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     from nascli.units import format_seconds
 
     progress = terminal_progress()
-    figure = measure_file(architecture, target_of(**place), progress)
+    figure = measure_file(architecture, *target_of(**place), progress)
     progress.finish()
     if as_json:
         interval = [figure.low, figure.high]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from nascli.execution import Execution
     from nascli.profiles.target import TargetSpec
 
 
@@ -67,7 +68,7 @@ def target_options(function: F) -> F:
             metavar="[MHZ]",
             help="Hold a card's clock while measuring; by default at what it sustains. Needs root.",
         ),
-        click.option("--rotate-inputs", "rotate", is_flag=True, help="TensorRT: other inputs in each run."),
+        click.option("--rotate-inputs", is_flag=True, help="TensorRT: other inputs in each run."),
         click.option("--cuda-graph", is_flag=True, help="Cards: launch each run as one CUDA graph."),
         click.option(
             "--cuda-driver",
@@ -106,15 +107,24 @@ def target_options(function: F) -> F:
     return function
 
 
-def target_of(store: Path | None, clock: str | None, **place: Any) -> TargetSpec:
-    """The place that `target_options` name."""
+def target_of(
+    store: Path | None, cuda_driver: str, clock: str | None, *, ray: str | None = None, **fields: Any
+) -> tuple[TargetSpec, Execution]:
+    """What the values of `target_options` mean: where to measure, and with what.
+
+    Raises:
+        DeviceError: `clock` is neither a number nor 'sustained', or the device is no card.
+    """
+    from nascli.execution import Execution
     from nascli.paths import default_store
     from nascli.profiles.target import TargetSpec, clock_of
 
-    mhz = None if clock is None else clock_of(clock, place["device"])
-    return TargetSpec(store=store or default_store(), clock_mhz=mhz, **place)
+    mhz = None if clock is None else clock_of(clock, fields["device"])
+    spec = TargetSpec(clock_mhz=mhz, **fields)
+    return spec, Execution(store=store or default_store(), cuda_driver=cuda_driver, ray=ray)
 
 
 TARGET_OPTIONS = (
-    "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph", "rotate", "clock",
+    "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph",
+    "rotate_inputs", "clock",
 )  # fmt: skip

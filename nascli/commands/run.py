@@ -90,18 +90,19 @@ def settings_of(
         retrain_epochs=chosen["retrain_epochs"],
     )
     effort = with_settings(effort, chosen["changes"])
+    target, execution = target_of(**place, ray=chosen["ray"])
     settings = SearchSettings(
         chosen["spec"],
         chosen["data"],
         constraints,
-        target_of(**place),
+        target,
         chosen["algorithm"],
         chosen["seed"],
         effort,
         chosen["confidence"],
         None if chosen["supernet"] is None else str(chosen["supernet"]),
         None if chosen["after"] is None else str(chosen["after"]),
-        chosen["ray"],
+        execution,
     )
     settings.parsed_constraints()
     return settings

@@ -56,14 +56,14 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
     from nascli.pipeline.tables.page import write_table_page
 
     if html is not None:
-        page = write_table_page(target_of(**place), html)
+        page = write_table_page(*target_of(**place), html)
         if as_json:
             show_json({"page": str(page)})
         else:
             click.echo(str(page))
         return
 
-    rows = show_table(target_of(**place), networks)
+    rows = show_table(*target_of(**place), networks)
     if as_json:
         show_json(rows)
         return
@@ -84,7 +84,7 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import export_table
 
-    document = export_table(target_of(**place), out)
+    document = export_table(*target_of(**place), out)
     if as_json:
         show_json(document)
     else:
@@ -158,7 +158,7 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import push
 
-    document = push(target_of(**place), url)
+    document = push(*target_of(**place), url)
     if as_json:
         show_json(document)
     else:
@@ -278,11 +278,11 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.inventory import remove_table, table_meant
 
-    where = target_of(**place)
-    setup = table_meant(where)
+    spec, execution = target_of(**place)
+    setup = table_meant(spec, execution)
     if not yes:
-        click.confirm(f"delete the table of {setup.label} from {where.store}?", abort=True)
-    removed = remove_table(where.store, setup)
+        click.confirm(f"delete the table of {setup.label} from {execution.store}?", abort=True)
+    removed = remove_table(execution.store, setup)
     if as_json:
         show_json({"samples_removed": removed, "setup": setup.to_json()})
     else:

@@ -119,12 +119,12 @@ def export(
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
-    where = target_of(**place)
-    bounds = bounds_here(constraints, where)
-    document = export_architecture(architecture, weights, form, where, out)
+    spec, execution = target_of(**place)
+    bounds = bounds_here(constraints, spec)
+    document = export_architecture(architecture, weights, form, spec, execution, out)
     if measured:
         progress = terminal_progress()
-        document |= measured_export(architecture, bounds, where, progress)
+        document |= measured_export(architecture, bounds, spec, execution, progress)
         progress.finish()
     if as_json:
         show_json(document)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nascli.errors import DeviceError, RuntimeUnavailableError
+from nascli.execution import Execution
 from nascli.lut import Setup
 from nascli.paths import default_store
 from nascli.profiles.devices.cards import cuda_ordinal
@@ -16,54 +16,54 @@ from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
 from nascli.profiles.runtimes.registry import all_runtimes, get_runtime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TargetSpec:
-    """What a user says about where to measure.
+    """What a user says about where to measure: everything that the key of a measurement depends on.
 
     Attributes:
-        device: 'cpu' or a card's key.
-        runtime: a runtime's name, or 'auto'.
-        batch: samples per run.
-        threads: threads inside one operator.
-        precision: 'fp32'.
-        store: the store's file.
-        cuda_driver: which package provides CUDA memory and events.
-        cuda_graph: launch a run as one CUDA graph.
-        rotate: other inputs in each run.
-        clock_mhz: the clock that the card is locked at.
+        device: 'cpu', or the key of a card such as 'titanxp' or 'titanxp:1'.
+        runtime: The name of a runtime, or 'auto' for the first that works on the device.
+        precision: 'fp32', 'fp16', 'tf32' or 'int8', as far as the runtime has it.
+        batch: Samples per run.
+        threads: Threads inside one operator.
+        cuda_graph: Whether each run is launched as one CUDA graph.
+        rotate_inputs: Whether each run has other inputs than the one before.
+        clock_mhz: The clock in MHz at which the card is held while it is measured; None leaves it alone.
     """
 
-    device: str
-    runtime: str
-    batch: int
-    threads: int
-    precision: str
-    store: Path
-    cuda_driver: str = "auto"
+    device: str = "cpu"
+    runtime: str = "auto"
+    precision: str = "fp32"
+    batch: int = 16
+    threads: int = 1
     cuda_graph: bool = False
-    rotate: bool = False
+    rotate_inputs: bool = False
     clock_mhz: int | None = None
 
-    @property
-    def options(self) -> RuntimeOptions:
-        """How models are run there."""
+    def options(self, cuda_driver: str = "auto") -> RuntimeOptions:
+        """How models are run there, with CUDA memory and events from the package of that name."""
         return RuntimeOptions(
             threads=self.threads,
             precision=self.precision,
-            cuda_driver=self.cuda_driver,
+            cuda_driver=cuda_driver,
             cuda_graph=self.cuda_graph,
-            rotate=self.rotate,
+            rotate=self.rotate_inputs,
             clock_mhz=self.clock_mhz,
         )
 
-    def target(self) -> Target:
-        """The device and runtime meant.
+    def resolve(self, execution: Execution) -> Target:
+        """Find the device and the runtime on this machine.
+
+        Args:
+            execution: Names the package that provides CUDA memory and events.
 
         Raises:
-            DeviceError, UnknownNameError, RuntimeUnavailableError: as they say.
+            DeviceError: The device is not here.
+            UnknownNameError: No device or runtime has that name.
+            RuntimeUnavailableError: The runtime is 'auto', and none works on the device.
         """
         device = find_device(self.device)
-        options = self.options
+        options = self.options(execution.cuda_driver)
         if device.card is not None:
             # CUDA's own order is by speed; ours is NVML's. It is read once, when CUDA is first used.
             os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -80,17 +80,29 @@ class TargetSpec:
             f"no runtime works here on {device.key}. " + "; ".join(reasons), "Look at: nascli doctor"
         )
 
-    @property
-    def command(self) -> str:
-        """The options that name this place on the command line."""
+    def command(self, execution: Execution) -> str:
+        """The options that name this target and a store on the command line."""
         runtime = "" if self.runtime == "auto" else f" --runtime {self.runtime}"
-        store = "" if self.store == default_store() else f" --store {self.store}"
+        store = "" if execution.store == default_store() else f" --store {execution.store}"
         graph = " --cuda-graph" if self.cuda_graph else ""
-        rotate = " --rotate-inputs" if self.rotate else ""
+        rotate = " --rotate-inputs" if self.rotate_inputs else ""
         return (
             f"--device {self.device} --batch {self.batch} --threads {self.threads} "
             f"--precision {self.precision}{runtime}{graph}{rotate}{store}"
         )
+
+    def to_json(self) -> dict[str, str | int | bool | None]:
+        """The document of a target in settings.json."""
+        return {
+            "device": self.device,
+            "runtime": self.runtime,
+            "batch": self.batch,
+            "threads": self.threads,
+            "precision": self.precision,
+            "cuda_graph": self.cuda_graph,
+            "rotate": self.rotate_inputs,
+            "clock_mhz": self.clock_mhz,
+        }
 
 
 def clock_of(text: str, device: str) -> int:

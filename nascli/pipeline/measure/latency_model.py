@@ -8,6 +8,7 @@ from nascli.costmodel import ChainCost, counted
 from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, calibrate
 from nascli.costmodel.models import alone_latency, branch_count
 from nascli.costmodel.roofline import Hardware, hardware
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context
 from nascli.profiles.devices.data_sheets import data_sheets
@@ -17,14 +18,14 @@ from nascli.spaces.space import Space
 
 
 def known_calibration(
-    space: Space, where: TargetSpec, table: LatencyTable, plain: ChainCost
+    space: Space, spec: TargetSpec, execution: Execution, table: LatencyTable, plain: ChainCost
 ) -> Calibration | None:
     """The calibration that the networks measured so far give; None where there are too few.
 
     Only networks of the table's own setup count: what was measured with another runtime, batch or number of
     threads says nothing about this one.
     """
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         members = store.networks(space.digest)
     found = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
     if len(found) < MIN_NETWORKS:
@@ -59,14 +60,14 @@ ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)
 CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
 
 
-def find_data_sheet(where: TargetSpec) -> Hardware | None:
+def find_data_sheet(spec: TargetSpec, execution: Execution) -> Hardware | None:
     """The data sheet of a card that is not here and has no table in the store; None where there is a table."""
-    sheet = data_sheets().get(where.device)
+    sheet = data_sheets().get(spec.device)
     if sheet is None:
         return None
-    if not where.store.exists():
+    if not execution.store.exists():
         return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)
-    with Store(where.store) as store:
-        if any(count and setup.device == where.device for setup, _, count in store.setups()):
+    with Store(execution.store) as store:
+        if any(count and setup.device == spec.device for setup, _, count in store.setups()):
             return None
     return hardware(sheet.key, sheet.peak, sheet.bandwidth, sheet.processors)

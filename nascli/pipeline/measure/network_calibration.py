@@ -9,6 +9,7 @@ import numpy as np
 from nascli.costmodel import table_latency
 from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, spread_codes
 from nascli.errors import ConstraintError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.latency_model import known_calibration
 from nascli.pipeline.measure.profile import profile_models
@@ -24,7 +25,7 @@ CONFIDENCE = 0.9
 
 
 def measured_calibration(
-    space: Space, where: TargetSpec, *, networks: int, seed: int, progress: Progress
+    space: Space, spec: TargetSpec, execution: Execution, *, networks: int, seed: int, progress: Progress
 ) -> tuple[Calibration, LatencyTable]:
     """Measure what the table lacks and networks that cover the space; how well sums fit, and the table.
 
@@ -33,23 +34,29 @@ def measured_calibration(
     Raises:
         ConstraintError: fewer networks than a calibration needs.
     """
-    protocol, command = MeasurementProtocol(), f"nascli profile --space {space.spec} {where.command}"
-    table = profile_models(space_subjects(space), where, protocol=protocol, seed=seed, progress=progress)
+    protocol, command = (
+        MeasurementProtocol(),
+        f"nascli profile --space {space.spec} {spec.command(execution)}",
+    )
+    table = profile_models(
+        space_subjects(space), spec, execution, protocol=protocol, seed=seed, progress=progress
+    )
     plain = table_latency(space, table, command)
     codes = spread_codes(space, plain, networks, generator(seed, RandomStream.CALIBRATION))
     rows = [tuple(int(code) for code in row) for row in codes]
     measure_networks(
         [space.network(row, f"{space.name} {list(row)}") for row in rows],
-        where,
+        spec,
+        execution,
         protocol=protocol,
         seed=seed,
         progress=progress,
         members=(space, rows),
     )
     # The setup that was measured in: the store may have others of this device.
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         table = LatencyTable.read(store, table.setup)
-    calibration = known_calibration(space, where, table, table_latency(space, table, command))
+    calibration = known_calibration(space, spec, execution, table, table_latency(space, table, command))
     if calibration is None:
         raise ConstraintError(
             f"calibration needs at least {MIN_NETWORKS} different networks of {space.spec}.",
@@ -59,10 +66,12 @@ def measured_calibration(
 
 
 def calibrate_space(
-    space: Space, where: TargetSpec, *, networks: int, seed: int, progress: Progress
+    space: Space, spec: TargetSpec, execution: Execution, *, networks: int, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """`measured_calibration` as a document."""
-    calibration, table = measured_calibration(space, where, networks=networks, seed=seed, progress=progress)
+    calibration, table = measured_calibration(
+        space, spec, execution, networks=networks, seed=seed, progress=progress
+    )
     return {
         "space": space.spec,
         "setup": table.setup.to_json(),

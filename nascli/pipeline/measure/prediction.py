@@ -11,6 +11,7 @@ from nascli.costmodel import table_latency
 from nascli.costmodel.roofline import Hardware, predict_program
 from nascli.costmodel.roofline.latency import FITTED_ON
 from nascli.errors import ConstraintError, MissingMeasurementsError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable
 from nascli.lut.in_context.carriers import require_context
 from nascli.pipeline.measure.latency_model import (
@@ -29,7 +30,7 @@ from nascli.spaces.blocks import Layer
 NOT_CALIBRATED = "whole networks were not measured for it (nascli calibrate)"
 
 
-def predict_network(path: Path, where: TargetSpec, confidence: float) -> dict[str, Any]:
+def predict_network(path: Path, spec: TargetSpec, execution: Execution, confidence: float) -> dict[str, Any]:
     """Latency of an architecture's file or an ONNX model.
 
     Where at least eight networks of the architecture's space were measured (`nascli calibrate`), the
@@ -39,14 +40,16 @@ def predict_network(path: Path, where: TargetSpec, confidence: float) -> dict[st
         MissingMeasurementsError: naming the operators that the table lacks.
     """
     network, architecture = read_network(path)
-    device = find_data_sheet(where)
+    device = find_data_sheet(spec, execution)
     if device is not None:
-        return _from_data_sheet(network, device, where)
-    table = read_table(where)
+        return _from_data_sheet(network, device, spec)
+    table = read_table(spec, execution)
     if architecture is not None and architecture.space.multi_branch:
-        return _multi_branch(architecture, where, table, confidence)
+        return _multi_branch(architecture, spec, execution, table, confidence)
     measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
-    figures = require_context(table, network.placed, f"nascli profile {measured_by} {where.command}")
+    figures = require_context(
+        table, network.placed, f"nascli profile {measured_by} {spec.command(execution)}"
+    )
     total = sum(figure.seconds for figure in figures)
     parts = [
         {
@@ -60,13 +63,13 @@ def predict_network(path: Path, where: TargetSpec, confidence: float) -> dict[st
     ]
     document = _document(total, table, parts)
     if architecture is not None:
-        document |= _calibrated(architecture, where, table, confidence)
+        document |= _calibrated(architecture, spec, execution, table, confidence)
     return document
 
 
-def _from_data_sheet(network: Network, device: Hardware, where: TargetSpec) -> dict[str, Any]:
+def _from_data_sheet(network: Network, device: Hardware, spec: TargetSpec) -> dict[str, Any]:
     """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
-    found = predict_program(network.program, device, where.batch, where.precision)
+    found = predict_program(network.program, device, spec.batch, spec.precision)
     parts, node = [], 0
     for name, operator in network.blocks:
         end = node + len(operator.program.nodes)
@@ -89,7 +92,7 @@ def _from_data_sheet(network: Network, device: Hardware, where: TargetSpec) -> d
         "no_interval": None,
         "confidence": 0.9,
         "extrapolated": device.key != FITTED_ON,
-        "setup": {"device": device.key, "batch": where.batch, "precision": where.precision},
+        "setup": {"device": device.key, "batch": spec.batch, "precision": spec.precision},
         "table_digest": None,
         "parts": parts,
     }
@@ -111,11 +114,11 @@ def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) ->
 
 
 def _multi_branch(
-    architecture: Architecture, where: TargetSpec, table: LatencyTable, confidence: float
+    architecture: Architecture, spec: TargetSpec, execution: Execution, table: LatencyTable, confidence: float
 ) -> dict[str, Any]:
     """A layer is its branches and their joining, each measured on its own."""
     space = architecture.space
-    command = f"nascli profile --space {space.spec} {where.command}"
+    command = f"nascli profile --space {space.spec} {spec.command(execution)}"
     plain = table_latency(space, table, command)
     total = float(plain(space.check(np.array([architecture.codes])))[0])
     choices = iter(zip(architecture.codes, plain.unary, plain.joins or (), strict=True))
@@ -139,11 +142,11 @@ def _multi_branch(
                 "share": seconds / total,
             }
         )
-    return _document(total, table, parts) | _calibrated(architecture, where, table, confidence)
+    return _document(total, table, parts) | _calibrated(architecture, spec, execution, table, confidence)
 
 
 def _calibrated(
-    architecture: Architecture, where: TargetSpec, table: LatencyTable, confidence: float
+    architecture: Architecture, spec: TargetSpec, execution: Execution, table: LatencyTable, confidence: float
 ) -> dict[str, Any]:
     space = architecture.space
     if table.imported:
@@ -155,7 +158,7 @@ def _calibrated(
         return {
             "no_interval": f"not all operators of the space are measured (nascli profile --space {space.spec})"
         }
-    calibration = known_calibration(space, where, table, plain)
+    calibration = known_calibration(space, spec, execution, table, plain)
     if calibration is None:
         return {}
     seconds = float(calibration.cost(space.check(np.array([architecture.codes])))[0])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.subjects import subjects_of
 from nascli.profiles.advice import machine_advice
@@ -23,7 +24,8 @@ from nascli.units import format_seconds, parse_quantity
 def profile_target(
     space: str,
     network: Path | None,
-    where: TargetSpec,
+    spec: TargetSpec,
+    execution: Execution,
     *,
     age: str | None,
     unstable: bool,
@@ -35,7 +37,8 @@ def profile_target(
     Args:
         space: a space's name and parameters.
         network: an architecture's file or an ONNX model, instead of the space.
-        where: on which device and how.
+        spec: On which device and how.
+        execution: Where measurements are kept.
         age: such as '30d': figures older than this are measured anew.
         unstable: whether to measure anew what did not settle.
         seed: order of the measurements.
@@ -45,7 +48,7 @@ def profile_target(
     before = None if age is None else time.time() - parse_quantity(age, "time")
     renewal = RemeasurePolicy(before, unstable)
     name, distinct, models = subjects_of(space, network)
-    work = plan(models, where, protocol, renewal)
+    work = plan(models, spec, execution, protocol, renewal)
     anew = sum(generation > 0 for generation in work.generations)
     progress.message(
         f"{name} on {work.setup.label}: {distinct} distinct operators, "
@@ -54,19 +57,25 @@ def profile_target(
         f"{anew} anew); about {format_seconds(work.expected_seconds)}"
     )
     if work.todo:
-        for advice in machine_advice(where.threads):
+        for advice in machine_advice(spec.threads):
             progress.message(f"noise: {advice.what}. {advice.do}")
-    table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress, renewal=renewal)
-    return {**shown(work.operators, table, where, protocol), "measured_now": len(work.todo)}
+    table = profile_models(
+        models, spec, execution, protocol=protocol, seed=seed, progress=progress, renewal=renewal
+    )
+    return {**shown(work.operators, table, spec, execution, protocol), "measured_now": len(work.todo)}
 
 
 def shown(
-    operators: Sequence[Operator], table: LatencyTable, where: TargetSpec, protocol: MeasurementProtocol
+    operators: Sequence[Operator],
+    table: LatencyTable,
+    spec: TargetSpec,
+    execution: Execution,
+    protocol: MeasurementProtocol,
 ) -> dict[str, Any]:
     """What a profiling run tells of its table, as a document."""
     return {
         "setup": table.setup.to_json(),
-        "store": str(where.store),
+        "store": str(execution.store),
         "operators": len(operators),
         "interval_target": protocol.target,
         "unstable": [
@@ -80,18 +89,20 @@ def shown(
 
 def plan(
     models: Sequence[Operator],
-    where: TargetSpec,
+    spec: TargetSpec,
+    execution: Execution,
     protocol: MeasurementProtocol,
     renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> Plan:
     """What profiling these models would measure."""
-    with Store(where.store) as store:
-        return make_plan(models, store, where.target(), protocol, renewal)
+    with Store(execution.store) as store:
+        return make_plan(models, store, spec.resolve(execution), protocol, renewal)
 
 
 def profile_models(
     models: Sequence[Operator],
-    where: TargetSpec,
+    spec: TargetSpec,
+    execution: Execution,
     *,
     protocol: MeasurementProtocol,
     seed: int,
@@ -99,8 +110,8 @@ def profile_models(
     renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> LatencyTable:
     """Measure what the store lacks of some models; returns the setup's table."""
-    target = where.target()
-    with Store(where.store) as store:
+    target = spec.resolve(execution)
+    with Store(execution.store) as store:
         return profile_operators(
             models,
             store,

@@ -16,10 +16,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nascli.errors import DeviceError, NascliError, StoreError
+from nascli.execution import Execution
 from nascli.files import write_atomically
 from nascli.lut import Store
 from nascli.lut.exchange.packs import describe, import_pack, read_pack, read_store, write_pack
-from nascli.paths import default_store
 from nascli.pipeline.measure.profile import profile_models, shown
 from nascli.pipeline.measure.subjects import subjects_of
 from nascli.profiles.protocol import MeasurementProtocol
@@ -75,13 +75,22 @@ class PlanFile(BaseModel):
         """
         return [Operator(m.label, (), Program.from_canonical(m.program)) for m in self.models]
 
-    def where(self, place: TargetSpec) -> TargetSpec:
-        """The place meant, with the store and the CUDA package of the machine that reads the plan."""
+    def target(self) -> TargetSpec:
+        """The target that the plan is for.
+
+        Raises:
+            DeviceError: The plan holds a clock, and the device is not here or is no card.
+        """
         return TargetSpec(
-            self.device, self.runtime, self.batch, self.threads, self.precision, place.store,
-            place.cuda_driver, self.cuda_graph, self.rotate,
-            None if self.clock is None else clock_of(self.clock, self.device),
-        )  # fmt: skip
+            device=self.device,
+            runtime=self.runtime,
+            precision=self.precision,
+            batch=self.batch,
+            threads=self.threads,
+            cuda_graph=self.cuda_graph,
+            rotate_inputs=self.rotate,
+            clock_mhz=None if self.clock is None else clock_of(self.clock, self.device),
+        )
 
 
 def read_plan(path: Path) -> PlanFile:
@@ -108,7 +117,7 @@ def read_plan(path: Path) -> PlanFile:
 
 
 def write_plan(
-    space: str, network: Path | None, where: TargetSpec, host: str, folder: Path, clock: str | None = None
+    space: str, network: Path | None, spec: TargetSpec, host: str, folder: Path, clock: str | None = None
 ) -> dict[str, Any]:
     """Write the plan of a profiling run for another machine; `clock` is what its card is held at, as a user says it.
 
@@ -121,17 +130,17 @@ def write_plan(
     name, distinct, models = subjects_of(space, network)
     plan = PlanFile(
         what=name,
-        device=where.device,
-        runtime=where.runtime,
-        batch=where.batch,
-        threads=where.threads,
-        precision=where.precision,
-        cuda_graph=where.cuda_graph,
-        rotate=where.rotate,
+        device=spec.device,
+        runtime=spec.runtime,
+        batch=spec.batch,
+        threads=spec.threads,
+        precision=spec.precision,
+        cuda_graph=spec.cuda_graph,
+        rotate=spec.rotate_inputs,
         clock=clock,
         models=[_Model(label=model.label, program=model.program.canonical) for model in models],
     ).sealed()
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{where.device}-{name}").strip("-")
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{spec.device}-{name}").strip("-")
     file, pack = folder / f"{stem}.plan.json", f"{stem}.parquet"
     try:
         write_atomically(file, plan.model_dump_json().encode())
@@ -151,10 +160,10 @@ def write_plan(
     }
 
 
-def _pack_what_there_is(where: TargetSpec, pack: Path, progress: Progress) -> None:
-    with Store(where.store) as store:
+def _pack_what_there_is(spec: TargetSpec, execution: Execution, pack: Path, progress: Progress) -> None:
+    with Store(execution.store) as store:
         try:
-            write_pack(read_store(store, where.target().setup()), pack)
+            write_pack(read_store(store, spec.resolve(execution).setup()), pack)
         except NascliError as error:
             progress.message(f"no pack: {error.message}")
         else:
@@ -162,7 +171,7 @@ def _pack_what_there_is(where: TargetSpec, pack: Path, progress: Progress) -> No
 
 
 def run_plan(
-    path: Path, pack: Path | None, place: TargetSpec, *, seed: int, progress: Progress
+    path: Path, pack: Path | None, execution: Execution, *, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Measure what a plan file says, and write the pack.
 
@@ -171,21 +180,21 @@ def run_plan(
         DeviceError: as `profile`; what was measured is kept, and run again it goes on.
     """
     plan = read_plan(path)
-    where = plan.where(place)
+    spec = plan.target()
     models = plan.operators()
     protocol = MeasurementProtocol()
     progress.message(f"{plan.what}: {len(models)} models by the plan {path.name}")
     try:
-        table = profile_models(models, where, protocol=protocol, seed=seed, progress=progress)
+        table = profile_models(models, spec, execution, protocol=protocol, seed=seed, progress=progress)
     except DeviceError:
         # What was refused or cut off is told, and what was measured is brought back all the same.
         if pack is not None:
-            _pack_what_there_is(where, pack, progress)
+            _pack_what_there_is(spec, execution, pack, progress)
         raise
     if pack is not None:
-        with Store(where.store) as store:
+        with Store(execution.store) as store:
             write_pack(read_store(store, table.setup), pack)
-    return {**shown(models, table, where, protocol), "pack": None if pack is None else str(pack)}
+    return {**shown(models, table, spec, execution, protocol), "pack": None if pack is None else str(pack)}
 
 
 def ray_resource(device: str) -> str:
@@ -193,18 +202,24 @@ def ray_resource(device: str) -> str:
     return f"nascli-{device.partition(':')[0]}"
 
 
-def measure_plan(plan: bytes, here: str, seed: int) -> bytes:
+def measure_plan(plan: bytes, seed: int) -> bytes:
     """On the node: measure a plan into that node's own store; returns the pack."""
     with tempfile.TemporaryDirectory() as folder:
         file, pack = Path(folder) / "plan.json", Path(folder) / "pack.parquet"
         file.write_bytes(plan)
-        place = TargetSpec(here, "auto", 1, 1, "fp32", default_store())
-        run_plan(file, pack, place, seed=seed, progress=Silent())
+        run_plan(file, pack, Execution(), seed=seed, progress=Silent())
         return pack.read_bytes()
 
 
 def profile_on_ray(
-    space: str, network: Path | None, where: TargetSpec, address: str, *, seed: int, progress: Progress
+    space: str,
+    network: Path | None,
+    spec: TargetSpec,
+    execution: Execution,
+    address: str,
+    *,
+    seed: int,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Have a device of the cluster measured, and import what it says.
 
@@ -213,22 +228,22 @@ def profile_on_ray(
         RuntimeUnavailableError: no cluster.
     """
     ray = connect(address)
-    name = ray_resource(where.device)
+    name = ray_resource(spec.device)
     if not ray.cluster_resources().get(name):
         known = sorted(r.removeprefix("nascli-") for r in ray.cluster_resources() if r.startswith("nascli-"))
         raise DeviceError(
-            f"no node of the cluster has {where.device}; it has: {', '.join(known) or 'none'}.",
+            f"no node of the cluster has {spec.device}; it has: {', '.join(known) or 'none'}.",
             f"On the machine with the card: ray start --address=... --resources '{{\"{name}\": 1}}'",
         )
     with tempfile.TemporaryDirectory() as folder:
-        written = write_plan(space, network, where, "ray", Path(folder))
+        written = write_plan(space, network, spec, "ray", Path(folder))
         plan = Path(written["plan"]).read_bytes()
-        progress.message(f"{written['models']} models are measured by the cluster's {where.device}")
+        progress.message(f"{written['models']} models are measured by the cluster's {spec.device}")
         # A node that is lost in the middle: the task is done again on another one that has the device.
         task = ray.remote(num_cpus=0, resources={name: 1}, max_retries=3)(measure_plan)
         pack_file = Path(folder) / "back.parquet"
-        pack_file.write_bytes(ray.get(task.remote(plan, where.device, seed)))
+        pack_file.write_bytes(ray.get(task.remote(plan, seed)))
         pack = read_pack(pack_file)
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         new = import_pack(pack, store)
-    return {**describe(pack), "new": new, "store": str(where.store)}
+    return {**describe(pack), "new": new, "store": str(execution.store)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store, program_key
 from nascli.lut.statistics import MIN_ROUNDS, Sample, estimate, reference_anchor
 from nascli.profiles.target import TargetSpec
@@ -17,7 +18,9 @@ from nascli.spaces.operators.definition import Operator
 SETTLED = 0.01
 
 
-def table_quality(where: TargetSpec, table: LatencyTable, models: Sequence[Operator]) -> dict[str, Any]:
+def table_quality(
+    spec: TargetSpec, execution: Execution, table: LatencyTable, models: Sequence[Operator]
+) -> dict[str, Any]:
     """What the store knows about the figures of some models beside the figures.
 
     Returns:
@@ -27,7 +30,7 @@ def table_quality(where: TargetSpec, table: LatencyTable, models: Sequence[Opera
     """
     keys = {program_key(model.program) for model in models if model.program.output}
     widths = [table.estimates[key].relative_width for key in keys if key in table.estimates]
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         history = {key: rows for key, rows in store.samples(table.setup).items() if key in keys}
         visits, facts = store.visits(table.setup), store.facts(table.setup)
     rounds = [one for visit in visits for one in visit.rounds]

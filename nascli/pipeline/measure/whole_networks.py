@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nascli.execution import Execution
 from nascli.lut import Measurement, Store, program_key
 from nascli.pipeline.measure.subjects import read_network
 from nascli.profiles.profiling import network_operator, profile_operators
@@ -19,7 +20,8 @@ from nascli.spaces.space import Space
 
 def measure_networks(
     networks: Sequence[Network],
-    where: TargetSpec,
+    spec: TargetSpec,
+    execution: Execution,
     *,
     protocol: MeasurementProtocol,
     seed: int,
@@ -30,7 +32,8 @@ def measure_networks(
 
     Args:
         networks: what to measure.
-        where: on which device and how.
+        spec: On which device and how.
+        execution: Where measurements are kept.
         protocol: how closely.
         seed: order of the measurements.
         progress: what is told how far it is.
@@ -38,11 +41,11 @@ def measure_networks(
             can learn from them later.
     """
     operators = [network_operator(network) for network in networks]
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         table = profile_operators(
             operators,
             store,
-            where.target(),
+            spec.resolve(execution),
             protocol=protocol,
             rng=np.random.default_rng(seed),
             progress=progress,
@@ -60,7 +63,7 @@ def measure_networks(
     return figures
 
 
-def measure_file(path: Path, where: TargetSpec, progress: Progress) -> Measurement:
+def measure_file(path: Path, spec: TargetSpec, execution: Execution, progress: Progress) -> Measurement:
     """End-to-end latency of an architecture's file or an ONNX model.
 
     An architecture's figure is noted for the cost model of its space.
@@ -68,6 +71,6 @@ def measure_file(path: Path, where: TargetSpec, progress: Progress) -> Measureme
     network, architecture = read_network(path)
     members = None if architecture is None else (architecture.space, [architecture.codes])
     (figure,) = measure_networks(
-        [network], where, protocol=MeasurementProtocol(), seed=0, progress=progress, members=members
+        [network], spec, execution, protocol=MeasurementProtocol(), seed=0, progress=progress, members=members
     )
     return figure

@@ -88,11 +88,11 @@ def _one_shot(task: Task) -> Found:
     )
     calibration = settings.effort.calibration_images
     evaluator: LocalEvaluator | RayEvaluator
-    if settings.ray is None:
+    if settings.execution.ray is None:
         evaluator = LocalEvaluator(TreeScorer(supernet, task.images, calibration=calibration), prefix_batches)
     else:
         given = (task.feasible.space.spec, settings.data, pack_weights(supernet), calibration, 1)
-        evaluator = RayEvaluator(scorer_from_weights, given, prefix_batches, address=settings.ray)
+        evaluator = RayEvaluator(scorer_from_weights, given, prefix_batches, address=settings.execution.ray)
     journal = Journal(task.folder.file(EVALUATIONS))
     try:
         outcome = drive(_searcher(task), evaluator, journal, task.progress)

@@ -72,7 +72,7 @@ def search_counted(
         **base_document(settings, space, feasible, found.ranked, found.identity),
         "budget": budget_rows(
             constraints,
-            settings.where.device,
+            settings.target.device,
             [{"value": best["costs"][c.name], "kind": "counted"} for c in constraints],
         ),
         "codes": list(winner.codes),

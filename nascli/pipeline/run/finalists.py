@@ -81,7 +81,8 @@ class CandidateNetworks:
         settings = self._settings
         table = profile_models(
             space_subjects(own),
-            settings.where,
+            settings.target,
+            settings.execution,
             protocol=MeasurementProtocol(),
             seed=settings.seed,
             progress=self._progress,
@@ -93,7 +94,8 @@ class CandidateNetworks:
         networks = [self.space_of(row).network(row, f"{self.space.name} {list(row)}") for row in rows]
         return measure_networks(
             networks,
-            self._settings.where,
+            self._settings.target,
+            self._settings.execution,
             protocol=FINAL_PROTOCOL,
             seed=self._settings.seed,
             progress=self._progress,

@@ -13,6 +13,7 @@ from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.chain import require_single_path
 from nascli.costmodel.roofline import roofline_latency
 from nascli.errors import ConstraintError
+from nascli.execution import Execution
 from nascli.files import read_json, reading, write_json
 from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
@@ -143,7 +144,9 @@ def _elite_space(
     if bound.name == "latency":
         from nascli.pipeline.measure.staged_latency import staged_latency
 
-        cost = staged_latency(given, settings.where, seed=settings.seed, progress=progress)
+        cost = staged_latency(
+            given, settings.target, settings.execution, seed=settings.seed, progress=progress
+        )
     found = search_space(
         given,
         images,
@@ -204,8 +207,8 @@ def checked_images(settings: SearchSettings, space: Space, constraints: Sequence
     costs = counted_costs(space, constraints)
     FeasibleSet(space, [BoundedCost(c, costs[c.name]) for c in constraints if c.name != "latency"])
     for device in {c.device for c in constraints if c.device}:
-        if find_data_sheet(replace(settings.where, device=device)) is None:
-            read_table_of(settings.where, device)
+        if find_data_sheet(replace(settings.target, device=device), settings.execution) is None:
+            read_table_of(settings.target, settings.execution, device)
     return images
 
 
@@ -214,9 +217,9 @@ def frozen_costs(settings: SearchSettings, space: Space, folder: RunFolder, prog
     file = folder.file(COSTS)
     kept = read_json(file)
     if kept is None:
-        where = settings.where
+        spec, execution = settings.target, settings.execution
         protocol = MeasurementProtocol()
-        work = plan(space_subjects(space), where, protocol)
+        work = plan(space_subjects(space), spec, execution, protocol)
         if work.todo:
             progress.message(
                 f"{len(work.todo)} of {len(work.operators)} models (operators alone and in context) are not "
@@ -224,14 +227,16 @@ def frozen_costs(settings: SearchSettings, space: Space, folder: RunFolder, prog
                 f"{format_seconds(work.expected_seconds)}"
             )
         table = profile_models(
-            space_subjects(space), where, protocol=protocol, seed=settings.seed, progress=progress
+            space_subjects(space), spec, execution, protocol=protocol, seed=settings.seed, progress=progress
         )
-        latency = table_latency(space, table, f"nascli profile --space {space.spec} {where.command}")
+        latency = table_latency(
+            space, table, f"nascli profile --space {space.spec} {spec.command(execution)}"
+        )
         model = MODEL
-        calibration = known_calibration(space, where, table, latency)
+        calibration = known_calibration(space, spec, execution, table, latency)
         half_width = 0.0
         if settings.confidence is not None:
-            half_width = _half_width(calibration, settings.confidence, space, where)
+            half_width = _half_width(calibration, settings.confidence, space, spec, execution)
         if calibration is not None:
             latency, model = calibration.cost, CALIBRATED.format(len(calibration.errors))
         progress.message(f"latency model: {model}")
@@ -241,12 +246,12 @@ def frozen_costs(settings: SearchSettings, space: Space, folder: RunFolder, prog
             "latency": latency.to_json(),
             "fixed": fixed_costs(table, space),
             "elsewhere": {
-                device: _elsewhere(space, where, device, progress).to_json()
+                device: _elsewhere(space, spec, execution, device, progress).to_json()
                 for device in sorted({c.device for c in settings.parsed_constraints() if c.device})
             },
             "setup": table.setup.to_json(),
             "table_digest": table.digest,
-            "evidence": table_quality(where, table, space_subjects(space)),
+            "evidence": table_quality(spec, execution, table, space_subjects(space)),
         }
         write_json(file, kept)
     with reading(file):
@@ -262,23 +267,27 @@ def frozen_costs(settings: SearchSettings, space: Space, folder: RunFolder, prog
         )
 
 
-def _elsewhere(space: Space, where: TargetSpec, device: str, progress: Progress) -> ChainCost:
+def _elsewhere(
+    space: Space, spec: TargetSpec, execution: Execution, device: str, progress: Progress
+) -> ChainCost:
     """The latency of a space on another device: from its table, or from its data sheet where there is none."""
-    absent = find_data_sheet(replace(where, device=device))
+    absent = find_data_sheet(replace(spec, device=device), execution)
     if absent is None:
         command = f"nascli profile --space {space.spec}, on {device}"
-        return table_latency(space, read_table_of(where, device), command)
+        return table_latency(space, read_table_of(spec, execution, device), command)
     progress.message(
         f"no table of {device} is in the store: its latency is predicted from its data sheet, which is no "
         "measurement; import one for a budget that holds (nascli lut import)"
     )
-    return roofline_latency(space, absent, where.batch, where.precision)
+    return roofline_latency(space, absent, spec.batch, spec.precision)
 
 
-def _half_width(calibration: Calibration | None, confidence: float, space: Space, where: TargetSpec) -> float:
+def _half_width(
+    calibration: Calibration | None, confidence: float, space: Space, spec: TargetSpec, execution: Execution
+) -> float:
     if calibration is None:
         raise ConstraintError(
             f"--confidence {confidence} needs a calibrated model of {space.spec}, whose interval is known.",
-            f"Measure whole networks first: nascli calibrate --space {space.spec} {where.command}",
+            f"Measure whole networks first: nascli calibrate --space {space.spec} {spec.command(execution)}",
         )
     return calibration.half_width(confidence)

@@ -117,7 +117,8 @@ class _Run:
 
     @property
     def _profile(self) -> str:
-        return f"nascli profile --space {self.feasible.space.spec} {self.settings.where.command}"
+        options = self.settings.target.command(self.settings.execution)
+        return f"nascli profile --space {self.feasible.space.spec} {options}"
 
     def _window(self) -> tuple[float, float]:
         here = [c for c in self.constraints if c.name == "latency" and c.device is None]
@@ -161,7 +162,7 @@ class _Run:
         latency = self.costs.latency
         return {
             "space": self.candidates.space_of(codes).spec,
-            "budget": budget_rows(self.constraints, self.settings.where.device, self._values(winner)),
+            "budget": budget_rows(self.constraints, self.settings.target.device, self._values(winner)),
             "codes": list(codes),
             "predicted_latency_s": {
                 "value": winner.predicted,

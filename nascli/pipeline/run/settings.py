@@ -12,6 +12,7 @@ from typing import Any
 from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
+from nascli.execution import Execution
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import TargetSpec
 from nascli.search.autospace.settings import AutoSpaceSettings
@@ -172,20 +173,21 @@ class SearchSettings:
         confidence: with which the latency model must say that a budget is kept; None takes its figure as it is.
         supernet: a checkpoint of `nascli supernet train`, instead of training one.
         after: a finished run of NSE, whose last operations a second space inherits.
-        ray: evaluate on the Ray cluster at this address, or 'auto'.
+        execution: The store and the cluster that the search uses. Nothing in it changes what a search finds, so
+            `to_json` leaves it out.
     """
 
     space: str
     data: str
     constraints: tuple[str, ...]
-    where: TargetSpec
+    target: TargetSpec
     algorithm: str = "spos"
     seed: int = 0
     effort: Effort = field(default_factory=Effort)
     confidence: float | None = None
     supernet: str | None = None
     after: str | None = None
-    ray: str | None = None
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -201,7 +203,7 @@ class SearchSettings:
                 "searches.",
                 "Leave it out, or choose spos, guided, evolution or random.",
             )
-        if self.ray is not None and self.algorithm in own:
+        if self.execution.ray is not None and self.algorithm in own:
             raise ConstraintError(
                 f"--ray spreads evaluations, and {self.algorithm} evaluates between steps of its training.",
                 "Leave it out, or choose spos, guided, evolution or random.",
@@ -213,8 +215,8 @@ class SearchSettings:
         Raises:
             ConstraintError: a device on a cost that depends on none, or contradictory bounds.
         """
-        here = {self.where.device}
-        if self.where.device in ("cpu", this_cpu().key):
+        here = {self.target.device}
+        if self.target.device in ("cpu", this_cpu().key):
             here = {"cpu", this_cpu().key}
         parsed = []
         for constraint in map(parse_constraint, self.constraints):
@@ -224,10 +226,19 @@ class SearchSettings:
         return intersect(parsed)
 
     def to_json(self) -> dict[str, Any]:
-        """All settings that decide the result: not where the store is, nor who provides CUDA events or evaluates."""
-        document = asdict(self)
-        del document["where"]["store"], document["where"]["cuda_driver"], document["ray"]
-        return document
+        """The document of all settings that decide the result, under the names that settings.json has always had."""
+        return {
+            "space": self.space,
+            "data": self.data,
+            "constraints": self.constraints,
+            "where": self.target.to_json(),
+            "algorithm": self.algorithm,
+            "seed": self.seed,
+            "effort": asdict(self.effort),
+            "confidence": self.confidence,
+            "supernet": self.supernet,
+            "after": self.after,
+        }
 
     @property
     def default_name(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nascli.errors import StoreError, missing_package
+from nascli.execution import Execution
 from nascli.lut import Setup, Store
 from nascli.lut.exchange.diff import compare_packs
 from nascli.lut.exchange.foreign import registry
@@ -20,10 +21,10 @@ from nascli.report.svg import difference_picture
 from nascli.units import format_seconds
 
 
-def export_table(where: TargetSpec, out: Path) -> dict[str, Any]:
+def export_table(spec: TargetSpec, execution: Execution, out: Path) -> dict[str, Any]:
     """Write the pack of a place's table."""
-    with Store(_existing(where.store)) as store:
-        pack = read_store(store, stored_setup(where, store))
+    with Store(_existing(execution.store)) as store:
+        pack = read_store(store, stored_setup(spec, store))
     write_pack(pack, out)
     return describe(pack)
 
@@ -138,15 +139,15 @@ def _opened(url: str) -> tuple[Any, str]:
     return found, path
 
 
-def push(where: TargetSpec, url: str) -> dict[str, Any]:
+def push(spec: TargetSpec, execution: Execution, url: str) -> dict[str, Any]:
     """Write the pack of a place's table to a URL.
 
     Raises:
         StoreError: nothing was measured there, no such kind of URL, or it cannot be written.
     """
     system, path = _opened(url)
-    with Store(where.store) as store:
-        pack = read_store(store, stored_setup(where, store))
+    with Store(execution.store) as store:
+        pack = read_store(store, stored_setup(spec, store))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pack.parquet"
         write_pack(pack, file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nascli.errors import StoreError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.lut.audit import audit
 from nascli.lut.in_context.carriers import in_context, is_auxiliary
@@ -30,14 +31,14 @@ def list_tables(path: Path) -> list[dict[str, Any]]:
         return [{**setup.to_json(), "operators": n, "facts": facts} for setup, facts, n in store.setups()]
 
 
-def show_table(where: TargetSpec, networks: bool) -> list[dict[str, Any]]:
+def show_table(spec: TargetSpec, execution: Execution, networks: bool) -> list[dict[str, Any]]:
     """The figures of one table, slowest first: alone, and inside a network where that is known.
 
     Raises:
         StoreError: nothing was measured there.
     """
-    with Store(where.store) as store:
-        setup = stored_setup(where, store)
+    with Store(execution.store) as store:
+        setup = stored_setup(spec, store)
         table = LatencyTable.read(store, setup)
         programs = store.operators(setup)
         notes = store.notes(setup)
@@ -74,7 +75,7 @@ def show_table(where: TargetSpec, networks: bool) -> list[dict[str, Any]]:
         )
     if not rows:
         raise StoreError(
-            f"nothing was measured for {setup.label}.", f"Measure: nascli profile {where.command}"
+            f"nothing was measured for {setup.label}.", f"Measure: nascli profile {spec.command(execution)}"
         )
     return sorted(rows, key=lambda row: -float(str(row["seconds"])))
 
@@ -92,14 +93,14 @@ def check_store(path: Path) -> list[dict[str, str]]:
         return [asdict(finding) for finding in audit(store, versions)]
 
 
-def table_meant(where: TargetSpec) -> Setup:
+def table_meant(spec: TargetSpec, execution: Execution) -> Setup:
     """The setup of a place's table, which is there.
 
     Raises:
         StoreError: it is not.
     """
-    with Store(_existing(where.store)) as store:
-        setup = stored_setup(where, store)
+    with Store(_existing(execution.store)) as store:
+        setup = stored_setup(spec, store)
         if setup not in [known for known, _, _ in store.setups()]:
             raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
         return setup

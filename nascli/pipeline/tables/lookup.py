@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nascli.errors import StoreError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.paths import default_store
 from nascli.profiles.devices.device import this_cpu
@@ -16,7 +17,7 @@ def device_key(name: str) -> str:
     return this_cpu().key if name == "cpu" else name.partition(":")[0]
 
 
-def stored_setup(where: TargetSpec, store: Store) -> Setup:
+def stored_setup(spec: TargetSpec, store: Store) -> Setup:
     """The setup of a place; for a device that is not here, that of its table in the store.
 
     Raises:
@@ -24,53 +25,54 @@ def stored_setup(where: TargetSpec, store: Store) -> Setup:
             tables of several runtimes.
         UnknownNameError: nobody knows the device.
     """
-    key = device_key(where.device)
+    key = device_key(spec.device)
     setups = [setup for setup, _, count in store.setups() if count and setup.device == key]
-    if not setups or where.device == "cpu":
-        return where.target().setup()
-    wanted = (where.batch, where.threads, where.precision, where.options.mode)
+    if not setups or spec.device == "cpu":
+        # No means of execution is part of the key.
+        return spec.resolve(Execution()).setup()
+    wanted = (spec.batch, spec.threads, spec.precision, spec.options().mode)
     fitting = [
         setup
         for setup in setups
         if (setup.batch, setup.threads, setup.precision, setup.mode) == wanted
-        and where.runtime in ("auto", setup.runtime)
+        and spec.runtime in ("auto", setup.runtime)
     ]
     if not fitting or len({setup.runtime for setup in fitting}) > 1:
         found = "; ".join(setup.label for setup in setups)
-        threads = f"{where.threads} thread{'' if where.threads == 1 else 's'}"
+        threads = f"{spec.threads} thread{'' if spec.threads == 1 else 's'}"
         raise StoreError(
-            f"a table of {where.device} must be of one runtime, at batch {where.batch}, {threads}, "
-            f"{where.precision}; found: {found}.",
+            f"a table of {spec.device} must be of one runtime, at batch {spec.batch}, {threads}, "
+            f"{spec.precision}; found: {found}.",
             "Choose with --batch, --precision, --threads or --runtime.",
         )
     # The newest of several runtime versions: the last one that was added.
     return fitting[-1]
 
 
-def read_table(where: TargetSpec) -> LatencyTable:
+def read_table(spec: TargetSpec, execution: Execution) -> LatencyTable:
     """The table of a place as the store has it, without measuring.
 
     Raises:
         StoreError: a store that was named and is not there.
     """
-    if where.store != default_store() and not where.store.exists():
-        raise StoreError(f"there is no store at {where.store}.", "Name one that there is with --store.")
-    with Store(where.store) as store:
-        return LatencyTable.read(store, stored_setup(where, store))
+    if execution.store != default_store() and not execution.store.exists():
+        raise StoreError(f"there is no store at {execution.store}.", "Name one that there is with --store.")
+    with Store(execution.store) as store:
+        return LatencyTable.read(store, stored_setup(spec, store))
 
 
-def read_table_of(where: TargetSpec, device: str) -> LatencyTable:
+def read_table_of(spec: TargetSpec, execution: Execution, device: str) -> LatencyTable:
     """The stored table of another device, at the same batch and precision.
 
     Raises:
         StoreError: no such table, or more than one.
     """
-    there = replace(where, device=device, runtime="auto")
-    with Store(where.store) as store:
+    there = replace(spec, device=device, runtime="auto")
+    with Store(execution.store) as store:
         key = device_key(device)
         if not any(count and setup.device == key for setup, _, count in store.setups()):
             raise StoreError(
-                f"a constraint on {device} needs a table of it at batch {where.batch}, {where.precision}; "
+                f"a constraint on {device} needs a table of it at batch {spec.batch}, {spec.precision}; "
                 "found: none.",
                 "See what there is with: nascli lut list",
             )

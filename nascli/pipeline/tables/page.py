@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from nascli.errors import StoreError
+from nascli.execution import Execution
 from nascli.files import write_atomically
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import is_auxiliary
@@ -17,14 +18,14 @@ from nascli.spaces.primitives import Conv
 from nascli.spaces.programs import Program
 
 
-def write_table_page(where: TargetSpec, out: Path) -> Path:
+def write_table_page(spec: TargetSpec, execution: Execution, out: Path) -> Path:
     """Write the page of one table's operators; returns its path.
 
     Raises:
         StoreError: nothing was measured there, or the page cannot be written.
     """
-    with Store(where.store) as store:
-        setup = stored_setup(where, store)
+    with Store(execution.store) as store:
+        setup = stored_setup(spec, store)
         table = LatencyTable.read(store, setup)
         programs = store.operators(setup)
     rows = []
@@ -46,7 +47,8 @@ def write_table_page(where: TargetSpec, out: Path) -> Path:
         )
     if not rows:
         raise StoreError(
-            f"no operators were measured for {setup.label}.", f"Measure: nascli profile {where.command}"
+            f"no operators were measured for {setup.label}.",
+            f"Measure: nascli profile {spec.command(execution)}",
         )
     try:
         write_atomically(out, render_table(setup.label, table.digest, rows).encode())

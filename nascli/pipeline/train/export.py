@@ -20,6 +20,7 @@ from nascli.errors import (
     RuntimeUnavailableError,
     UnknownNameError,
 )
+from nascli.execution import Execution
 from nascli.files import write_atomically
 from nascli.pipeline.measure.whole_networks import measure_file
 from nascli.profiles.devices.device import this_cpu
@@ -82,7 +83,9 @@ def save_network(
 FORMATS = ("onnx", "pt2", "python", "tensorrt")
 
 
-def export_architecture(path: Path, weights: Path, form: str, where: TargetSpec, out: Path) -> dict[str, Any]:
+def export_architecture(
+    path: Path, weights: Path, form: str, spec: TargetSpec, execution: Execution, out: Path
+) -> dict[str, Any]:
     """Write a trained architecture as ONNX, by torch.export, as plain PyTorch code with its weights beside it, or as
     a TensorRT engine.
 
@@ -108,18 +111,18 @@ def export_architecture(path: Path, weights: Path, form: str, where: TargetSpec,
     module.eval()
     blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
     images = torch.from_numpy(
-        np.random.default_rng(0).standard_normal((where.batch, *network.input)).astype(np.float32)
+        np.random.default_rng(0).standard_normal((spec.batch, *network.input)).astype(np.float32)
     )
     with torch.inference_mode():
         expected = module(images)
     files = [out]
     if form in ("onnx", "tensorrt"):
-        model = onnx_bytes(network.program, where.batch, exported_weights(blocks))
+        model = onnx_bytes(network.program, spec.batch, exported_weights(blocks))
         given = run_onnx(model, images)
         if form == "onnx":
             write_atomically(out, model)
         else:
-            _engine(model, out, where)
+            _engine(model, out, spec, execution)
     elif form == "pt2":
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(torch.export.export(module, (images,)), out)
@@ -133,37 +136,38 @@ def export_architecture(path: Path, weights: Path, form: str, where: TargetSpec,
     return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
 
 
-def bounds_here(constraints: Sequence[str], where: TargetSpec) -> tuple[Constraint, ...]:
+def bounds_here(constraints: Sequence[str], spec: TargetSpec) -> tuple[Constraint, ...]:
     """Constraints that a measurement here can be held against.
 
     Raises:
         ConstraintError: one that is not about this device's latency.
     """
-    here = {None, where.device} | (
-        {"cpu", this_cpu().key} if where.device in ("cpu", this_cpu().key) else set()
+    here = {None, spec.device} | (
+        {"cpu", this_cpu().key} if spec.device in ("cpu", this_cpu().key) else set()
     )
     bounds = tuple(parse_constraints(constraints))
     for bound in bounds:
         if bound.name != "latency" or bound.device not in here:
-            raise ConstraintError(f"{bound}: what is measured here is the latency on {where.device}.")
+            raise ConstraintError(f"{bound}: what is measured here is the latency on {spec.device}.")
     return bounds
 
 
 def measured_export(
-    path: Path, bounds: Sequence[Constraint], where: TargetSpec, progress: Progress
+    path: Path, bounds: Sequence[Constraint], spec: TargetSpec, execution: Execution, progress: Progress
 ) -> dict[str, Any]:
     """What an exported architecture takes on the device, end to end.
 
     Args:
         path: the architecture's file.
         bounds: of this device's latency, from `bounds_here`.
-        where: on which device and how.
+        spec: On which device and how.
+        execution: Where measurements are kept.
         progress: is shown the measuring.
 
     Raises:
         InfeasibleError: it breaks one of them; the file is written all the same.
     """
-    figure = measure_file(path, where, progress)
+    figure = measure_file(path, spec, execution, progress)
     for bound in bounds:
         if not (bound.low <= figure.low and figure.high <= bound.high):
             raise InfeasibleError(
@@ -188,7 +192,7 @@ def _load_weights(module: torch.nn.Module, path: Path) -> None:
         ) from error
 
 
-def _engine(model: bytes, out: Path, where: TargetSpec) -> None:
+def _engine(model: bytes, out: Path, spec: TargetSpec, execution: Execution) -> None:
     """Write a TensorRT engine for a card that is here."""
     from nascli.profiles.runtimes.base import MemoryCache
     from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
@@ -196,12 +200,12 @@ def _engine(model: bytes, out: Path, where: TargetSpec) -> None:
     missing = TensorRt().missing()
     if missing is not None:
         raise RuntimeUnavailableError(f"an engine is built by TensorRT, which does not work here: {missing}")
-    if where.precision not in ("fp32", "tf32"):
+    if spec.precision not in ("fp32", "tf32"):
         raise RuntimeUnavailableError(
-            f"trained weights are exported in fp32 or tf32, not {where.precision}.", "Leave --precision out."
+            f"trained weights are exported in fp32 or tf32, not {spec.precision}.", "Leave --precision out."
         )
-    place = replace(where, runtime=TensorRt.name).target()
-    engine = TensorRt().engine(model, MemoryCache(), place.options.ordinal, tf32=where.precision == "tf32")
+    place = replace(spec, runtime=TensorRt.name).resolve(execution)
+    engine = TensorRt().engine(model, MemoryCache(), place.options.ordinal, tf32=spec.precision == "tf32")
     write_atomically(out, engine)
 
 

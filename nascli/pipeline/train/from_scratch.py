@@ -80,7 +80,7 @@ def train_candidate(
         save_weights(torch.nn.Sequential(*trained.blocks), folder.file("weights.safetensors"))
         return document
     document["export_max_difference"] = save_network(
-        architecture, trained.blocks, folder.path, settings.where.batch, images
+        architecture, trained.blocks, folder.path, settings.target.batch, images
     )
     return document
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from nascli.errors import StoreError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.remote import read_plan, write_plan
 from nascli.pipeline.measure.subjects import space_subjects
@@ -25,14 +26,14 @@ main(sys.argv[1:])
 """
 
 
-def where(store, device="cpu"):
-    return TargetSpec(device, "auto", 2, 1, "fp32", store)
+def where(device="cpu"):
+    return TargetSpec(device=device, batch=2)
 
 
 def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir(), there.mkdir()
-    written = write_plan(SPACE, None, where(here / "s.sqlite"), "user@lab machine", here)
+    written = write_plan(SPACE, None, where(), "user@lab machine", here)
     assert [command.split()[0] for command in written["commands"]] == ["scp", "ssh", "scp", "nascli"]
     assert "'user@lab machine'" in written["commands"][1]
     plan = here / written["plan"]
@@ -60,7 +61,7 @@ def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
 
 
 def test_plans_for_cards_that_are_not_here_can_be_written(tmp_path):
-    written = write_plan(SPACE, None, where(tmp_path / "s", "titanxp"), "lab", tmp_path)
+    written = write_plan(SPACE, None, where("titanxp"), "lab", tmp_path)
     plan = read_plan(tmp_path / written["plan"])
     assert plan.device == "titanxp" and len(plan.operators()) == written["models"] == len(plan.models)
 
@@ -77,7 +78,7 @@ def test_plans_for_cards_that_are_not_here_can_be_written(tmp_path):
     ],
 )
 def test_a_damaged_plan_is_refused(tmp_path, change, message):
-    written = write_plan(SPACE, None, where(tmp_path / "s"), "lab", tmp_path)
+    written = write_plan(SPACE, None, where(), "lab", tmp_path)
     path = tmp_path / written["plan"]
     document = json.loads(path.read_text())
     change(document)
@@ -102,7 +103,7 @@ def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path
     from nascli.profiles.runtimes.ort_cpu import OrtCpu
     from nascli.progress import Silent
 
-    written = write_plan(SPACE, None, where(tmp_path / "s.sqlite"), "lab", tmp_path)
+    written = write_plan(SPACE, None, where(), "lab", tmp_path)
     plain, count = OrtCpu.load, []
 
     def refusing(self, model, options):
@@ -114,11 +115,17 @@ def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path
     monkeypatch.setattr(OrtCpu, "load", refusing)
     pack = tmp_path / "p.parquet"
     with pytest.raises(DeviceError, match="refuses"):
-        run_plan(tmp_path / written["plan"], pack, where(tmp_path / "lab.sqlite"), seed=0, progress=Silent())
+        run_plan(
+            tmp_path / written["plan"],
+            pack,
+            Execution(store=tmp_path / "lab.sqlite"),
+            seed=0,
+            progress=Silent(),
+        )
     assert read_pack(pack).count > 100
 
 
 def test_a_plan_says_what_the_clock_is_held_at(tmp_path):
-    written = write_plan(SPACE, None, where(tmp_path / "s", "titanxp"), "lab", tmp_path, "1404")
+    written = write_plan(SPACE, None, where("titanxp"), "lab", tmp_path, "1404")
     plan = read_plan(tmp_path / written["plan"])
-    assert plan.clock == "1404" and plan.where(where(tmp_path / "s")).clock_mhz == 1404
+    assert plan.clock == "1404" and plan.target().clock_mhz == 1404

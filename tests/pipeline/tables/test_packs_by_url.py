@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nascli.errors import StoreError
+from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.pipeline.tables.exchange import pull, push
 from nascli.profiles.devices.device import this_cpu
@@ -25,7 +26,7 @@ def where(tmp_path):
         store.add_operators([Operator("op", (), operator.program)])
         key = program_key(operator.program)
         store.add_samples(SETUP, {key: [Sample(r, np.full(3, 1e-3), 1e-3, 1.0) for r in range(5)]})
-    return TargetSpec(this_cpu().key, "ort-cpu", 16, 1, "fp32", path)
+    return TargetSpec(device=this_cpu().key, runtime="ort-cpu"), Execution(store=path)
 
 
 @pytest.fixture
@@ -47,18 +48,18 @@ def history(path):
 
 def test_a_pack_goes_to_a_folder_and_comes_back(where, tmp_path):
     url = f"file://{tmp_path}/shared/deep/cpu.parquet"
-    assert push(where, url)["samples"] == 5
+    assert push(*where, url)["samples"] == 5
     other = tmp_path / "other.sqlite"
     assert pull(url, other)["new"] == 5 and pull(url, other)["new"] == 0
-    assert history(other) == history(where.store)
+    assert history(other) == history(where[1].store)
 
 
 def test_a_pack_is_pulled_from_a_web_server(where, server, tmp_path):
     folder, address = server
-    push(where, f"file://{folder}/cpu.parquet")
+    push(*where, f"file://{folder}/cpu.parquet")
     other = tmp_path / "other.sqlite"
     assert pull(f"{address}/cpu.parquet", other)["new"] == 5
-    assert history(other) == history(where.store)
+    assert history(other) == history(where[1].store)
     data = bytearray((folder / "cpu.parquet").read_bytes())
     data[len(data) // 3] ^= 255
     (folder / "broken.parquet").write_bytes(bytes(data))
@@ -67,7 +68,7 @@ def test_a_pack_is_pulled_from_a_web_server(where, server, tmp_path):
     with pytest.raises(StoreError, match="cannot read http"):
         pull(f"{address}/none.parquet", other)
     with pytest.raises(StoreError, match="Web servers are read-only"):
-        push(where, f"{address}/cpu.parquet")
+        push(*where, f"{address}/cpu.parquet")
 
 
 def test_a_bucket(where, tmp_path, monkeypatch):
@@ -87,7 +88,7 @@ def test_a_bucket(where, tmp_path, monkeypatch):
         import s3fs
 
         s3fs.S3FileSystem().mkdir("tables")
-        assert push(where, "s3://tables/cpu.parquet")["samples"] == 5
+        assert push(*where, "s3://tables/cpu.parquet")["samples"] == 5
         assert pull("s3://tables/cpu.parquet", tmp_path / "other.sqlite")["new"] == 5
     finally:
         running.stop()
@@ -107,6 +108,6 @@ def test_a_bucket(where, tmp_path, monkeypatch):
     ],
 )
 def test_other_places_are_refused(where, tmp_path, url):
-    for work in (lambda: push(where, url), lambda: pull(url, tmp_path / "o")):
+    for work in (lambda: push(*where, url), lambda: pull(url, tmp_path / "o")):
         with pytest.raises(StoreError, match="is no place for packs"):
             work()

@@ -8,6 +8,7 @@ import pytest
 
 from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, counted
 from nascli.errors import DeviceError, RuntimeUnavailableError
+from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.pipeline.measure.subjects import space_subjects
 from nascli.profiles.target import TargetSpec
@@ -103,20 +104,21 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
 def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
     from nascli.pipeline.measure.remote import profile_on_ray
 
-    where = TargetSpec("cpu", "auto", 2, 1, "fp32", tmp_path / "store.sqlite")
-    found = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
+    spec, execution = TargetSpec(batch=2), Execution(store=tmp_path / "store.sqlite")
+    found = profile_on_ray(SPACE.spec, None, spec, execution, cluster.address, seed=0, progress=Silent())
     assert found["new"] == found["samples"] > 100
-    with Store(where.store) as store:
+    with Store(execution.store) as store:
         ((setup, _, _),) = store.setups()
         assert LatencyTable.read(store, setup).missing(space_subjects(SPACE)) == []
     # Asked again, the node measures nothing and this store learns nothing.
-    again = profile_on_ray(SPACE.spec, None, where, cluster.address, seed=0, progress=Silent())
+    again = profile_on_ray(SPACE.spec, None, spec, execution, cluster.address, seed=0, progress=Silent())
     assert again["new"] == 0 and again["samples"] == found["samples"]
     with pytest.raises(DeviceError, match="no node of the cluster has titanxp; it has: cpu"):
         profile_on_ray(
             SPACE.spec,
             None,
-            TargetSpec("titanxp", "auto", 2, 1, "fp32", where.store),
+            TargetSpec(device="titanxp", batch=2),
+            execution,
             cluster.address,
             seed=0,
             progress=Silent(),

@@ -1,0 +1,27 @@
+"""With what work is done: the store, the cluster, the CUDA package. Nothing in it changes a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nascli.paths import default_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """The means by which a job runs on this machine.
+
+    Two jobs with equal settings and tables have the same result, whatever their executions are; a run's
+    settings.json therefore leaves the execution out.
+
+    Attributes:
+        store: The SQLite file that keeps measurements. Defaults to the one that all projects share.
+        cuda_driver: The package that provides CUDA memory and events for TensorRT: 'cuda-core', 'pycuda', 'torch',
+            or 'auto' for the first that is installed.
+        ray: The address of a Ray cluster that evaluates architectures, or 'auto'; None evaluates in this process.
+    """
+
+    store: Path = field(default_factory=default_store)
+    cuda_driver: str = "auto"
+    ray: str | None = None

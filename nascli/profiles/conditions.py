@@ -51,7 +51,7 @@ def _pressure() -> float | None:
     return None
 
 
-class Watch:
+class ConditionMonitor:
     """Notes what the machine does between `start` and `stop`."""
 
     def start(self) -> None:

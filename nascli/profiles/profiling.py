@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from nascli.errors import DeviceError, ModelRefusedError, StoreError
+from nascli.errors import DeviceError
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
-from nascli.lut.store.visits import RoundConditions
-from nascli.paths import home
 from nascli.profiles.advice import round_advice
-from nascli.profiles.conditions import snapshot
 from nascli.profiles.devices.cards import Probe
 from nascli.profiles.devices.clocks import left_locked, locked, unlock
-from nascli.profiles.devices.device import Device
+from nascli.profiles.devices.lock import DeviceLock
 from nascli.profiles.measurement import is_finished, measure_subjects
 from nascli.profiles.protocol import MeasurementProtocol, Subject
+from nascli.profiles.recorder import StoreRecorder
 from nascli.profiles.runtimes.base import MemoryCache
 from nascli.profiles.target import Target
 from nascli.progress import Progress
@@ -30,24 +25,26 @@ from nascli.spaces.counts import count
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 
-# Bursts, anchors and the rounds that noisy operators add, as seen on small and medium operators.
+# Bursts, anchors, and the rounds that noisy operators add, as seen on small and medium operators.
 _OPERATOR_SECONDS = 0.35
+# Refused operators that an error names.
+_NAMED_REFUSALS = 5
 
 
 @dataclass(frozen=True)
 class RemeasurePolicy:
-    """What is measured anew although it was finished. The old samples stay in the store's history.
+    """Which finished operators are measured anew. Their old samples stay in the store's history.
 
     Attributes:
-        before: figures whose last sample is older than this (seconds since the epoch).
-        unstable: figures that did not settle.
+        before: Figures whose last sample is older than this are measured anew (seconds since the epoch).
+        unstable: Figures that did not settle are measured anew.
     """
 
     before: float | None = None
     unstable: bool = False
 
     def wants(self, protocol: MeasurementProtocol, samples: Sequence[Sample]) -> bool:
-        """Whether an operator with these samples is measured anew."""
+        """Return whether an operator with these samples is measured anew."""
         if self.before is not None and max(s.taken_at for s in samples) < self.before:
             return True
         return self.unstable and not protocol.settled(estimate(samples, 1.0))
@@ -58,14 +55,14 @@ NO_REMEASURING = RemeasurePolicy()
 
 @dataclass(frozen=True)
 class Plan:
-    """What a profiling run will do.
+    """What a profiling run will measure.
 
     Attributes:
-        setup: where the measurements belong.
-        operators: distinct operators that cost anything.
-        todo: those that have not settled in the store, and those that are measured anew.
-        generations: for each of `todo`, the generation that its samples will belong to.
-        partial: how many of `todo` have some samples already.
+        setup: The setup that the measurements belong to.
+        operators: The distinct operators that cost anything.
+        todo: Those of `operators` that have not settled in the store, and those that are measured anew.
+        generations: For each of `todo`, the generation that its samples will belong to.
+        partial: How many of `todo` have some samples already.
     """
 
     setup: Setup
@@ -76,12 +73,12 @@ class Plan:
 
     @property
     def expected_seconds(self) -> float:
-        """About how long it will take."""
+        """Approximate duration of the run in seconds."""
         return _OPERATOR_SECONDS * len(self.todo)
 
 
 def network_operator(network: Network) -> Operator:
-    """A whole network as something to measure."""
+    """Return a whole network as one operator, so that it can be measured end to end."""
     return Operator(f"network {network.name}", (), network.program)
 
 
@@ -92,7 +89,19 @@ def make_plan(
     protocol: MeasurementProtocol,
     renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> Plan:
-    """Find out which operators the store lacks on this target."""
+    """Find out which operators the store lacks on a target.
+
+    Args:
+        operators: What is wanted; operators of one program count once, and those that cost nothing not at all.
+        store: The store that is searched.
+        target: The target whose setup is searched for.
+        protocol: Decides when an operator is finished.
+        renewal: Which finished operators are measured anew.
+
+    Raises:
+        RuntimeUnavailableError: The target's runtime is not installed, or does not run on its device.
+        DeviceError: The runtime does not have the target's precision or a way to run models.
+    """
     setup = target.setup()
     distinct = {program_key(o.program): o for o in operators if o.program.output != 0}
     samples = store.samples(setup)
@@ -124,35 +133,51 @@ def profile_operators(
 ) -> LatencyTable:
     """Measure what the store lacks, and return the setup's table.
 
-    Every sample is committed as soon as it is taken; a run that was killed goes on where it was. Two
-    profilers on one device would disturb each other, so they take turns. An operator that the runtime refuses
-    does not keep the others from being measured.
+    Every sample is committed as soon as it is taken, and a run that was killed goes on where it stopped. Two
+    processes that measure on one device take turns. An operator that the runtime refuses does not keep the
+    others from being measured.
+
+    Args:
+        operators: What the table must contain; each distinct program is measured once.
+        store: Where samples are read from and written to.
+        target: The device, the runtime, its options, and the batch.
+        protocol: How long and how often to measure.
+        rng: Draws the order in which operators are measured.
+        progress: Receives one step for each operator.
+        what: What the operators are called in messages, in the plural.
+        renewal: Which finished operators are measured anew.
+
+    Returns:
+        The table of the target's setup, with all operators that were ever measured in it.
 
     Raises:
-        DeviceError: operators that the runtime refuses, all of them by name, once the others are measured.
-        StoreError: a store that cannot be written.
+        DeviceError: The device failed; or the runtime refuses operators, which are named once the others are
+            measured.
+        RuntimeUnavailableError: The runtime is not installed, or does not run on the device.
+        StoreError: The store cannot be written.
     """
     wanted = list(operators)
     setup = target.setup()
     if make_plan(wanted, store, target, protocol, renewal).todo:
-        with _turn(target.device, progress):
+        with DeviceLock(target.device, progress):
             # Planned again: another process may have measured the same while this one waited.
             plan = make_plan(wanted, store, target, protocol, renewal)
-            _measure_plan(plan, store, target, protocol, rng, progress, what)
+            if plan.todo:
+                _carry_out(plan, store, target, protocol=protocol, rng=rng, progress=progress, what=what)
     return LatencyTable.read(store, setup)
 
 
-def _measure_plan(
+def _carry_out(
     plan: Plan,
     store: Store,
     target: Target,
+    *,
     protocol: MeasurementProtocol,
     rng: np.random.Generator,
     progress: Progress,
     what: str,
 ) -> None:
-    if not plan.todo:
-        return
+    """Measure what a plan says, with the card's clock held and its timing cache kept."""
     store.add_setup(plan.setup, dict(target.device.facts))
     store.add_operators(plan.todo)
     subjects = [
@@ -162,27 +187,23 @@ def _measure_plan(
     progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
     probe = None if target.device.card is None else Probe(target.device.card)
     cache = MemoryCache(store.timing_cache(plan.setup))
+    cached_target = replace(target, options=replace(target.options, timing_cache=cache))
+    recorder = StoreRecorder(store, plan.setup, progress=progress, probe=probe)
     try:
-        with _held_clock(target, progress):
-            refusals = _measure_subjects(
-                subjects, plan.setup, store, target, protocol, rng, progress, probe, cache
-            )
+        with _held_clock(target, progress), recorder:
+            measure_subjects(subjects, cached_target, protocol, recorder, rng=rng)
     finally:
         if cache.read():
             store.keep_timing_cache(plan.setup, cache.read())
         if probe is not None:
             probe.close()
-    if refusals:
-        named = "; ".join(f"{label}: {reason}" for label, reason in refusals[:5])
-        more = f"; and {len(refusals) - 5} more" if len(refusals) > 5 else ""
-        raise DeviceError(
-            f"{target.runtime.name} refuses {len(refusals)} of {len(subjects)} {what}: {named}{more}.",
-            "The others are measured and kept. Use another runtime or precision, a smaller batch, or a space "
-            "without these operators.",
-        )
+    _report(recorder, len(subjects), progress)
+    if recorder.refusals:
+        raise _refused(recorder.refusals, f"{len(subjects)} {what}", target)
 
 
 def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[None]:
+    """Return a context in which the card's clock is locked as the target says."""
     card = target.device.card
     if card is not None and left_locked(card):
         # A process that was killed could not give the clock back.
@@ -191,73 +212,30 @@ def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[No
     if target.options.clock_mhz is None:
         return nullcontext()
     if card is None:
-        raise DeviceError(f"{target.device.key} is no NVIDIA card.", "Leave out --lock-clocks.")
+        raise DeviceError(f"{target.device.key} is not an NVIDIA card.", "Leave out --lock-clocks.")
     return locked(card, target.options.clock_mhz)
 
 
-def _measure_subjects(
-    subjects: Sequence[Subject],
-    setup: Setup,
-    store: Store,
-    target: Target,
-    protocol: MeasurementProtocol,
-    rng: np.random.Generator,
-    progress: Progress,
-    probe: Probe | None,
-    cache: MemoryCache,
-) -> list[tuple[str, str]]:
-    """Measure; returns label and reason of what was refused."""
-    refusals: list[tuple[str, str]] = []
-    waiting_for_host: list[str] = []
-    rounds: list[RoundConditions] = []
-
-    def surroundings() -> dict[str, Any]:
-        return {**snapshot(), "card": None if probe is None else probe.state()}
-
-    visit = store.begin_visit(setup, time.time(), surroundings())
-
-    def keep(key: str, sample: Sample) -> None:
-        store.add_sample(setup, key, sample)
-        progress.advance(0)
-
-    def note_round(conditions: RoundConditions) -> None:
-        seen = conditions if probe is None else replace(conditions, card=probe.state())
-        store.add_round(visit, len(rounds), seen)
-        rounds.append(seen)
-
-    def refused(subject: Subject, error: ModelRefusedError) -> None:
-        refusals.append((subject.label, error.message))
-        progress.message(f"refused: {subject.label}: {error.message}")
-
-    def noted(key: str, notes: dict[str, Any]) -> None:
-        store.add_notes(setup, key, notes)
-        if notes.get("host_bound"):
-            waiting_for_host.append(key)
-
-    measure_subjects(
-        subjects,
-        runtime=target.runtime,
-        options=replace(target.options, timing_cache=cache),
-        batch=target.batch,
-        protocol=protocol,
-        rng=rng,
-        known=store.history(setup),
-        sink=keep,
-        finished=progress.advance,
-        round_done=note_round,
-        refused=refused,
-        noted=noted,
-        slowed=(lambda: False) if probe is None else probe.slowed,
-    )
-    store.end_visit(visit, time.time(), surroundings())
-    for advice in round_advice(rounds):
+def _report(recorder: StoreRecorder, count: int, progress: Progress) -> None:
+    """Tell the user what disturbed the measurement of `count` models."""
+    for advice in round_advice(recorder.rounds):
         progress.message(f"while measuring, {advice.what}. {advice.do}")
-    if waiting_for_host:
+    if recorder.host_bound:
         progress.message(
-            f"the card waited for the host in {len(waiting_for_host)} of {len(subjects)} models: "
+            f"the card waited for the host in {len(recorder.host_bound)} of {count} models: "
             "their times hold gaps between kernels; --cuda-graph closes them"
         )
-    return refusals
+
+
+def _refused(refusals: Sequence[tuple[str, str]], of_all: str, target: Target) -> DeviceError:
+    names = "; ".join(f"{label}: {reason}" for label, reason in refusals[:_NAMED_REFUSALS])
+    others = len(refusals) - _NAMED_REFUSALS
+    more = f"; and {others} more" if others > 0 else ""
+    return DeviceError(
+        f"{target.runtime.name} refuses {len(refusals)} of {of_all}: {names}{more}.",
+        "The others are measured and kept. Use another runtime or precision, a smaller batch, or a space "
+        "without these operators.",
+    )
 
 
 def _subject(operator: Operator, batch: int, generation: int) -> Subject:
@@ -265,34 +243,3 @@ def _subject(operator: Operator, batch: int, generation: int) -> Subject:
     # Activations of one sample at their peak, times the batch; twice, for layouts kept beside them.
     memory = 2.0 * counts.peak_bytes * batch + 3.0 * counts.weight_bytes
     return Subject(program_key(operator.program), operator.label, operator.program, memory, generation)
-
-
-class _turn:
-    """Holds the device for one process at a time."""
-
-    def __init__(self, device: Device, progress: Progress) -> None:
-        folder = home() / "locks"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make {folder}: {error.strerror}", "Set NASCLI_HOME to a folder that can be written."
-            ) from error
-        # Two cards of one kind do not disturb each other, and have one key.
-        name = device.key if device.card is None else device.card.uuid
-        self._lock = FileLock(folder / f"{name}.lock")
-        self._progress = progress
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            start = time.monotonic()
-            self._progress.message("another process is measuring on this device; waiting for its end")
-            self._lock.acquire()
-            self._progress.message(f"the device is free after {time.monotonic() - start:.0f} s")
-        except OSError as error:
-            raise StoreError(f"cannot lock the device: {error.strerror}") from error
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.release()

@@ -1,1 +1,1 @@
-"""Contract suites: what every runtime, searcher, cost model and store must do. Third parties may run them."""
+"""Contract suites that third parties can run on their own runtimes, searchers, cost models, stores, and recorders."""

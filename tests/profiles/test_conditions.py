@@ -37,32 +37,32 @@ def test_a_snapshot_is_a_document():
 
 def test_what_the_system_hides_is_unknown_not_zero(tmp_path, monkeypatch):
     monkeypatch.setattr(conditions, "_PROC", tmp_path)
-    watch = conditions.Watch()
-    watch.start()
-    found = watch.stop(3)
+    monitor = conditions.ConditionMonitor()
+    monitor.start()
+    found = monitor.stop(3)
     assert (found.steal, found.elsewhere, found.pressure, found.bursts) == (None, None, None, 3)
 
 
 @pytest.mark.skipif(conditions._ticks() is None, reason="the system does not count busy cores")
 def test_busy_neighbours_are_noticed_and_said(busy):
-    watch = conditions.Watch()
-    watch.start()
+    monitor = conditions.ConditionMonitor()
+    monitor.start()
     time.sleep(1.5)
-    found = watch.stop(1)
+    found = monitor.stop(1)
     assert found.elsewhere > 0.5
-    assert any("other processes kept" in a.what for a in advice.of_rounds([found]))
+    assert any("other processes kept" in a.what for a in advice.round_advice([found]))
 
 
 def test_quiet_rounds_need_no_advice():
     quiet = RoundConditions(0.0, 1.0, 5, 0.0, 0.01, 0.0)
     unknown = RoundConditions(0.0, 1.0, 5, None, None, None)
-    assert advice.of_rounds([quiet, unknown]) == []
+    assert advice.round_advice([quiet, unknown]) == []
     stolen = RoundConditions(0.0, 1.0, 5, 0.2, 0.0, 0.0)
-    assert "hypervisor" in advice.of_rounds([stolen])[0].what
+    assert "hypervisor" in advice.round_advice([stolen])[0].what
 
 
 def test_too_many_threads_are_advised_against(monkeypatch):
-    assert any("threads share" in a.what for a in advice.of_machine(threads=100_000))
+    assert any("threads share" in a.what for a in advice.machine_advice(threads=100_000))
 
 
 def test_waiting_for_a_core_is_taken_off(busy):

@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from fakes import SimulatedMachine, SimulatedRuntime
+from fakes import DEVICE, SimulatedMachine, SimulatedRuntime
 
 from nascli.errors import ModelRefusedError, NascliError
 from nascli.lut import program_key
@@ -11,7 +11,9 @@ from nascli.profiles.measurement import ANCHOR, ANCHOR_BATCH, measure_subjects
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.protocol import MeasurementProtocol, Subject
 from nascli.profiles.runtimes.base import RuntimeOptions
+from nascli.profiles.target import Target
 from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.testing.recorders import ListRecorder
 
 
 def subjects(n=6, memory=1e6):
@@ -19,31 +21,32 @@ def subjects(n=6, memory=1e6):
     return [Subject(program_key(p), f"s{i}", p, memory) for i, p in enumerate(programs)]
 
 
-def run(machine, todo, known=None, protocol=None, stop_after=None):
-    runtime = SimulatedRuntime(machine)
-    samples = {}
+class InterruptedRecorder(ListRecorder):
+    """Is interrupted once it has received so many samples."""
 
-    def sink(key, sample):
-        samples.setdefault(key, []).append(sample)
-        if stop_after is not None and sum(map(len, samples.values())) >= stop_after:
+    def __init__(self, known, stop_after):
+        super().__init__(known)
+        self.stop_after = stop_after
+
+    def add_sample(self, key, sample):
+        super().add_sample(key, sample)
+        if self.stop_after is not None and sum(map(len, self.added.values())) >= self.stop_after:
             raise KeyboardInterrupt
 
-    done = []
+
+def measure(todo, runtime, protocol, recorder):
+    target = Target(DEVICE, runtime, RuntimeOptions(), 4)
+    measure_subjects(todo, target, protocol, recorder, rng=np.random.default_rng(0))
+
+
+def run(machine, todo, known=None, protocol=None, stop_after=None):
+    runtime = SimulatedRuntime(machine)
+    recorder = InterruptedRecorder(known, stop_after)
     try:
-        measure_subjects(
-            todo,
-            runtime=runtime,
-            options=RuntimeOptions(),
-            batch=4,
-            protocol=protocol or MeasurementProtocol(),
-            rng=np.random.default_rng(0),
-            known=known or {},
-            sink=sink,
-            finished=done.append,
-        )
+        measure(todo, runtime, protocol or MeasurementProtocol(), recorder)
     except KeyboardInterrupt:
         pass
-    return samples, runtime, sum(done)
+    return recorder.added, runtime, recorder.finished
 
 
 def truth(subject):
@@ -141,12 +144,10 @@ def test_what_others_left_no_room_for_is_measured_alone_and_the_rest_goes_on():
     todo = subjects(6)
     model = lambda subject: onnx_bytes(subject.program, 4)  # noqa: E731
     runtime = Crowded(SimulatedMachine(), model(todo[5]), model(todo[0]))
-    samples, refused = {}, {}
-    measure_subjects(
-        todo, runtime=runtime, options=RuntimeOptions(), batch=4, protocol=MeasurementProtocol(min_rounds=4, max_rounds=4),
-        rng=np.random.default_rng(0), known={}, sink=lambda key, sample: samples.setdefault(key, []).append(sample),
-        refused=lambda subject, error: refused.setdefault(subject.label, error.message),
-    )  # fmt: skip
+    recorder = ListRecorder(keeps_refusals=True)
+    measure(todo, runtime, MeasurementProtocol(min_rounds=4, max_rounds=4), recorder)
+    samples = recorder.added
+    refused = {label: error.message for label, error in recorder.refusals.items()}
     # The first fails again when it is alone, with no round twice; the last never has room; all others are complete.
     assert [s.round for s in samples.get(todo[0].key, [])] == list(range(len(samples.get(todo[0].key, []))))
     assert refused == {"s0": "no workspace", "s5": "the card has no room"}
@@ -175,10 +176,22 @@ def test_a_model_that_goes_on_alone_keeps_its_rounds():
                 session.time = time_
             return session
 
-    samples = {}
-    measure_subjects(
-        todo, runtime=Once(SimulatedMachine()), options=RuntimeOptions(), batch=4,
-        protocol=MeasurementProtocol(min_rounds=6, max_rounds=6), rng=np.random.default_rng(0), known={},
-        sink=lambda key, sample: samples.setdefault(key, []).append(sample), refused=lambda subject, error: 1 / 0,
-    )  # fmt: skip
+    recorder = ListRecorder()
+    measure(todo, Once(SimulatedMachine()), MeasurementProtocol(min_rounds=6, max_rounds=6), recorder)
+    samples = recorder.added
     assert [s.round for s in samples[todo[0].key]] == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_slowed_device_marks_its_samples_and_conditions_are_told_round_by_round():
+    recorder = ListRecorder(slowed=True)
+    measure(subjects(2), SimulatedRuntime(SimulatedMachine()), MeasurementProtocol(max_rounds=6), recorder)
+    assert all(sample.throttled for rows in recorder.added.values() for sample in rows)
+    assert [conditions.bursts for conditions in recorder.rounds] == [2] * 6 and recorder.notes == {}
+
+
+def test_a_refusal_that_the_recorder_raises_ends_the_measurement_and_closes_all_models():
+    todo = subjects(1)
+    runtime = Crowded(SimulatedMachine(), onnx_bytes(todo[0].program, 4), None)
+    with pytest.raises(ModelRefusedError, match="no room"):
+        measure(todo, runtime, MeasurementProtocol(), ListRecorder())
+    assert runtime.alive == 0

@@ -16,14 +16,14 @@ _LOST = (
 )  # fmt: skip
 
 
-def lost(text: str) -> bool:
+def means_lost_card(text: str) -> bool:
     """Whether an error's text says that the card, and not the model, is the trouble."""
     return any(sign in text.lower() for sign in _LOST)
 
 
-def no_room(size: int, error: Exception) -> DeviceError:
+def allocation_error(size: int, error: Exception) -> DeviceError:
     """What an allocation that failed means: no room for one model, or a card that is out of reach."""
-    if lost(str(error)):
+    if means_lost_card(str(error)):
         return DeviceError(
             f"the card failed: {error}",
             "What was measured is kept. Look at nvidia-smi, and run the same command again.",

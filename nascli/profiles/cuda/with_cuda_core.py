@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.profiles.cuda.base import Event, Memory, Stream, no_room
+from nascli.profiles.cuda.base import Event, Memory, Stream, allocation_error
 
 
 class _Event:
@@ -78,7 +78,7 @@ class CudaCore:
         try:
             buffer = self._device.allocate(size, stream=self._copies)
         except Exception as error:
-            raise no_room(size, error) from error
+            raise allocation_error(size, error) from error
         self._copies.sync()
         return _Memory(buffer, self._copies)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import RuntimeUnavailableError
-from nascli.profiles.cuda.base import Event, Memory, Stream, no_room
+from nascli.profiles.cuda.base import Event, Memory, Stream, allocation_error
 
 
 class _Event:
@@ -80,7 +80,7 @@ class PyCuda:
         try:
             return _Memory(self._cuda.mem_alloc(size))
         except Exception as error:
-            raise no_room(size, error) from error
+            raise allocation_error(size, error) from error
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
         """Copy an array onto the card, and wait."""

@@ -241,7 +241,7 @@ class Probe:
         value = self._ask(lambda: self._library.nvmlDeviceGetCurrentClocksEventReasons(self._handle))
         return None if value is None else int(value)
 
-    def slowed(self) -> bool:
+    def is_slowed(self) -> bool:
         """Whether the card runs slower than it could; False where it does not say."""
         mask = self.reasons()
         return mask is not None and any(mask & bit for bit in SLOWING)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from nascli.errors import DeviceError, ModelRefusedError, missing_package
 from nascli.paths import home
-from nascli.profiles.cuda.base import lost
+from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
 from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, folder_of, installed, linked_major
@@ -104,7 +104,7 @@ class OrtGpuSession:
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:
-            if not lost(str(error)):
+            if not means_lost_card(str(error)):
                 raise ModelRefusedError(f"the model cannot run: {error}") from error
             raise DeviceError(
                 f"the card failed while a model ran: {error}",
@@ -146,7 +146,7 @@ def refusal(provider: str, error: Exception) -> DeviceError:
             f"this build of ONNX Runtime has no kernels for the card: {text}",
             "Cards before Turing need a build for CUDA 12: pip install 'onnxruntime-gpu[cuda,cudnn]<1.27'",
         )
-    if lost(text):
+    if means_lost_card(text):
         return DeviceError(f"the card failed: {text}", "Look at nvidia-smi, and run the same command again.")
     # With the fallback forbidden, a provider that could not be loaded shows as this.
     unloaded = (

@@ -9,8 +9,7 @@ import pytest
 from fakes import FakeNvml, NvmlError
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
-from nascli.profiles import devices
-from nascli.profiles.devices import clocks
+from nascli.profiles.devices import clocks, device
 from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, slug
 from nascli.profiles.devices.clocks import left_locked, locked, sustained_mhz, unlock
 from nascli.profiles.devices.device import card_key, device_of_card, find_device
@@ -58,7 +57,7 @@ def test_no_driver_is_said(monkeypatch):
 
 def test_devices_by_name_with_several_cards(monkeypatch):
     cards = find_cards(FakeNvml(["NVIDIA TITAN Xp", "Tesla T4", "NVIDIA TITAN Xp"]))
-    monkeypatch.setattr(devices, "cards_here", lambda: (cards, None))
+    monkeypatch.setattr(device, "find_cards_here", lambda: (cards, None))
     assert find_device("titanxp").card.index == 0
     assert find_device("titanxp:1").card.index == 2 and find_device("titanxp:1").key == "titanxp"
     assert find_device("cuda:1").key == "t4" and find_device("cuda").card.index == 0
@@ -111,7 +110,7 @@ def test_which_event_reasons_mean_slower(mask, slowed):
     nvml = FakeNvml(["NVIDIA TITAN Xp"])
     probe = Probe(find_cards(nvml)[0], nvml)
     nvml.reasons = mask
-    assert probe.slowed() is slowed
+    assert probe.is_slowed() is slowed
     assert bool(probe.state()["slowed_by"]) is slowed
 
 
@@ -122,7 +121,7 @@ def test_a_card_that_disappears_is_an_error_and_not_a_gap():
     with pytest.raises(
         DeviceError, match=r"NVIDIA TITAN Xp is gone: GPU is lost.\nWhat was measured is kept"
     ):
-        probe.slowed()
+        probe.is_slowed()
 
 
 def test_a_locked_clock_is_given_back_whatever_happens(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ import nascli
 from nascli.profiles.cuda import with_cuda_core, with_torch
 from nascli.profiles.devices import cards, clocks
 
-RUNTIMES = Path(nascli.__file__).parent / "profiles" / "runtimes"
+TENSORRT = Path(nascli.__file__).parent / "profiles" / "runtimes" / "tensorrt"
 BINDINGS = {"10": ("tensorrt-cu12-bindings", "10.16.1.11"), "11": ("tensorrt-cu13-bindings", "11.4.0.106")}
 SYMBOLS = (
     "createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",
@@ -70,8 +70,8 @@ def chain(node):
 def used_names():
     """Paths below the TensorRT module that our two files use, with how many arguments they are called with."""
     found = {}
-    for name in ("tensorrt.py", "tensorrt_engine.py"):
-        tree = ast.parse((RUNTIMES / name).read_text())
+    for name in ("runtime.py", "engine.py"):
+        tree = ast.parse((TENSORRT / name).read_text())
         calls = {
             id(node.func): len(node.args) + len(node.keywords)
             for node in ast.walk(tree)

@@ -5,7 +5,7 @@ import pytest
 from fakes import FakeNvml
 
 from nascli.errors import DeviceError, ModelRefusedError
-from nascli.profiles.cuda.base import lost
+from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.cards import find_cards
 from nascli.profiles.devices.device import device_of_card, this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
@@ -92,7 +92,7 @@ def test_what_errors_at_loading_mean():
     for text in ("CUDA error: no kernel image is available", "CUDA failure: device is lost", "Failed to load library libcudnn"):  # fmt: skip
         error = refusal(provider, RuntimeError(text))
         assert isinstance(error, DeviceError) and not isinstance(error, ModelRefusedError), text
-    assert lost("Uncorrectable ECC error encountered") and not lost("out of memory")
+    assert means_lost_card("Uncorrectable ECC error encountered") and not means_lost_card("out of memory")
 
 
 def test_tf32_is_never_called_fp32(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import SimulatedCard
+from fakes import DEVICE, SimulatedCard
 
 from nascli.errors import DeviceError, ModelRefusedError
 from nascli.profiles.measurement import measure_subjects
@@ -16,7 +16,9 @@ from nascli.profiles.runtimes.base import MemoryCache, RuntimeOptions
 from nascli.profiles.runtimes.tensorrt import runtime as module
 from nascli.profiles.runtimes.tensorrt.engine import Messages, build, layers_of
 from nascli.profiles.runtimes.tensorrt.runtime import ENGINES, TensorRt, TensorrtSession
+from nascli.profiles.target import Target
 from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.testing.recorders import ListRecorder
 
 MODEL = onnx_bytes(mbconv((4, 6, 6), 8).program, 2)
 SHAPES = {"input": (2, 4, 6, 6), "output": (2, 8, 6, 6)}
@@ -303,7 +305,7 @@ def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(c
     """The whole of `measure_subjects` on a simulated card: the figure lies between the two builds, and their difference is known."""
     trt = FakeTensorRt(card)
     monkeypatch.setattr(module, "_tensorrt", lambda: trt)
-    taken, kept = [], []
+    taken = []
     original = TensorrtSession.time
 
     def time_(self, runs, warmup=0):
@@ -314,12 +316,12 @@ def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(c
     runtime = TensorRt()
     monkeypatch.setattr(TensorRt, "warmup_seconds", 0.0)
     program = mbconv((4, 6, 6), 8).program
+    recorder = ListRecorder()
     measure_subjects(
-        [Subject("k", "one", program, 1e3)], runtime=runtime, options=RuntimeOptions(), batch=2,
-        protocol=MeasurementProtocol(min_rounds=6, max_rounds=6), rng=np.random.default_rng(0), known={},
-        sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: kept.append(notes),
+        [Subject("k", "one", program, 1e3)], Target(DEVICE, runtime, RuntimeOptions(), 2),
+        MeasurementProtocol(min_rounds=6, max_rounds=6), recorder, rng=np.random.default_rng(0),
     )  # fmt: skip
-    *samples, notes = kept
+    samples, notes = recorder.added["k"], recorder.notes["k"]
     figures = [float(np.median(sample.seconds)) for sample in samples]
     assert figures == pytest.approx([5e-4, 4e-4] * 3) and notes["builds_apart"] == pytest.approx(0.25)
     assert {warmup for session, _, warmup in taken if warmup} == {1}
@@ -334,13 +336,12 @@ def test_notes_that_cannot_be_taken_cost_no_measurement(card, monkeypatch):
         raise ModelRefusedError("TensorRT cannot make room for the engine: out of memory")
 
     monkeypatch.setattr(TensorrtSession, "notes", crowded)
-    kept, said = [], []
+    recorder = ListRecorder()
     measure_subjects(
-        [Subject("k", "one", mbconv((4, 6, 6), 8).program, 1e3)], runtime=TensorRt(), options=RuntimeOptions(), batch=2,
-        protocol=MeasurementProtocol(min_rounds=3, max_rounds=3), rng=np.random.default_rng(0), known={},
-        sink=lambda key, sample: kept.append(sample), noted=lambda key, notes: said.append(notes),
+        [Subject("k", "one", mbconv((4, 6, 6), 8).program, 1e3)], Target(DEVICE, TensorRt(), RuntimeOptions(), 2),
+        MeasurementProtocol(min_rounds=3, max_rounds=3), recorder, rng=np.random.default_rng(0),
     )  # fmt: skip
-    assert len(kept) == 3 and "out of memory" in said[0]["incomplete"]
+    assert len(recorder.added["k"]) == 3 and "out of memory" in recorder.notes["k"]["incomplete"]
 
 
 def test_rotated_inputs_are_more_than_a_cache_holds_and_shared_by_engines(card, monkeypatch):

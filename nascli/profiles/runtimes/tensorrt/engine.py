@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from nascli.errors import DeviceError, ModelRefusedError
-from nascli.profiles.cuda.base import lost
+from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.runtimes.base import TimingCache
 
 WORKSPACE_BYTES = 1 << 30
@@ -50,7 +50,7 @@ class Messages:
 
 def failure(what: str, text: str) -> DeviceError:
     """What a complaint of TensorRT means: this model, or the card."""
-    if lost(text):
+    if means_lost_card(text):
         return DeviceError(
             f"the card failed: {text}",
             "What was measured is kept. Look at nvidia-smi, and run the same command again.",
@@ -101,7 +101,7 @@ def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: Timi
             cache.write(bytes(memoryview(config.get_timing_cache().serialize())))
             return bytes(memoryview(engine))
         reason = messages.take()
-        if lost(reason):
+        if means_lost_card(reason):
             break
     raise failure("build an engine", reason)
 

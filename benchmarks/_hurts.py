@@ -348,7 +348,7 @@ def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
             ranked = nascli.optimise(
                 evaluate, budget, evaluations=24, workers=4, repeats=3 if name == "noisy" else 1, time_limit=0.3, seed=seed
             )  # fmt: skip
-            seen = [entry.codes for entry in ranked]
+            seen = [entry.architecture for entry in ranked]
             good = 0 < len(seen) == len(set(seen)) <= 24 and time.monotonic() - begun < 60
             hurt.note(good and all(np.isfinite(entry.score.value) for entry in ranked), f"{len(seen)} of 24")
         found.append(hurt)

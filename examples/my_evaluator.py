@@ -21,4 +21,4 @@ def accuracy(codes: tuple[int, ...]) -> float:
 
 
 best = nascli.optimise(accuracy, budget, evaluations=40, workers=2, time_limit=60.0, seed=0)
-sys.stdout.write(f"{best[0].score.value:.3f} {list(best[0].codes)}\n")
+sys.stdout.write(f"{best[0].score.value:.3f} {list(best[0].architecture)}\n")

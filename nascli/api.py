@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,11 +15,12 @@ from nascli.lut import LatencyTable
 from nascli.paths import default_store
 from nascli.pipeline.measure.profile import profile_models
 from nascli.pipeline.measure.subjects import space_subjects
+from nascli.pipeline.run.result import SearchResult
 from nascli.pipeline.tables.lookup import device_key
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress, Silent
-from nascli.search.journal import Entry
+from nascli.search.base import Evaluation
 from nascli.spaces.catalog import load_space, make_space
 from nascli.spaces.space import Parameter, Space
 
@@ -96,7 +95,7 @@ def optimise(
     time_limit: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> list[Entry]:
+) -> list[Evaluation]:
     """Search a feasible set with an evaluator of your own; the best first.
 
     Args:
@@ -123,18 +122,11 @@ def optimise(
     from nascli.search.driver import drive
     from nascli.search.evaluators.function import FunctionEvaluator
     from nascli.search.journal import Journal
-    from nascli.search.searchers.registry import make_searcher
-    from nascli.search.searchers.settings import GuidedSettings
-    from nascli.search.spos.settings import SposSettings
+    from nascli.search.registry import find_searcher
 
-    population = min(50, max(2, evaluations // 4))
-    searcher = make_searcher(
-        algorithm,
-        feasible,
-        np.random.default_rng(seed),
-        evaluations=evaluations,
-        guidance=GuidedSettings(evaluations=max(2, evaluations), first=min(8, max(2, evaluations))),
-        evolution=SposSettings(population=population, generations=math.ceil(evaluations / population)),
+    descriptor = find_searcher(algorithm)
+    searcher = descriptor.searcher(
+        feasible, descriptor.settings_for(evaluations), np.random.default_rng(seed)
     )
     guarded = FunctionEvaluator(evaluate, workers=workers, repeats=repeats, time_limit=time_limit)
     with tempfile.TemporaryDirectory() as folder:
@@ -193,17 +185,27 @@ def search(
     device: str = "cpu",
     batch: int = 16,
     threads: int = 1,
-    algorithm: str = "spos",
+    algorithm: str | None = None,
     preset: str = "small",
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Search, verify and train as `nascli search` does; returns the document of result.json."""
+) -> SearchResult:
+    """Search, verify and train as `nascli search` does."""
     from nascli.pipeline.run.search import run_search
-    from nascli.pipeline.run.settings import SearchSettings, default_folder, effort_of
+    from nascli.pipeline.run.settings import SearchSettings, choose_preset
+    from nascli.search.registry import default_algorithm
 
     texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-    target = TargetSpec(device=device, batch=batch, threads=threads)
-    settings = SearchSettings(space, data, texts, target, algorithm, seed, effort_of(preset, algorithm))
-    return run_search(settings, out or default_folder(settings), progress or Silent())
+    name = algorithm or default_algorithm()
+    chosen, _ = choose_preset(name, preset)
+    settings = SearchSettings(
+        space=space,
+        data=data,
+        budgets=texts,
+        target=TargetSpec(device=device, batch=batch, threads=threads),
+        algorithm=name,
+        preset=chosen,
+        seed=seed,
+    )
+    return run_search(settings, out or settings.default_folder, progress or Silent())

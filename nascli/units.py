@@ -144,6 +144,11 @@ def format_big_integer(value: int) -> str:
     return f"{mantissa:.3f}e{exponent}"
 
 
+def format_estimated_count(count: int, exact: bool) -> str:
+    """A number of architectures; an estimate says so, and has the two digits that it is good for."""
+    return format_big_integer(count) if exact else f"about {format_big_integer(int(float(f'{count:.1e}')))}"
+
+
 def printable(text: str) -> str:
     """Text with its control characters made visible: names may come from files of others."""
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)

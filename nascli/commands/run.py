@@ -18,9 +18,24 @@ from nascli.commands.options import (
     target_options,
 )
 from nascli.commands.output import print_table, show_json, terminal_progress
+from nascli.units import format_count, format_estimated_count, format_seconds
 
 if TYPE_CHECKING:
+    from nascli.pipeline.run.result import SearchResult
     from nascli.pipeline.run.settings import SearchSettings
+    from nascli.pipeline.run.sweep import SweepRow
+
+
+class AlgorithmOption(click.Option):
+    """An option whose help lists the algorithms that there are; they are looked up when the help is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option's line of the help."""
+        from nascli.search.registry import algorithm_names, default_algorithm, find_algorithm
+
+        lines = [f"{name}: {find_algorithm(name).summary}" for name in algorithm_names()]
+        self.help = f"How to search; {default_algorithm()} by default. " + "; ".join(lines) + "."
+        return super().get_help_record(ctx)
 
 
 def search_options(function: F) -> F:
@@ -66,10 +81,8 @@ def search_options(function: F) -> F:
         space_option,
         click.option(
             "--algorithm",
-            default="spos",
-            show_default=True,
+            cls=AlgorithmOption,
             shell_complete=completing("algorithms"),
-            help="spos, pcnas, nse, proxyless, nss, autospace, guided, evolution or random.",
         ),
     ):
         function = option(function)
@@ -80,32 +93,36 @@ def settings_of(
     constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]
 ) -> SearchSettings:
     """The settings that `search_options` and constraints name."""
-    from nascli.pipeline.run.settings import SearchSettings, effort_of, with_settings
+    from nascli.pipeline.run.settings import SearchSettings, choose_preset
+    from nascli.search.registry import default_algorithm
 
-    effort = effort_of(chosen["preset"], chosen["algorithm"]).overridden(
-        population=chosen["population"],
-        generations=chosen["generations"],
-        evaluations=chosen["evaluations"],
+    algorithm = chosen["algorithm"] or default_algorithm()
+    searcher = {name: chosen[name] for name in ("population", "generations", "evaluations")}
+    preset, unused = choose_preset(
+        algorithm,
+        chosen["preset"],
         supernet_epochs=chosen["supernet_epochs"],
         retrain_epochs=chosen["retrain_epochs"],
+        searcher=searcher,
+        changes=chosen["changes"],
     )
-    effort = with_settings(effort, chosen["changes"])
+    if unused:
+        options = ", ".join(f"--{name}" for name in unused)
+        terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
     target, execution = target_of(**place, ray=chosen["ray"])
-    settings = SearchSettings(
-        chosen["spec"],
-        chosen["data"],
-        constraints,
-        target,
-        chosen["algorithm"],
-        chosen["seed"],
-        effort,
-        chosen["confidence"],
-        None if chosen["supernet"] is None else str(chosen["supernet"]),
-        None if chosen["after"] is None else str(chosen["after"]),
-        execution,
+    return SearchSettings(
+        space=chosen["spec"],
+        data=chosen["data"],
+        budgets=constraints,
+        target=target,
+        algorithm=algorithm,
+        preset=preset,
+        seed=chosen["seed"],
+        confidence=chosen["confidence"],
+        supernet=None if chosen["supernet"] is None else str(chosen["supernet"]),
+        after=None if chosen["after"] is None else str(chosen["after"]),
+        execution=execution,
     )
-    settings.parsed_constraints()
-    return settings
 
 
 @click.command()
@@ -126,24 +143,22 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
-    from nascli.pipeline.run.settings import default_folder
-
     place = {name: options.pop(name) for name in TARGET_OPTIONS}
     settings = settings_of(constraints, place, options)
-    from nascli.pipeline.run.report import result_lines, write_report
+    from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.search import run_search
 
-    folder = out or default_folder(settings)
+    folder = out or settings.default_folder
     progress = terminal_progress()
     result = run_search(settings, folder, progress)
     progress.finish()
     page = write_report(folder)
     if as_json:
-        show_json(result)
+        show_json(result.to_json())
         return
-    lines = result_lines(result)
+    lines = result_rows(result)
     print_table(lines[0], lines[1:])
-    network = "weights.safetensors" if result["measured_latency_s"] is None else "model.onnx"
+    network = "weights.safetensors" if result.latency is None else "model.onnx"
     click.echo(f"report: {page}\nnetwork: {folder / network}, {folder / 'architecture.json'}")
 
 
@@ -172,12 +187,50 @@ def sweep(
     rows = run_sweep(budgets, settings, out, progress)
     progress.finish()
     for row in rows:
-        write_report(Path(row["run"]))
+        write_report(row.result.folder)
     if as_json:
-        show_json(rows)
+        show_json([row.to_json() for row in rows])
         return
-    keys = ["budget", "top-1 (95 %)", "measured", "MACs", "params", "feasible", "run"]
-    print_table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+    columns = ["budget", "top-1 (95 %)", "measured", "MACs", "params", "feasible", "run"]
+    print_table(columns, [_sweep_row(row) for row in rows])
+
+
+def _sweep_row(row: SweepRow) -> list[str]:
+    """A search of a sweep as the terminal shows it."""
+    result, winner = row.result, row.result.winner
+    low, high = winner.top1_interval
+    return [
+        row.budget,
+        f"{winner.top1:.2%} [{low:.1%}, {high:.1%}]",
+        _seconds(result.latency),
+        format_count(winner.costs["macs"]),
+        format_count(winner.costs["params"]),
+        format_estimated_count(result.feasible_count, result.feasible_exact),
+        str(result.folder),
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else format_seconds(value)
+
+
+def result_rows(result: SearchResult) -> list[list[str]]:
+    """The trained networks of a search as the terminal shows them: a header, and one row for each."""
+    names = {"random": "random feasible", "largest": "largest feasible"}
+    networks = {"winner": result.winner, **{names.get(k, k): v for k, v in result.baselines.items()}}
+    measured = result.latency is not None
+    counts = ["macs", "params"] if measured else list(result.document["costs"])
+    titles = {"macs": "MACs"} if measured else {}
+    header = ["network", *(["measured", "predicted"] if measured else []), "top-1 (95 %)"]
+    rows = [[*header, *(titles.get(name, name) for name in counts)]]
+    for name, network in networks.items():
+        low, high = network.top1_interval
+        latency = None if network.latency is None else network.latency.seconds
+        seconds = [_seconds(latency), _seconds(network.predicted_latency)]
+        accuracy = f"{network.top1:.2%} [{low:.1%}, {high:.1%}]"
+        counted = [format_count(network.costs[each]) for each in counts]
+        rows.append([name, *(seconds if measured else []), accuracy, *counted])
+    return rows
 
 
 @click.command()

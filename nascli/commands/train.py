@@ -53,14 +53,13 @@ def train(
       nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
     """
     from nascli.pipeline.train.from_scratch import train_architecture
-    from nascli.supernet.recipes.registry import recipe_of
 
     progress = terminal_progress()
-    recipe = recipe_of(recipe_name, epochs)
     document = train_architecture(
         architecture,
         data,
-        recipe,
+        recipe_name,
+        epochs=epochs,
         batch=batch,
         seed=seed,
         out=out,

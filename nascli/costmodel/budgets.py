@@ -2,70 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, counted
+from nascli.costmodel.chain import ChainCost
+from nascli.costmodel.constraints import Constraint
+from nascli.costmodel.feasible.axes import BoundedCost
+from nascli.costmodel.feasible.feasible_set import FeasibleSet
+from nascli.costmodel.models import counted
 from nascli.errors import ConstraintError, InfeasibleError
 from nascli.spaces.space import Population, Space
 
 
 @dataclass(frozen=True)
+class CostValue:
+    """What an architecture has of a cost, in SI units, and where that is from: measured, counted, or a model's kind."""
+
+    value: float
+    kind: str
+
+
+@dataclass(frozen=True)
 class CostSet:
-    """The costs of a space that a run works with, and what its latency is; frozen at its start."""
+    """The costs of a space that a search works with.
 
-    latency: ChainCost
-    elsewhere: dict[str, ChainCost]
-    costs: dict[str, ChainCost]
-    model: str
-    setup: dict[str, Any]
-    table_digest: str
-    half_width: float = 0.0
-    evidence: dict[str, Any] = field(default_factory=dict)
+    Attributes:
+        counted: Counted costs, by name.
+        latency: The latency on the device that is measured on; None where nothing is measured.
+        elsewhere: The latency on other devices, by their names.
+        margin: Half the width of the latency model's interval, relative, at the confidence that was asked for; 0
+            takes the model's figure as it is.
+    """
 
-    def budgets(self, constraints: Sequence[Constraint]) -> list[BoundedCost]:
-        """Each constraint with the cost that it bounds; a latency here with room for the model's error."""
-        return [BoundedCost(self._with_room(c), self._cost(c)) for c in constraints]
+    counted: Mapping[str, ChainCost]
+    latency: ChainCost | None = None
+    elsewhere: Mapping[str, ChainCost] = field(default_factory=dict)
+    margin: float = 0.0
 
-    def feasible(self, space: Space, constraints: Sequence[Constraint]) -> FeasibleSet:
-        """The architectures that satisfy them, with room for the model's error.
+    def bounds(self, constraints: Sequence[Constraint]) -> tuple[BoundedCost, ...]:
+        """Each constraint with the cost that it bounds; a latency here with room for the model's error.
 
         Raises:
-            InfeasibleError: none does.
+            ConstraintError: A window is narrower than the model's interval.
+        """
+        return tuple(BoundedCost(self._with_room(c), self._cost(c)) for c in constraints)
+
+    def feasible_set(self, space: Space, constraints: Sequence[Constraint]) -> FeasibleSet:
+        """The architectures that satisfy the constraints, with room for the model's error.
+
+        Raises:
+            InfeasibleError: No architecture does.
         """
         try:
-            return FeasibleSet(space, self.budgets(constraints))
+            return FeasibleSet(space, self.bounds(constraints))
         except InfeasibleError as error:
-            if not self.half_width:
+            if not self.margin:
                 raise
             raise InfeasibleError(
-                f"with room for the model's error of ±{self.half_width:.1%} (--confidence), latencies are bounded by "
+                f"with room for the model's error of ±{self.margin:.1%} (--confidence), latencies are bounded by "
                 f"that much more closely than was asked for: {error.message}",
-                f"{error.hint} Latencies among these are the model's: ask for {1 + self.half_width:.3f} times as "
+                f"{error.hint} Latencies among these are the model's: ask for {1 + self.margin:.3f} times as "
                 "much, or lower --confidence.",
             ) from error
 
-    def values(self, constraints: Sequence[Constraint], row: Population) -> list[dict[str, Any]]:
-        """What an architecture has of each bounded cost by its model, `(1, layers)` codes, and where that is from."""
-        costs = [(constraint, self._cost(constraint)) for constraint in constraints]
-        return [{"value": float(cost(row)[0]), "kind": cost.kind} for _, cost in costs]
+    def values(self, constraints: Sequence[Constraint], row: Population) -> tuple[CostValue, ...]:
+        """What one architecture, `(1, layers)`, has of each bounded cost by its model."""
+        costs = [self._cost(constraint) for constraint in constraints]
+        return tuple(CostValue(float(cost(row)[0]), cost.kind) for cost in costs)
 
     def _with_room(self, constraint: Constraint) -> Constraint:
-        if constraint.name != "latency" or constraint.device is not None:
+        if not constraint.is_local_latency:
             return constraint
-        low, high = constraint.low / (1 - self.half_width), constraint.high / (1 + self.half_width)
+        low, high = constraint.low / (1 - self.margin), constraint.high / (1 + self.margin)
         if low > high:
             raise ConstraintError(
-                f"the window {constraint} is narrower than the model's interval of ±{self.half_width:.1%}.",
+                f"the window {constraint} is narrower than the model's interval of ±{self.margin:.1%}.",
                 "Widen it, lower --confidence, or calibrate on more networks: nascli calibrate",
             )
         return replace(constraint, low=low, high=high)
 
     def _cost(self, constraint: Constraint) -> ChainCost:
         if constraint.name != "latency":
-            return self.costs[constraint.name]
-        return self.latency if constraint.device is None else self.elsewhere[constraint.device]
+            return self.counted[constraint.name]
+        if constraint.device is not None:
+            return self.elsewhere[constraint.device]
+        if self.latency is None:
+            raise ConstraintError(
+                f"{constraint} cannot be kept: nothing here measures the latency of this space."
+            )
+        return self.latency
 
 
 def counted_costs(space: Space, constraints: Sequence[Constraint]) -> dict[str, ChainCost]:

@@ -42,6 +42,11 @@ class Constraint:
     device: str | None = None
 
     @property
+    def is_local_latency(self) -> bool:
+        """Whether it bounds the latency on the device that is measured on."""
+        return self.name == "latency" and self.device is None
+
+    @property
     def dimension(self) -> Dimension:
         """Decides units."""
         return DIMENSIONS[self.name]

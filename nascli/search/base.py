@@ -1,12 +1,15 @@
-"""What a search algorithm and an evaluator must do; the driver knows nothing else of them."""
+"""What a search algorithm and an evaluator must do, and what they hand to each other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from nascli.spaces.space import Population
+
+# One architecture as plain integers, so that it can be a key.
+Choices = tuple[int, ...]
 
 
 @dataclass(frozen=True, order=True)
@@ -17,11 +20,68 @@ class Score:
     tie_break: float = 0.0
 
 
-class Evaluator(Protocol):
-    """Scores one architecture. Deterministic for one run, so that a resumed run sees the same scores."""
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation of one architecture.
 
-    def __call__(self, code: Sequence[int]) -> Score:
-        """Score a row of codes."""
+    Attributes:
+        architecture: The choice of each layer.
+        score: The score; None where the evaluation failed.
+        seconds: How long the evaluation took.
+        failure: Why there is no score; None where there is one.
+
+    Raises:
+        ValueError: Both or neither of score and failure are given.
+    """
+
+    architecture: Choices
+    score: Score | None
+    seconds: float
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.failure is None):
+            raise ValueError(
+                f"exactly one of score and failure must be given, got {self.score} and {self.failure}"
+            )
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a score."""
+        return self.score is not None
+
+    @property
+    def value(self) -> float:
+        """The first number of the score.
+
+        Raises:
+            ValueError: The evaluation failed.
+        """
+        return self.required_score.value
+
+    @property
+    def required_score(self) -> Score:
+        """The score, where a failed evaluation would be a mistake of the caller.
+
+        Raises:
+            ValueError: The evaluation failed.
+        """
+        if self.score is None:
+            raise ValueError(f"the evaluation of {self.architecture} failed: {self.failure}")
+        return self.score
+
+
+class Evaluator(Protocol):
+    """Scores architectures.
+
+    It is deterministic within one run, so that a resumed run sees the same scores.
+    """
+
+    def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
+        """Evaluate several architectures; each of them comes back once, in any order."""
+
+    def close(self) -> None:
+        """Let go of processes and connections; an evaluator is not used afterwards."""
 
 
 class Searcher(Protocol):
@@ -38,7 +98,7 @@ class Searcher(Protocol):
         """The next `(n, layers)` architectures to evaluate; no rows when the search is over."""
 
     def tell(self, codes: Population, scores: Sequence[Score]) -> None:
-        """The scores of what was asked."""
+        """Take the scores of what was asked, in the same order."""
 
     @property
     def expected(self) -> int:

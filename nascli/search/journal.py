@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nascli.errors import RunError
-from nascli.search.base import Score
-
-Choices = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One evaluation: the architecture, its score, how long it took, and why it failed if it did."""
-
-    codes: Choices
-    score: Score
-    seconds: float
-    failure: str | None = None
+from nascli.search.base import Choices, Evaluation, Score
 
 
 class Journal:
@@ -38,13 +25,13 @@ class Journal:
             RunError: the file cannot be used, a line inside it is damaged, or it is about something else.
         """
         self.path = path
-        self.entries: dict[Choices, Entry] = {}
+        self.evaluations: dict[Choices, Evaluation] = {}
         self._about: dict[str, str] = {}
         try:
             if path.exists():
                 self._read()
             self._file = path.open("ab")
-            if about is not None and not self.entries and not self._about:
+            if about is not None and not self.evaluations and not self._about:
                 self._append({"about": dict(about)})
                 self._about = dict(about)
         except OSError as error:
@@ -72,35 +59,38 @@ class Journal:
                     continue
                 score = Score(float(document["value"]), float(document["tie_break"]))
                 codes = tuple(int(code) for code in document["codes"])
-                failure = document.get("failure")
-                entry = Entry(
-                    codes, score, float(document["seconds"]), None if failure is None else str(failure)
+                seconds, failure = float(document["seconds"]), document.get("failure")
+                evaluation = (
+                    Evaluation(codes, score, seconds)
+                    if failure is None
+                    else Evaluation(codes, None, seconds, str(failure))
                 )
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise RunError(
                     f"line {number} of {self.path} is damaged: {error}.",
                     "Remove the run's folder to start anew.",
                 ) from error
-            self.entries[entry.codes] = entry
+            self.evaluations[codes] = evaluation
         if whole != len(data):
             with self.path.open("r+b") as file:
                 file.truncate(whole)
 
-    def add(self, codes: Sequence[int], score: Score, seconds: float, failure: str | None = None) -> None:
+    def add(self, evaluation: Evaluation) -> None:
         """Write an evaluation down.
 
         Raises:
             RunError: the disk refuses.
         """
-        entry = Entry(tuple(int(code) for code in codes), score, seconds, failure)
+        # A line of a failure has a score as well, which readers before `Evaluation` expect and nobody uses.
+        score = evaluation.score or Score(0.0)
         document: dict[str, object] = {
-            "codes": entry.codes,
+            "codes": evaluation.architecture,
             "value": score.value,
             "tie_break": score.tie_break,
-            "seconds": round(seconds, 6),
+            "seconds": round(evaluation.seconds, 6),
         }
-        if failure is not None:
-            document["failure"] = failure
+        if evaluation.failure is not None:
+            document["failure"] = evaluation.failure
         try:
             self._append(document)
         except OSError as error:
@@ -108,15 +98,15 @@ class Journal:
                 f"cannot write the journal {self.path}: {error.strerror}.",
                 "Free some space and run the same command again; it goes on from here.",
             ) from error
-        self.entries[entry.codes] = entry
+        self.evaluations[evaluation.architecture] = evaluation
 
     def _append(self, document: Mapping[str, object]) -> None:
         self._file.write(json.dumps(document).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self.entries.values())
+    def __iter__(self) -> Iterator[Evaluation]:
+        return iter(self.evaluations.values())
 
     def close(self) -> None:
         """Close the file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nascli.errors import RunError
-from nascli.files import read_json, write_atomically, write_json
+from nascli.files import read_json, reading, write_atomically, write_json
 
 # The files of a run.
 SETTINGS = "settings.json"
@@ -23,6 +23,7 @@ FINALISTS = "finalists.json"
 # The costs of a rescaled winner's own operators.
 WINNER_COSTS = "winner_costs.json"
 ARCHITECTURE = "architecture.json"
+WEIGHTS = "weights.safetensors"
 
 
 def _leaves(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
@@ -37,11 +38,23 @@ def _leaves(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
 
 
 class RunFolder:
-    """Holds a run's folder while it is worked on."""
+    """Holds a run's folder while it is worked on.
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+    Args:
+        path: The folder.
+        settings: What decides the run's result; a run is gone on with under the same settings only.
+        upgrade: Turns settings that an older version wrote into those of today.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        upgrade: Callable[[dict[str, Any]], dict[str, Any]] = lambda document: document,
+    ) -> None:
         self.path = path
         self._settings = json.loads(json.dumps(dict(settings)))
+        self._upgrade = upgrade
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> RunFolder:
@@ -79,7 +92,10 @@ class RunFolder:
                     "Choose another --out.",
                 )
             write_json(self.path / SETTINGS, self._settings)
-        elif kept != self._settings:
+            return
+        with reading(self.path / SETTINGS):
+            kept = json.loads(json.dumps(self._upgrade(kept)))
+        if kept != self._settings:
             if not any(entry.name != SETTINGS for entry in self.path.iterdir() if entry.name[0] != "."):
                 # Refused before it did anything: the corrected command may have the folder.
                 write_json(self.path / SETTINGS, self._settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, SpaceError
+from nascli.spaces.network import Network
 from nascli.spaces.primitives import (
     Act,
     Add,
@@ -166,3 +168,28 @@ def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         module.load_state_dict(own)
     except RuntimeError as error:
         raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
+
+
+def load_network(network: Network, weights: Path) -> nn.Sequential:
+    """A network with trained weights, in evaluation mode.
+
+    Args:
+        network: What was trained.
+        weights: The file that `save_weights` wrote.
+
+    Raises:
+        CheckpointError: The file holds no weights of this network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    module = network_module([operator.program for operator in network.operators])
+    try:
+        module.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{weights} holds no weights of this architecture: {first}.",
+            "weights.safetensors lies beside architecture.json in a run's folder.",
+        ) from error
+    return module.eval()

@@ -2,10 +2,11 @@ import json
 
 import numpy as np
 import pytest
+from evaluating import OneByOne
 
 from nascli.errors import NascliError, RunError
 from nascli.progress import Silent
-from nascli.search.base import Score
+from nascli.search.base import Evaluation, Score
 from nascli.search.driver import drive
 from nascli.search.journal import Journal
 
@@ -39,10 +40,12 @@ def score(code):
 def test_each_architecture_is_evaluated_once_and_told_every_time(tmp_path):
     calls = []
     searcher = Listed(BATCHES)
-    outcome = drive(searcher, lambda c: calls.append(c) or score(c), Journal(tmp_path / "j"), Silent())
+    outcome = drive(
+        searcher, OneByOne(lambda c: calls.append(c) or score(c)), Journal(tmp_path / "j"), Silent()
+    )
     assert calls == [(0, 1), (2, 3), (4, 5)]
     assert searcher.told == [[1, 5], [1, 9]]
-    assert [e.codes for e in outcome.ranked] == [(4, 5), (2, 3), (0, 1)]
+    assert [e.architecture for e in outcome.ranked] == [(4, 5), (2, 3), (0, 1)]
 
 
 def test_a_replayed_search_repeats_nothing(tmp_path):
@@ -55,21 +58,23 @@ def test_a_replayed_search_repeats_nothing(tmp_path):
         return score(code)
 
     with pytest.raises(KeyboardInterrupt):
-        drive(Listed(BATCHES), interrupted, Journal(tmp_path / "j"), Silent())
+        drive(Listed(BATCHES), OneByOne(interrupted), Journal(tmp_path / "j"), Silent())
     again = []
-    outcome = drive(Listed(BATCHES), lambda c: again.append(c) or score(c), Journal(tmp_path / "j"), Silent())
-    assert again == [(4, 5)] and len(outcome.entries) == 3
+    outcome = drive(
+        Listed(BATCHES), OneByOne(lambda c: again.append(c) or score(c)), Journal(tmp_path / "j"), Silent()
+    )
+    assert again == [(4, 5)] and len(outcome.evaluations) == 3
 
 
 def test_a_line_cut_short_is_dropped_and_a_damaged_one_refused(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path)
-    journal.add((1, 2), Score(0.5, 0.25), 0.1)
+    journal.add(Evaluation((1, 2), Score(0.5, 0.25), 0.1))
     journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"codes": [3')
     journal = Journal(path)
-    assert list(journal.entries) == [(1, 2)] and path.read_bytes() == whole
+    assert list(journal.evaluations) == [(1, 2)] and path.read_bytes() == whole
     journal.close()
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(RunError, match="line 1 of .* is damaged"):
@@ -86,10 +91,10 @@ def test_codes_that_are_no_numbers_are_damage(tmp_path):
 
 
 def test_limits_and_impossible_scores(tmp_path):
-    outcome = drive(Listed(BATCHES), score, Journal(tmp_path / "j"), Silent(), max_evaluations=1)
-    assert len(outcome.entries) == 1
+    outcome = drive(Listed(BATCHES), OneByOne(score), Journal(tmp_path / "j"), Silent(), max_evaluations=1)
+    assert len(outcome.evaluations) == 1
     with pytest.raises(NascliError, match="scores must be finite"):
-        drive(Listed(BATCHES), lambda c: Score(float("nan")), Journal(tmp_path / "k"), Silent())
+        drive(Listed(BATCHES), OneByOne(lambda c: Score(float("nan"))), Journal(tmp_path / "k"), Silent())
 
 
 def test_ties_are_broken_by_the_second_number():

@@ -37,21 +37,21 @@ def _data() -> list[str]:
 
 
 def _algorithms() -> list[str]:
-    from nascli.pipeline.run.settings import ALGORITHMS
+    from nascli.search.registry import algorithm_names
 
-    return list(ALGORITHMS)
+    return algorithm_names()
 
 
 def _presets() -> list[str]:
-    from nascli.pipeline.run.settings import PRESETS
+    from nascli.search.registry import preset_names
 
-    return list(PRESETS)
+    return preset_names()
 
 
 def _recipes() -> list[str]:
-    from nascli.supernet.recipes.registry import RECIPES
+    from nascli.supernet.recipes.registry import recipe_names
 
-    return list(RECIPES)
+    return recipe_names()
 
 
 _KINDS = {

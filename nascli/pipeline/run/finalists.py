@@ -1,16 +1,13 @@
-"""Candidates built whole: rescaled to their budget, predicted, measured, and kept where the device agrees."""
+"""Finalists as networks: built in their own widths, predicted, measured, and kept where the device agrees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from nascli.costmodel import ChainCost, Constraint, table_latency
-from nascli.costmodel.budgets import CostSet
+from nascli.costmodel import ChainCost, table_latency
 from nascli.files import read_json, reading, write_json
 from nascli.lut import Measurement
 from nascli.pipeline.measure.latency_model import fixed_costs
@@ -20,11 +17,12 @@ from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.progress import Progress
-from nascli.search.base import Score
-from nascli.search.journal import Entry
-from nascli.search.nse.rescaling import rescale_to_budget
-from nascli.search.verification import Finalist, Measured, verify
+from nascli.search.base import Choices, Evaluation
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.run_folder import FINALISTS
+from nascli.search.verification import Finalist, verify
 from nascli.spaces.architecture import singleton_space
+from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 
 # Finalists decide what is called a result, so they are measured more closely than operators.
@@ -32,48 +30,52 @@ FINAL_PROTOCOL = MeasurementProtocol(target=0.005, min_rounds=12, max_rounds=30)
 
 
 class CandidateNetworks:
-    """Architectures of a space as networks: in the space's own widths, or in those that fill their budget."""
+    """Architectures of a problem as networks: in the space's own widths, or in those that fill their budget.
 
-    def __init__(self, space: Space, costs: CostSet, settings: SearchSettings, progress: Progress) -> None:
-        self.space = space
-        self._costs, self._settings, self._progress = costs, settings, progress
-        # Spaces of architectures whose widths were changed, by code.
-        self._resized: dict[tuple[int, ...], Space] = {}
+    Args:
+        problem: What was searched.
+        settings: Where networks are measured.
+        resized: The spaces of architectures whose widths were changed.
+        progress: Is shown what is measured.
+    """
 
-    def resize(self, entries: Sequence[Entry], constraints: Sequence[Constraint]) -> None:
-        """Widen or narrow architectures to their budget, where all of it can be counted (NSE, section 4.1)."""
-        bounds = [c for c in constraints if c.name != "latency" and c.high != float("inf")]
-        if len(bounds) < len(constraints):
-            self._progress.message(
-                "the last architectures keep their widths: not every constraint is a counted upper bound"
-            )
-            return
-        for entry in entries:
-            space = rescale_to_budget(self.space, entry.codes, bounds)
-            if space.spec != self.space.spec:
-                self._resized[tuple(entry.codes)] = space
-        if self._resized:
-            self._progress.message(f"{len(self._resized)} architectures rescaled to the budget")
+    def __init__(
+        self,
+        problem: SearchProblem,
+        settings: SearchSettings,
+        resized: Mapping[Choices, Space],
+        progress: Progress,
+    ) -> None:
+        self._problem, self._settings, self._progress = problem, settings, progress
+        self._resized = dict(resized)
 
-    def is_resized(self, codes: Sequence[int]) -> bool:
+    def is_resized(self, architecture: Choices) -> bool:
         """Whether an architecture has other widths than the space."""
-        return tuple(codes) in self._resized
+        return architecture in self._resized
 
-    def space_of(self, codes: Sequence[int]) -> Space:
+    def space_of(self, architecture: Choices) -> Space:
         """The space in whose widths an architecture is built."""
-        return self._resized.get(tuple(codes), self.space)
+        return self._resized.get(architecture, self._problem.space)
 
-    def predicted(self, codes: Sequence[int]) -> float:
-        """Latency in seconds by the model; of a rescaled architecture by a table of its own operators."""
-        if not self.is_resized(codes):
-            return float(self._costs.latency(self.space.check(np.array([codes])))[0])
-        own, code = singleton_space(self.space_of(codes), codes)
+    def network(self, architecture: Choices) -> Network:
+        """An architecture as a network."""
+        return self.space_of(architecture).network(
+            architecture, f"{self._problem.space.name} {list(architecture)}"
+        )
+
+    def predicted(self, architecture: Choices) -> float:
+        """Latency in seconds by the model; of a resized architecture by a table of its own operators."""
+        if not self.is_resized(architecture):
+            assert self._problem.costs.latency is not None
+            row = self._problem.space.check(np.array([architecture]))
+            return float(self._problem.costs.latency(row)[0])
+        own, choices = singleton_space(self.space_of(architecture), architecture)
         cost, _ = self._own_costs(own)
-        return float(cost(own.check(np.array([code])))[0])
+        return float(cost(own.check(np.array([choices])))[0])
 
-    def own_costs(self, codes: Sequence[int]) -> dict[str, Any]:
-        """The costs of a rescaled architecture's own operators, as a document."""
-        own, _ = singleton_space(self.space_of(codes), codes)
+    def own_costs(self, architecture: Choices) -> dict[str, Any]:
+        """The costs of a resized architecture's own operators, as a JSON document."""
+        own, _ = singleton_space(self.space_of(architecture), architecture)
         cost, fixed = self._own_costs(own)
         return {"latency": cost.to_json(), "fixed": fixed}
 
@@ -89,60 +91,61 @@ class CandidateNetworks:
         )
         return table_latency(own, table, "nascli profile"), fixed_costs(table, own)
 
-    def measured(self, rows: Sequence[Sequence[int]]) -> list[Measurement]:
+    def measured(self, architectures: Sequence[Choices]) -> list[Measurement]:
         """End-to-end latency of several architectures, taken side by side."""
-        networks = [self.space_of(row).network(row, f"{self.space.name} {list(row)}") for row in rows]
         return measure_networks(
-            networks,
+            [self.network(architecture) for architecture in architectures],
             self._settings.target,
             self._settings.execution,
             protocol=FINAL_PROTOCOL,
             seed=self._settings.seed,
             progress=self._progress,
             # Networks of other widths say nothing about the space's own cost model.
-            members=None if self._resized else (self.space, rows),
+            members=None if self._resized else (self._problem.space, architectures),
         )
 
 
-def verified(
-    candidates: CandidateNetworks,
-    ranked: Sequence[Entry],
-    window: tuple[float, float],
-    count: int,
-    file: Path,
+def select_finalists(
+    candidates: RankedCandidates,
+    networks: CandidateNetworks,
+    problem: SearchProblem,
+    context: SearchContext,
     profile: str,
 ) -> list[Finalist]:
-    """Finalists measured on the device, or those that `file` holds of an earlier run.
+    """The candidates that may win: measured on the device, or where nothing can be measured, the first ones.
 
-    `profile` is the command that measures the space's table, for advice.
+    They are kept in the run's folder: what is measured later moves every figure of a table a little, and a resumed run
+    must train the same winner.
 
-    Kept, since what is measured later moves every figure of a table a little: a resumed run must train the same
-    winner.
+    Args:
+        candidates: Best first.
+        networks: The candidates as networks.
+        problem: What was searched.
+        context: What surrounds the search.
+        profile: The command that measures the table, for advice.
 
     Raises:
-        InfeasibleError: none keeps the window.
+        InfeasibleError: No candidate keeps the budget on the device.
     """
-    kept = read_json(file)
-    if kept is not None:
+    count = context.preset.finalists
+    if problem.latency is None:
+        return [Finalist(evaluation, within=True) for evaluation in candidates.ranked[:count]]
+    file = context.folder.file(FINALISTS)
+    document = read_json(file)
+    if document is not None:
         with reading(file):
-            return [_finalist_of(document) for document in kept["finalists"]]
+            return [Finalist.from_json(finalist) for finalist in document["finalists"]]
 
-    def measure(entries: Sequence[Entry]) -> list[Measured]:
-        figures = candidates.measured([entry.codes for entry in entries])
-        return [Measured(figure.seconds, figure.low, figure.high) for figure in figures]
+    def measure(evaluations: Sequence[Evaluation]) -> list[Measurement]:
+        return networks.measured([evaluation.architecture for evaluation in evaluations])
 
     finalists = verify(
-        ranked, lambda entry: candidates.predicted(entry.codes), measure, window, count, profile
+        candidates.ranked,
+        lambda evaluation: networks.predicted(evaluation.architecture),
+        measure,
+        problem.latency_window,
+        count,
+        profile,
     )
-    write_json(file, {"finalists": [asdict(finalist) for finalist in finalists]})
+    write_json(file, {"finalists": [finalist.to_json() for finalist in finalists]})
     return finalists
-
-
-def _finalist_of(document: dict[str, Any]) -> Finalist:
-    entry = document["entry"]
-    return Finalist(
-        Entry(tuple(entry["codes"]), Score(**entry["score"]), entry["seconds"]),
-        document["predicted"],
-        Measured(**document["measured"]),
-        document["within"],
-    )

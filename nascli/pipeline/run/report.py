@@ -12,22 +12,21 @@ import numpy as np
 from nascli.costmodel import ChainCost, counted
 from nascli.errors import RunError
 from nascli.files import read_json, reading, write_atomically
+from nascli.pipeline.run.old_settings import read_settings
 from nascli.report.charts import PlottedEvaluation
 from nascli.report.comparison_page import render_comparison
 from nascli.report.network_drawing import DrawnBlock
-from nascli.report.run_page import render, trained_networks
-from nascli.report.story import Story, evaluated_story
-from nascli.search.journal import Entry, Journal
-from nascli.search.nse.story import round_story, rounds_chart, rounds_story, trajectories_chart
-from nascli.search.pcnas.story import pools_story
-from nascli.search.proxyless.story import choices_story
-from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, SETTINGS, STORY, WINNER_COSTS
+from nascli.report.run_page import render
+from nascli.search.algorithm import SearchRecord
+from nascli.search.base import Choices, Evaluation
+from nascli.search.journal import Journal
+from nascli.search.registry import find_algorithm
+from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, STORY, WINNER_COSTS
 from nascli.spaces import Architecture, count
 from nascli.spaces.architecture import singleton_space
 from nascli.spaces.blocks import Layer
 from nascli.spaces.catalog import load_registered_space
 from nascli.spaces.space import Space
-from nascli.units import format_count
 
 
 def write_report(run: Path) -> Path:
@@ -49,11 +48,11 @@ def write_report(run: Path) -> Path:
     architecture = Architecture.load(run / ARCHITECTURE)
     journal = Journal(run / EVALUATIONS)
     try:
-        entries = [entry for entry in journal if entry.failure is None]
-        failed = sum(entry.failure is not None for entry in journal)
+        evaluations = [evaluation for evaluation in journal if evaluation.succeeded]
+        failed = sum(not evaluation.succeeded for evaluation in journal)
     finally:
         journal.close()
-    if not entries:
+    if not evaluations:
         raise RunError(f"{journal.path} has no evaluations.", "Remove the run's folder to start anew.")
     with reading(run):
         if costs is None:
@@ -63,8 +62,10 @@ def write_report(run: Path) -> Path:
             cost = ChainCost.from_json(costs["latency"])
             blocks = _blocks(*_own(run, architecture, cost, costs))
             rest = result["predicted_latency_s"]["value"] - sum(block.seconds for block in blocks)
-        evaluated = _evaluated(_searched(architecture, result), cost, entries)
-        stories = _stories(run, _searched(architecture, result), result["codes"], entries)
+        space = _searched(architecture, result)
+        evaluated = _evaluated(space, cost, evaluations)
+        record = _record(run, space, tuple(result["codes"]), evaluations)
+        stories = find_algorithm(result["algorithm"]).stories(record)
         text = render(result, evaluated, blocks, stories, rest=rest, failed=failed)
     page = run / "report.html"
     try:
@@ -88,11 +89,11 @@ def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
     return architecture.space if spec == architecture.space.spec else load_registered_space(spec)
 
 
-def _evaluated(space: Space, cost: ChainCost, entries: Sequence[Entry]) -> list[PlottedEvaluation]:
-    costs = cost(space.check(np.array([entry.codes for entry in entries])))
+def _evaluated(space: Space, cost: ChainCost, evaluations: Sequence[Evaluation]) -> list[PlottedEvaluation]:
+    costs = cost(space.check(np.array([evaluation.architecture for evaluation in evaluations])))
     return [
-        PlottedEvaluation(float(value), entry.score.value, _in_words(space, entry.codes))
-        for value, entry in zip(costs, entries, strict=True)
+        PlottedEvaluation(float(value), evaluation.value, _in_words(space, evaluation.architecture))
+        for value, evaluation in zip(costs, evaluations, strict=True)
     ]
 
 
@@ -131,33 +132,10 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     return out
 
 
-def _stories(run: Path, space: Space, winner: Sequence[int], entries: Sequence[Entry]) -> list[Story]:
-    """Pictures of how the search went: which operators were in its best architectures, and what its algorithm kept."""
-    story = read_json(run / STORY) or {}
-    shares = evaluated_story(space, [(entry.codes, entry.score.value) for entry in entries], winner)
-    if "pools" in story:
-        return [pools_story(space, story["pools"], winner), shares]
-    if "log_probabilities" in story:
-        return [choices_story(space, story["log_probabilities"], winner), shares]
-    if "rounds" not in story:
-        return [shares]
-    rounds = story["rounds"]
-    fronts = Story(
-        "Pareto fronts by round",
-        "Accuracy in each round's own supernet; the last round is marked.",
-        rounds_chart(rounds),
-    )
-    settings = read_json(run / SETTINGS) or {}
-    threshold = settings.get("effort", {}).get("nse", {}).get("threshold", -2.0)
-    trajectories = trajectories_chart(rounds, threshold)
-    paths = Story(
-        "Fitness indicators",
-        "Each line is one operation of one layer. Blue ones are on the round's front; below the dashed line "
-        "an operation is dropped.",
-        trajectories or "",
-    )
-    each = [round_story(space, one, number) for number, one in enumerate(rounds, 1)]
-    return [rounds_story(space, rounds, winner), fronts, *([paths] if trajectories else []), *each]
+def _record(run: Path, space: Space, winner: Choices, evaluations: Sequence[Evaluation]) -> SearchRecord:
+    """What the run wrote down about its search."""
+    settings = read_settings(run).get("preset", {}).get("settings", {})
+    return SearchRecord(space, winner, evaluations, read_json(run / STORY) or {}, settings)
 
 
 def _own(
@@ -213,37 +191,4 @@ def _counted_blocks(architecture: Architecture) -> list[DrawnBlock]:
             not operator.program.output,
         )
         for name, operator in architecture.network.blocks
-    ]
-
-
-def result_lines(result: dict[str, Any]) -> list[list[str]]:
-    """A header and one row per trained network.
-
-    Raises:
-        RunError: a document that lacks what a result has.
-    """
-    with reading(Path(RESULT)):
-        networks = trained_networks(result)
-        if result["measured_latency_s"] is None:
-            names = list(result["costs"])
-            costs = [result["costs"], *(row["costs"] for row in result["baselines"].values())]
-            return [["network", "top-1 (95 %)", *names]] + [
-                [
-                    row["name"],
-                    f"{row['top1']} [{row['low']}, {row['high']}]",
-                    *(format_count(has[n]) for n in names),
-                ]
-                for row, has in zip(networks, costs, strict=True)
-            ]
-    header = ["network", "measured", "predicted", "top-1 (95 %)", "MACs", "params"]
-    return [header] + [
-        [
-            row["name"],
-            row["measured"],
-            row["predicted"],
-            f"{row['top1']} [{row['low']}, {row['high']}]",
-            row["macs"],
-            row["params"],
-        ]
-        for row in networks
     ]

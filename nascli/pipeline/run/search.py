@@ -2,225 +2,301 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from nascli.costmodel import Constraint, FeasibleSet, best, counted
-from nascli.costmodel.budgets import CostSet
+from nascli.costmodel import best, counted
+from nascli.costmodel.budgets import CostValue
 from nascli.files import read_json, write_json
-from nascli.pipeline.run.finalists import CandidateNetworks, verified
-from nascli.pipeline.run.problem import checked_images, frozen_costs, learned_space, named_space
-from nascli.pipeline.run.result import base_document, budget_rows, format_estimated_count
+from nascli.lut import Measurement
+from nascli.pipeline.measure.whole_networks import measure_networks
+from nascli.pipeline.run.finalists import CandidateNetworks, select_finalists
+from nascli.pipeline.run.old_settings import upgrade_settings
+from nascli.pipeline.run.problem import budget_text, build_problem, named_space
+from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
 from nascli.pipeline.run.settings import SearchSettings
-from nascli.pipeline.train.from_scratch import WINNER, train_candidate
+from nascli.pipeline.train.from_scratch import CandidateTrainer, CandidateTraining
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
-from nascli.search.journal import Entry
-from nascli.search.run_folder import FINALISTS, RESULT, WINNER_COSTS, RunFolder
-from nascli.search.verification import Finalist, latency_disagreement, stale_table_warning
+from nascli.search.base import Choices
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.run_folder import RESULT, WINNER_COSTS, RunFolder
+from nascli.search.verification import Finalist, Latencies, latency_disagreement, stale_table_warning
+from nascli.spaces.network import Network
 from nascli.spaces.space import Space
-from nascli.units import format_big_integer, format_seconds
+from nascli.units import format_big_integer, format_estimated_count, format_seconds
 
-if TYPE_CHECKING:
-    from nascli.supernet.data.images import Images
-
-# Algorithms that choose among their last candidates by training each from scratch.
-TRAINED_CHOICE = ("pcnas", "nse")
+WINNER = "winner"
 
 
-def run_search(settings: SearchSettings, out: Path, progress: Progress) -> dict[str, Any]:
-    """Search, verify, train and report; goes on where a killed run of the same settings stopped.
+def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> SearchResult:
+    """Search, verify, and train; a run of the same settings that was killed goes on where it stopped.
 
-    Returns:
-        the document that `out`/result.json holds.
+    Args:
+        settings: What to search, where, under which budgets.
+        folder: The run's folder.
+        progress: Is shown how far the search is.
 
     Raises:
-        NascliError: whatever the user can mend.
+        NascliError: Whatever the user can mend.
     """
-    constraints = settings.parsed_constraints()
-    given = named_space(settings)
-    digest = given.digest if isinstance(given, Space) else given.spec
-    with RunFolder(out, {**settings.to_json(), "space_digest": digest}) as folder:
-        done = read_json(folder.file(RESULT))
+    named = named_space(settings)
+    digest = named.digest if isinstance(named, Space) else named.spec
+    with RunFolder(folder, {**settings.to_json(), "space_digest": digest}, upgrade_settings) as run:
+        done = read_json(run.file(RESULT))
         if done is not None:
-            progress.message(f"{out} is complete; to search anew, choose another --out or --seed")
-            return done
-        space = learned_space(settings, given, constraints, folder, progress)
-        images = checked_images(settings, space, constraints)
-        if space.low_bit:
-            from nascli.pipeline.run.counted_search import search_counted
-
-            return search_counted(settings, space, images, constraints, folder, progress)
-        costs = frozen_costs(settings, space, folder, progress)
-        feasible = costs.feasible(space, constraints)
+            progress.message(f"{folder} is complete; to search anew, choose another --out or --seed")
+            return SearchResult.from_json(done, folder)
+        context = _context(settings, run, progress)
+        problem = build_problem(settings, named, context)
+        feasible = problem.feasible
         progress.message(
-            f"{format_estimated_count(feasible.count(), feasible.exact)} of {format_big_integer(space.size)} "
-            f"architectures satisfy {' and '.join(str(c) for c in constraints)}"
+            f"{format_estimated_count(feasible.count(), feasible.exact)} of {format_big_integer(problem.space.size)} "
+            f"architectures satisfy {budget_text(problem.constraints)}"
         )
-        return _Run(settings, constraints, images, costs, feasible, folder, progress).result()
+        candidates = settings.descriptor.find(problem, context)
+        document = _Conclusion(settings, problem, context, candidates).document()
+        write_json(run.file(RESULT), document)
+        return SearchResult.from_json(document, folder)
 
 
-class _Run:
-    """One search under way."""
+def _context(settings: SearchSettings, folder: RunFolder, progress: Progress) -> SearchContext:
+    def measure(networks: Sequence[Network]) -> list[Measurement]:
+        return measure_networks(
+            networks,
+            settings.target,
+            settings.execution,
+            protocol=MeasurementProtocol(),
+            seed=settings.seed,
+            progress=progress,
+        )
+
+    return SearchContext(
+        settings.effort,
+        settings.seed,
+        settings.data,
+        folder,
+        progress,
+        measure,
+        None if settings.supernet is None else Path(settings.supernet),
+        None if settings.after is None else Path(settings.after),
+        settings.execution.ray,
+    )
+
+
+class _Conclusion:
+    """From candidates to the document of the result: verification, training, and what is written down."""
 
     def __init__(
         self,
         settings: SearchSettings,
-        constraints: Sequence[Constraint],
-        images: Images,
-        costs: CostSet,
-        feasible: FeasibleSet,
-        folder: RunFolder,
-        progress: Progress,
+        problem: SearchProblem,
+        context: SearchContext,
+        candidates: RankedCandidates,
     ) -> None:
-        self.settings, self.constraints = settings, constraints
-        self.images, self.costs, self.feasible = images, costs, feasible
-        self.folder, self.progress = folder, progress
-        self.candidates = CandidateNetworks(feasible.space, costs, settings, progress)
-
-    def result(self) -> dict[str, Any]:
-        """From candidates to the document."""
-        from nascli.pipeline.run.algorithms import Task, find
-
-        effort = self.settings.effort
-        found = find(
-            Task(
-                self.settings,
-                self.images,
-                self.feasible,
-                self.costs.budgets(self.constraints),
-                self.folder,
-                self.progress,
-            )
+        self.settings, self.problem, self.context, self.candidates = settings, problem, context, candidates
+        algorithm = settings.descriptor
+        resized = algorithm.resize(problem, context, candidates.ranked[: context.preset.finalists])
+        self.networks = CandidateNetworks(problem, settings, resized, context.progress)
+        self.trainer = CandidateTrainer(
+            problem.images, context.preset.retraining, settings.seed, context.folder, context.progress
         )
-        if self.settings.algorithm == "nse" and effort.nse.rescale:
-            self.candidates.resize(found.ranked[: effort.finalists], self.constraints)
-        file = self.folder.file(FINALISTS)
-        finalists = verified(
-            self.candidates, found.ranked, self._window(), effort.finalists, file, self._profile
+
+    def document(self) -> dict[str, Any]:
+        """Choose the winner, train it and its baselines, and say what came out."""
+        finalists = select_finalists(
+            self.candidates, self.networks, self.problem, self.context, self._profile_command
         )
-        warning = stale_table_warning(finalists, self._profile)
+        latencies = _latencies(finalists)
+        warning = stale_table_warning(latencies, self._profile_command) if latencies else None
         if warning is not None:
-            self.progress.message(warning)
-        winner = self._winner([f for f in finalists if f.within])
-        self.progress.message(
-            f"winner: measured {format_seconds(winner.measured.seconds)} "
-            f"(predicted {format_seconds(winner.predicted)})"
-        )
-        base = base_document(self.settings, self.feasible.space, self.feasible, found.ranked, found.identity)
-        document = {**base, **self._outcome(winner, finalists, found.ranked)}
-        write_json(self.folder.file(RESULT), document)
-        return document
+            self.context.progress.message(warning)
+        fitting = [finalist for finalist in finalists if finalist.within]
+        winner = self.settings.descriptor.choose(fitting, self._validation_top1)
+        if winner.latencies is not None:
+            self.context.progress.message(
+                f"winner: measured {format_seconds(winner.latencies.measured.seconds)} "
+                f"(predicted {format_seconds(winner.latencies.predicted)})"
+            )
+        rows = {WINNER: winner.evaluation.architecture, **self._baselines()}
+        figures: Mapping[str, Measurement] = {}
+        if self.problem.latency is not None:
+            figures = dict(zip(rows, self.networks.measured(list(rows.values())), strict=True))
+        trained = {name: self._train(name, row) for name, row in rows.items()}
+        if self.networks.is_resized(rows[WINNER]):
+            write_json(self.context.folder.file(WINNER_COSTS), self.networks.own_costs(rows[WINNER]))
+        return {
+            **self._search_document(),
+            **self._winner_document(winner, trained[WINNER]),
+            **self._latency_document(winner, finalists, figures, warning),
+            "baselines": {
+                name: self._baseline_document(row, trained[name], figures.get(name))
+                for name, row in rows.items()
+                if name != WINNER
+            },
+        }
 
     @property
-    def _profile(self) -> str:
+    def _profile_command(self) -> str:
         options = self.settings.target.command(self.settings.execution)
-        return f"nascli profile --space {self.feasible.space.spec} {options}"
+        return f"nascli profile --space {self.problem.space.spec} {options}"
 
-    def _window(self) -> tuple[float, float]:
-        here = [c for c in self.constraints if c.name == "latency" and c.device is None]
-        return (here[0].low, here[0].high) if here else (-float("inf"), float("inf"))
+    def _validation_top1(self, finalist: Finalist) -> float:
+        return self._train("finalist", finalist.evaluation.architecture).validation_top1
 
-    def _winner(self, fitting: Sequence[Finalist]) -> Finalist:
-        """The best by its score; of PC-NAS and NSE by training, as in their papers; of ProxylessNAS the likeliest."""
-        if self.settings.algorithm == "proxyless":
-            # They are in the order of their probability.
-            return fitting[0]
-        if self.settings.algorithm not in TRAINED_CHOICE:
-            return max(fitting, key=lambda f: f.entry.score)
-        tops = [self._trained("finalist", f.entry.codes)["validation_top1"] for f in fitting]
-        return fitting[int(np.argmax(tops))]
+    def _train(self, name: str, architecture: Choices) -> CandidateTraining:
+        space = self.networks.space_of(architecture)
+        if name == WINNER:
+            return self.trainer.train_and_export(space, architecture, name, self.settings.target.batch)
+        return self.trainer.train(space, architecture, name)
 
-    def _contenders(self, winner: Finalist) -> dict[str, tuple[int, ...]]:
-        rng = generator(self.settings.seed, RandomStream.BASELINES)
-        random = self.feasible.sample(1, rng)[0]
-        largest = best(self.feasible, self.costs.costs["macs"].unary)
-        rows = {WINNER: winner.entry.codes, "random": random.tolist(), "largest": largest.tolist()}
-        return {name: tuple(int(code) for code in row) for name, row in rows.items()}
+    def _baselines(self) -> dict[str, Choices]:
+        """A random feasible architecture, and where latency is measured the one with the most MACs."""
+        feasible = self.problem.feasible
+        rows = {"random": feasible.sample(1, generator(self.settings.seed, RandomStream.BASELINES))[0]}
+        if self.problem.latency is not None:
+            rows["largest"] = best(feasible, self.problem.costs.counted["macs"].unary)
+        return {name: tuple(int(choice) for choice in row) for name, row in rows.items()}
 
-    def _outcome(
-        self, winner: Finalist, finalists: Sequence[Finalist], ranked: Sequence[Entry]
-    ) -> dict[str, Any]:
-        contenders = self._contenders(winner)
-        figures = dict(zip(contenders, self.candidates.measured(list(contenders.values())), strict=True))
-        rows = {
-            name: {
-                **self._facts(codes),
-                "measured_latency_s": figures[name].seconds,
-                "measured_interval_s": [figures[name].low, figures[name].high],
-                **self._trained(name, codes),
-            }
-            for name, codes in contenders.items()
-        }
-        top = rows.pop(WINNER)
-        codes = winner.entry.codes
-        if self.candidates.is_resized(codes):
-            write_json(self.folder.file(WINNER_COSTS), self.candidates.own_costs(codes))
-        latency = self.costs.latency
+    def _search_document(self) -> dict[str, Any]:
+        """What was searched and how."""
+        problem, settings = self.problem, self.settings
         return {
-            "space": self.candidates.space_of(codes).spec,
-            "budget": budget_rows(self.constraints, self.settings.target.device, self._values(winner)),
-            "codes": list(codes),
-            "predicted_latency_s": {
-                "value": winner.predicted,
-                "kind": latency.kind,
-                "model": self.costs.model,
-                "setup": self.costs.setup,
-                "table_digest": self.costs.table_digest,
-            },
-            # By how much the finalists took longer than predicted, and what follows from it, if anything.
-            "device_over_model": latency_disagreement(finalists),
-            "warning": stale_table_warning(finalists, self._profile),
-            "measured_latency_s": winner.measured.seconds,
-            "measured_interval_s": [winner.measured.low, winner.measured.high],
-            # The winner once more, beside the baselines: how well a figure repeats.
-            "measured_again_s": figures[WINNER].seconds,
-            "macs": top["macs"],
-            "params": top["params"],
-            "supernet_top1": winner.entry.score.value,
-            "retrained_top1": top["top1"],
-            "retrained_top1_interval": top["top1_interval"],
-            "export_max_difference": top["export_max_difference"],
-            "baselines": rows,
-            "finalists": [self._finalist(finalist) for finalist in finalists],
-            "table_digest": self.costs.table_digest,
-            "evidence": self.costs.evidence,
+            "format": "nascli-result",
+            "version": 1,
+            "algorithm": settings.algorithm,
+            "searched_space": problem.space.spec,
+            "space_size": str(problem.space.size),
+            "feasible_count": problem.feasible.count(),
+            "feasible_count_exact": problem.feasible.exact,
+            "data": settings.data,
+            "constraints": list(settings.budgets),
+            "evaluations": len(self.candidates.ranked),
+            "supernet": self.candidates.identity,
+            "seed": settings.seed,
+            "finished_on": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "versions": versions(),
         }
 
-    def _values(self, winner: Finalist) -> list[dict[str, Any]]:
-        """What the winner has of each bounded cost: measured here, counted in its own widths, or by a model."""
-        row = self.feasible.space.check(np.array([winner.entry.codes]))
-        values = self.costs.values(self.constraints, row)
-        for place, constraint in enumerate(self.constraints):
-            if constraint.name == "latency" and constraint.device is None:
-                values[place] = {"value": winner.measured.seconds, "kind": "measured"}
-            elif constraint.name != "latency":
-                # In the winner's own widths, which may not be the searched space's.
-                own = counted(self.candidates.space_of(winner.entry.codes), constraint.name)
-                values[place] = {"value": float(own(row)[0]), "kind": "counted"}
-        return values
-
-    def _facts(self, codes: Sequence[int]) -> dict[str, Any]:
-        counts = self.candidates.space_of(codes).network(codes).counts
-        return {
-            "codes": list(codes),
+    def _winner_document(self, winner: Finalist, trained: CandidateTraining) -> dict[str, Any]:
+        """The winner, its accuracy, and what it has of each budget."""
+        architecture = winner.evaluation.architecture
+        counts = self.networks.network(architecture).counts
+        document = {
+            "space": self.networks.space_of(architecture).spec,
+            "budget": [row.to_json() for row in self._budget_values(winner)],
+            "codes": list(architecture),
             "macs": counts.macs,
             "params": counts.params,
-            "predicted_latency_s": self.candidates.predicted(codes),
+            "supernet_top1": winner.evaluation.value,
+            "retrained_top1": trained.top1,
+            "retrained_top1_interval": [trained.low, trained.high],
+        }
+        if self.problem.latency is None:
+            return {**document, "costs": self._counted(architecture)}
+        return {**document, "export_max_difference": trained.export_max_difference}
+
+    def _latency_document(
+        self,
+        winner: Finalist,
+        finalists: Sequence[Finalist],
+        figures: Mapping[str, Measurement],
+        warning: str | None,
+    ) -> dict[str, Any]:
+        """What the model and the device say of the winner and of the finalists."""
+        source = self.problem.latency
+        if source is None or winner.latencies is None or self.problem.costs.latency is None:
+            return {"measured_latency_s": None}
+        measured = winner.latencies.measured
+        return {
+            "predicted_latency_s": {
+                "value": winner.latencies.predicted,
+                "kind": self.problem.costs.latency.kind,
+                "model": source.model,
+                "setup": dict(source.setup),
+                "table_digest": source.table_digest,
+            },
+            # By how much the finalists took longer than predicted, and what follows from it, if anything.
+            "device_over_model": latency_disagreement(_latencies(finalists)),
+            "warning": warning,
+            "measured_latency_s": measured.seconds,
+            "measured_interval_s": [measured.low, measured.high],
+            # The winner once more, beside the baselines: how well a figure repeats.
+            "measured_again_s": figures[WINNER].seconds,
+            "finalists": [self._finalist_document(finalist) for finalist in finalists],
+            "table_digest": source.table_digest,
+            "evidence": dict(source.quality),
         }
 
-    def _finalist(self, finalist: Finalist) -> dict[str, Any]:
+    def _budget_values(self, winner: Finalist) -> list[BudgetValue]:
+        """What the winner has of each bounded cost: measured here, counted in its own widths, or by a model."""
+        architecture, constraints = winner.evaluation.architecture, self.problem.constraints
+        row = self.problem.space.check(np.array([architecture]))
+        values = []
+        for constraint, value in zip(constraints, self.problem.costs.values(constraints, row), strict=True):
+            device = constraint.device
+            if constraint.is_local_latency:
+                assert winner.latencies is not None
+                device, value = (
+                    self.settings.target.device,
+                    CostValue(winner.latencies.measured.seconds, "measured"),
+                )
+            elif constraint.name != "latency":
+                # In the winner's own widths, which may not be the searched space's.
+                own = counted(self.networks.space_of(architecture), constraint.name)
+                value = CostValue(float(own(row)[0]), "counted")
+            values.append(BudgetValue(constraint, device, value))
+        return values
+
+    def _counted(self, architecture: Choices) -> dict[str, float]:
+        """The counted costs that a search without latency is about."""
+        row = self.problem.space.check(np.array([architecture]))
+        names = sorted({*self.problem.costs.counted, "params"})
+        return {name: float(counted(self.problem.space, name)(row)[0]) for name in names}
+
+    def _facts(self, architecture: Choices) -> dict[str, Any]:
+        counts = self.networks.network(architecture).counts
         return {
-            **self._facts(finalist.entry.codes),
-            "supernet_top1": finalist.entry.score.value,
-            "measured_latency_s": finalist.measured.seconds,
-            "measured_interval_s": [finalist.measured.low, finalist.measured.high],
+            "codes": list(architecture),
+            "macs": counts.macs,
+            "params": counts.params,
+            "predicted_latency_s": self.networks.predicted(architecture),
+        }
+
+    def _finalist_document(self, finalist: Finalist) -> dict[str, Any]:
+        assert finalist.latencies is not None
+        measured = finalist.latencies.measured
+        return {
+            **self._facts(finalist.evaluation.architecture),
+            "supernet_top1": finalist.evaluation.value,
+            "measured_latency_s": measured.seconds,
+            "measured_interval_s": [measured.low, measured.high],
             "within_budget": finalist.within,
         }
 
-    def _trained(self, name: str, codes: Sequence[int]) -> dict[str, Any]:
-        space = self.candidates.space_of(codes)
-        return train_candidate(space, codes, name, self.images, self.settings, self.folder, self.progress)
+    def _baseline_document(
+        self, architecture: Choices, trained: CandidateTraining, figure: Measurement | None
+    ) -> dict[str, Any]:
+        document = {
+            "codes": list(architecture),
+            "top1": trained.top1,
+            "top1_interval": [trained.low, trained.high],
+            "validation_top1": trained.validation_top1,
+        }
+        if figure is None:
+            return {**document, "costs": self._counted(architecture)}
+        return {
+            **self._facts(architecture),
+            "measured_latency_s": figure.seconds,
+            "measured_interval_s": [figure.low, figure.high],
+            **document,
+        }
+
+
+def _latencies(finalists: Sequence[Finalist]) -> list[Latencies]:
+    return [finalist.latencies for finalist in finalists if finalist.latencies is not None]

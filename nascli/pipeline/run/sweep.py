@@ -4,52 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nascli.pipeline.run.result import format_estimated_count
+from nascli.pipeline.run.result import SearchResult
 from nascli.pipeline.run.search import run_search
-from nascli.pipeline.run.settings import SearchSettings, default_folder
+from nascli.pipeline.run.settings import SearchSettings
 from nascli.progress import Progress
-from nascli.units import format_count, format_seconds
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """What a search of a sweep found.
+
+    Attributes:
+        budget: The constraint that this search has and the others have not, in the user's words.
+        result: What was found.
+    """
+
+    budget: str
+    result: SearchResult
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        winner = self.result.winner
+        return {
+            "budget": self.budget,
+            "run": str(self.result.folder),
+            "top1": winner.top1,
+            # Counted budgets of low-bit spaces are searched without measuring.
+            "measured_latency_s": self.result.latency,
+            "macs": winner.costs["macs"],
+            "params": winner.costs["params"],
+        }
 
 
 def run_sweep(
     budgets: Sequence[str], settings: Sequence[SearchSettings], out: Path | None, progress: Progress
-) -> list[dict[str, Any]]:
-    """One search per budget; they differ in nothing else, so all but the first find their supernet trained.
+) -> list[SweepRow]:
+    """Search once for each budget.
+
+    The searches differ in nothing else, so all but the first find their supernet trained.
+
+    Args:
+        budgets: The constraint of each search, in the user's words.
+        settings: Of each search.
+        out: The folder of the runs; None for the default folder of each.
+        progress: Is shown how far the searches are.
 
     Returns:
-        per budget what was found and where its run is.
+        What each search found, in the order of the budgets.
     """
     rows = []
     for budget, one in zip(budgets, settings, strict=True):
         name = re.sub(r"[^A-Za-z0-9.]+", "-", budget).strip("-.")
-        folder = default_folder(one) if out is None else out / name
+        folder = one.default_folder if out is None else out / name
         progress.message(f"budget {budget}")
-        result = run_search(one, folder, progress)
-        low, high = result["retrained_top1_interval"]
-        # Counted budgets of few bits are searched without measuring.
-        measured = result["measured_latency_s"]
-        rows.append(
-            {
-                "budget": budget,
-                "run": str(folder),
-                "top1": result["retrained_top1"],
-                "measured_latency_s": measured,
-                "macs": result["macs"],
-                "params": result["params"],
-                "shown": {
-                    "budget": budget,
-                    "top-1 (95 %)": f"{result['retrained_top1']:.2%} [{low:.1%}, {high:.1%}]",
-                    "measured": "-" if measured is None else format_seconds(measured),
-                    "MACs": format_count(result["macs"]),
-                    "params": format_count(result["params"]),
-                    "feasible": format_estimated_count(
-                        int(result["feasible_count"]), result["feasible_count_exact"]
-                    ),
-                    "run": str(folder),
-                },
-            }
-        )
+        rows.append(SweepRow(budget, run_search(one, folder, progress)))
     return rows

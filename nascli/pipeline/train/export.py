@@ -13,7 +13,6 @@ import torch
 from nascli.costmodel import Constraint, parse_constraints
 from nascli.errors import (
     ArchitectureError,
-    CheckpointError,
     ConstraintError,
     InfeasibleError,
     NascliError,
@@ -31,7 +30,7 @@ from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.architecture import Architecture
 from nascli.supernet.data.images import Images
-from nascli.supernet.modules import ProgramModule, exported_weights, network_module
+from nascli.supernet.modules import ProgramModule, exported_weights, load_network
 from nascli.supernet.python_code import python_source, source_weights
 from nascli.supernet.training.checkpoint import save_weights
 from nascli.units import format_seconds
@@ -106,9 +105,7 @@ def export_architecture(
         )
     architecture = Architecture.load(path)
     network = architecture.network
-    module = network_module([operator.program for operator in network.operators])
-    _load_weights(module, weights)
-    module.eval()
+    module = load_network(network, weights)
     blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
     images = torch.from_numpy(
         np.random.default_rng(0).standard_normal((spec.batch, *network.input)).astype(np.float32)
@@ -176,20 +173,6 @@ def measured_export(
                 "The file is written. Search under that constraint for a network that keeps it.",
             )
     return {"measured_latency_s": figure.seconds, "measured_interval_s": [figure.low, figure.high]}
-
-
-def _load_weights(module: torch.nn.Module, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        module.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} holds no weights of this architecture: {first}.",
-            "weights.safetensors lies beside architecture.json in a run's folder.",
-        ) from error
 
 
 def _engine(model: bytes, out: Path, spec: TargetSpec, execution: Execution) -> None:

@@ -2,94 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from nascli.files import write_json
-from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.train.export import save_network
 from nascli.progress import Progress
-from nascli.search.run_folder import ARCHITECTURE, RunFolder
+from nascli.search.base import Choices
+from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
-from nascli.supernet.data.images import load_images, require_fit
+from nascli.supernet.data.images import Images, load_images, require_fit
+from nascli.supernet.recipes.registry import find_recipe
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights
 from nascli.supernet.training.epochs import EpochLog
-from nascli.supernet.training.plain_network import train_network
+from nascli.supernet.training.plain_network import TrainedNetwork, train_network
 from nascli.supernet.training.recipe import Recipe
 
-if TYPE_CHECKING:
-    from nascli.supernet.data.images import Images
 
+@dataclass(frozen=True)
+class CandidateTraining:
+    """How a network did that a search found, after training from scratch.
 
-WINNER = "winner"
-
-
-def train_candidate(
-    space: Space,
-    codes: Sequence[int],
-    name: str,
-    images: Images,
-    settings: SearchSettings,
-    folder: RunFolder,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Train an architecture from scratch, or take what an earlier run of the folder has; the winner is handed over.
-
-    Args:
-        space: in whose widths it is built.
-        codes: the architecture.
-        name: for people; 'winner' writes architecture, weights and, where a runtime computes it, ONNX.
-        images: data; the test part is used once.
-        settings: how long and by which recipe.
-        folder: the run's.
-        progress: is shown the training.
+    Attributes:
+        top1: Top-1 on the test part, from 0 to 1.
+        low, high: Its 95 % interval.
+        validation_top1: Top-1 on the validation part.
+        export_max_difference: The largest difference between the logits of the exported model and the network's; None
+            where no ONNX model was written.
     """
-    import torch
 
-    from nascli.pipeline.train.export import save_network
-    from nascli.supernet.training.checkpoint import save_weights
-    from nascli.supernet.training.plain_network import train_network
+    top1: float
+    low: float
+    high: float
+    validation_top1: float
+    export_max_difference: float | None = None
 
-    trained = train_network(
-        space.network(codes, name),
-        images,
-        settings.effort.retrain_recipe(),
-        seed=settings.seed,
-        file=folder.file(f"training/network-{'-'.join(map(str, codes))}.safetensors"),
-        progress=progress,
-        title=f"{name} from scratch",
-    )
-    document: dict[str, Any] = {
-        "codes": list(codes),
-        "top1": trained.top1,
-        "top1_interval": [trained.low, trained.high],
-        "validation_top1": trained.validation_top1,
-    }
-    if name != WINNER:
-        return document
-    architecture = Architecture.of(space, np.array(codes), WINNER)
-    if space.low_bit:
-        architecture.save(folder.file(ARCHITECTURE))
-        save_weights(torch.nn.Sequential(*trained.blocks), folder.file("weights.safetensors"))
-        return document
-    document["export_max_difference"] = save_network(
-        architecture, trained.blocks, folder.path, settings.target.batch, images
-    )
-    return document
+
+@dataclass(frozen=True)
+class CandidateTrainer:
+    """Trains networks that a search found, into the folder of its run.
+
+    Attributes:
+        images: The data; its test part is used once for each network.
+        recipe: How networks are trained from scratch.
+        seed: Of weights and data order.
+        folder: The run's folder. What it holds of an earlier training is taken or finished.
+        progress: Is shown the training.
+    """
+
+    images: Images
+    recipe: Recipe
+    seed: int
+    folder: RunFolder
+    progress: Progress
+
+    def train(self, space: Space, architecture: Choices, name: str) -> CandidateTraining:
+        """Train an architecture.
+
+        Args:
+            space: The space in whose widths it is built.
+            architecture: Its choices.
+            name: For people.
+        """
+        trained = self._trained(space, architecture, name)
+        return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1)
+
+    def train_and_export(
+        self, space: Space, architecture: Choices, name: str, batch: int
+    ) -> CandidateTraining:
+        """Train an architecture, and write it with its weights and, where a runtime computes it, as an ONNX model.
+
+        Args:
+            space: The space in whose widths it is built.
+            architecture: Its choices.
+            name: For people.
+            batch: Of the ONNX model.
+
+        Raises:
+            NascliError: The exported model does not compute what the trained one does.
+        """
+        trained = self._trained(space, architecture, name)
+        document = Architecture.of(space, np.array(architecture), name)
+        difference = None
+        if space.low_bit:
+            document.save(self.folder.file(ARCHITECTURE))
+            save_weights(torch.nn.Sequential(*trained.blocks), self.folder.file(WEIGHTS))
+        else:
+            difference = save_network(document, trained.blocks, self.folder.path, batch, self.images)
+        return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1, difference)
+
+    def _trained(self, space: Space, architecture: Choices, name: str) -> TrainedNetwork:
+        return train_network(
+            space.network(architecture, name),
+            self.images,
+            self.recipe,
+            seed=self.seed,
+            file=self.folder.file(f"training/network-{'-'.join(map(str, architecture))}.safetensors"),
+            progress=self.progress,
+            title=f"{name} from scratch",
+        )
 
 
 def train_architecture(
     path: Path,
     data: str,
-    recipe: Recipe,
+    recipe_name: str,
     *,
+    epochs: int | None = None,
     batch: int,
     seed: int,
     out: Path,
@@ -103,7 +129,8 @@ def train_architecture(
     Args:
         path: the architecture's file.
         data: a data set.
-        recipe: how to train.
+        recipe_name: how to train: the name of a recipe.
+        epochs: how long; None for the recipe's own number.
         batch: of the ONNX file.
         seed: of everything.
         out: the folder: checkpoint.safetensors (the last state), best.safetensors (by validation),
@@ -114,6 +141,7 @@ def train_architecture(
     Returns:
         what `out`/training.json holds.
     """
+    recipe = find_recipe(recipe_name, epochs)
     distributed.start()
     architecture = Architecture.load(path)
     network = architecture.network

@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from nascli.costmodel import parse_constraint
-from nascli.pipeline.run.settings import effort_of
+from nascli.errors import UnknownNameError
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.recipes.small import small_supernet
+from nascli.supernet.recipes.spos import spos_supernet
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.one_shot import trained_supernet
+
+# How a supernet of random paths is trained: for small data, or as the paper does on ImageNet.
+PRESETS = {"small": small_supernet, "paper": spos_supernet}
 
 
 def train_supernet(
@@ -41,7 +46,9 @@ def train_supernet(
     space = space_for_data(load_space(spec), data)
     images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
-    recipe = effort_of(preset, "spos").supernet_recipe(epochs)
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, list(PRESETS))
+    recipe = PRESETS[preset](epochs)
     window = None if within is None else parse_constraint(within)
     _, identity, reused = trained_supernet(
         space, images, recipe, seed=seed, progress=progress, out=out, within=window

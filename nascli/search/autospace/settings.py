@@ -1,4 +1,4 @@
-"""Settings of AutoSpace."""
+"""Settings and presets of AutoSpace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.search.spos.settings import SposSettings
 from nascli.spaces.operators.dag_cell import EDGES
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.supernet.recipes.spos import spos, spos_supernet
 
 GENES = len(EDGES) + 2
 COMPENSATIONS = ("count", "delay", "none")
@@ -93,3 +97,34 @@ class AutoSpaceSettings:
     def team(self, share: float) -> int:
         """The team's size, so much of the way through the evolution."""
         return round(self.first_team + (self.last_team - self.first_team) * min(1.0, max(0.0, share)))
+
+
+# SPOS searches the space that is learned. How long its cells evolve is in the settings; the epochs of the space's
+# recipe are not used.
+PRESETS = {
+    "small": Preset(
+        settings=AutoSpaceSettings(
+            cells=4,
+            population=60,
+            first_team=5,
+            last_team=20,
+            warmup=4,
+            evolution=12,
+            mutants=0.5,
+            frequency=20,
+            reference_epochs=6,
+        ),
+        supernet=small_supernet(epochs=14),
+        retraining=small(epochs=8),
+        searcher=SposSettings(population=20, generations=6),
+        space_recipe=small_supernet(epochs=1),
+    ),
+    "paper": Preset(
+        settings=AutoSpaceSettings(),
+        supernet=spos_supernet(epochs=120, batch=256),
+        retraining=spos(epochs=240),
+        searcher=SposSettings(),
+        space_recipe=spos_supernet(epochs=1, batch=256),
+        calibration_images=20_000,
+    ),
+}

@@ -5,25 +5,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from nascli.errors import RuntimeUnavailableError, missing_package
-from nascli.search.base import Score
-from nascli.search.evaluators.function import Answer
-from nascli.search.journal import Choices
+from nascli.search.base import Choices, Evaluation, Score
 
 Scorer = Callable[[Sequence[Choices]], Sequence[tuple[float, float]]]
 Split = Callable[[Sequence[Choices]], Iterator[list[Choices]]]
 # Batches that may be lost to workers that die, before the cluster is given up.
 _MOST_DEATHS = 20
 _PATIENCE_SECONDS = 5.0
-
-
-class Batched(Protocol):
-    """What the driver asks of an evaluator of many."""
-
-    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
-        """Evaluate several; each answer comes once, in any order."""
 
 
 class LocalEvaluator:
@@ -37,18 +28,21 @@ class LocalEvaluator:
     def __init__(self, scorer: Scorer, split: Split) -> None:
         self._scorer, self._split = scorer, split
 
-    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
-        """Evaluate several."""
-        for batch in self._split(keys):
+    def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
+        """Evaluate several architectures."""
+        for part in self._split(batch):
             start = time.perf_counter()
-            yield from _answers(batch, self._scorer(batch), time.perf_counter() - start)
+            yield from _evaluations(part, self._scorer(part), time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
-def _answers(
+def _evaluations(
     batch: Sequence[Choices], scores: Sequence[tuple[float, float]], seconds: float
-) -> Iterator[Answer]:
-    for key, (value, tie_break) in zip(batch, scores, strict=True):
-        yield Answer(key, Score(value, tie_break), None, seconds / len(batch))
+) -> Iterator[Evaluation]:
+    for architecture, (value, tie_break) in zip(batch, scores, strict=True):
+        yield Evaluation(architecture, Score(value, tie_break), seconds / len(batch))
 
 
 def connect(address: str) -> Any:
@@ -133,22 +127,22 @@ class RayEvaluator:
         worker = self._remote.remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
 
-    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
-        """Evaluate several.
+    def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
+        """Evaluate several architectures.
 
         Raises:
             RuntimeUnavailableError: worker after worker dies.
         """
         ray, deaths = self._ray, 0
-        waiting = list(self._split(keys))[::-1]
+        waiting = list(self._split(batch))[::-1]
         running: dict[Any, tuple[Any, list[Choices], float]] = {}
         while waiting or running:
             while waiting and self._idle:
-                worker, batch = self._idle.pop(), waiting.pop()
-                running[worker.score.remote(batch)] = (worker, batch, time.perf_counter())
+                worker, part = self._idle.pop(), waiting.pop()
+                running[worker.score.remote(part)] = (worker, part, time.perf_counter())
             (done, *_), _ = ray.wait([*running, *self._starting], num_returns=1)
             beginner = self._starting.pop(done, None)
-            worker, batch, start = running.pop(done, (beginner, [], 0.0))
+            worker, part, start = running.pop(done, (beginner, [], 0.0))
             try:
                 scores = ray.get(done)
             except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
@@ -159,13 +153,13 @@ class RayEvaluator:
                         f"the cluster's workers die ({deaths} so far): {str(error).splitlines()[-1]}",
                         "Look at: ray status. Every node needs nascli with the extra 'search', and the data set.",
                     ) from error
-                waiting += [batch] if batch else []
+                waiting += [part] if part else []
                 self._hire()
                 continue
             self._idle.append(worker)
             if beginner is not None:
                 continue
-            yield from _answers(batch, scores, time.perf_counter() - start)
+            yield from _evaluations(part, scores, time.perf_counter() - start)
 
     def close(self) -> None:
         """Let the workers go."""

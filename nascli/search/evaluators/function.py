@@ -17,24 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 
 from nascli.errors import NascliError
-from nascli.search.base import Score
-from nascli.search.journal import Choices
+from nascli.search.base import Choices, Evaluation, Score
 
 Function = Callable[[Choices], float]
 _LONGEST_REASON = 200
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back for one architecture: a score, or why there is none."""
-
-    codes: Choices
-    score: Score | None
-    failure: str | None
-    seconds: float
 
 
 class FunctionEvaluator:
@@ -61,39 +49,42 @@ class FunctionEvaluator:
         self._function, self._workers = function, workers
         self._repeats, self._limit = repeats, time_limit
 
-    def many(self, keys: Sequence[Choices]) -> Iterator[Answer]:
-        """Evaluate several; answers come as they are ready."""
+    def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
+        """Evaluate several architectures; they come back as they are ready."""
         if self._workers == 1:
-            for key in keys:
-                yield self._one(key)
+            for architecture in batch:
+                yield self._one(architecture)
             return
         with ThreadPoolExecutor(self._workers) as pool:
-            for done in as_completed([pool.submit(self._one, key) for key in keys]):
+            for done in as_completed([pool.submit(self._one, architecture) for architecture in batch]):
                 yield done.result()
 
-    def _one(self, key: Choices) -> Answer:
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _one(self, architecture: Choices) -> Evaluation:
         start = time.perf_counter()
         values = []
         for _ in range(self._repeats):
-            value, failure = self._limited(key)
+            value, failure = self._limited(architecture)
             if failure is not None:
-                return Answer(key, None, failure, time.perf_counter() - start)
+                return Evaluation(architecture, None, time.perf_counter() - start, failure)
             assert value is not None
             values.append(value)
-        return Answer(key, Score(statistics.median(values)), None, time.perf_counter() - start)
+        return Evaluation(architecture, Score(statistics.median(values)), time.perf_counter() - start)
 
-    def _limited(self, key: Choices) -> tuple[float | None, str | None]:
+    def _limited(self, architecture: Choices) -> tuple[float | None, str | None]:
         if self._limit is None:
-            return self._called(key)
+            return self._called(architecture)
         found: list[tuple[float | None, str | None]] = []
-        thread = threading.Thread(target=lambda: found.append(self._called(key)), daemon=True)
+        thread = threading.Thread(target=lambda: found.append(self._called(architecture)), daemon=True)
         thread.start()
         thread.join(self._limit)
         return found[0] if found else (None, f"no answer within {self._limit:g} s")
 
-    def _called(self, key: Choices) -> tuple[float | None, str | None]:
+    def _called(self, architecture: Choices) -> tuple[float | None, str | None]:
         try:
-            value = float(self._function(key))
+            value = float(self._function(architecture))
         # The function is the user's own and may fail in any way.
         except Exception as error:
             return None, f"{type(error).__name__}: {error}"[:_LONGEST_REASON]

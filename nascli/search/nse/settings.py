@@ -1,11 +1,15 @@
-"""Settings of NSE."""
+"""Settings and presets of NSE."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.supernet.recipes.nse import nse, nse_supernet
+from nascli.supernet.recipes.small import small, small_multi_branch_supernet
+from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 
 class NseStream(IntEnum):
@@ -42,6 +46,7 @@ class NseSettings:
         aim: where in the window the resource term aims (tau): 0 its lower end, as the paper's 300M for 300M to
             350M, 1 its upper.
         rescale: widen or narrow the last architectures to a counted budget before they are trained.
+        fitness: how fitness indicators are learned.
     """
 
     candidates: int | None = None
@@ -54,6 +59,7 @@ class NseSettings:
     window: float = 0.857
     aim: float = 0.0
     rescale: bool = True
+    fitness: ArchitectureParameterSettings = field(default_factory=ArchitectureParameterSettings)
 
     def __post_init__(self) -> None:
         if (self.candidates is not None and self.candidates < 2) or self.samples < 1 or self.beyond < 0:
@@ -67,3 +73,21 @@ class NseSettings:
             raise NascliError(
                 f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
             )
+
+
+# The supernet's recipe is for one round.
+PRESETS = {
+    "small": Preset(
+        settings=NseSettings(
+            candidates=4, samples=120, beyond=20, rounds=3, fitness=ArchitectureParameterSettings(start=0.3)
+        ),
+        supernet=small_multi_branch_supernet(epochs=12),
+        retraining=small(epochs=8),
+    ),
+    "paper": Preset(
+        settings=NseSettings(),
+        supernet=nse_supernet(epochs=100),
+        retraining=nse(epochs=350),
+        calibration_images=20_000,
+    ),
+}

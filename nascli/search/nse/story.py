@@ -8,6 +8,8 @@ from typing import Any
 from nascli.report.charts import percent
 from nascli.report.story import Cell, Story, grid, operator_rows, row_of
 from nascli.report.svg import ChartAxis, Series, chart
+from nascli.search.algorithm import SearchRecord
+from nascli.search.nse.settings import NseSettings
 from nascli.spaces.space import Space
 from nascli.units import format_count, format_seconds
 
@@ -99,3 +101,24 @@ def round_story(space: Space, one: dict[str, Any], number: int) -> Story:
             )
     text = "The round's operations: dark ones are on its front, pale ones were left by simplification, palest dropped."
     return Story(f"Round {number}", text, grid(columns, rows, cells))
+
+
+def nse_stories(record: SearchRecord) -> list[Story]:
+    """All pictures of a run: where operations live, the fronts, the fitness indicators, and each round."""
+    rounds, space = record.story["rounds"], record.space
+    stories = [
+        rounds_story(space, rounds, record.winner),
+        Story(
+            "Pareto fronts by round",
+            "Accuracy in each round's own supernet; the last round is marked.",
+            rounds_chart(rounds),
+        ),
+    ]
+    trajectories = trajectories_chart(rounds, record.settings.get("threshold", NseSettings().threshold))
+    if trajectories:
+        text = (
+            "Each line is one operation of one layer. Blue ones are on the round's front; below the dashed line "
+            "an operation is dropped."
+        )
+        stories.append(Story("Fitness indicators", text, trajectories))
+    return stories + [round_story(space, each, number) for number, each in enumerate(rounds, 1)]

@@ -1,4 +1,4 @@
-"""Settings of Network Space Search."""
+"""Settings and presets of Network Space Search."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.search.spos.settings import SposSettings
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.supernet.recipes.spos import spos, spos_supernet
 
 
 class NssStream(IntEnum):
@@ -53,3 +57,23 @@ class NssSettings:
             )
         if not 0 < self.last <= self.first or self.rate <= 0 or self.weight < 0:
             raise NascliError("0 < last <= first, rate > 0 and weight >= 0 must hold")
+
+
+# SPOS searches the space that is learned.
+PRESETS = {
+    "small": Preset(
+        settings=NssSettings(depth_bin=2, width_bin=8),
+        supernet=small_supernet(epochs=14),
+        retraining=small(epochs=8),
+        searcher=SposSettings(population=20, generations=6),
+        space_recipe=small_supernet(epochs=10),
+    ),
+    "paper": Preset(
+        settings=NssSettings(),
+        supernet=spos_supernet(epochs=120, batch=64),
+        retraining=spos(epochs=240),
+        searcher=SposSettings(),
+        space_recipe=spos_supernet(epochs=200, batch=64),
+        calibration_images=20_000,
+    ),
+}

@@ -1,4 +1,4 @@
-"""Settings of PC-NAS."""
+"""Settings and presets of PC-NAS."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.supernet.recipes.pcnas import pcnas, pcnas_supernet
+from nascli.supernet.recipes.small import small, small_supernet
 
 
 class PcnasStream(IntEnum):
@@ -46,3 +49,19 @@ class PcnasSettings:
                 "pool >= 1, draws >= 1, warmup >= 1 and interval >= 0 must hold, got "
                 f"{self.pool}, {self.draws}, {self.warmup}, {self.interval}"
             )
+
+
+# How long the supernet trains is in the settings; the epochs of its recipe are not used.
+PRESETS = {
+    "small": Preset(
+        settings=PcnasSettings(pool=3, draws=32, warmup=10, interval=1),
+        supernet=small_supernet(epochs=1),
+        retraining=small(epochs=8),
+    ),
+    "paper": Preset(
+        settings=PcnasSettings(),
+        supernet=pcnas_supernet(epochs=1),
+        retraining=pcnas(epochs=300),
+        calibration_images=20_000,
+    ),
+}

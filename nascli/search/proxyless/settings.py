@@ -1,8 +1,13 @@
-"""Settings of ProxylessNAS."""
+"""Random streams and presets of ProxylessNAS; its settings are how its architecture parameters are learned."""
 
 from __future__ import annotations
 
 from enum import IntEnum
+
+from nascli.search.preset import Preset
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.supernet.recipes.spos import spos, spos_supernet
+from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 
 class ProxylessStream(IntEnum):
@@ -19,3 +24,19 @@ class ProxylessStream(IntEnum):
     CANDIDATE_PAIRS = 82
     UNIFORM_PATHS = 83
     VALIDATION_ORDER = 84
+
+
+PRESETS = {
+    "small": Preset(
+        settings=ArchitectureParameterSettings(start=0.3),
+        supernet=small_supernet(epochs=14),
+        retraining=small(epochs=8),
+    ),
+    "paper": Preset(
+        # Section 4.2: Adam at 0.006, without momentum; 40 of 200 epochs for the weights alone.
+        settings=ArchitectureParameterSettings(rate=0.006, betas=(0.0, 0.999), start=0.2),
+        supernet=spos_supernet(epochs=120, batch=256),
+        retraining=spos(epochs=240),
+        calibration_images=20_000,
+    ),
+}

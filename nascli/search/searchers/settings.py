@@ -1,10 +1,29 @@
-"""Settings of the guided search."""
+"""Settings and presets of random search, regularised evolution, and guided search."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.supernet.recipes.spos import spos, spos_supernet
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How long random search and regularised evolution search.
+
+    Attributes:
+        evaluations: How many architectures are evaluated.
+    """
+
+    evaluations: int = 100
+
+    def __post_init__(self) -> None:
+        if self.evaluations < 1:
+            raise NascliError(f"evaluations >= 1 must hold, got {self.evaluations}")
 
 
 @dataclass(frozen=True)
@@ -29,3 +48,23 @@ class GuidedSettings:
                 "2 <= first <= evaluations, batch >= 1 and pool >= 10 must hold, got "
                 f"{self.first}, {self.evaluations}, {self.batch} and {self.pool}"
             )
+
+
+def _presets(small_settings: Any, paper_settings: Any) -> dict[str, Preset]:
+    return {
+        "small": Preset(
+            settings=small_settings,
+            supernet=small_supernet(epochs=14),
+            retraining=small(epochs=8),
+        ),
+        "paper": Preset(
+            settings=paper_settings,
+            supernet=spos_supernet(epochs=120),
+            retraining=spos(epochs=240),
+            calibration_images=20_000,
+        ),
+    }
+
+
+EVALUATION_PRESETS = _presets(EvaluationSettings(80), EvaluationSettings(1000))
+GUIDED_PRESETS = _presets(GuidedSettings(evaluations=80), GuidedSettings(evaluations=1000))

@@ -1,10 +1,13 @@
-"""Settings of SPOS."""
+"""Settings and presets of SPOS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from nascli.errors import NascliError
+from nascli.search.preset import Preset
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.supernet.recipes.spos import spos, spos_supernet
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,18 @@ class SposSettings:
             )
         if not 0 < self.probability <= 1:
             raise NascliError(f"0 < probability <= 1 must hold, got {self.probability}")
+
+
+PRESETS = {
+    "small": Preset(
+        settings=SposSettings(population=20, generations=6),
+        supernet=small_supernet(epochs=14),
+        retraining=small(epochs=8),
+    ),
+    "paper": Preset(
+        settings=SposSettings(),
+        supernet=spos_supernet(epochs=120),
+        retraining=spos(epochs=240),
+        calibration_images=20_000,
+    ),
+}

@@ -159,12 +159,11 @@ def require_fit(images: Images, shape: Shape, classes: int) -> None:
 
 def space_for_data(space: Space, data: str) -> Space:
     """The space with the data's classes and channels, where its parameters do not say otherwise."""
-    return make_space(space.name, **_adapted_parameters(space, data))
+    return make_space(space.name, **parameters_for_data(space, data))
 
 
-def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
-    from nascli.supernet.data.images import data_properties
-
+def parameters_for_data(space: Space | StagedSpace, data: str) -> dict[str, Any]:
+    """The parameters of a space, with the data's classes and channels where they do not say otherwise."""
     classes, channels = data_properties(data)
     wanted = {"classes": classes, "channels": channels}
     fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}

@@ -96,8 +96,8 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
     there, _ = search(pool, "there")
     pool.close()
     assert killed and len(answered) == len(set(answered))
-    assert [e.codes for e in there.entries] == [e.codes for e in here.entries]
-    for a, b in zip(there.entries, here.entries, strict=True):
+    assert [e.architecture for e in there.evaluations] == [e.architecture for e in here.evaluations]
+    for a, b in zip(there.evaluations, here.evaluations, strict=True):
         assert a.score.value == pytest.approx(b.score.value, abs=1e-9)
 
 
@@ -133,7 +133,7 @@ def test_workers_that_cannot_begin_are_told_at_once(cluster):
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     pool = RayEvaluator(broken, (), lambda keys: iter([list(keys)]), address=cluster.address, workers=1)
     with pytest.raises(RuntimeUnavailableError, match=r"die \(1 so far\): .*no such data set here"):
-        list(pool.many([(0, 1)]))
+        list(pool.evaluate([(0, 1)]))
 
 
 def test_no_cluster_is_said(cluster):

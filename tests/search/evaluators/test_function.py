@@ -48,13 +48,13 @@ def test_failures_are_noted_and_the_search_goes_on(tmp_path):
         return float(sum(codes))
 
     outcome, told = run(moody, tmp_path)
-    assert len(outcome.entries) == 12 and len(outcome.ranked) == 6
+    assert len(outcome.evaluations) == 12 and len(outcome.ranked) == 6
     assert any("out of memory" in m for m in told.messages) and any("nan" in m for m in told.messages)
     # Again, nothing is evaluated twice, not even what failed.
     before = len(calls)
     again, _ = run(moody, tmp_path)
     assert len(calls) == before
-    assert [e.codes for e in again.ranked] == [e.codes for e in outcome.ranked]
+    assert [e.architecture for e in again.ranked] == [e.architecture for e in outcome.ranked]
 
 
 def test_what_hangs_is_left_behind(tmp_path):
@@ -79,7 +79,7 @@ def test_noise_is_taken_by_the_median_and_workers_work_side_by_side(tmp_path):
     start = time.perf_counter()
     outcome, _ = run(noisy, tmp_path, n=10, repeats=5, workers=5)
     assert time.perf_counter() - start < 10 * 5 * 0.02 * 0.8
-    off = [entry.score.value - sum(entry.codes) for entry in outcome.entries]
+    off = [entry.score.value - sum(entry.architecture) for entry in outcome.evaluations]
     assert np.std(off) < 0.9
 
 
@@ -113,7 +113,7 @@ def test_optimise_with_a_function_of_ones_own(tmp_path, algorithm):
     best = nascli.optimise(lambda c: -float(sum(c)), BUDGET, evaluations=20, algorithm=algorithm,
                            journal=tmp_path / "j")  # fmt: skip
     assert len(best) <= 20 and best[0].score.value == max(e.score.value for e in best)
-    assert BUDGET.contains(np.array([e.codes for e in best], dtype=SPACE.dtype)).all()
+    assert BUDGET.contains(np.array([e.architecture for e in best], dtype=SPACE.dtype)).all()
     with pytest.raises(UnknownNameError):
         nascli.optimise(lambda c: 0.0, BUDGET, algorithm="magic")
 
@@ -128,7 +128,7 @@ def test_a_journal_belongs_to_its_space_and_its_evaluator(tmp_path):
     file = tmp_path / "j.jsonl"
     first = nascli.optimise(cheap, BUDGET, evaluations=10, journal=file)
     again = nascli.optimise(cheap, BUDGET, evaluations=10, journal=file)
-    assert [e.codes for e in first] == [e.codes for e in again]
+    assert [e.architecture for e in first] == [e.architecture for e in again]
     with pytest.raises(RunError, match=r"something else: evaluator was '.*cheap' and is now '.*dear'"):
         nascli.optimise(dear, BUDGET, evaluations=10, journal=file)
     other = nascli.constrain(nascli.space("proxyless-mini", width=0.5), "macs<=1G")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from evaluating import OneByOne
 
 from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, best, counted
 from nascli.errors import NascliError
@@ -40,7 +41,7 @@ def run(searcher, tmp_path, name, most=None):
     try:
         return drive(
             searcher,
-            lambda code: Score(float(additive(np.array(code))[0])),
+            OneByOne(lambda code: Score(float(additive(np.array(code))[0]))),
             journal,
             Silent(),
             max_evaluations=most,
@@ -59,8 +60,8 @@ def test_searchers_ask_distinct_feasible_architectures(kind, tmp_path):
         "evolution": lambda: RegularisedEvolution(inside, 30, rng, population=10),
     }[kind]()
     outcome = run(searcher, tmp_path, kind)
-    assert len(outcome.entries) == 30 == searcher.expected
-    assert inside.contains(np.array([e.codes for e in outcome.entries], dtype=SPACE.dtype)).all()
+    assert len(outcome.evaluations) == 30 == searcher.expected
+    assert inside.contains(np.array([e.architecture for e in outcome.evaluations], dtype=SPACE.dtype)).all()
 
 
 def test_guided_beats_random_on_a_known_optimum(tmp_path):
@@ -103,7 +104,7 @@ def test_a_killed_guided_search_asks_the_same_again(tmp_path):
     again = run(
         GuidedSearcher(inside, GuidedSettings(evaluations=24), np.random.default_rng(3)), tmp_path, "b"
     )
-    assert [e.codes for e in again.entries] == [e.codes for e in whole.entries]
+    assert [e.architecture for e in again.evaluations] == [e.architecture for e in whole.evaluations]
 
 
 def test_the_surrogate_interpolates_and_knows_what_it_does_not_know():

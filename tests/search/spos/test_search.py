@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from evaluating import OneByOne
 
 from nascli.costmodel import BoundedCost, FeasibleSet, counted, parse_constraint
 from nascli.costmodel import best as find_best
@@ -28,7 +29,7 @@ def separable(space, seed=5):
 def search(feasible, path, seed=1, settings=None):
     tables, evaluator = separable(feasible.space)
     searcher = SposSearcher(feasible, settings or SposSettings(), np.random.default_rng(seed))
-    return tables, drive(searcher, evaluator, Journal(path), Silent())
+    return tables, drive(searcher, OneByOne(evaluator), Journal(path), Silent())
 
 
 def test_defaults_are_the_papers():
@@ -37,7 +38,7 @@ def test_defaults_are_the_papers():
 
 def test_all_candidates_are_distinct_and_feasible(feasible, tmp_path):
     _, outcome = search(feasible, tmp_path / "j")
-    codes = np.array([e.codes for e in outcome.entries])
+    codes = np.array([e.architecture for e in outcome.evaluations])
     assert len(codes) == 1000 == len(np.unique(codes, axis=0))
     assert feasible.contains(codes).all()
 
@@ -58,8 +59,8 @@ def test_the_same_seed_asks_the_same(feasible, tmp_path):
     first = search(feasible, tmp_path / "a", 1, settings)[1]
     second = search(feasible, tmp_path / "b", 1, settings)[1]
     other = search(feasible, tmp_path / "c", 2, settings)[1]
-    assert [e.codes for e in first.entries] == [e.codes for e in second.entries]
-    assert [e.codes for e in first.entries] != [e.codes for e in other.entries]
+    assert [e.architecture for e in first.evaluations] == [e.architecture for e in second.evaluations]
+    assert [e.architecture for e in first.evaluations] != [e.architecture for e in other.evaluations]
 
 
 def test_a_small_feasible_set_ends_the_search_early(tmp_path):
@@ -69,7 +70,7 @@ def test_a_small_feasible_set_ends_the_search_early(tmp_path):
     few = FeasibleSet(space, [budget])
     assert few.count() < 20
     _, outcome = search(few, tmp_path / "j")
-    assert len(outcome.entries) == few.count()
+    assert len(outcome.evaluations) == few.count()
 
 
 def test_impossible_settings_are_refused():

@@ -1,0 +1,73 @@
+"""The settings of runs of version 0.1.0, read as those of today.
+
+A settings.json of that version holds an ``effort``: the settings of all algorithms in one document, and its recipes by
+name. An algorithm's aliases say which of them are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nascli.files import read_json, reading
+from nascli.pipeline.run.settings import VERSION
+from nascli.search.algorithm import Algorithm
+from nascli.search.registry import find_algorithm
+from nascli.search.run_folder import SETTINGS
+from nascli.supernet.recipes.registry import find_recipe, find_supernet_recipe
+
+
+def upgrade_settings(document: dict[str, Any]) -> dict[str, Any]:
+    """A settings.json of any version as one of today's; one of today's as it is.
+
+    Raises:
+        UnknownNameError: An algorithm or recipe that is not known.
+    """
+    if "effort" not in document:
+        return document
+    kept = {name: value for name, value in document.items() if name != "effort"}
+    preset = _preset(find_algorithm(document["algorithm"]), document["effort"])
+    return {"version": VERSION, **kept, "preset": preset}
+
+
+def read_settings(run: Path) -> dict[str, Any]:
+    """The settings of a run, whatever version wrote them; empty where there are none.
+
+    Raises:
+        RunError: A damaged file.
+    """
+    file = run / SETTINGS
+    document = read_json(file)
+    with reading(file):
+        return {} if document is None else upgrade_settings(document)
+
+
+def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one algorithm out of an effort."""
+    preset = algorithm.presets["small"].to_json()
+    for name, path in {**algorithm.aliases, algorithm.name: "settings"}.items():
+        if name in effort:
+            _put(preset, path.split("."), effort[name])
+    for group in ("supernet", "space_recipe"):
+        if preset[group] is not None:
+            recipe = find_supernet_recipe(
+                effort["recipe"] or "small", preset[group]["epochs"], effort["batch"]
+            )
+            preset[group] = asdict(recipe)
+    preset["retraining"] = asdict(find_recipe(effort["retrain"], effort["retrain_epochs"]))
+    for name in ("finalists", "calibration_images"):
+        preset[name] = effort[name]
+    return preset
+
+
+def _put(document: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a field, or those fields of a group that the group has today."""
+    *groups, last = path
+    for group in groups:
+        document = document[group]
+    if isinstance(value, dict):
+        document[last] |= {name: v for name, v in value.items() if name in document[last]}
+    else:
+        document[last] = value

@@ -1,0 +1,65 @@
+"""What AutoSpace is to the rest of nascli."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nascli.errors import ConstraintError
+from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
+from nascli.search.autospace.settings import PRESETS
+from nascli.search.preset import Preset
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
+from nascli.search.spos.descriptor import SPOS
+from nascli.spaces.catalog import make_space, takes_parameter
+from nascli.spaces.space import Space
+
+
+class AutoSpace(Algorithm):
+    """Cells evolve while they train, into a space that SPOS then searches."""
+
+    name = "autospace"
+    title = "AutoSpace"
+    summary = "AutoSpace: cells evolve while they train; the learned space is searched by SPOS"
+    presets = PRESETS
+    accepts = frozenset({SpaceKind.SINGLE_PATH})
+    example_space = "autospace-mini"
+    learns_spaces = True
+    aliases = with_aliases(evolution="searcher")
+
+    def with_epochs(self, preset: Preset, epochs: int) -> Preset:
+        """The preset with another number of epochs for the supernet of the learned space."""
+        return replace(preset, supernet=replace(preset.supernet, epochs=epochs))
+
+    def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
+        """Learn the cells of every layer."""
+        from nascli.search.autospace.engine import learn_cells
+
+        given = request.space
+        assert isinstance(given, Space)
+        if not takes_parameter(given.name, "cells"):
+            raise ConstraintError(
+                f"{given.name} has no cells to learn.", f"Choose --space {self.example_space}"
+            )
+        assert context.preset.space_recipe is not None
+        learned = learn_cells(
+            given,
+            request.images,
+            context.preset.settings,
+            context.preset.space_recipe,
+            seed=context.seed,
+            file=context.folder.file("training/space.safetensors"),
+            progress=context.progress,
+        )
+        parameters = {**dict(given.parameters), "cells": learned.text}
+        return make_space(given.name, **parameters), learned.document()
+
+    def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
+        """Search the learned space as SPOS does."""
+        from nascli.search.ranking import rank_with_supernet
+
+        return rank_with_supernet(SPOS.searcher, context.preset.searcher, problem, context)
+
+
+ALGORITHMS = (AutoSpace(),)

@@ -1,0 +1,86 @@
+"""What PC-NAS is to the rest of nascli."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind
+from nascli.search.base import Evaluation, Score
+from nascli.search.pcnas.settings import PRESETS, PcnasSettings
+from nascli.search.preset import Preset
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.run_folder import STORY, StateFile
+from nascli.search.training_choice import choose_by_training
+
+if TYPE_CHECKING:
+    from nascli.report.story import Story
+    from nascli.search.verification import Finalist
+
+
+class PcNas(Algorithm):
+    """A pool of partial models grows layer by layer, while the supernet trains on it."""
+
+    name = "pcnas"
+    title = "PC-NAS"
+    summary = "PC-NAS: a pool of partial models grows layer by layer"
+    presets = PRESETS
+    accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.LOW_BIT})
+    example_space = "pcnas-small-mini"
+    trains_as_it_searches = True
+    # How long the supernet trains is in the settings.
+    aliases = MappingProxyType({"retrain_epochs": "retraining.epochs", "batch": "supernet.batch"})
+
+    def with_epochs(self, preset: Preset, epochs: int) -> Preset:
+        """The preset with another number of epochs of uniform training before the pool grows."""
+        return replace(preset, settings=replace(preset.settings, warmup=epochs))
+
+    def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
+        """Grow the pool through all layers; its members come first, and what it dropped last is a reserve."""
+        from nascli.search.pcnas.engine import PcnasEngine
+        from nascli.search.pcnas.search import PcnasSearch
+
+        settings: PcnasSettings = context.preset.settings
+        space = problem.space
+        search = PcnasSearch(problem.feasible, settings, context.seed, StateFile(context.folder.file(STORY)))
+        engine = PcnasEngine(
+            space,
+            problem.images,
+            context.preset.supernet,
+            warmup=settings.warmup,
+            interval=settings.interval,
+            stages=len(space.layers),
+            seed=context.seed,
+            file=context.folder.file("training/supernet.safetensors"),
+            progress=context.progress,
+        )
+        history = search.grow(engine, context.progress)
+        members = list(dict.fromkeys(m.codes for m in history[-1].candidates if np.isfinite(m.potential)))
+        pool = {member.codes for member in history[-1].pool}
+        scores = engine.accuracies(np.array(members, dtype=space.dtype), context.preset.calibration_images)
+        evaluations = [
+            Evaluation(tuple(map(int, member)), Score(float(score), float(tuple(member) in pool)), 0.0)
+            for member, score in zip(members, scores, strict=True)
+        ]
+        context.write_evaluations(evaluations)
+        ranked = sorted(
+            evaluations, key=lambda e: (e.required_score.tie_break, e.required_score.value), reverse=True
+        )
+        return RankedCandidates(tuple(ranked), "a supernet of this run, trained on its pools")
+
+    def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
+        """The finalist that is best after training from scratch, as in the paper."""
+        return choose_by_training(fitting, train)
+
+    def stories(self, record: SearchRecord) -> list[Story]:
+        """How the pool grew, and what good architectures have in common."""
+        from nascli.search.pcnas.story import pools_story
+
+        return [pools_story(record.space, record.story["pools"], record.winner), *super().stories(record)]
+
+
+ALGORITHMS = (PcNas(),)

@@ -1,0 +1,132 @@
+"""Presets: all settings of one algorithm, with its recipes, and how a user changes them by name."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from nascli.errors import ConstraintError, NascliError, UnknownNameError
+from nascli.supernet.training.recipe import Recipe
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All settings of one algorithm.
+
+    Attributes:
+        settings: The algorithm's own, a frozen dataclass.
+        supernet: How the supernet trains that ranks architectures; of NSE, the supernet of each round.
+        retraining: How the winner, the baselines, and of some algorithms the finalists train from scratch.
+        searcher: Settings of the searcher of a learned space; None where the algorithm learns none.
+        space_recipe: How the supernet trains on which a space is learned; None where the algorithm learns none.
+        finalists: How many candidates are measured at a time.
+        calibration_images: On how many images normalisation statistics are recalculated.
+
+    Raises:
+        NascliError: A number below 1.
+    """
+
+    settings: Any
+    supernet: Recipe
+    retraining: Recipe
+    searcher: Any = None
+    space_recipe: Recipe | None = None
+    finalists: int = 5
+    calibration_images: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("finalists", "calibration_images"):
+            if getattr(self, name) < 1:
+                raise NascliError(f"{name} >= 1 must hold, got {getattr(self, name)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
+        return asdict(self)
+
+    def with_supernet_epochs(self, epochs: int) -> Preset:
+        """The preset with another number of epochs for its supernets."""
+        space_recipe = self.space_recipe and replace(self.space_recipe, epochs=epochs)
+        return replace(self, supernet=replace(self.supernet, epochs=epochs), space_recipe=space_recipe)
+
+    def with_retraining_epochs(self, epochs: int) -> Preset:
+        """The preset with another number of epochs for training from scratch."""
+        return replace(self, retraining=replace(self.retraining, epochs=epochs))
+
+    def with_changes(self, texts: Sequence[str], aliases: Mapping[str, str] | None = None) -> Preset:
+        """The preset with hyper-parameters changed by name.
+
+        Args:
+            texts: ``GROUP.NAME=VALUE`` such as ``settings.lock=false`` or ``supernet.rate=0.1``, or ``NAME=VALUE`` for
+                a field of the preset itself. Groups may be nested: ``settings.fitness.betas=0,0.999``.
+            aliases: Other names for groups and fields, such as ``{"nse": "settings"}``.
+
+        Raises:
+            UnknownNameError: No such group or name.
+            ConstraintError: The value is not of the field's type.
+            NascliError: A rule of the settings refuses the value.
+        """
+        changed: Any = self
+        for text in texts:
+            name, sign, value = text.partition("=")
+            if not sign:
+                raise ConstraintError(
+                    f"a hyper-parameter is set as NAME=VALUE such as finalists=3, not {text!r}."
+                )
+            changed = _with_change(changed, _path(name.strip(), aliases or {}), value, sorted(aliases or {}))
+        assert isinstance(changed, Preset)
+        return changed
+
+
+def change_known_fields(holder: Any, values: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """A dataclass with some fields changed, as far as it has them; and the names that it does not have."""
+    known = {field.name for field in fields(holder)} if is_dataclass(holder) else set()
+    changes = {name: value for name, value in values.items() if name in known}
+    return (replace(holder, **changes) if changes else holder), [name for name in values if name not in known]
+
+
+def _path(name: str, aliases: Mapping[str, str]) -> list[str]:
+    """The fields that lead to a hyper-parameter; the longest alias that fits is put in place of its words."""
+    if name in aliases:
+        return aliases[name].split(".")
+    group, dot, field = name.rpartition(".")
+    return [*_path(group, aliases), field] if dot else [name]
+
+
+def _with_change(holder: Any, path: Sequence[str], text: str, aliases: Sequence[str]) -> Any:
+    """A dataclass with one field, perhaps of a dataclass inside of it, changed."""
+    first, *rest = path
+    if not rest:
+        return replace(holder, **{first: _value(holder, first, text)})
+    groups = [field.name for field in fields(holder) if is_dataclass(getattr(holder, field.name))]
+    if first not in groups:
+        raise UnknownNameError("group of hyper-parameters", first, sorted({*groups, *aliases}))
+    return replace(holder, **{first: _with_change(getattr(holder, first), rest, text, ())})
+
+
+def _value(holder: Any, name: str, text: str) -> Any:
+    """A text as what a field of a dataclass holds."""
+    plain = [field.name for field in fields(holder) if not is_dataclass(getattr(holder, field.name))]
+    if name not in plain:
+        raise UnknownNameError("hyper-parameter", name, plain)
+    wanted = typing.get_type_hints(type(holder))[name]
+    kinds = [kind for kind in (typing.get_args(wanted) or (wanted,)) if kind is not ...]
+    word = text.strip()
+    if typing.get_origin(wanted) is tuple:
+        try:
+            return tuple(kinds[0](part) for part in word.split(","))
+        except ValueError as error:
+            raise ConstraintError(f"{name} takes numbers with commas between them, not {text!r}.") from error
+    if word.lower() in _WORDS and type(_WORDS[word.lower()]) in kinds:
+        return _WORDS[word.lower()]
+    for kind in kinds:
+        if kind in (int, float, str):
+            try:
+                return kind(word)
+            except ValueError:
+                continue
+    shown = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise ConstraintError(f"{name} takes {shown}, not {text!r}.")

@@ -1,0 +1,78 @@
+"""What ProxylessNAS is to the rest of nascli."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nascli.errors import ConstraintError
+from nascli.files import write_json
+from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
+from nascli.search.base import Evaluation, Score
+from nascli.search.problem import RESERVE, RankedCandidates, SearchContext, SearchProblem
+from nascli.search.proxyless.settings import PRESETS
+from nascli.search.run_folder import STORY
+
+if TYPE_CHECKING:
+    from nascli.report.story import Story
+    from nascli.search.verification import Finalist
+
+
+class ProxylessNas(Algorithm):
+    """The probabilities of operators are learned by gradient, beside the weights."""
+
+    name = "proxyless"
+    title = "ProxylessNAS"
+    summary = "ProxylessNAS-style: probabilities of operators learned by gradient beside the weights"
+    presets = PRESETS
+    accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.LOW_BIT})
+    example_space = "proxyless-mini"
+    trains_as_it_searches = True
+    aliases = with_aliases(gates="settings")
+
+    def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
+        """Train weights and probabilities; the most probable feasible architectures come first."""
+        from nascli.costmodel import k_best
+        from nascli.search.proxyless.engine import ProxylessEngine
+
+        target = problem.target
+        if not np.isfinite(target.constraint.high):
+            raise ConstraintError(f"a gradient aims at an upper bound, and {target.constraint} has none.")
+        engine = ProxylessEngine(
+            problem.space,
+            problem.images,
+            context.preset.supernet,
+            context.preset.settings,
+            target,
+            seed=context.seed,
+            file=context.folder.file("training/supernet.safetensors"),
+            progress=context.progress,
+        )
+        scores = engine.train()
+        population = k_best(problem.feasible, scores, RESERVE * context.preset.finalists)
+        accuracies = engine.accuracies(population, context.preset.calibration_images)
+        rows = [tuple(map(int, row)) for row in population.tolist()]
+        log_probabilities = [sum(float(s[c]) for s, c in zip(scores, row, strict=True)) for row in rows]
+        write_json(context.folder.file(STORY), {"log_probabilities": [layer.tolist() for layer in scores]})
+        evaluations = [
+            Evaluation(row, Score(float(top1), probability), 0.0)
+            for row, top1, probability in zip(rows, accuracies, log_probabilities, strict=True)
+        ]
+        context.write_evaluations(evaluations)
+        return RankedCandidates(tuple(evaluations), "a supernet of this run, trained with its choices")
+
+    def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
+        """The most probable finalist, as in the paper; the candidates are in the order of their probability."""
+        return fitting[0]
+
+    def stories(self, record: SearchRecord) -> list[Story]:
+        """What the gradient chose, and what good architectures have in common."""
+        from nascli.search.proxyless.story import choices_story
+
+        probabilities = record.story["log_probabilities"]
+        return [choices_story(record.space, probabilities, record.winner), *super().stories(record)]
+
+
+ALGORITHMS = (ProxylessNas(),)

@@ -1,0 +1,58 @@
+"""Candidates ranked by inherited weights: one supernet of the whole space, trained once, then searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nascli.costmodel import FeasibleSet
+from nascli.random_streams import RandomStream, generator
+from nascli.search.base import Evaluator, Searcher
+from nascli.search.driver import drive
+from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
+from nascli.search.journal import Journal
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.run_folder import EVALUATIONS
+from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
+from nascli.supernet.training.one_shot import trained_supernet
+
+MakeSearcher = Callable[[FeasibleSet, Any, np.random.Generator], Searcher]
+
+
+def rank_with_supernet(
+    make_searcher: MakeSearcher, settings: Any, problem: SearchProblem, context: SearchContext
+) -> RankedCandidates:
+    """Train a supernet on random paths, or take one that is given, and search by its scores.
+
+    Args:
+        make_searcher: Makes a searcher of the feasible set from settings and a generator.
+        settings: The searcher's.
+        problem: What is searched.
+        context: What surrounds the search; with an address of Ray, a cluster evaluates.
+    """
+    supernet, identity, _ = trained_supernet(
+        problem.space,
+        problem.images,
+        context.preset.supernet,
+        seed=context.seed,
+        progress=context.progress,
+        given=None if context.supernet is None else str(context.supernet),
+    )
+    calibration = context.preset.calibration_images
+    evaluator: Evaluator
+    if context.ray is None:
+        scorer = TreeScorer(supernet, problem.images, calibration=calibration)
+        evaluator = LocalEvaluator(scorer, prefix_batches)
+    else:
+        arguments = (problem.space.spec, context.data, pack_weights(supernet), calibration, 1)
+        evaluator = RayEvaluator(scorer_from_weights, arguments, prefix_batches, address=context.ray)
+    searcher = make_searcher(problem.feasible, settings, generator(context.seed, RandomStream.SEARCHER))
+    journal = Journal(context.folder.file(EVALUATIONS))
+    try:
+        outcome = drive(searcher, evaluator, journal, context.progress)
+    finally:
+        journal.close()
+        evaluator.close()
+    return RankedCandidates(tuple(outcome.ranked), identity)

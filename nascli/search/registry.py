@@ -1,0 +1,78 @@
+"""The algorithms that there are: those of the folders beside this file, and entry points of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from functools import cache
+
+from nascli.errors import NascliError, UnknownNameError
+from nascli.plugins import find_entry_points
+from nascli.search.algorithm import Algorithm, SearcherAlgorithm
+
+GROUP = "nascli.algorithms"
+
+
+@cache
+def _builtin() -> dict[str, Algorithm]:
+    """The algorithms of the folders that have a descriptor, which lists them in ``ALGORITHMS``."""
+    folder = importlib.import_module("nascli.search")
+    found: dict[str, Algorithm] = {}
+    for module in pkgutil.iter_modules(folder.__path__, "nascli.search."):
+        name = f"{module.name}.descriptor"
+        if module.ispkg and importlib.util.find_spec(name) is not None:
+            for algorithm in importlib.import_module(name).ALGORITHMS:
+                found[algorithm.name] = algorithm
+    return found
+
+
+def algorithm_names() -> list[str]:
+    """The names of all algorithms, in alphabetical order."""
+    return sorted({*_builtin(), *find_entry_points(GROUP)})
+
+
+def default_algorithm() -> str:
+    """The name of the algorithm that searches where a user names none."""
+    return next(name for name, algorithm in _builtin().items() if algorithm.is_default)
+
+
+def find_algorithm(name: str) -> Algorithm:
+    """An algorithm by its name.
+
+    Raises:
+        UnknownNameError: No algorithm has that name.
+        NascliError: An entry point is not an `Algorithm` of that name.
+    """
+    known = _builtin()
+    if name in known:
+        return known[name]
+    points = find_entry_points(GROUP)
+    if name not in points:
+        raise UnknownNameError("algorithm", name, algorithm_names())
+    algorithm = points[name].load()
+    if not isinstance(algorithm, Algorithm) or algorithm.name != name:
+        raise NascliError(
+            f"the entry point {name} of {GROUP} is not a nascli.search.algorithm.Algorithm named {name}"
+        )
+    return algorithm
+
+
+def find_searcher(name: str) -> SearcherAlgorithm:
+    """An algorithm that asks for architectures and learns their scores, by its name.
+
+    Raises:
+        UnknownNameError: No such algorithm has that name.
+    """
+    known = [each for each in algorithm_names() if isinstance(find_algorithm(each), SearcherAlgorithm)]
+    if name not in known:
+        raise UnknownNameError("algorithm", name, known)
+    algorithm = find_algorithm(name)
+    assert isinstance(algorithm, SearcherAlgorithm)
+    return algorithm
+
+
+def preset_names() -> list[str]:
+    """The names of all presets of all built-in algorithms; 'small' comes first."""
+    names = {preset for algorithm in _builtin().values() for preset in algorithm.presets}
+    return sorted(names, key=lambda name: (name != "small", name))

@@ -1,0 +1,41 @@
+"""What SPOS is to the rest of nascli."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nascli.search.algorithm import SearcherAlgorithm, with_aliases
+from nascli.search.base import Searcher
+from nascli.search.spos.settings import PRESETS, SposSettings
+
+if TYPE_CHECKING:
+    from nascli.costmodel import FeasibleSet
+
+
+class Spos(SearcherAlgorithm):
+    """Single Path One-Shot: uniform paths train a supernet, and evolution searches it."""
+
+    name = "spos"
+    title = "SPOS"
+    summary = "Single Path One-Shot: a supernet of uniform paths, searched by evolution"
+    presets = PRESETS
+    is_default = True
+    aliases = with_aliases(evolution="settings")
+
+    def searcher(self, feasible: FeasibleSet, settings: SposSettings, rng: np.random.Generator) -> Searcher:
+        """SPOS's evolution."""
+        from nascli.search.spos.search import SposSearcher
+
+        return SposSearcher(feasible, settings, rng)
+
+    def settings_for(self, evaluations: int) -> SposSettings:
+        """A population of a quarter of the evaluations, at most 50 as in the paper."""
+        population = min(50, max(2, evaluations // 4))
+        return SposSettings(population=population, generations=math.ceil(evaluations / population))
+
+
+SPOS = Spos()
+ALGORITHMS = (SPOS,)

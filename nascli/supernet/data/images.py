@@ -163,8 +163,6 @@ def space_for_data(space: Space, data: str) -> Space:
 
 
 def _adapted_parameters(space: Space | StagedSpace, data: str) -> dict[str, Any]:
-    from nascli.supernet.data.images import data_properties
-
     classes, channels = data_properties(data)
     wanted = {"classes": classes, "channels": channels}
     fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}

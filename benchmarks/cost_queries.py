@@ -36,10 +36,14 @@ def by_dictionary(table: dict, rows: list[list[int]], offset: float, multi: bool
     return found
 
 
+def power_penalty(demand: Tensor, target: float, *, alpha: float, beta: float = 2.0) -> Tensor:
+    """alpha * |demand - target| ** beta (NSE, Eq. 5; published with beta = 2)."""
+    return alpha * (demand - target).abs() ** beta
+
+
 def main() -> None:
     import torch
 
-    from benchmarks.cost_queries import power_penalty
     from nascli.supernet.differentiable import ExpectedCost
 
     quick = parse_arguments(__doc__ or "").quick
@@ -78,8 +82,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def power_penalty(demand: Tensor, target: float, *, alpha: float, beta: float = 2.0) -> Tensor:
-    """alpha * |demand - target| ** beta (NSE, Eq. 5; published with beta = 2)."""
-    return alpha * (demand - target).abs() ** beta

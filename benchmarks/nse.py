@@ -93,14 +93,14 @@ class Study:
         # A layer that lost all its operations is skipped: the one that stands in for them is never taken.
         subset = [tuple(chosen) or (0,) for chosen in kept]
         space = self.space.restricted("subset", subset)
-        laws = [
+        weights = [
             BranchWeights(np.full(len(some), float(bool(chosen))), np.ones(len(some)))
             for chosen, some in zip(kept, subset, strict=True)
         ]
         cost = counted(space, "macs")
         try:
             feasible = FeasibleSet(space, [BoundedCost(self.budget.constraint, cost)])
-            codes = feasible.weighted(laws, n, np.random.default_rng([seed, 77]))
+            codes = feasible.weighted(weights, n, np.random.default_rng([seed, 77]))
         except (InfeasibleError, ConstraintError):
             return []
         return [

@@ -54,6 +54,12 @@ class Study:
         return float(network.counts.macs), accuracy(module, self.data.test).top1
 
 
+def samples_until(codes: Population, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
+    """How many draws it takes until one lies within a share of the target (Table 1); None if none does."""
+    near = np.abs(space.macs(codes) / target - 1) <= within
+    return int(np.argmax(near)) + 1 if near.any() else None
+
+
 def waits(draw, space, target: float, trials: int) -> float:
     """Median number of draws until one lies within 10 % of the target."""
     return float(np.median([samples_until(draw(600), space, target) or 600 for _ in range(trials)]))
@@ -188,9 +194,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-
-def samples_until(codes: Population, space: StagedSpace, target: float, within: float = 0.1) -> int | None:
-    """How many draws it takes until one lies within a share of the target (Table 1); None if none does."""
-    near = np.abs(space.macs(codes) / target - 1) <= within
-    return int(np.argmax(near)) + 1 if near.any() else None

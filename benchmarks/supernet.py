@@ -37,11 +37,11 @@ import sys, time, torch, numpy as np, resource
 from pathlib import Path
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet import distributed
-from nascli.supernet.data import load
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
+from nascli.supernet.data.images import load_images
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 distributed.start()
 torch.set_num_threads(1)
 space = load_space(sys.argv[2])
@@ -49,7 +49,7 @@ torch.manual_seed(0)
 net = distributed.synchronise(Supernet(space))
 path = lambda s: space.sample(1, np.random.default_rng([7, s]))[0].tolist()
 steps = int(sys.argv[3])
-t = Trainer(net, load('digits', space.input.height).train, Recipe(epochs=9, batch=128), seed=3, path=path)
+t = Trainer(net, load_images('digits', space.input.height).train, Recipe(epochs=9, batch=128), seed=3, path=path)
 t.run(None, 'x', Silent(), 't', until=1)
 if distributed.is_first():
     t.save(Path(sys.argv[1]), 'x')
@@ -65,14 +65,14 @@ MEMORY = """
 import sys, torch, numpy as np, resource
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet.data import load
+from nascli.supernet.data.images import load_images
 from nascli.supernet.modules import network_module
-from nascli.supernet.recipe import Recipe
-from nascli.supernet.supernet import Supernet
-from nascli.supernet.training import Trainer
+from nascli.supernet.separate import Supernet
+from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.trainer import Trainer
 space = load_space(sys.argv[1])
 code = [2] * len(space.layers)
-data = load('digits', space.input.height).train
+data = load_images('digits', space.input.height).train
 torch.manual_seed(0)
 net = Supernet(space) if sys.argv[2] == 'super' else network_module([o.program for o in space.network(code).operators])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,6 +3,7 @@
 Not run, since tests of their own do: `make`, `pip`, `mkdocs`, and the algorithms' examples in README's table.
 """
 
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from pydoc import locate
 
 import click
 import pytest
@@ -192,3 +194,34 @@ def test_files_that_readme_and_docs_name_exist():
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_member_of_the_reference_exists():
+    """mkdocstrings leaves out a member that its module does not have, without an error."""
+    text = (ROOT / "docs" / "reference.md").read_text()
+    found = 0
+    for module, members in re.findall(r"^::: (\S+)\n(?:    options:\n      members: \[(.*)\])?", text, re.M):
+        source = importlib.import_module(module)
+        for name in filter(None, members.split(", ")):
+            assert getattr(source, name).__module__ == module, f"{module} does not define {name}"
+            found += 1
+    assert found > 20
+
+
+def test_modules_and_folders_that_the_documents_name_exist():
+    contributing = ROOT / "CONTRIBUTING.md"
+    checked = 0
+    for page in [*PAGES, contributing, ROOT / "SECURITY.md"]:
+        for name in re.findall(r"`([^`\s]+)`", page.read_text()):
+            # Groups of entry points are spelled like modules.
+            if re.fullmatch(r"nascli(\.\w+)+", name) and name not in ("nascli.algorithms", "nascli.datasets"):
+                assert locate(name) is not None, f"{page.name}: {name}"
+            # Other pages also name folders of runs and data; capitals stand for any name.
+            elif name == name.lower() and re.fullmatch(
+                r"(\w+/)+(\w+\.py)?" if page == contributing else r"(\w+/)+\w+\.py", name
+            ):
+                assert (ROOT / name).exists() or any((ROOT / "nascli").rglob(name)), f"{page.name}: {name}"
+            else:
+                continue
+            checked += 1
+    assert checked > 20

@@ -77,7 +77,7 @@ class Calibration:
 
 
 def spread_codes(space: Space, cost: ChainCost, count: int, rng: np.random.Generator) -> Population:
-    """Architectures that cover a space: its cheapest, its dearest, some evenly between, and half at random.
+    """Architectures that cover a space: its cheapest, its most expensive, some evenly between, and half at random.
 
     Most networks lie near the middle of a space's range, where evenly spread ones are few; the random half is
     there, so that the fit is best where searches look.

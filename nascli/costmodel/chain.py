@@ -115,7 +115,7 @@ class ChainCost:
         return self.offset + float(pick(reached))
 
     def _choices(self, layer: int) -> list[float]:
-        """The extreme costs of a layer: of each candidate, or of the k cheapest and dearest branches."""
+        """The extreme costs of a layer: of each candidate, or of the k cheapest and k most expensive branches."""
         values = self.unary[layer]
         if self.joins is None:
             return [float(values.min()), float(values.max())]

@@ -37,7 +37,7 @@ class Conv:
     """A convolution with 'same' padding: output height is ceil(height / stride).
 
     `norm` adds batch normalisation (folded where the network is deployed), `bias` a bias of its own.
-    The bit widths only matter to BitOps and to quantised training; 32 is plain float.
+    The bit widths only matter to BitOps and to low-bit training; 32 is plain float.
     """
 
     kind: ClassVar[str] = "conv"

@@ -45,7 +45,7 @@ class Program:
 
     @cached_property
     def low_bit(self) -> bool:
-        """Whether it has convolutions at few bits, which no runtime here computes."""
+        """Whether it has low-bit convolutions, which no runtime here computes."""
         return any(isinstance(node.primitive, Conv) and node.primitive.low_bit for node in self.nodes)
 
     @cached_property

@@ -68,7 +68,7 @@ class Space:
 
     @cached_property
     def low_bit(self) -> bool:
-        """Whether it has convolutions at few bits, which no runtime here computes."""
+        """Whether it has low-bit convolutions, which no runtime here computes."""
         return any(operator.program.low_bit for operator in self.operators())
 
     @property

@@ -99,7 +99,7 @@ def low_bit_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
 
 
 class LowBitConv(NormalisedConv):
-    """A convolution whose weights and inputs have few bits."""
+    """A convolution whose weights and inputs have low bit widths."""
 
     def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
         super().__init__(conv, x, affine)

@@ -133,7 +133,7 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
     """Weights of a chain of blocks by the names of the chained program's ONNX graph.
 
     Raises:
-        SpaceError: blocks at few bits, which the graph of plain convolutions does not compute.
+        SpaceError: low-bit blocks, which the graph of plain convolutions does not compute.
     """
     if any(block.program.low_bit for block in blocks):
         raise SpaceError(

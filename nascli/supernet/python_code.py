@@ -74,7 +74,7 @@ def python_source(network: Network, weights: str) -> str:
         weights: the file's name that its docstring loads.
 
     Raises:
-        SpaceError: convolutions at few bits, which plain layers do not compute.
+        SpaceError: low-bit convolutions, which plain layers do not compute.
     """
     if network.program.low_bit:
         raise SpaceError("convolutions with bit widths have no plain PyTorch code.")

@@ -38,7 +38,7 @@ class Supernet(nn.Module):
 
     Args:
         space: single-path or multi-branch.
-        aligned: start the candidates of a layer as nearly the same function (`supernet.initialise`).
+        aligned: start the candidates of a layer as nearly the same function (`nascli.supernet.initialisation`).
         affine: scale and shift in batch normalisation. SPOS trains without; aligned starts need them.
     """
 

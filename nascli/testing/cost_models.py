@@ -113,7 +113,7 @@ class ChainCostContract(CostModelContract):
         return np.array(list(itertools.product(*allowed)), dtype=space.dtype)
 
     def test_its_bounds_are_reached(self) -> None:
-        """The cheapest and the dearest architecture cost what it says."""
+        """The cheapest and the most expensive architecture cost what it says."""
         cost = self.cost()
         figures, slack = cost(self.everything()), _ROUNDING * abs(cost.maximum)
         assert abs(figures.min() - cost.minimum) <= slack and abs(figures.max() - cost.maximum) <= slack

@@ -29,7 +29,7 @@ class BoundedCost:
 
     @property
     def high(self) -> float:
-        """The upper bound; the dearest architecture where there is none."""
+        """The upper bound; the cost of the most expensive architecture where there is none."""
         return min(self.constraint.high, self.cost.maximum)
 
     @property
@@ -125,7 +125,7 @@ def make_axis(budget: BoundedCost, states: int, *, relaxed: bool = False) -> Bud
     left = math.floor((room + ROUNDING / 2 * abs(budget.high)) / unit + _EPSILON) if room else 0
     left = left if exact else min(left, states - 1)
     if constraint.high >= cost.maximum:
-        # Nothing is too dear: rounding up must not push the dearest over the edge.
+        # Nothing is too expensive: rounding up must not push the most expensive architecture over the edge.
         left = max(left, _most_expensive(extras, joins, unit))
     never = left + 1
     to_cells = _floor if relaxed else _ceil
@@ -144,13 +144,13 @@ def make_axis(budget: BoundedCost, states: int, *, relaxed: bool = False) -> Bud
     leftover = left
     if constraint.low > -math.inf:
         # Rounded up, cells may be `lost` more than the real cost; rounded down, so many fewer.
-        least_cells = (constraint.low - base) / unit + (-lost if relaxed else lost)
-        leftover = min(left, left - math.ceil(least_cells - _EPSILON))
+        min_cells = (constraint.low - base) / unit + (-lost if relaxed else lost)
+        leftover = min(left, left - math.ceil(min_cells - _EPSILON))
     return BudgetAxis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
 
 
 def _most_expensive(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> int:
-    """Cells of the dearest architecture after rounding up."""
+    """Cells of the most expensive architecture after rounding up."""
     total = 0.0
     for layer, values in enumerate(extras):
         steps = _ceil(values / unit)

@@ -200,24 +200,24 @@ class FeasibleSet:
         relaxed = None if self._relaxed is None else self._relaxed[1]
         return self._draw(self._uniform, self._tables, relaxed, n, rng, prefix)
 
-    def weighted(self, laws: Sequence[ChoiceWeights], n: int, rng: np.random.Generator) -> Population:
+    def weighted(self, weights: Sequence[ChoiceWeights], n: int, rng: np.random.Generator) -> Population:
         """`(n, layers)` architectures with probability proportional to the product of their weights.
 
         Args:
-            laws: per layer `(candidates,)` weights, or a `BranchWeights` for a multi-branch layer.
+            weights: per layer `(candidates,)` weights, or a `BranchWeights` for a multi-branch layer.
             n: how many.
             rng: the source of randomness.
 
         Raises:
             InfeasibleError: no architecture of positive weight is feasible.
         """
-        relaxed = None if self._relaxed is None else self._relaxed[0].backward(SumArithmetic(), laws)
-        tables = self._tables if relaxed is not None else self.grid.backward(SumArithmetic(), laws)
-        return self._draw(laws, tables, relaxed, n, rng, ())
+        relaxed = None if self._relaxed is None else self._relaxed[0].backward(SumArithmetic(), weights)
+        tables = self._tables if relaxed is not None else self.grid.backward(SumArithmetic(), weights)
+        return self._draw(weights, tables, relaxed, n, rng, ())
 
     def _draw(
         self,
-        laws: Sequence[ChoiceWeights],
+        weights: Sequence[ChoiceWeights],
         tables: list[Table],
         relaxed: list[Table] | None,
         n: int,
@@ -225,21 +225,21 @@ class FeasibleSet:
         prefix: Sequence[int],
     ) -> Population:
         if relaxed is None or self._relaxed is None:
-            return self.grid.draw(laws, tables, n, rng, prefix)
+            return self.grid.draw(weights, tables, n, rng, prefix)
         kept: list[Population] = []
         have, tried = 0, 0
         while have < n and tried < _TRIAL + _PATIENCE * n:
             # As many as bring what is missing, by what was kept so far.
             kept_share = max(have / tried, 1 / _PATIENCE) if tried else 0.5
             size = min(max(_BATCH, int(1.2 * (n - have) / kept_share)), _MOST_DRAWN)
-            drawn = self._relaxed[0].draw(laws, relaxed, size, rng, prefix)
+            drawn = self._relaxed[0].draw(weights, relaxed, size, rng, prefix)
             tried += len(drawn)
             kept.append(drawn[self.contains(drawn)][: n - have])
             have += len(kept[-1])
         if have < n:
             # Hardly anything on the relaxed grid is feasible: what is on the other one, all is.
             kept.append(
-                self.grid.draw(laws, self.grid.backward(SumArithmetic(), laws), n - have, rng, prefix)
+                self.grid.draw(weights, self.grid.backward(SumArithmetic(), weights), n - have, rng, prefix)
             )
         return np.concatenate(kept)
 
@@ -296,33 +296,33 @@ class FeasibleSet:
         The plain operator redraws each gene with `probability`, uniformly over the layer's choices; this
         is its distribution conditioned on the child being feasible.
         """
-        laws: list[ChoiceWeights] = []
+        weights: list[ChoiceWeights] = []
         for layer, code in zip(self.space.layers, parent, strict=True):
             if layer.join == "single":
                 share = np.full(layer.size, probability / layer.size)
                 share[int(code)] += 1 - probability
-                laws.append(share)
+                weights.append(share)
             else:
                 ones = np.ones(len(layer.candidates))
                 free = probability / layer.size
-                laws.append(BranchWeights(ones, ones, free, ((int(code), 1 - probability),)))
-        return self.weighted(laws, n, rng)
+                weights.append(BranchWeights(ones, ones, free, ((int(code), 1 - probability),)))
+        return self.weighted(weights, n, rng)
 
     def crossover(
         self, first: Population, second: Population, n: int, rng: np.random.Generator
     ) -> Population:
         """`(n, layers)` children that take each gene from either parent, given that they are feasible."""
-        laws: list[ChoiceWeights] = []
+        weights: list[ChoiceWeights] = []
         for layer, a, b in zip(self.space.layers, first, second, strict=True):
             if layer.join == "single":
                 share = np.zeros(layer.size)
                 share[int(a)] += 0.5
                 share[int(b)] += 0.5
-                laws.append(share)
+                weights.append(share)
             else:
                 ones = np.ones(len(layer.candidates))
-                laws.append(BranchWeights(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
-        return self.weighted(laws, n, rng)
+                weights.append(BranchWeights(ones, ones, 0.0, ((int(a), 0.5), (int(b), 0.5))))
+        return self.weighted(weights, n, rng)
 
 
 def _completes(grid: DynamicProgramme, tables: list[Table], prefix: Sequence[int]) -> bool:
@@ -374,7 +374,7 @@ def _check_alone(space: Space, budget: BoundedCost) -> None:
         )
     if constraint.low > cost.maximum * (1 + ROUNDING):
         raise InfeasibleError(
-            f"no architecture of {space.name} satisfies {constraint}: the dearest has {cost.name} "
+            f"no architecture of {space.name} satisfies {constraint}: the most expensive has {cost.name} "
             f"{cost.format_bound(cost.maximum, -1)}.",
             f"Ask for at most {cost.format_bound(cost.maximum, -1)}, or choose a larger space.",
         )

@@ -235,13 +235,13 @@ class MultiBranchLayer:
         for k in self.allowed:
             shift_table(last[k], self.joins[k], arithmetic, here, weight)
 
-    def backward(self, after: Table, arithmetic: Arithmetic, law: BranchWeights) -> Table:
+    def backward(self, after: Table, arithmetic: Arithmetic, branch_weights: BranchWeights) -> Table:
         """The table before this layer."""
         here = arithmetic.zeros(after.shape)
-        if law.free != 0:
-            last = self.stages(after, arithmetic, law.include, law.exclude)[-1]
-            self._joined(last, arithmetic, here, law.free if arithmetic.unit else 0.0)
-        for code, weight in law.fixed:
+        if branch_weights.free != 0:
+            last = self.stages(after, arithmetic, branch_weights.include, branch_weights.exclude)[-1]
+            self._joined(last, arithmetic, here, branch_weights.free if arithmetic.unit else 0.0)
+        for code, weight in branch_weights.fixed:
             shift_table(after, self.step_of(code), arithmetic, here, weight)
         return here
 
@@ -252,35 +252,35 @@ class MultiBranchLayer:
         return total
 
     def forward(
-        self, after: Table, law: BranchWeights, left: Left, rng: np.random.Generator
+        self, after: Table, branch_weights: BranchWeights, left: Left, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], Left]:
         """Draw a bit set for each sample; returns codes and what is left."""
-        stages = self.stages(after, SumArithmetic(), law.include, law.exclude)
+        stages = self.stages(after, SumArithmetic(), branch_weights.include, branch_weights.exclude)
         options: list[Array] = []
         for k in self.allowed:
             lookup = _Lookup(stages[-1][k], self.joins[k : k + 1], 0.0)
-            options.append(lookup.read(lookup.index(left), 0) * law.free)
-        for code, weight in law.fixed:
+            options.append(lookup.read(lookup.index(left), 0) * branch_weights.free)
+        for code, weight in branch_weights.fixed:
             lookup = _Lookup(after, self.step_of(code)[None], 0.0)
             options.append(lookup.read(lookup.index(left), 0) * weight)
         chosen = draw_choice(np.stack(options), rng)
         codes = np.zeros(len(left), dtype=np.int64)
         left = left.copy()
-        for position, (code, _) in enumerate(law.fixed, len(self.allowed)):
+        for position, (code, _) in enumerate(branch_weights.fixed, len(self.allowed)):
             here = chosen == position
             codes[here] = code
             left[here] -= self.step_of(code)
         free = np.flatnonzero(chosen < len(self.allowed))
         if len(free):
             counts = np.array(self.allowed)[chosen[free]]
-            drawn, rest = self._draw(stages, law, counts, left[free] - self.joins[counts], rng)
+            drawn, rest = self._draw(stages, branch_weights, counts, left[free] - self.joins[counts], rng)
             codes[free], left[free] = drawn, rest
         return codes, left
 
     def _draw(
         self,
         stages: list[Table],
-        law: BranchWeights,
+        branch_weights: BranchWeights,
         remaining: npt.NDArray[np.int64],
         left: Left,
         rng: np.random.Generator,
@@ -295,8 +295,8 @@ class MultiBranchLayer:
             step = self.steps[i]
             possible = (remaining > 0) & np.all(left >= step, axis=1)
             source = np.where(possible, (remaining - 1) * per_count + state - step @ strides, 0)
-            mass = np.where(possible, before[source] * law.include[i], 0.0)
-            stays = before[remaining * per_count + state] * law.exclude[i]
+            mass = np.where(possible, before[source] * branch_weights.include[i], 0.0)
+            stays = before[remaining * per_count + state] * branch_weights.exclude[i]
             # Decided by the two masses, so that rounding of their sum cannot lead into a dead end.
             taken = rng.random(len(left)) * (mass + stays) < mass
             codes[taken] |= np.int64(1) << i

@@ -118,13 +118,13 @@ def additive(feasible: FeasibleSet, scores: Sequence[Array], codes: Population) 
 
 
 def _tables(grid: DynamicProgramme, scores: Sequence[Array], *, spent_whole: bool = False) -> list[Table]:
-    laws: list[ChoiceWeights] = [
+    weights: list[ChoiceWeights] = [
         np.asarray(values, dtype=float)
         if layer.join == "single"
         else BranchWeights(np.asarray(values, dtype=float), np.zeros(len(values)))
         for layer, values in zip(grid.space.layers, scores, strict=True)
     ]
-    return grid.backward(MaxArithmetic(), laws, spent_whole=spent_whole)
+    return grid.backward(MaxArithmetic(), weights, spent_whole=spent_whole)
 
 
 class _Search:

@@ -38,13 +38,13 @@ class DynamicProgramme:
         self.layers = _layers(space, axes)
 
     def backward(
-        self, arithmetic: Arithmetic, laws: Sequence[ChoiceWeights], *, spent_whole: bool = False
+        self, arithmetic: Arithmetic, weights: Sequence[ChoiceWeights], *, spent_whole: bool = False
     ) -> list[Table]:
         """Tables of completions before each layer and after the last.
 
         Args:
             arithmetic: what is accumulated.
-            laws: per layer the weights.
+            weights: per layer the weights.
             spent_whole: of completions that leave no cell of any budget, instead of what the bounds allow.
         """
         end = arithmetic.zeros(self.shape)
@@ -54,14 +54,14 @@ class DynamicProgramme:
             inside &= index <= (0 if spent_whole else axis.leftover)
         end[inside] = arithmetic.unit
         tables = [end]
-        for layer, law in zip(reversed(self.layers), reversed(list(laws)), strict=True):
-            tables.append(layer.backward(tables[-1], arithmetic, law))  # type: ignore[arg-type]
+        for layer, layer_weights in zip(reversed(self.layers), reversed(list(weights)), strict=True):
+            tables.append(layer.backward(tables[-1], arithmetic, layer_weights))  # type: ignore[arg-type]
         tables.reverse()
         return tables
 
     def draw(
         self,
-        laws: Sequence[ChoiceWeights],
+        weights: Sequence[ChoiceWeights],
         tables: list[Table],
         n: int,
         rng: np.random.Generator,
@@ -82,12 +82,12 @@ class DynamicProgramme:
         left = np.tile(start, (n, 1))
         before = codes[:, len(prefix) - 1].astype(np.int64) if prefix else np.zeros(n, dtype=np.int64)
         for number in range(len(prefix), len(self.layers)):
-            layer, law, after = self.layers[number], laws[number], tables[number + 1]
+            layer, layer_weights, after = self.layers[number], weights[number], tables[number + 1]
             if isinstance(layer, PairedLayer):
-                drawn, left = layer.forward(after, law, left, before, rng)  # type: ignore[arg-type]
+                drawn, left = layer.forward(after, layer_weights, left, before, rng)  # type: ignore[arg-type]
                 before = drawn
             else:
-                drawn, left = layer.forward(after, law, left, rng)  # type: ignore[arg-type]
+                drawn, left = layer.forward(after, layer_weights, left, rng)  # type: ignore[arg-type]
             codes[:, number] = drawn
         return codes
 

@@ -165,7 +165,8 @@ def front_improvement(mean: Array, deviation: Array, costs: Array, seen_costs: A
     low, high = min(costs.min(), seen_costs.min()), max(costs.max(), seen_costs.max())
     span = max(high - low, 1e-30)
     order = np.lexsort((-seen, seen_costs))
-    # Beyond the dearest the front goes on a little, so that more accurate and dearer is worth something.
+    # The front goes on a little beyond the most expensive point, so that more accurate and more expensive
+    # candidates are worth something.
     edges = np.append((seen_costs[order] - low) / span, 1.05)
     heights = np.maximum.accumulate(seen[order])
     floor = float(seen.min())

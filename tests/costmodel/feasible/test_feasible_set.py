@@ -220,7 +220,7 @@ def test_infeasible_budgets_say_which_and_by_how_much():
     with pytest.raises(InfeasibleError, match=r"the cheapest has macs 10 \(codes \[1, 0\]\)"):
         FeasibleSet(space, [window(cheap, -np.inf, 9)])
     assert FeasibleSet(space, [window(cheap, -np.inf, 10)]).count() == 1
-    with pytest.raises(InfeasibleError, match="the dearest has macs 15"):
+    with pytest.raises(InfeasibleError, match="the most expensive has macs 15"):
         FeasibleSet(space, [window(cheap, 16, np.inf)])
     other = ChainCost("params", "count", 0.0, (np.array([2.0, 5.0]), np.array([0.0, 0.0])))
     with pytest.raises(InfeasibleError) as caught:
@@ -283,22 +283,22 @@ def test_every_draw_is_accepted(rng):
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, st.integers(0, 2**31), st.floats(0, 1))
-def test_without_an_upper_bound_the_dearest_is_inside(sizes, seed, share):
+def test_without_an_upper_bound_the_most_expensive_is_inside(sizes, seed, share):
     space, cost, _ = case("single", sizes, seed, integer=False)
     codes = every(space)
     low = np.quantile(cost(codes), share)
     try:
         feasible = FeasibleSet(space, [window(cost, low, np.inf)])
     except ConstraintError as error:
-        # Only the dearest itself is that close to its bound, and then it is not called infeasible.
+        # Only the most expensive architecture itself is that close to its bound, and then it is not called infeasible.
         assert cost.maximum - low < 1e-3 * (cost.maximum - cost.minimum + 1e-9) and not isinstance(
             error, InfeasibleError
         )
         return
     kept = {tuple(row) for row in feasible.enumerate().tolist()}
-    dearest = codes[cost(codes).argmax()]
+    most_expensive = codes[cost(codes).argmax()]
     if cost.maximum - low > feasible.slack["macs"]:
-        assert tuple(dearest.tolist()) in kept
+        assert tuple(most_expensive.tolist()) in kept
     assert feasible.contains(feasible.enumerate()).all()
 
 

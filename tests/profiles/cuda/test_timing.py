@@ -4,7 +4,7 @@ from fakes import SimulatedCard
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.lut.statistics import Sample, burst_time, estimate
-from nascli.profiles import cuda
+from nascli.profiles.cuda import registry
 from nascli.profiles.cuda.timing import time_queries
 from nascli.profiles.devices.device import find_cards_here
 
@@ -85,19 +85,19 @@ def test_a_card_that_hangs_is_given_up(monkeypatch):
 
 def test_the_package_for_cuda_is_the_first_that_is_installed_or_the_one_named(monkeypatch):
     here = {"pycuda", "torch"}
-    monkeypatch.setattr(cuda, "_installed", lambda module: module in here)
-    assert cuda.choose_driver() == "pycuda" and cuda.choose_driver("torch") == "torch"
+    monkeypatch.setattr(registry, "_installed", lambda module: module in here)
+    assert registry.choose_driver() == "pycuda" and registry.choose_driver("torch") == "torch"
     with pytest.raises(RuntimeUnavailableError, match=r"cuda-core is not installed.\nInstall it: pip"):
-        cuda.choose_driver("cuda-core")
+        registry.choose_driver("cuda-core")
     with pytest.raises(UnknownNameError, match="CUDA driver 'cupy'"):
-        cuda.choose_driver("cupy")
+        registry.choose_driver("cupy")
     here.clear()
     with pytest.raises(RuntimeUnavailableError, match="none is installed"):
-        cuda.choose_driver()
+        registry.choose_driver()
 
 
 def test_without_a_driver_a_card_cannot_be_opened():
     if find_cards_here()[0]:
         pytest.skip("there is a card here")
     with pytest.raises(DeviceError, match="cuda-core cannot open the card with the number 0"):
-        cuda.open_driver("cuda-core", 0)
+        registry.open_driver("cuda-core", 0)

@@ -99,11 +99,11 @@ def test_dumping_loses_draws_where_feasible_completions_do_not():
 def test_no_feasible_completion_is_minus_infinity_and_an_empty_pool_an_error():
     inside = feasible(0.02)
     cost = counted(SPACE, "macs")
-    dearest = tuple(int(np.argmax(u)) for u in cost.unary)
-    found = search(inside).potentials(Table(), [dearest[:-1], (0,)], 3)
+    most_expensive = tuple(int(np.argmax(u)) for u in cost.unary)
+    found = search(inside).potentials(Table(), [most_expensive[:-1], (0,)], 3)
     assert found[0] == -np.inf and np.isfinite(found[1])
     with pytest.raises(InfeasibleError, match=r"at layer \d+ .*none of"):
-        search(inside).extend(Table(), [dearest[:-1]], len(dearest) - 1)
+        search(inside).extend(Table(), [most_expensive[:-1]], len(most_expensive) - 1)
 
 
 def test_what_pcnas_cannot_do_is_refused():

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from nascli.errors import NascliError
 from nascli.lut.keys import Setup, program_key
-from nascli.lut.statistics import MIN_ROUNDS, burst_time, estimate, reference_anchor
+from nascli.lut.statistics import MIN_ROUNDS, Sample, burst_time, estimate, reference_anchor
 from nascli.lut.store.store import Store
 from nascli.spaces.programs import Program
 
-# Two halves of an operator's rounds that differ by more than this disagree.
+# Two measurements of one operator that differ by more than this disagree.
 _DISAGREEMENT = 0.05
-# A sample may seem to come from this many seconds ahead before the clock is doubted.
+# A sample may come from this many seconds ahead before the clock is doubted.
 _CLOCK_SLACK = 60.0
+# Ratio between the slowest and the fastest anchor of a setup above which the machine's speed is reported.
+_ANCHOR_RATIO = 2.0
+_Samples = Mapping[str, Sequence[Sample]]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, and how bad: 'damage' or 'warning'."""
+    """One problem of a store.
+
+    Attributes:
+        severity: 'damage' or 'warning'.
+        setup: Label of the setup that is affected; empty if the whole store is.
+        what: Description of the problem.
+    """
 
     severity: str
     setup: str
@@ -30,11 +39,17 @@ class Finding:
 
 
 def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
-    """Look through a store.
+    """Look for problems in a store.
 
     Args:
-        store: what to look through.
-        current_versions: version installed now, by runtime.
+        store: The store to be checked.
+        current_versions: The version that is installed now, by the runtime's name.
+
+    Returns:
+        The problems, those of the whole store first.
+
+    Raises:
+        StoreError: The store cannot be read.
     """
     findings = [Finding("damage", "", problem) for problem in store.integrity()]
     operators: dict[str, tuple[str, Program | None]] = {}
@@ -45,80 +60,61 @@ def audit(store: Store, current_versions: Mapping[str, str]) -> list[Finding]:
     for key, (label, program) in operators.items():
         if program is not None and program_key(program) != key:
             findings.append(Finding("damage", "", f"{label}: its key does not match its program"))
+    labels = {key: label for key, (label, _) in operators.items()}
     for setup, _, _ in store.setups():
-        findings += _audit_setup(store, setup, operators, current_versions)
+        findings += [
+            Finding(severity, setup.label, what)
+            for severity, what in _problems(store, setup, labels, current_versions)
+        ]
     return findings
 
 
-def _audit_setup(
-    store: Store,
-    setup: Setup,
-    operators: Mapping[str, tuple[str, Program | None]],
-    versions: Mapping[str, str],
-) -> list[Finding]:
-    findings = []
+def _problems(
+    store: Store, setup: Setup, labels: Mapping[str, str], versions: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield severity and description of each problem of a setup."""
     now = versions.get(setup.runtime)
     if now is not None and now != setup.runtime_version:
-        findings.append(
-            Finding(
-                "warning", setup.label, f"stale: {setup.runtime} is {now} now; profile again for its figures"
-            )
-        )
+        yield "warning", f"stale: {setup.runtime} is {now} now; profile again for its figures"
     samples = store.samples(setup)
     if not samples:
-        return findings
+        return
+    yield from _sample_problems(samples, labels)
+    yield from _history_problems(store.history(setup), labels)
+    anchors = [burst_time([s.anchor for s in rows]) for rows in samples.values()]
+    if max(anchors) > _ANCHOR_RATIO * min(anchors):
+        yield "warning", f"the machine's speed varied {max(anchors) / min(anchors):.1f}-fold"
+
+
+def _sample_problems(samples: _Samples, labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield impossible times, and operators whose even and odd rounds disagree."""
     reference = reference_anchor([s.anchor for rows in samples.values() for s in rows])
     for key, rows in samples.items():
-        name = operators[key][0] if key in operators else key
+        label = labels.get(key, key)
         for sample in rows:
             if not np.all(np.isfinite(sample.seconds) & (sample.seconds > 0)) or not sample.anchor > 0:
-                findings.append(
-                    Finding("damage", setup.label, f"{name}: impossible time in round {sample.round}")
-                )
+                yield "damage", f"{label}: impossible time in round {sample.round}"
         halves = [rows[0::2], rows[1::2]]
         if all(len(half) >= MIN_ROUNDS for half in halves):
             first, second = (estimate(half, reference).seconds for half in halves)
-            if abs(first / second - 1) > _DISAGREEMENT:
-                findings.append(
-                    Finding(
-                        "warning",
-                        setup.label,
-                        f"{name}: its two halves differ by {abs(first / second - 1):.1%}",
-                    )
-                )
-    findings += _repeats(store, setup, operators)
-    anchors = [burst_time([s.anchor for s in rows]) for rows in samples.values()]
-    if max(anchors) > 2 * min(anchors):
-        findings.append(
-            Finding(
-                "warning", setup.label, f"the machine's speed varied {max(anchors) / min(anchors):.1f}-fold"
-            )
-        )
-    return findings
+            difference = abs(first / second - 1)
+            if difference > _DISAGREEMENT:
+                yield "warning", f"{label}: its two halves differ by {difference:.1%}"
 
 
-def _repeats(
-    store: Store, setup: Setup, operators: Mapping[str, tuple[str, Program | None]]
-) -> list[Finding]:
-    """Operators whose last two measurements disagree, and samples from the future."""
-    findings = []
-    for key, rows in store.history(setup).items():
-        name = operators[key][0] if key in operators else key
+def _history_problems(history: _Samples, labels: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield operators whose last two generations disagree, and samples from the future."""
+    for key, rows in history.items():
+        label = labels.get(key, key)
         if max(row.taken_at for row in rows) > time.time() + _CLOCK_SLACK:
-            findings.append(
-                Finding("warning", setup.label, f"{name}: taken in the future; the clock was changed")
-            )
+            yield "warning", f"{label}: taken in the future; the clock was changed"
         last = rows[-1].generation
-        runs = [[row for row in rows if row.generation == g] for g in (last - 1, last)]
-        if all(len(run) >= MIN_ROUNDS for run in runs):
+        generations = [[row for row in rows if row.generation == g] for g in (last - 1, last)]
+        if all(len(generation) >= MIN_ROUNDS for generation in generations):
             # Each in units of its own anchors, so that a machine that became faster as a whole agrees.
-            before, now = (estimate(run, 1.0).seconds for run in runs)
+            before, now = (estimate(generation, 1.0).seconds for generation in generations)
             if abs(now / before - 1) > _DISAGREEMENT:
-                findings.append(
-                    Finding(
-                        "warning",
-                        setup.label,
-                        f"{name}: measured anew it differs by {now / before - 1:+.1%} from the time before",
-                    )
+                yield (
+                    "warning",
+                    f"{label}: measured anew it differs by {now / before - 1:+.1%} from the time before",
                 )
-    return findings

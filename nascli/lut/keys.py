@@ -16,7 +16,7 @@ def _digest(canonical: str) -> str:
 
 
 def program_key(program: Program) -> str:
-    """The key of an operator or network: a digest of its program, so equal programs share a row."""
+    """Return the key of an operator or a network: a digest of its program, so that equal programs share a row."""
     return _digest(program.canonical)
 
 
@@ -25,13 +25,16 @@ class Setup:
     """Everything besides the operator that a latency depends on. Figures of two setups never mix.
 
     Attributes:
-        device: the device's full key, with the model in it.
-        runtime: such as 'ort-cpu'.
-        runtime_version: as the runtime gives it.
-        precision: 'fp32', ...
-        batch: samples per run.
-        threads: threads inside one operator.
-        mode: what else was chosen about how models run, such as 'cuda graph'; empty by default.
+        device: The device's full key, which contains its model.
+        runtime: The runtime's name, such as 'ort-cpu'.
+        runtime_version: The version that the runtime reports.
+        precision: The precision of the models, such as 'fp32'.
+        batch: Images per run, at least 1.
+        threads: Threads inside one operator, at least 1.
+        mode: Other choices about how models run, such as 'cuda graph'; empty by default.
+
+    Raises:
+        StoreError: A field has the wrong type, or a number is below 1.
     """
 
     device: str
@@ -43,7 +46,7 @@ class Setup:
     mode: str = ""
 
     def __post_init__(self) -> None:
-        # Setups are also read from files of others, where anything may stand.
+        # Setups are also read from packs of unknown origin, so the types are not certain.
         for name in ("batch", "threads"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -54,7 +57,7 @@ class Setup:
 
     @property
     def label(self) -> str:
-        """For people: ``cpu-..., ort-cpu 1.32.0, fp32, batch 16, 1 thread``."""
+        """The setup in words: ``cpu-..., ort-cpu 1.32.0, fp32, batch 16, 1 thread``."""
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return (
             f"{self.device}, {self.runtime} {self.runtime_version}, {self.precision}, "
@@ -62,10 +65,10 @@ class Setup:
         )
 
     def to_json(self) -> dict[str, str | int]:
-        """The fields as a document."""
+        """Return the fields as a JSON document."""
         return asdict(self)
 
     def differences(self, other: Setup) -> list[str]:
-        """Which fields differ, with both values."""
+        """Return one line for each field that differs, with both values."""
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return [f"{name}: {mine} against {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        return [f"{name}: {value} against {theirs}" for name, value, theirs in pairs if value != theirs]

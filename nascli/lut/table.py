@@ -1,4 +1,4 @@
-"""A table: the figures of one setup, derived from the store's samples."""
+"""The latency table of one setup, derived from the store's samples."""
 
 from __future__ import annotations
 
@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Latency of operators in one setup.
+    """Latencies of operators in one setup.
 
     Attributes:
-        setup: device, runtime, version, precision, batch, threads.
-        estimates: figure by operator key.
-        labels: label, MACs and parameters by operator key.
-        imported: whether the figures come from another tool's file.
+        setup: Device, runtime, version, precision, batch, threads, and mode.
+        estimates: Measurements by operator key.
+        labels: Label, MACs, and parameters by operator key.
+        imported: Whether the figures come from another tool's file.
+
+    Examples:
+        >>> table = LatencyTable.read(store, setup)
+        >>> table.lookup(operator.program).seconds
     """
 
     setup: Setup
@@ -39,24 +43,30 @@ class LatencyTable:
 
     @staticmethod
     def read(store: Store, setup: Setup) -> LatencyTable:
-        """Derive the table of a setup from all its samples."""
+        """Derive the table of a setup from all its samples; an empty table if there are none.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
         bursts = store.bursts(setup)
         if not len(bursts.keys):
             return LatencyTable(setup, {}, {})
         imported = (store.facts(setup) or {}).get("origin") == "imported"
-        # One or two rounds say nothing about how sure they are: such an operator is not measured yet. An
-        # imported figure is what its file says, however often it was taken.
-        least = 1 if imported else MIN_ROUNDS
-        # Over all generations: what was measured anew on a busy day is held against the quiet days too.
+        # One or two rounds have no interval, so such an operator counts as not measured. An imported figure has one
+        # round for each file that contains it.
+        min_rounds = 1 if imported else MIN_ROUNDS
+        # Over all generations, so that what was measured anew on a busy day is compared with the quiet days too.
         reference = reference_anchor(bursts.anchor)
         kind = "imported" if imported else "measured"
-        return LatencyTable(setup, estimates(bursts, reference, kind, least), store.labels(setup), imported)
+        return LatencyTable(
+            setup, estimates(bursts, reference, kind, min_rounds), store.labels(setup), imported
+        )
 
     def lookup(self, program: Program) -> Measurement | None:
-        """The figure of a program; None if there is none. A program without nodes costs 0.
+        """Return the measurement of a program; None if the table lacks it.
 
-        In an imported table a program without a figure of its own is the sum of its parts, where all of
-        them are there; the figure's kind says so.
+        A program without nodes costs 0. In an imported table, a program without a measurement of its own is the sum
+        of its parts if the table has all of them; the kind is then 'sum of imported parts'.
         """
         if program.output == 0:
             return NOTHING
@@ -66,7 +76,7 @@ class LatencyTable:
         return figure
 
     def missing(self, operators: Iterable[Operator]) -> list[Operator]:
-        """Which operators the table lacks, each program once."""
+        """Return the operators that the table lacks, each program once."""
         lacking = {
             program_key(operator.program): operator
             for operator in operators
@@ -76,12 +86,15 @@ class LatencyTable:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of setup and figures: two searches with one digest saw the same table."""
+        """Digest of setup and latencies: two searches with equal digests used the same table."""
         lines = [self.setup.label, *(f"{k} {e.seconds!r}" for k, e in sorted(self.estimates.items()))]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
     def to_pandas(self) -> pd.DataFrame:
-        """One row per operator: label, seconds, interval, rounds, MACs, parameters."""
+        """Return a data frame with one row per operator.
+
+        Its columns are key, operator (the label), seconds, low, high, rounds, kind, macs, and params.
+        """
         import pandas as pd
 
         rows = [
@@ -107,14 +120,17 @@ Find = Callable[[Program], Measurement | None]
 
 
 def sum_of_parts(program: Program, find: Find) -> Measurement | None:
-    """The figure of a program from figures of its parts; None if any part has none.
+    """Return the latency of a program as the sum of as few parts as possible; None if a part is missing.
 
     Args:
-        program: what is asked for.
-        find: the figure of a part, or None.
+        program: The program to be taken apart at its cut points.
+        find: Returns the measurement of a part, or None.
+
+    Returns:
+        The sum, with an interval that adds up the variances of the parts.
     """
     points = program.cut_points
-    # best[i]: the parts of the program up to the i-th cut point, as few as possible.
+    # best[i]: the fewest parts that make up the program as far as the i-th cut point.
     best: list[list[Measurement] | None] = [[]] + [None] * (len(points) - 1)
     for end in range(1, len(points)):
         for start in range(end):
@@ -123,16 +139,16 @@ def sum_of_parts(program: Program, find: Find) -> Measurement | None:
                 continue
             segment = program.segment(points[start], points[end])
             figure = find(segment)
-            parts = [figure] if figure is not None else None
-            if parts is None and end == start + 1:
-                parts = _nodes(program, points[start], points[end], find)
-            if parts is not None and (best[end] is None or len(before) + len(parts) < len(best[end] or ())):
-                best[end] = before + parts
-    found = best[-1]
-    return None if found is None else _added(found)
+            added = [figure] if figure is not None else None
+            if added is None and end == start + 1:
+                added = _nodes(program, points[start], points[end], find)
+            if added is not None and (best[end] is None or len(before) + len(added) < len(best[end] or ())):
+                best[end] = before + added
+    parts = best[-1]
+    return None if parts is None else _sum(parts)
 
 
-def _added(parts: list[Measurement]) -> Measurement:
+def _sum(parts: list[Measurement]) -> Measurement:
     seconds = sum(part.seconds for part in parts)
     half = float(np.sqrt(sum(((part.high - part.low) / 2) ** 2 for part in parts)))
     return Measurement(
@@ -141,7 +157,10 @@ def _added(parts: list[Measurement]) -> Measurement:
 
 
 def _nodes(program: Program, start: int, end: int, find: Find) -> list[Measurement] | None:
-    """A figure for every node between two values but activations that fuse; None if one has none."""
+    """Return a measurement for each node between two values; None if one is missing.
+
+    An activation behind a convolution or a linear layer is left out, since runtimes fuse it.
+    """
     parts = []
     for node in program.nodes[start:end]:
         if isinstance(node.primitive, Act) and _fuses(program, node.inputs[0]):

@@ -13,7 +13,13 @@ from nascli.lut.statistics import Measurement, estimate, newest, reference_ancho
 
 @dataclass(frozen=True)
 class OperatorDifference:
-    """One operator in both tables: seconds in each, and whether the intervals overlap."""
+    """One operator that two tables share.
+
+    Attributes:
+        label: The operator's label.
+        first: Its measurement in the first table.
+        second: Its measurement in the second table.
+    """
 
     label: str
     first: Measurement
@@ -21,12 +27,12 @@ class OperatorDifference:
 
     @property
     def ratio(self) -> float:
-        """Second over first."""
+        """Seconds in the second table, divided by those in the first."""
         return self.second.seconds / self.first.seconds
 
     @property
     def differs(self) -> bool:
-        """Whether the 95 % intervals are apart."""
+        """Whether the 95 % intervals do not overlap."""
         return self.first.high < self.second.low or self.second.high < self.first.low
 
 
@@ -35,10 +41,10 @@ class Comparison:
     """Two tables side by side.
 
     Attributes:
-        setup: which fields of the setups differ.
-        rows: operators in both, largest change first.
-        only_first: labels that the second lacks.
-        only_second: labels that the first lacks.
+        setup: One line for each field in which the setups differ.
+        rows: The operators that both tables have, largest change first.
+        only_first: Labels of the operators that the second table lacks, sorted.
+        only_second: Labels of the operators that the first table lacks, sorted.
     """
 
     setup: list[str]
@@ -48,7 +54,7 @@ class Comparison:
 
     @property
     def median_ratio(self) -> float:
-        """The typical change."""
+        """Median of the ratios of `rows`."""
         return float(np.median([row.ratio for row in self.rows]))
 
 
@@ -56,13 +62,13 @@ def compare_packs(first: Pack, second: Pack) -> Comparison:
     """Compare the operators that two packs share.
 
     Raises:
-        StoreError: they share none.
+        StoreError: They share no operator.
     """
     tables = []
     for pack in (first, second):
-        counting = {key: newest(rows) for key, rows in pack.samples.items()}
-        reference = reference_anchor([s.anchor for rows in counting.values() for s in rows])
-        tables.append({key: estimate(rows, reference) for key, rows in counting.items()})
+        current = {key: newest(rows) for key, rows in pack.samples.items()}
+        reference = reference_anchor([s.anchor for rows in current.values() for s in rows])
+        tables.append({key: estimate(rows, reference) for key, rows in current.items()})
     shared = sorted(set(tables[0]) & set(tables[1]))
     if not shared:
         raise StoreError("the two tables have no operator in common.")

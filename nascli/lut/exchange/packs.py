@@ -1,8 +1,8 @@
-"""Packs: a table's raw samples in one Parquet file, to hand to a colleague or commit to a project.
+"""Packs: the raw samples of one setup in one Parquet file, to be handed to a colleague or committed to a project.
 
-One row per sample; the file's metadata says what it is and carries a digest of all rows, so that damage is
-found. Nothing in a pack is executed. Format version 3; versions 1, without generations and waits, and 2,
-without modes and throttling, are read too.
+A pack has one row per sample. Its metadata contain the format, the setup, and a digest of all rows, by which damage
+is found. Nothing in a pack is executed. Packs are written in version 3. Versions 1 (without generations and waiting
+times) and 2 (without modes and throttling) can be read too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nascli.spaces.programs import Program
 
 FORMAT = "nascli-pack"
 VERSION = 3
-_LARGEST_FILE = 1 << 31
+_MAX_FILE_BYTES = 1 << 31
 _SCHEMA = pa.schema(
     [
         ("operator", pa.string()),
@@ -53,10 +53,10 @@ class Pack:
     """The samples of one setup.
 
     Attributes:
-        setup: where they were taken.
-        facts: what was recorded of the device.
-        operators: label and canonical program text by key.
-        columns: the samples.
+        setup: The setup in which they were taken.
+        facts: What was recorded about its device.
+        operators: Label and canonical program text by operator key.
+        columns: The samples.
     """
 
     setup: Setup
@@ -71,15 +71,15 @@ class Pack:
 
     @cached_property
     def samples(self) -> dict[str, list[Sample]]:
-        """The samples as objects, by operator."""
+        """The samples by operator key."""
         return self.columns.samples()
 
 
 def read_store(store: Store, setup: Setup) -> Pack:
-    """The pack of a setup as the store has it.
+    """Make a pack of a setup's samples in a store.
 
     Raises:
-        StoreError: nothing was measured there.
+        StoreError: The store has no samples of the setup, or an operator of it has no program.
     """
     facts = store.facts(setup)
     columns = store.columns(setup)
@@ -89,9 +89,8 @@ def read_store(store: Store, setup: Setup) -> Pack:
     for label, text in texts.values():
         if not text:
             raise StoreError(
-                f"{label} of {setup.label} is a fused layer without an operator; such tables are not handed "
-                "on as packs.",
-                "Hand on the file that it was imported from.",
+                f"{label} of {setup.label} is a fused layer without a program; packs need the program of every row.",
+                "Share the file that the table was imported from.",
             )
     return Pack(setup, facts, texts, columns)
 
@@ -100,7 +99,7 @@ def _table(pack: Pack) -> pa.Table:
     columns = pack.columns
 
     def text(values: list[str]) -> pa.Array:
-        # Each operator's text once, and a number per row: a file of many rounds stays small.
+        # Each operator's text once, and a number for each row, so that a pack of many rounds stays small.
         return pa.DictionaryArray.from_arrays(
             pa.array(columns.owner, pa.int32()), pa.array(values, pa.string())
         ).cast(pa.string())
@@ -134,14 +133,14 @@ def _digest(pack: Pack, version: int = VERSION) -> str:
     state.update(np.bincount(columns.owner, minlength=len(columns.operators)).astype("<i8").tobytes())
     for name in ("anchor", "generation", "round", "taken_at", "throttled", "waited"):
         values = getattr(columns, name)
-        # One kind of bytes on every machine.
+        # The same bytes on every machine.
         state.update(values.astype("<f8" if values.dtype.kind == "f" else "<i8").tobytes())
     state.update(columns.lengths.astype("<i8").tobytes() + columns.seconds.astype("<f8").tobytes())
     return state.hexdigest()
 
 
 def _row_digest(pack: Pack, version: int) -> str:
-    """The digest of versions 1 and 2, sample by sample."""
+    """Compute the digest of versions 1 and 2, sample by sample."""
     state = hashlib.sha256()
     setup = pack.setup.to_json()
     del setup["mode"]
@@ -160,10 +159,10 @@ def _row_digest(pack: Pack, version: int) -> str:
 
 
 def write_pack(pack: Pack, path: Path) -> None:
-    """Write a pack as one step.
+    """Write a pack; a file that exists is replaced at once, or not at all.
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: The file cannot be written.
     """
     about = {
         "format": FORMAT,
@@ -182,14 +181,15 @@ def write_pack(pack: Pack, path: Path) -> None:
 
 
 def read_pack(path: Path) -> Pack:
-    """Read a pack and check it through and through.
+    """Read a pack, and check its digest, its programs, and its values.
 
     Raises:
-        StoreError: missing, damaged, impossible values, or written by a newer nascli.
+        StoreError: The file is missing, is not a pack, is damaged, was written by a newer nascli, or has
+            impossible values.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise StoreError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise StoreError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
         about = json.loads((table.schema.metadata or {})[b"nascli"])
         if about["format"] != FORMAT:
@@ -230,14 +230,15 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
     )
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     count = len(table)
-    keys = columns["operator"].dictionary_encode()
-    names, places = keys.dictionary.to_pylist(), keys.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    rank = np.argsort(np.argsort(np.array(names, dtype=object))) if names else np.empty(0, dtype=np.int64)
-    _, first = np.unique(places, return_index=True)
+    encoded = columns["operator"].dictionary_encode()
+    keys = encoded.dictionary.to_pylist()
+    key_of_row = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    rank = np.argsort(np.argsort(np.array(keys, dtype=object))) if keys else np.empty(0, dtype=np.int64)
+    _, first_row = np.unique(key_of_row, return_index=True)
     operators: dict[str, tuple[str, str]] = {}
-    labels, texts = (columns[name].take(pa.array(first)).to_pylist() for name in ("label", "program"))
-    for key, label, text in zip(names, labels, texts, strict=True):
-        # Read through and through: a text may be another spelling of the same program, or none at all.
+    labels, texts = (columns[name].take(pa.array(first_row)).to_pylist() for name in ("label", "program"))
+    for key, label, text in zip(keys, labels, texts, strict=True):
+        # Parsed and written again: a text may be another spelling of the same program, or not a program.
         program = Program.from_canonical(text)
         if program_key(program) != key:
             raise StoreError(f"operator {key} does not match its program")
@@ -250,49 +251,55 @@ def _parse(table: pa.Table, about: dict[str, Any]) -> Pack:
             return np.full(count, missing)
         return columns[name].to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
-    found = SampleColumns(
-        sorted(names),
-        rank[places].astype(np.int64),
-        numbers("round", 0).astype(np.int64),
-        numbers("anchor", 1.0).astype(float),
-        numbers("taken_at", 0.0).astype(float),
-        numbers("generation", 0).astype(np.int64),
-        numbers("waited", np.nan).astype(float),
-        numbers("throttled", False).astype(bool),
-        np.diff(offsets),
-        seconds[offsets[0] : offsets[-1]].astype(float) if count else np.empty(0),
+    samples = SampleColumns(
+        operators=sorted(keys),
+        owner=rank[key_of_row].astype(np.int64),
+        round=numbers("round", 0).astype(np.int64),
+        anchor=numbers("anchor", 1.0).astype(float),
+        taken_at=numbers("taken_at", 0.0).astype(float),
+        generation=numbers("generation", 0).astype(np.int64),
+        waited=numbers("waited", np.nan).astype(float),
+        throttled=numbers("throttled", False).astype(bool),
+        lengths=np.diff(offsets),
+        seconds=seconds[offsets[0] : offsets[-1]].astype(float) if count else np.empty(0),
     ).sorted()
-    found.check()
-    facts = {str(k): str(v) for k, v in about["facts"].items()}
-    return Pack(setup, facts, operators, found)
+    samples.check()
+    facts = {str(name): str(value) for name, value in about["facts"].items()}
+    return Pack(setup, facts, operators, samples)
 
 
 def import_pack(pack: Pack, store: Store) -> int:
-    """Add a pack's samples to a store; returns how many were new. Run again, it adds nothing."""
+    """Add those samples of a pack that a store lacks.
+
+    Returns:
+        The number of samples that are new; 0 if the pack was imported before.
+
+    Raises:
+        StoreError: The store cannot be written.
+    """
     store.add_setup(pack.setup, pack.facts)
     store.add_texts(pack.operators)
-    added = 0
+    total = 0
     while True:
-        have = store.columns(pack.setup)
-        new = SampleColumns.of(new_samples(have.samples(), pack.samples)) if len(have) else pack.columns
+        known = store.columns(pack.setup)
+        new = SampleColumns.of(new_samples(known.samples(), pack.samples)) if len(known) else pack.columns
         if not len(new):
-            return added
-        now = store.add_columns(pack.setup, new)
-        added += now
-        if now == len(new):
-            return added
-
-        # Another process has taken some of these rounds meanwhile: those are placed again.
+            return total
+        added = store.add_columns(pack.setup, new)
+        total += added
+        if added == len(new):
+            return total
+        # Another process has used some of these rounds meanwhile, so their samples get others.
 
 
 def combine_packs(packs: list[Pack]) -> Pack:
-    """Several packs of one setup as one.
+    """Combine several packs of one setup into one.
 
     Raises:
-        StoreError: setups that differ, naming the field and both values.
+        StoreError: There is no pack, or the setups differ; the error names the fields and both values.
     """
     if not packs:
-        raise StoreError("nothing to merge")
+        raise StoreError("there is nothing to merge.")
     first = packs[0]
     operators: dict[str, tuple[str, str]] = {}
     samples: dict[str, list[Sample]] = {}
@@ -310,7 +317,7 @@ def combine_packs(packs: list[Pack]) -> Pack:
 
 
 def describe(pack: Pack) -> dict[str, Any]:
-    """What a pack is, as a document."""
+    """Return setup, facts, and the numbers of operators and samples of a pack as a JSON document."""
     return {
         "setup": asdict(pack.setup),
         "facts": pack.facts,
@@ -323,30 +330,26 @@ Samples = Mapping[str, Sequence[Sample]]
 
 
 def new_samples(known: Samples, offered: Samples) -> dict[str, list[Sample]]:
-    """What of `offered` is not among `known`, by operator.
+    """Return the samples of `offered` that are not among `known`, by operator key.
 
-    A burst is known by when it was taken and what it gave, wherever it is counted. One that is new but whose
-    round is taken gets the next free one, so that no store's figures push out another's.
+    Two samples are the same if they were taken at the same time and have the same values, whatever their rounds. A
+    new sample whose round is used already gets the next free one, so that no store's samples replace another's.
     """
-    found: dict[str, list[Sample]] = {}
+    new: dict[str, list[Sample]] = {}
     for key, samples in offered.items():
-        have = known.get(key, ())
-        by_round = {sample.round: _content(sample) for sample in have}
+        by_round = {sample.round: _content(sample) for sample in known.get(key, ())}
         contents = set(by_round.values())
-        following = 1 + max([*by_round, *(sample.round for sample in samples)], default=-1)
-        new = []
+        next_round = 1 + max([*by_round, *(sample.round for sample in samples)], default=-1)
         for sample in samples:
             content = _content(sample)
-            taken = sample.round in by_round
+            is_used = sample.round in by_round
             # Figures of other tools carry no time, and may well repeat themselves in another round.
-            if content in contents and (taken or sample.taken_at > 0):
+            if content in contents and (is_used or sample.taken_at > 0):
                 continue
-            if taken:
-                sample, following = replace(sample, round=following), following + 1
-            new.append(sample)
-        if new:
-            found[key] = new
-    return found
+            if is_used:
+                sample, next_round = replace(sample, round=next_round), next_round + 1
+            new.setdefault(key, []).append(sample)
+    return new
 
 
 def _content(sample: Sample) -> tuple[float, float, bytes]:

@@ -1,15 +1,15 @@
-"""What an operator costs inside a network, from three models measured alone.
+"""The latency of an operator inside a network, derived from models that are measured alone.
 
-Alone, an operator pays for bringing its input into the runtime's layout and its output back; inside a
-network its neighbours share the layout. So each operator is also timed between two pointwise convolutions,
-its carrier, and half of what a pair of such convolutions costs is taken off for either side:
+An operator that is measured alone pays for converting its input to the runtime's layout and its output back; inside a
+network its neighbours share the layout. So each operator is also timed between two pointwise convolutions, in its
+carrier, and half of what a pair of such convolutions costs is subtracted for either side:
 
     in context(op) = T(pw - op - pw) - T(pw - pw at its input) / 2 - T(pw - pw at its output) / 2
 
 The cost of entering and leaving a model cancels to first order. An operator at the start of a network has no
-convolution before it, one at the end none after it, and keeps half of the entry or exit: over a network these
-add up to exactly one. Carriers and references are ordinary programs in the store, shared by all operators of
-a shape.
+convolution before it, and one at the end has none after it. Either keeps half of the cost of entry or exit, which adds
+up to exactly one over a network. Carriers and references are ordinary programs in the store, and all operators of one
+shape share them.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def _pointwise(shape: Shape) -> Program:
 
 @lru_cache(maxsize=4096)
 def reference(shape: Shape) -> Operator:
-    """Two pointwise convolutions at a shape."""
+    """Return the reference of a shape: two pointwise convolutions."""
     return Operator(f"reference {shape}", (), chain([_pointwise(shape), _pointwise(shape)]))
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """An operator between its neighbours.
+    """An operator between pointwise convolutions.
 
     Attributes:
-        operator: the whole chain, to be measured.
-        references: the pairs of pointwise convolutions of which a half each is taken off.
+        operator: The whole chain, which is measured.
+        references: The references of which half of the latency each is subtracted.
     """
 
     operator: Operator
@@ -54,7 +54,13 @@ class Carrier:
 
 
 def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Carrier:
-    """The carrier of an operator; `first` and `last` say that it begins or ends a network."""
+    """Return the carrier of an operator.
+
+    Args:
+        operator: The operator.
+        first: Whether it begins the network, so that no convolution precedes it.
+        last: Whether it ends the network, so that no convolution follows it.
+    """
     pieces = [operator.program]
     references = []
     if not first:
@@ -67,29 +73,38 @@ def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Car
 
 
 def subjects_in_context(operators: Iterable[tuple[Operator, bool, bool]]) -> list[Operator]:
-    """Everything to measure so that operators (each with `first`, `last`) have a figure in context."""
-    found: dict[str, Operator] = {}
+    """Return all distinct models whose latencies `in_context` needs.
+
+    Args:
+        operators: Operators, each with whether it begins and whether it ends the network.
+    """
+    models: dict[str, Operator] = {}
     for operator, first, last in operators:
         if operator.program.output == 0:
             continue
         piece = carry(operator, first=first, last=last)
         for part in (operator, piece.operator, *piece.references):
-            found.setdefault(part.program.canonical, part)
-    return list(found.values())
+            models.setdefault(part.program.canonical, part)
+    return list(models.values())
 
 
 def is_auxiliary(label: str) -> bool:
-    """Whether a row of the store is a carrier or a reference, not an operator of its own."""
+    """Return whether the label of a row belongs to a carrier or a reference, and not to an operator of a space."""
     return label.startswith(("carrier of ", "reference "))
 
 
 def require_context(
     table: LatencyTable, placed: Iterable[tuple[Operator, bool, bool]], command: str
 ) -> list[Measurement]:
-    """The figures in context of operators, each with whether it begins or ends a network.
+    """Return the latencies of operators inside a network.
+
+    Args:
+        table: The table that they are derived from.
+        placed: Operators, each with whether it begins and whether it ends the network.
+        command: The command that measures what is missing, for the error.
 
     Raises:
-        MissingMeasurementsError: naming the operators without one, and the command that measures them.
+        MissingMeasurementsError: The table lacks operators; the error names them.
     """
     wanted = list(placed)
     figures, missing = [], []
@@ -107,15 +122,21 @@ def require_context(
 def in_context(
     table: LatencyTable, operator: Operator, *, first: bool = False, last: bool = False
 ) -> Measurement | None:
-    """The figure of an operator inside a network; None if a part of it was never measured.
+    """Return the latency of an operator inside a network; None if the table lacks one of its models.
 
-    The interval adds up the variances of the parts. What is faster in a network than nothing at all, by
-    the noise of the subtraction, costs nothing.
+    The interval adds up the variances of the models. A difference below zero, which the noise of the subtraction may
+    cause, becomes zero.
+
+    Args:
+        table: The table that has the carrier and the references.
+        operator: The operator.
+        first: Whether it begins the network.
+        last: Whether it ends the network.
     """
     if operator.program.output == 0:
         return NOTHING
     if table.imported:
-        # Another tool's rows have no carriers; they stand for themselves.
+        # Tables of other tools have no carriers; their figures are taken as they are.
         return table.lookup(operator.program)
     piece = carry(operator, first=first, last=last)
     whole = table.lookup(piece.operator.program)
@@ -124,7 +145,7 @@ def in_context(
         return None
     seconds = whole.seconds - sum(half.seconds for half in halves) / 2
     parts = [(whole, 1.0), *((half, 0.5) for half in halves)]
-    half_width = float(np.sqrt(sum(((e.high - e.low) / 2 * weight) ** 2 for e, weight in parts)))
-    rounds = min(e.rounds for e, _ in parts)
+    half_width = float(np.sqrt(sum(((m.high - m.low) / 2 * weight) ** 2 for m, weight in parts)))
+    rounds = min(m.rounds for m, _ in parts)
     seconds = max(0.0, seconds)
     return Measurement(seconds, max(0.0, seconds - half_width), seconds + half_width, rounds, "in context")

@@ -1,13 +1,12 @@
-"""What joining parallel branches costs, from models measured like any operator.
+"""The latency of joining parallel branches, derived from models that are measured like operators.
 
-ONNX Runtime's CPU provider runs branches one after another, so a multi-branch layer is the sum of its branches
-in context and of the sums that join them. A sum fuses into the convolution before it, or does not, depending
-on what it joins; so k pointwise convolutions in parallel are timed, and the same convolutions in a row are
-taken off:
+ONNX Runtime's CPU provider runs branches one after another, so a multi-branch layer costs the sum of its branches in
+context and of the additions that join them. Whether an addition is fused into the convolution before it depends on
+what it joins. So k pointwise convolutions in parallel are timed, and the same convolutions in sequence are subtracted:
 
     join(k) = T(pw - k parallel pw - mean - pw) - T(pw - pw) - k * (T(pw - pw - pw) - T(pw - pw))
 
-It is measured at the fewest and at the most branches, and linear between.
+It is measured at the minimum and at the maximum number of branches, and interpolated linearly between them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,13 @@ from nascli.spaces.space import Space
 
 @dataclass(frozen=True)
 class Join:
-    """One way of joining: `branches` of them at a shape, with the layer's input among the addends or not."""
+    """One way of joining branches.
+
+    Attributes:
+        shape: The shape of the layer's output.
+        branches: The number of branches that are added.
+        with_input: Whether the layer's input is added too.
+    """
 
     shape: Shape
     branches: int
@@ -44,14 +49,14 @@ def _pointwise(shape: Shape) -> Operator:
 
 @lru_cache(maxsize=4096)
 def serial_reference(shape: Shape) -> Operator:
-    """Three pointwise convolutions at a shape."""
+    """Return three pointwise convolutions at a shape, in sequence."""
     pointwise: Program = _pointwise(shape).program
     return Operator(f"reference of three {shape}", (), chain([pointwise, pointwise, pointwise]))
 
 
 @lru_cache(maxsize=4096)
 def parallel_carrier(join: Join) -> Operator:
-    """Pointwise convolutions side by side, joined, between two others."""
+    """Return parallel pointwise convolutions that are joined, between two others."""
     pointwise = _pointwise(join.shape)
     middle = join_branches((pointwise,) * join.branches, join.shape, join.with_input)
     programs = [pointwise.program, middle.program, pointwise.program]
@@ -59,28 +64,32 @@ def parallel_carrier(join: Join) -> Operator:
 
 
 def joins_of(layer: Layer) -> tuple[Join, ...]:
-    """What is measured for a layer: its fewest and most addends."""
-    normal = layer.join == "normal"
-    most = min(layer.max_branches, len(layer.candidates))
-    counts = (1, most) if normal else (2, most)
-    return tuple(Join(layer.output, k, normal) for k in sorted(set(counts)) if 1 <= k <= most)
+    """Return the joins that are measured for a layer: those of the fewest and of the most branches."""
+    is_normal = layer.join == "normal"
+    max_branches = min(layer.max_branches, len(layer.candidates))
+    counts = {1, max_branches} if is_normal else {2, max_branches}
+    return tuple(Join(layer.output, k, is_normal) for k in sorted(counts) if 1 <= k <= max_branches)
 
 
 def join_models(space: Space) -> list[Operator]:
-    """Everything to measure for the joins of a space; nothing for a single-path one."""
-    found: dict[str, Operator] = {}
+    """Return all distinct models that `join_costs` needs; none if the space is single-path."""
+    models: dict[str, Operator] = {}
     for layer in space.layers if space.multi_branch else ():
         for join in joins_of(layer):
             for model in (parallel_carrier(join), reference(join.shape), serial_reference(join.shape)):
-                found.setdefault(model.program.canonical, model)
-    return list(found.values())
+                models.setdefault(model.program.canonical, model)
+    return list(models.values())
 
 
 def join_costs(table: LatencyTable, layer: Layer) -> npt.NDArray[np.float64] | None:
-    """`(most + 1,)` seconds of joining k branches; infinite where k is not allowed, None if not measured.
+    """Return the latency of joining k branches of a layer, for each k.
 
-    No branch of a normal layer, and one of a reduction, need no joining and cost nothing. What is faster than
-    nothing, by the noise of the differences or because a sum disappears into a convolution, costs nothing.
+    No branch of a normal layer and one branch of a reduction need no joining and cost nothing. A difference below
+    zero, from noise or because an addition is fused into a convolution, becomes zero.
+
+    Returns:
+        `(layer.max_branches + 1,)` seconds by the number of branches, infinite for a number that the layer does not
+        allow; None if the table lacks one of the models.
     """
     known: dict[int, float] = {layer.min_branches: 0.0}
     for join in joins_of(layer):

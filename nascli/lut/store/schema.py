@@ -1,19 +1,20 @@
 """The store's SQLite schema, its versions, and the steps from one to the next.
 
-Version 1: setups, operators, samples. Version 2 adds generations (an operator measured anew keeps its old
-samples), the time a burst spent waiting for a core, visits and rounds (what the machine was like before,
-during and after), and which architecture of which space a measured network is. Version 3 adds the mode to
-what identifies a setup, whether a card was slowed down, its state round by round, what a runtime tells of a
-loaded model, and builders' timing caches. Raw bursts only; every statistic is derived on reading.
+Version 1 has setups, operators, and samples. Version 2 adds generations (an operator measured anew keeps its old
+samples), the time during which a burst waited for a core, visits and rounds (the state of the machine before,
+during, and after measuring), and networks (the architecture and space of a measured network). Version 3 adds the
+mode to what identifies a setup, whether a card was slowed down, the state of the card in each round, what a runtime
+reports about a loaded model, and the timing caches of builders. Samples are raw bursts; every statistic is derived
+on reading.
 """
 
 from __future__ import annotations
 
 VERSION = 3
-# Marks the file as ours: the letters NASC.
+# Marks an SQLite file as a store of nascli: the letters NASC.
 APPLICATION_ID = 0x4E415343
 
-# Statements that lead from the version before to the one that is the key; 0 is an empty file.
+# The statements that upgrade a file by one version, by the version that they lead to. Version 0 is an empty file.
 STEPS: dict[int, str] = {
     1: """
 CREATE TABLE setups (
@@ -79,7 +80,7 @@ CREATE TABLE networks (
     PRIMARY KEY (operator, space)
 ) STRICT, WITHOUT ROWID;
 """,
-    # What identifies a setup is a constraint of the table, and SQLite changes those by a new table only.
+    # What identifies a setup is a constraint of its table, which SQLite changes only by making a new table.
     3: """
 CREATE TABLE newer_setups (
     id INTEGER PRIMARY KEY,
@@ -124,5 +125,5 @@ CREATE TABLE timing_caches (
 
 
 def statements(version: int) -> list[str]:
-    """The statements of one step, each on its own."""
+    """Return the statements of the step that leads to a version, one by one."""
     return [statement for statement in STEPS[version].split(";") if statement.strip()]

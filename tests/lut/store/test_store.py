@@ -58,7 +58,7 @@ def test_figures_that_are_no_numbers_are_damage(tmp_path, change):
 
 def test_references_are_checked_again_after_many_rows(tmp_path):
     with filled(tmp_path / "s") as store, pytest.raises(sqlite3.IntegrityError):
-        store._db.execute(
+        store._database.connection.execute(
             "INSERT INTO samples (setup, operator, round, anchor, seconds, taken_at) VALUES (99, 'x', 0, 1.0, x'00', 0.0)"
         )
 
@@ -97,8 +97,8 @@ def test_no_permission_to_make_the_folder(tmp_path):
 
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path):
     store = filled(tmp_path / "s")
-    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
-    store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+    (pages,) = store._database.connection.execute("PRAGMA page_count").fetchone()
+    store._database.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     kept = 0
     with pytest.raises(StoreError, match="disk is full"):
         for r in range(6, 500):
@@ -282,8 +282,8 @@ def test_power_loss_between_two_writes_leaves_a_prefix_of_what_was_committed(tmp
     """The log cut anywhere: the store opens, and holds the first so many commits, none damaged."""
     path = tmp_path / "s"
     with filled(path, rounds=1) as store:
-        store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        store._db.execute("PRAGMA wal_autocheckpoint = 0")
+        store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        store._database.connection.execute("PRAGMA wal_autocheckpoint = 0")
         key = program_key(OPERATORS[0].program)
         for r in range(1, 9):
             store.add_sample(SETUP, key, Sample(r, np.full(4, r * 1e-3), 1e-3, 5.0))

@@ -1,8 +1,8 @@
-"""CSV: one operator a row, its kind and sizes by column, its latency in a column named seconds, ms or us.
+"""CSV: one operator per row, with its latency in a column named seconds, ms, or us.
 
-Columns: kind (conv, pool, linear, add, mbconv), height, width, cin, cout, kernel, stride; where they are
-there also dilation, groups, mode (pool: max or avg), expand, se, act (mbconv), and batch. A column `program`
-with a program's canonical text, as packs have it, replaces all of them.
+The columns are kind (conv, pool, linear, add, or mbconv), height, width, cin, cout, kernel, and stride; optional ones
+are dilation, groups, mode (of a pool: max or avg), expand, se, and act (of an mbconv), and batch. A column `program`
+with the canonical text of a program, as packs have it, replaces all of them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _UNITS = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6}
 
 
 def read(data: bytes) -> ForeignTable:
-    """A CSV table.
+    """Read a CSV table.
 
     Raises:
-        StoreError: no column, or more than one, that says the latency's unit; or several batches.
+        StoreError: Not exactly one column gives the latency, a row has no valid operator, or batches differ.
     """
     rows = csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
     units = [unit for unit in _UNITS if unit in (rows.fieldnames or ())]
@@ -40,7 +40,7 @@ def read(data: bytes) -> ForeignTable:
             f"exactly one column must be named seconds, ms or us; found {', '.join(units) or 'none'} of "
             f"{', '.join(rows.fieldnames or ['no columns'])}"
         )
-    found, batches = ForeignTable(), set()
+    table, batches = ForeignTable(), set()
     for number, row in enumerate(rows, 2):
         try:
             seconds = float(row[units[0]]) * _UNITS[units[0]]
@@ -49,12 +49,12 @@ def read(data: bytes) -> ForeignTable:
             raise StoreError(f"line {number}: {type(error).__name__}: {error}") from error
         batches.add(row.get("batch"))
         label = row.get("operator") or " ".join(f"{k}={v}" for k, v in row.items() if v and k != units[0])
-        found.rows.append(ForeignRow(label, program, seconds))
+        table.rows.append(ForeignRow(label, program, seconds))
     if len(batches) > 1:
         raise StoreError(f"the file mixes batches {sorted(map(str, batches))}", "Split it by batch first.")
     batch = batches.pop() if batches else None
-    found.batch = int(batch) if batch else None
-    return found
+    table.batch = int(batch) if batch else None
+    return table
 
 
 def _program(row: Mapping[str, str]) -> Program:

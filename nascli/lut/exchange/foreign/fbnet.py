@@ -1,6 +1,6 @@
-"""FBNet's JSON: entries with op_type, op_args, input_shapes and runtime_us_p0 ... p100, in microseconds.
+"""FBNet's JSON: entries with op_type, op_args, input_shapes, and runtime_us_p0 to runtime_us_p100 in microseconds.
 
-The figure taken is the median, runtime_us_p50.
+The latency is the median, runtime_us_p50.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nascli.spaces.programs import Program
 
 
 def read(data: bytes) -> ForeignTable:
-    """FBNet's table, a list of entries or a mapping to them.
+    """Read FBNet's table, which is a list of entries or a mapping to them.
 
     Raises:
-        StoreError: an entry without a median, or entries of several batches or devices.
+        StoreError: An entry has no median, or batches or devices differ.
     """
     document = json.loads(data)
     entries = list(document.values()) if isinstance(document, dict) else document
-    found, batches, devices = ForeignTable(), set(), set()
+    table, batches, devices = ForeignTable(), set(), set()
     for number, entry in enumerate(entries):
         if "runtime_us_p50" not in entry:
             raise StoreError(f"entry {number} has no runtime_us_p50")
@@ -40,16 +40,16 @@ def read(data: bytes) -> ForeignTable:
         try:
             program = _program(str(entry["op_type"]).lower(), dict(entry["op_args"]), shape)
         except (SpaceError, KeyError) as error:
-            found.left_out[f"rows nascli has no operator for (such as {entry['op_type']}: {error})"] += 1
+            table.left_out[f"rows nascli has no operator for (such as {entry['op_type']}: {error})"] += 1
             continue
-        found.rows.append(ForeignRow(label, program, float(entry["runtime_us_p50"]) * 1e-6))
+        table.rows.append(ForeignRow(label, program, float(entry["runtime_us_p50"]) * 1e-6))
     if len(batches) > 1 or len(devices) > 1:
         raise StoreError(
             f"the file mixes batches {sorted(batches)} or devices {sorted(devices)}",
             "Split it, so that each file has one.",
         )
-    found.batch = batches.pop() if batches else None
-    return found
+    table.batch = batches.pop() if batches else None
+    return table
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """HW-NAS-Bench's keys: ``ConvBlock_H{}_W{}_Cin{}_Cout{}_exp{}_kernel{}_stride{}_group{}``, at batch 1.
 
-A JSON mapping from keys to milliseconds, or to {"latency": milliseconds, ...}. The blocks are FBNet's: ReLU,
-grouped 1x1 convolutions with a shuffle, a residual where input and output agree.
+The file is a JSON mapping from keys to milliseconds, or to {"latency": milliseconds, ...}. The blocks are FBNet's: they
+have ReLU, grouped 1x1 convolutions with a shuffle, and a residual if input and output have one shape.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ _NUMBER = re.compile(r"([A-Za-z]+)(\d+)")
 
 
 def read(data: bytes) -> ForeignTable:
-    """A table with HW-NAS-Bench's keys."""
+    """Read a table with HW-NAS-Bench's keys.
+
+    Raises:
+        StoreError: The file is not a mapping.
+    """
     document = json.loads(data)
     if not isinstance(document, dict):
-        raise StoreError("the file is no mapping from keys to figures")
-    found = ForeignTable(batch=1)
+        raise StoreError("the file is not a mapping from keys to figures")
+    table = ForeignTable(batch=1)
     for key, value in document.items():
         milliseconds = value["latency"] if isinstance(value, dict) else value
         try:
             program = _program(key)
         except (SpaceError, KeyError) as error:
-            found.left_out[f"rows nascli has no operator for (such as {key}: {error})"] += 1
+            table.left_out[f"rows nascli has no operator for (such as {key}: {error})"] += 1
             continue
-        found.rows.append(ForeignRow(key, program, float(milliseconds) * 1e-3))
-    return found
+        table.rows.append(ForeignRow(key, program, float(milliseconds) * 1e-3))
+    return table
 
 
 def _program(key: str) -> Program:

@@ -1,8 +1,9 @@
 """NSE's pickles: a list of (name, [hw, cin, cout, kernel, stride, pad, dilation, groups, type, ms]).
 
-Types: 1 convolution, 3 pooling, 4 addition, 5 fully connected. Sizes may be pairs. hw is the input's size.
-The paper's tables are of TensorRT 3 on a TITAN Xp at batch 128, which only the file's name says. Figures have
-three digits after the point; the smallest operators read 0 and are left out, never counted as free.
+The types are 1 (convolution), 3 (pooling), 4 (addition), and 5 (fully connected). Sizes may be pairs, and hw is the
+input's size. The paper's tables were measured with TensorRT 3 on a TITAN Xp at batch 128, which only the name of the
+file says. Latencies have three digits after the point: the smallest operators have 0 ms and are left out, since they
+are not free.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ _FIELDS = 10
 
 
 def read(data: bytes) -> ForeignTable:
-    """One of NSE's pickles."""
+    """Read one of NSE's pickles.
+
+    Raises:
+        StoreError: The file is not such a list, or contains anything but numbers, texts, and lists.
+    """
     document = read_pickled_numbers(data)
     if not isinstance(document, list):
         raise StoreError("the pickle holds no list of rows")
-    found = ForeignTable()
+    table = ForeignTable()
     for entry in document:
         if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and len(entry[1]) == _FIELDS):
             raise StoreError(f"a row must be (name, [{_FIELDS} fields]), got {reprlib.repr(entry)[:80]}")
@@ -39,14 +44,14 @@ def read(data: bytes) -> ForeignTable:
         try:
             program = _program(fields)
         except SpaceError as error:
-            found.left_out[f"rows nascli has no operator for (such as {name}: {error.message})"] += 1
+            table.left_out[f"rows nascli has no operator for (such as {name}: {error.message})"] += 1
             continue
         milliseconds = float(fields[-1])
         if milliseconds == 0:
-            found.left_out["rows below the resolution of the file (0 ms)"] += 1
+            table.left_out["rows below the resolution of the file (0 ms)"] += 1
             continue
-        found.rows.append(ForeignRow(name, program, milliseconds * 1e-3))
-    return found
+        table.rows.append(ForeignRow(name, program, milliseconds * 1e-3))
+    return table
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -66,7 +71,7 @@ def _program(fields: list[Any]) -> Program:
                 raise SpaceError(f"padding {pad} does not keep the size")
             return conv_program(shape, int(cout), kernels, _pair(stride), dilations, int(groups))
         case 3:
-            # The file does not say which kind of pooling; a window over everything is the mean.
+            # The file does not contain the kind of pooling; a window over the whole input is the mean.
             window = _pair(kernel)[0]
             return pool_program(shape, "avg" if window == height else "max", window, _pair(stride)[0])
         case 4:

@@ -1,7 +1,7 @@
-"""Tables of other tools: each format is one file here, and gives rows of operators with seconds.
+"""Tables of other tools, by format. Each reader is one file of this folder and returns operators with seconds.
 
-A row that means something impossible stops the import and names itself; a row that the format itself marks as
-failed, or an operator that nascli has no primitives for, is left out and counted aloud.
+A row with an impossible value ends the import with an error that names it. A row that the format itself marks as
+failed, or whose operator nascli has no primitives for, is left out and counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
 from nascli.lut.store.store import Store
 
-_LARGEST_FILE = 1 << 28
+_MAX_FILE_BYTES = 1 << 28
+# Rounds that each file has for the rows of one operator.
+_ROUNDS_PER_FILE = 1024
 Reader = Callable[[bytes], ForeignTable]
 FORMATS: dict[str, Reader] = {
     "proxylessnas": yaml_tables.read_proxylessnas,
@@ -46,47 +48,59 @@ FORMATS: dict[str, Reader] = {
 def read_foreign(path: Path, form: str) -> ForeignTable:
     """Read a table in another tool's format.
 
+    Args:
+        path: The file.
+        form: A name out of `FORMATS`.
+
     Raises:
-        UnknownNameError: a format that nobody knows.
-        StoreError: unreadable, damaged, or with impossible values; naming the row.
+        UnknownNameError: There is no format with this name.
+        StoreError: The file cannot be read, is damaged, has no usable row, or has an impossible value; the error
+            names the row.
     """
     if form not in FORMATS:
         raise UnknownNameError("format", form, ["pack", *FORMATS])
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise StoreError(f"{path} is larger than {_LARGEST_FILE} bytes")
-        found = FORMATS[form](path.read_bytes())
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise StoreError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
+        table = FORMATS[form](path.read_bytes())
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     except StoreError as error:
         raise StoreError(f"{path}: {error.message}", error.hint) from error
-    # Files from elsewhere may break any reader in any way; whatever it says, nothing was imported.
+    # A file of unknown origin may make a reader fail in any way; nothing was imported by then.
     except Exception as error:
         raise StoreError(f"{path} is no {form} table: {type(error).__name__}: {error}") from error
-    if not found.rows:
-        raise StoreError(f"{path} holds no {form} row that can be used", found.summary or None)
-    for row in found.rows:
+    if not table.rows:
+        raise StoreError(f"{path} holds no {form} row that can be used", table.summary or None)
+    for row in table.rows:
         if not (math.isfinite(row.seconds) and row.seconds > 0):
             raise StoreError(f"{path}: {row.label} takes {row.seconds} s; a latency is finite and above 0")
-    return found
+    return table
 
 
 def import_foreign(
     tables: Sequence[tuple[Path, ForeignTable]], setup: Setup, form: str, store: Store
 ) -> list[dict[str, Any]]:
-    """Add tables of one device and batch to a store; each file is one repeat, and all repeats are kept.
+    """Add tables of one device and batch to a store. Each file is one repetition, and all repetitions are kept.
+
+    Args:
+        tables: Each file with its contents.
+        setup: The setup that the figures belong to.
+        form: The name of the format, which is recorded.
+        store: The store that is written.
 
     Returns:
-        a document per file: its samples, how many were new, and what was left out.
+        One JSON document for each file: the number of its operators and samples, the number of samples that are
+        new, and what was left out.
 
     Raises:
-        StoreError: a file of another batch, or figures of a different origin already in that table.
+        StoreError: A file is of another batch, or the store has measurements of its own in this setup.
     """
     for path, table in tables:
         if table.batch is not None and table.batch != setup.batch:
             raise StoreError(f"{path} was measured at batch {table.batch}, not {setup.batch}.")
-    known = {s: facts for s, facts, _ in store.setups()}.get(setup)
-    if known is not None and known.get("origin") != "imported":
+    facts = store.facts(setup)
+    if facts is not None and facts.get("origin") != "imported":
         raise StoreError(
             f"the store has figures of its own for {setup.label}; imported ones do not mix with them.",
             "Name another --runtime for the imported table.",
@@ -95,15 +109,14 @@ def import_foreign(
     documents = []
     for path, table in tables:
         digest = hashlib.sha256(path.read_bytes()).digest()
-        # The file's digest is the repeat's number: the same file again adds nothing, another one does.
-        repeat = int.from_bytes(digest[:5], "big")
+        # The repetition's number is taken from the file's digest, so that the same file again adds nothing.
+        repetition = int.from_bytes(digest[:5], "big")
         samples: dict[str, list[Sample]] = {}
-        taken: dict[str, int] = {}
         for row in table.rows:
             key = program_key(row.program) if row.program is not None else row.key
-            number = taken[key] = taken.get(key, -1) + 1
-            sample = Sample(repeat * 1024 + number, np.array([row.seconds]), 1.0, 0.0)
-            samples.setdefault(key, []).append(sample)
+            rows_of_key = samples.setdefault(key, [])
+            round_ = repetition * _ROUNDS_PER_FILE + len(rows_of_key)
+            rows_of_key.append(Sample(round_, np.array([row.seconds]), 1.0, 0.0))
         store.add_programs([(row.label, row.program) for row in table.rows if row.program is not None])
         store.add_named({row.key: row.label for row in table.rows if row.program is None})
         new = store.add_samples(setup, samples)

@@ -1,4 +1,4 @@
-"""What every foreign reader gives back, and the operators that several formats share."""
+"""What every reader of a foreign table returns, and the operators that several formats share."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from nascli.spaces.programs import Builder, Program
 
 @dataclass(frozen=True)
 class ForeignRow:
-    """One figure: what it is of, and its seconds.
+    """One latency of a foreign table.
 
-    `program` is None for a fused layer that is known by its name only; it answers no lookup of an operator.
+    Attributes:
+        label: What the file calls the operator.
+        program: The operator's program. It is None for a fused layer of which only the name is known; no lookup
+            of an operator finds such a row.
+        seconds: The latency.
     """
 
     label: str
@@ -34,9 +38,9 @@ class ForeignTable:
     """The rows of one file.
 
     Attributes:
-        rows: what can be used.
-        batch: where the file says it.
-        left_out: how many rows were left out, by reason.
+        rows: The rows that can be used.
+        batch: The batch of all rows; None if the file does not contain it.
+        left_out: How many rows were left out, by reason.
     """
 
     rows: list[ForeignRow] = field(default_factory=list)
@@ -45,7 +49,7 @@ class ForeignTable:
 
     @property
     def summary(self) -> str:
-        """What was left out, for people; empty where nothing was."""
+        """Numbers and reasons of the rows that were left out, in words; empty if there are none."""
         return "; ".join(f"{count} {reason}" for reason, count in self.left_out.items())
 
 
@@ -57,13 +61,13 @@ def conv_program(
     dilation: tuple[int, int] = (1, 1),
     groups: int = 1,
 ) -> Program:
-    """One convolution with its folded normalisation; an activation is taken to be fused into it."""
+    """Return one convolution with its folded normalisation; an activation is assumed to be fused into it."""
     builder = Builder(shape)
     return builder.build(builder.append(Conv(out, kernel, stride, dilation, groups), (0,)))
 
 
 def pool_program(shape: Shape, mode: str, kernel: int, stride: int) -> Program:
-    """One pooling; a window over the whole input is the global mean."""
+    """Return one pooling; an average over a window as large as the input becomes global pooling."""
     builder = Builder(shape)
     if kernel == shape.height == shape.width and mode == "avg":
         return builder.build(builder.append(GlobalPool(), (0,)))
@@ -71,13 +75,13 @@ def pool_program(shape: Shape, mode: str, kernel: int, stride: int) -> Program:
 
 
 def linear_program(inputs: int, out: int) -> Program:
-    """One fully connected layer."""
+    """Return one fully connected layer."""
     builder = Builder(Shape(inputs, 1, 1))
     return builder.build(builder.append(Linear(out), (0,)))
 
 
 def add_program(shape: Shape) -> Program:
-    """The sum of two values."""
+    """Return the sum of two values."""
     builder = Builder(shape)
     return builder.build(builder.append(Add(), (0, 0)))
 
@@ -94,13 +98,27 @@ def inverted_residual(
     act: str = "relu6",
     groups: int = 1,
 ) -> Program:
-    """An inverted residual block given by its middle channels, as MobileNet-like tables name them.
+    """Return an inverted residual block by the number of its middle channels, as tables of MobileNets give it.
+
+    Args:
+        shape: The input's shape.
+        out: Output channels.
+        middle: Channels of the depthwise convolution.
+        kernel: Size of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
+        residual: Whether the input is added to the output.
+        se: Whether the block has squeeze-and-excitation.
+        act: The activation.
+        groups: Groups of the pointwise convolutions.
 
     Raises:
-        SpaceError: middle channels that are no multiple of the input's, or a residual between unequal shapes.
+        SpaceError: The middle channels are not a multiple of the input's, or a residual is wanted between
+            different shapes.
     """
     if middle % shape.channels:
-        raise SpaceError(f"{middle} middle channels are no multiple of {shape.channels}")
+        raise SpaceError(
+            f"{middle} middle channels are not a multiple of the {shape.channels} input channels"
+        )
     block = mbconv(
         shape,
         out,
@@ -113,7 +131,7 @@ def inverted_residual(
     ).program
     has_residual = isinstance(block.nodes[-1].primitive, Add)
     if residual and not has_residual:
-        raise SpaceError(f"no residual fits {shape} to {block.output_shape}")
+        raise SpaceError(f"a residual needs equal shapes, got {shape} and {block.output_shape}")
     if has_residual and not residual:
         return block.segment(0, len(block.nodes) - 1)
     return block

@@ -1,7 +1,7 @@
-"""Reading a pickle of numbers from a stranger: nothing is imported, nothing is called but numpy's scalar.
+"""Reading pickles of numbers from unknown sources without executing anything in them.
 
-Only the opcodes' references to numpy's scalar and dtype are answered, by functions of ours that make floats;
-any other reference is refused before anything happens.
+The only references that are resolved are those to numpy's scalar and dtype, and they are resolved to functions of this
+module, which make floats. Any other reference is refused before it is resolved.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FORMATS = {"f8": "d", "f4": "f", "i8": "q", "i4": "i"}
 
 
 class _Kind:
-    """Stands for numpy.dtype: a name of four bytes or so, and its byte order."""
+    """Takes the place of numpy.dtype: the name of a number's type, and its byte order."""
 
     def __init__(self, name: str, *_: Any) -> None:
         self.name = name
@@ -30,16 +30,18 @@ class _Kind:
 
 def _scalar(kind: _Kind, data: bytes) -> float:
     if not isinstance(kind, _Kind) or kind.name not in _FORMATS or kind.order not in ("<", ">", "="):
-        raise StoreError("the pickle holds a number of an unknown kind")
+        raise StoreError("the pickle holds a number of an unknown type")
     return float(struct.unpack(kind.order + _FORMATS[kind.name], data)[0])
 
 
-# Buffers of any size, which no table of numbers has.
-_ROOM = ("BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
+# Opcodes for buffers, which no table of numbers contains.
+_BUFFER_OPCODES = ("BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER")
+# Opcodes for which Python allocates as many entries as their argument says.
+_MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 _ALLOWED: dict[tuple[str, str], Any] = {
-    (module, name): made
+    (module, name): replacement
     for module in ("numpy.core.multiarray", "numpy._core.multiarray", "numpy")
-    for name, made in (("scalar", _scalar), ("dtype", _Kind))
+    for name, replacement in (("scalar", _scalar), ("dtype", _Kind))
 }
 
 
@@ -57,15 +59,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickled_numbers(data: bytes) -> Any:
-    """The containers, texts and numbers of a pickle.
+    """Return what a pickle of containers, texts, and numbers contains.
 
     Raises:
-        StoreError: it refers to anything else, or asks for memory that it does not fill.
+        StoreError: The pickle refers to anything else, or makes Python allocate memory that it does not fill.
     """
     for opcode, argument, _ in pickletools.genops(data):
-        # Python makes room for these before it has read what goes there.
-        asks = opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(data)
-        if asks or opcode.name in _ROOM:
+        # Python allocates these before it reads what they are to contain.
+        is_oversized = opcode.name in _MEMO_OPCODES and int(argument or 0) > len(data)
+        if is_oversized or opcode.name in _BUFFER_OPCODES:
             raise StoreError(
                 f"the pickle asks for room that its {len(data)} bytes do not fill ({opcode.name})"
             )

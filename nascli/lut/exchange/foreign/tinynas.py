@@ -1,7 +1,7 @@
-"""TinyNAS's text: ``{type,B,Cin,H,W,Cout,k,s,ElmtFused} milliseconds`` a line; -1 marks what failed.
+"""TinyNAS's text: one ``{type,B,Cin,H,W,Cout,k,s,ElmtFused} milliseconds`` per line; -1 ms marks a failure.
 
-H and W are the input's. ElmtFused says that an element-wise operation is fused into the convolution; rows
-with and without it are different operators of one shape, so a file has one kind only.
+H and W are the input's size. ElmtFused means that an element-wise operation is fused into the convolution. Rows with
+and without it are different operators of one shape, so a file must have one kind only.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _FAILED = -1.0
 
 
 def read(data: bytes) -> ForeignTable:
-    """TinyNAS's table.
+    """Read TinyNAS's table.
 
     Raises:
-        StoreError: a line that is no row, or rows of several kinds.
+        StoreError: A line is not a row, a latency is impossible, or batches or kinds of rows differ.
     """
-    found = ForeignTable()
+    table = ForeignTable()
     kinds = set()
     for number, line in enumerate(data.decode("utf-8").splitlines(), 1):
         if not line.strip():
@@ -30,11 +30,11 @@ def read(data: bytes) -> ForeignTable:
         match = _LINE.match(line.strip())
         sizes = [int(field) for field in match.group(2).split(",")] if match else []
         if match is None or len(sizes) != 8:
-            raise StoreError(f"line {number} is no row: {line[:80]}")
+            raise StoreError(f"line {number} is not a row: {line[:80]}")
         batch, cin, height, width, cout, kernel, stride, fused = sizes
         milliseconds = float(match.group(3))
         if milliseconds == _FAILED:
-            found.left_out["rows that the file marks as failed"] += 1
+            table.left_out["rows that the file marks as failed"] += 1
             continue
         if not milliseconds > 0:
             raise StoreError(f"line {number}: a latency is above 0, got {match.group(3)}")
@@ -45,12 +45,12 @@ def read(data: bytes) -> ForeignTable:
                 Shape(cin, height, width), cout, (kernel, kernel), (stride, stride), groups=groups
             )
         except SpaceError as error:
-            found.left_out[f"rows nascli has no operator for (such as line {number}: {error.message})"] += 1
+            table.left_out[f"rows nascli has no operator for (such as line {number}: {error.message})"] += 1
             continue
-        found.rows.append(ForeignRow(line.split()[0], program, milliseconds * 1e-3))
+        table.rows.append(ForeignRow(line.split()[0], program, milliseconds * 1e-3))
     if len(kinds) > 1:
         raise StoreError(
             f"the file mixes (batch, ElmtFused): {sorted(kinds)}", "Split it, so that each file has one."
         )
-    found.batch = kinds.pop()[0] if kinds else None
-    return found
+    table.batch = kinds.pop()[0] if kinds else None
+    return table

@@ -1,7 +1,7 @@
-"""trtexec's ``--exportProfile``: a JSON list, first {"count": runs}, then {"name", "averageMs", ...} a layer.
+"""trtexec's ``--exportProfile``: a JSON list of {"count": runs}, then one {"name", "averageMs", ...} per layer.
 
-TensorRT names fused layers after the nodes they came from and gives no shapes, so the rows are shown and
-compared by name, and answer no lookup of an operator.
+TensorRT names fused layers after their nodes and gives no shapes. Such rows can be shown and compared by name, but no
+lookup of an operator finds them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable
 
 
 def read(data: bytes) -> ForeignTable:
-    """A profile that trtexec wrote."""
+    """Read a profile that trtexec wrote.
+
+    Raises:
+        StoreError: The file is not such a list.
+    """
     document = json.loads(data)
     if not isinstance(document, list) or not document or "count" not in document[0]:
-        raise StoreError("the file is no list that begins with a count of runs")
-    found = ForeignTable()
+        raise StoreError("the file is not a list that begins with a count of runs")
+    table = ForeignTable()
     for entry in document[1:]:
         seconds = float(entry["averageMs"]) * 1e-3
         if seconds == 0:
-            found.left_out["layers that TensorRT reports as free"] += 1
+            table.left_out["layers that TensorRT reports as free"] += 1
             continue
-        found.rows.append(ForeignRow(str(entry["name"]), None, seconds))
-    return found
+        table.rows.append(ForeignRow(str(entry["name"]), None, seconds))
+    return table

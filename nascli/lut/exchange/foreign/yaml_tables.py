@@ -1,7 +1,7 @@
 """ProxylessNAS's and Once-for-all's YAML tables: ``expanded_conv-input:112x112x16-output:...: {mean, ...}``.
 
-Shapes are height x width x channels, figures milliseconds. ProxylessNAS's `expand` is a ratio; Once-for-all's
-is the number of middle channels.
+Shapes are height x width x channels, and latencies are milliseconds. `expand` is a ratio in ProxylessNAS's tables, and
+the number of middle channels in Once-for-all's.
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from nascli.spaces.programs import Program
 
 
 def read_proxylessnas(data: bytes) -> ForeignTable:
-    """ProxylessNAS's table."""
+    """Read ProxylessNAS's table.
+
+    Raises:
+        StoreError: The file is not a mapping, or an operator has no mean.
+    """
     return _read(data, ratio=True)
 
 
 def read_ofa(data: bytes) -> ForeignTable:
-    """Once-for-all's table."""
+    """Read Once-for-all's table.
+
+    Raises:
+        StoreError: The file is not a mapping, or an operator has no mean.
+    """
     return _read(data, ratio=False)
 
 
 def _read(data: bytes, *, ratio: bool) -> ForeignTable:
     document = yaml.safe_load(data)
     if not isinstance(document, dict):
-        raise StoreError("the file is no mapping from operators to figures")
-    found = ForeignTable()
+        raise StoreError("the file is not a mapping from operators to figures")
+    table = ForeignTable()
     for key, entry in document.items():
         label = str(key)
         if not isinstance(entry, dict) or "mean" not in entry:
@@ -39,20 +47,20 @@ def _read(data: bytes, *, ratio: bool) -> ForeignTable:
         try:
             program = _program(label, ratio)
         except SpaceError as error:
-            found.left_out[f"rows nascli has no operator for (such as {error.message})"] += 1
+            table.left_out[f"rows nascli has no operator for (such as {error.message})"] += 1
             continue
-        found.rows.append(ForeignRow(label, program, float(entry["mean"]) * 1e-3))
-    return found
+        table.rows.append(ForeignRow(label, program, float(entry["mean"]) * 1e-3))
+    return table
 
 
 def _program(key: str, ratio: bool) -> Program:
     name, _, rest = key.partition("-input:")
-    taken, _, rest = rest.partition("-output:")
-    given, *attributes = rest.split("-")
+    input_text, _, rest = rest.partition("-output:")
+    output_text, *attributes = rest.split("-")
     facts: dict[str, Any] = dict(pair.split(":") for pair in attributes)
-    height, width, channels = (int(size) for size in taken.split("x"))
+    height, width, channels = (int(size) for size in input_text.split("x"))
     shape = Shape(channels, height, width)
-    sizes = [int(size) for size in given.split("x")]
+    sizes = [int(size) for size in output_text.split("x")]
     if name == "expanded_conv":
         expand = int(facts["expand"])
         return inverted_residual(

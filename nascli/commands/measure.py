@@ -301,8 +301,9 @@ def transfer(
       nascli transfer --space proxyless-mini --batch 1 --write-networks to-measure
       nascli transfer --device phone --batch 1 --measurements to-measure/measurements.csv --sample 20
     """
+    from nascli.pipeline.measure.measured_networks import networks_to_measure
     from nascli.pipeline.measure.measurement_form import write_form
-    from nascli.pipeline.measure.new_device import networks_to_measure, rank_on_new_device
+    from nascli.pipeline.measure.new_device import rank_on_new_device
     from nascli.spaces import Architecture, load_space
 
     if folder is not None and (architectures or measurements or sources):
@@ -323,7 +324,7 @@ def transfer(
         return
     progress = terminal_progress()
     ranking = rank_on_new_device(
-        space, target_of(**place), architectures=named, sources=sources, measurements=measurements,
+        space, *target_of(**place), architectures=named, sources=sources, measurements=measurements,
         networks=networks, samples=samples, confidence=confidence, seed=seed, progress=progress,
     )  # fmt: skip
     progress.finish()

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from benchmarks._gpu_tables import data_folder
 from benchmarks._report import Target, parse_arguments, write
-from nascli.costmodel.transfer import transfer
+from nascli.costmodel.transfer import nearest_device, transfer
 
 NOTES = """
 Each device in turn is the new one: 10 (25, 50) random networks of it are known, and Spearman's rank correlation is
@@ -81,8 +81,7 @@ def study(rows, features, macs, samples: int, draws: int, families: bool, size: 
             rest = np.setdiff1d(np.arange(len(chosen)), measured)
             truth = latency[:, index]
             given = transfer(latency[:, known], features, measured, truth[measured])
-            logs, target = np.log(latency[:, known][measured]), np.log(truth[measured])
-            near = np.argmax([np.corrcoef(logs[:, j], target)[0, 1] for j in range(len(known))])
+            near, _ = nearest_device(latency[:, known], measured, truth[measured])
             low, high = given.interval()
             here["ours"].append(spearmanr(given.seconds[rest], truth[rest]).statistic)
             here["nearest"].append(spearmanr(latency[rest, known[near]], truth[rest]).statistic)

@@ -23,6 +23,8 @@ class RandomStream(IntEnum):
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
         CALIBRATION: Networks that calibrate a sum of operators.
+        TRANSFER_NETWORKS: Networks that are measured on a new device.
+        TRANSFER_SAMPLES: Architectures that are ranked on a new device where none are given.
         STAGED_CALIBRATION: Networks that the cost of a staged space is fitted to.
     """
 
@@ -33,6 +35,8 @@ class RandomStream(IntEnum):
     SEARCHER = 11
     BASELINES = 12
     CALIBRATION = 21
+    TRANSFER_NETWORKS = 22
+    TRANSFER_SAMPLES = 23
     STAGED_CALIBRATION = 65
 
 

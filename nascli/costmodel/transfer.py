@@ -100,9 +100,35 @@ def _standardised(values: Array) -> Array:
     return scaled if kept.any() else np.zeros((len(values), 1))
 
 
+def nearest_device(known: Array, measured: npt.NDArray[np.intp], seconds: Array) -> tuple[int, Array]:
+    """The known device that is most like the new one, and its latencies at the new device's scale.
+
+    This is what can be said without `transfer`, and what it is compared with.
+
+    Args:
+        known: `(n, devices)` seconds of the same networks or operators on other devices.
+        measured: `(k,)` which of them were measured on the new device.
+        seconds: `(k,)` what they took.
+
+    Returns:
+        the column of the device whose logarithms correlate best with those of the samples, and its `(n,)` latencies
+        times the geometric mean of the samples' ratios.
+    """
+    logs, target = np.log(known[measured]), np.log(seconds)
+    column = int(np.argmax(_correlations(logs, target)))
+    factor = float(np.exp(np.mean(target - logs[:, column])))
+    return column, np.asarray(factor * known[:, column])
+
+
+def _correlations(values: Array, y: Array) -> Array:
+    """`(devices,)` Pearson correlation of each column with y; 0 for what does not vary."""
+    moved = values - values.mean(axis=0)
+    centred = y - y.mean()
+    norms = np.sqrt((moved**2).sum(axis=0) * (centred**2).sum())
+    return np.asarray((moved * centred[:, None]).sum(axis=0) / np.maximum(norms, 1e-12))
+
+
 def _weights(z: Array, y: Array) -> Array:
-    moved = z - z.mean(axis=0)
-    norms = np.sqrt((moved**2).sum(axis=0) * (y**2).sum())
-    correlations = (moved * (y - y.mean())[:, None]).sum(axis=0) / np.maximum(norms, 1e-12)
+    correlations = _correlations(z, y)
     powers = np.exp(_SHARPNESS * len(y) * (correlations - correlations.max()))
     return np.asarray(powers / powers.sum())

@@ -187,3 +187,64 @@ def test_a_confidence_needs_a_calibration(tmp_path):
         "--out", tmp_path / "x", *QUICK, expect=1,
     )  # fmt: skip
     assert "nascli calibrate" in result.stderr
+
+
+def test_transfer_ranks_architectures_on_a_device_of_which_few_networks_are_measured(tmp_path):
+    import csv
+
+    from simulated_devices import DEVICES, MIXED, add_table, truth
+
+    from nascli.pipeline.measure.subjects import space_subjects
+    from nascli.spaces import load_space
+
+    space = load_space(TINY)
+    words = ["transfer", "--space", TINY, "--batch", "4", "--store", tmp_path / "s.sqlite"]
+    assert "there is no store" in run(*words, expect=1).stderr
+    for name, device in DEVICES.items():
+        add_table(tmp_path / "s.sqlite", name, device, space_subjects(space))
+    # This CPU is here: its networks are measured, once.
+    first = run(*words, "--networks", "6", "--json")
+    assert "measuring 6 networks" in first.stderr
+    result = json.loads(first.stdout)
+    assert result["networks"] == 6 and len(result["architectures"]) == 10
+    assert {known["setup"]["device"] for known in result["known_devices"]} == set(DEVICES)
+    again = run(*words, "--networks", "6")
+    assert "measuring" not in again.stderr and "pairs in order" in again.stdout and "alpha" in again.stdout
+
+    # What nascli does not run on is measured by another tool.
+    written = run(*words, "--write-networks", tmp_path / "w").stdout
+    form = tmp_path / "w" / "measurements.csv"
+    assert str(form) in written.replace("\n", "")
+    lines = list(csv.reader(form.open()))
+    for line in lines[1:]:
+        line[2] = 1e3 * truth(space.network([int(code) for code in line[1].split()]).program, MIXED)
+    with form.open("w") as file:
+        csv.writer(file).writerows(lines)
+    files = sorted((tmp_path / "w").glob("*.json"))
+    # The space is that of the files.
+    told = run("transfer", *words[3:], "--device", "phone", "--measurements", form, *files, "--json")
+    result = json.loads(told.stdout)
+    assert result["device"] == "phone" and result["setup"] is None and result["networks"] == 10
+    assert result["transferred"]["pairs_in_order"] > 0.8
+    for one in result["architectures"]:
+        low, high = one["interval_s"]
+        assert low < one["measured_latency_s"] < high
+    only = run(
+        *words, "--device", "phone", "--measurements", form, "--from", "beta", "--sample", "3", "--json"
+    )
+    (known,) = json.loads(only.stdout)["known_devices"]
+    assert known["weight"] == 1
+
+    for wrong, status, text in (
+        (["--device", "toaster"], 1, "unknown device 'toaster'"),
+        (["--device", "titanxp"], 1, "a transfer needs at least 5"),
+        (["--from", "delta"], 1, "unknown device of the store"),
+        (["--batch", "8"], 1, "no other device"),
+        (["--measurements", tmp_path / "none.csv"], 1, "cannot read"),
+        (["--write-networks", tmp_path / "w"], 1, "may hold figures"),
+        (["--write-networks", tmp_path / "v", "--from", "beta"], 2, "only writes"),
+        (["--space", "spos-mini", files[0]], 1, "not of spos-mini"),
+        (["--networks", "4"], 2, "Invalid value"),
+    ):  # fmt: skip
+        refused = run(*words, *wrong, expect=status)
+        assert text in refused.stderr and len(refused.stderr.strip().splitlines()) <= 4

@@ -1,8 +1,9 @@
-"""Layers: blocks of a space with a choice between candidates."""
+"""Blocks, of which spaces and networks are sequences: fixed blocks, and layers that choose between candidates."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,34 @@ from nascli.spaces.programs import Builder
 
 Join = Literal["single", "normal", "reduction"]
 MAX_BRANCH_CANDIDATES = 62
+
+
+@dataclass(frozen=True)
+class FixedBlock:
+    """A block without a choice.
+
+    Attributes:
+        name: Name of the block within its space or network.
+        operator: The operator of the block.
+    """
+
+    name: str
+    operator: Operator
+
+    @property
+    def input(self) -> Shape:
+        """Shape that the block takes."""
+        return self.operator.input
+
+    @property
+    def output(self) -> Shape:
+        """Shape that the block gives."""
+        return self.operator.output
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The one operator of the block."""
+        return (self.operator,)
 
 
 @dataclass(frozen=True)
@@ -68,6 +97,11 @@ class Layer:
     def output(self) -> Shape:
         """Shape that every candidate gives."""
         return self.candidates[0].output
+
+    @property
+    def operators(self) -> tuple[Operator, ...]:
+        """The candidates, under the name that fixed blocks have for their operator."""
+        return self.candidates
 
     @property
     def min_branches(self) -> int:
@@ -138,6 +172,56 @@ class Layer:
         if self.join == "single":
             return self.candidates[indices[0]]
         return join_branches(tuple(self.candidates[i] for i in indices), self.input, self.join == "normal")
+
+
+Block = FixedBlock | Layer
+
+
+def to_block(description: object) -> Block:
+    """Return a block as it is, and a `(name, operator)` pair as a `FixedBlock`.
+
+    Raises:
+        SpaceError: `description` is neither.
+    """
+    match description:
+        case FixedBlock() | Layer():
+            return description
+        case (str(name), Operator() as operator):
+            return FixedBlock(name, operator)
+        case _:
+            raise SpaceError(
+                "a block is a FixedBlock, a Layer, or a pair of a name and an operator, "
+                f"got {type(description).__name__}: {description!r:.200}"
+            )
+
+
+@dataclass(frozen=True)
+class Placement:
+    """An operator and where it stands in a network.
+
+    Attributes:
+        operator: The operator.
+        first: Whether the operator begins the network.
+        last: Whether the operator ends the network.
+    """
+
+    operator: Operator
+    first: bool
+    last: bool
+
+    @property
+    def key(self) -> tuple[str, bool, bool]:
+        """What two placements have in common if they are measured alike: the program, `first`, and `last`."""
+        return self.operator.program.canonical, self.first, self.last
+
+
+def placements_of(blocks: Sequence[Block]) -> tuple[tuple[Placement, ...], ...]:
+    """Return the placements of every block's operators, for a whole sequence of blocks."""
+    end = len(blocks) - 1
+    return tuple(
+        tuple(Placement(operator, position == 0, position == end) for operator in block.operators)
+        for position, block in enumerate(blocks)
+    )
 
 
 def join_branches(branches: tuple[Operator, ...], shape: Shape, with_input: bool) -> Operator:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nascli.errors import UnknownNameError
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.blocks import join_branches
+from nascli.spaces.blocks import FixedBlock, join_branches
 from nascli.spaces.builtin.branches import MACS_STAGES, NSE_27, NSE_SECOND
 from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34, stages_of
 from nascli.spaces.builtin.mobile import FBNET_CHOICES
@@ -77,7 +77,7 @@ def resnet(
 
 
 def _chain(name: str, operators: Sequence[Operator]) -> Network:
-    return Network(name, tuple((f"block{i}", operator) for i, operator in enumerate(operators)))
+    return Network(name, tuple(FixedBlock(f"block{i}", operator) for i, operator in enumerate(operators)))
 
 
 # (kernel, expansion) per layer, None where the layer is skipped.
@@ -166,10 +166,9 @@ def _nsenet(se: bool) -> Network:
     operations = (*NSE_27, *NSE_SECOND)
     kept = (1, 1, 2, 3, 2, 3, 0)
     chosen = iter(tuple(int(index) for index in word.split(",")) for word in _NSE_FULL.split())
-    shape = conv_block(_IMAGE, 16, stride=2, act="relu")
-    blocks: list[tuple[str, Operator]] = [("stem", shape)]
+    blocks = [FixedBlock("stem", conv_block(_IMAGE, 16, stride=2, act="relu"))]
     left = list(kept)
-    for name, place, out, stride in stage_blocks(shape.output, scaled(MACS_STAGES, 1.045)):
+    for name, place, out, stride in stage_blocks(blocks[0].output, scaled(MACS_STAGES, 1.045)):
         number = int(name.split(".")[0].removeprefix("stage")) - 1
         reduction = place.channels != out or stride != 1
         if not reduction:
@@ -177,8 +176,9 @@ def _nsenet(se: bool) -> Network:
                 continue
             left[number] -= 1
         branches = tuple(operations[index](place, out, stride, se) for index in next(chosen))
-        blocks.append((name, join_branches(branches, place, not reduction)))
-    blocks.append(("head", head(blocks[-1][1].output, 1000, features=1024, act="relu", norm=False)))
+        blocks.append(FixedBlock(name, join_branches(branches, place, not reduction)))
+    tail = head(blocks[-1].output, 1000, features=1024, act="relu", norm=False)
+    blocks.append(FixedBlock("head", tail))
     return Network("nsenet-se" if se else "nsenet", tuple(blocks))
 
 

@@ -7,6 +7,7 @@ set: bit i says whether candidate i is one of the branches.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ArchitectureError, SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import Block, FixedBlock, Layer, Placement, placements_of, to_block
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -33,23 +34,23 @@ class Space:
     Attributes:
         name: the registered name.
         parameters: what the space was made with; name and parameters make it again.
-        blocks: (name, operator) pairs and layers in evaluation order.
+        blocks: Fixed blocks and layers in evaluation order. A `(name, operator)` pair becomes a `FixedBlock`.
     """
 
     name: str
     parameters: tuple[tuple[str, Parameter], ...]
-    blocks: tuple[tuple[str, Operator] | Layer, ...]
+    blocks: tuple[Block, ...]
 
     def __post_init__(self) -> None:
-        shape: Shape | None = None
-        previous = ""
-        for block in self.blocks:
-            name, piece = (block.name, block) if isinstance(block, Layer) else block
-            if shape is not None and piece.input != shape:
+        try:
+            object.__setattr__(self, "blocks", tuple(to_block(block) for block in self.blocks))
+        except SpaceError as error:
+            raise SpaceError(f"space {self.name}: {error.message}") from error
+        for before, after in itertools.pairwise(self.blocks):
+            if before.output != after.input:
                 raise SpaceError(
-                    f"space {self.name}: {previous} gives {shape}, but {name} takes {piece.input}"
+                    f"space {self.name}: {before.name} gives {before.output}, but {after.name} takes {after.input}"
                 )
-            shape, previous = piece.output, name
         if not self.layers:
             raise SpaceError(f"space {self.name}: needs at least one layer to search")
         kinds = {layer.join == "single" for layer in self.layers}
@@ -82,27 +83,21 @@ class Space:
         """A digest of every program in its place: two spaces that differ in anything differ in it."""
         state = hashlib.sha256()
         for block in self.blocks:
-            if isinstance(block, Layer):
-                state.update(f"{block.name} {block.join} {block.max_branches}\n".encode())
-                operators = block.candidates
-            else:
-                state.update(f"{block[0]}\n".encode())
-                operators = (block[1],)
-            for operator in operators:
+            choice = f" {block.join} {block.max_branches}" if isinstance(block, Layer) else ""
+            state.update(f"{block.name}{choice}\n".encode())
+            for operator in block.operators:
                 state.update(operator.program.canonical.encode() + b"\n")
         return state.hexdigest()[:32]
 
     @property
     def input(self) -> Shape:
         """Shape of one input sample."""
-        first = self.blocks[0]
-        return first.input if isinstance(first, Layer) else first[1].input
+        return self.blocks[0].input
 
     @property
     def output(self) -> Shape:
         """Shape of the output: (classes, 1, 1) for a classifier."""
-        last = self.blocks[-1]
-        return last.output if isinstance(last, Layer) else last[1].output
+        return self.blocks[-1].output
 
     @property
     def size(self) -> int:
@@ -115,28 +110,30 @@ class Space:
         return np.dtype(np.int64 if self.multi_branch else np.int16)
 
     @cached_property
-    def fixed(self) -> tuple[tuple[str, Operator], ...]:
+    def fixed(self) -> tuple[FixedBlock, ...]:
         """The blocks without a choice."""
-        return tuple(block for block in self.blocks if not isinstance(block, Layer))
+        return tuple(block for block in self.blocks if isinstance(block, FixedBlock))
 
     def operators(self) -> list[Operator]:
         """Every distinct operator of the space, fixed ones first, each program once."""
-        found: dict[str, Operator] = {}
-        for _, operator in self.fixed:
-            found.setdefault(operator.program.canonical, operator)
-        for layer in self.layers:
-            for candidate in layer.candidates:
-                found.setdefault(candidate.program.canonical, candidate)
-        return list(found.values())
+        distinct: dict[str, Operator] = {}
+        blocks: tuple[Block, ...] = (*self.fixed, *self.layers)
+        for block in blocks:
+            for operator in block.operators:
+                distinct.setdefault(operator.program.canonical, operator)
+        return list(distinct.values())
 
-    def placed(self) -> list[tuple[Operator, bool, bool]]:
-        """Every distinct operator, with whether it begins and whether it ends a network."""
-        found: dict[tuple[str, bool, bool], tuple[Operator, bool, bool]] = {}
-        for position, block in enumerate(self.blocks):
-            first, last = position == 0, position == len(self.blocks) - 1
-            for operator in block.candidates if isinstance(block, Layer) else (block[1],):
-                found.setdefault((operator.program.canonical, first, last), (operator, first, last))
-        return list(found.values())
+    @cached_property
+    def placements(self) -> tuple[tuple[Placement, ...], ...]:
+        """For every block, the placements of its operators."""
+        return placements_of(self.blocks)
+
+    def distinct_placements(self) -> list[Placement]:
+        """Every distinct operator of the space with where it stands, each once."""
+        distinct: dict[tuple[str, bool, bool], Placement] = {}
+        for placement in itertools.chain.from_iterable(self.placements):
+            distinct.setdefault(placement.key, placement)
+        return list(distinct.values())
 
     def check(self, codes: npt.ArrayLike) -> Population:
         """Codes as a `(n, layers)` array of the space's integer type.
@@ -176,7 +173,7 @@ class Space:
             raise ArchitectureError(f"one architecture at a time, got {len(row)}")
         choices = iter(int(c) for c in row[0])
         blocks = tuple(
-            (block.name, block.operator(next(choices))) if isinstance(block, Layer) else block
+            FixedBlock(block.name, block.operator(next(choices))) if isinstance(block, Layer) else block
             for block in self.blocks
         )
         return Network(name or self.name, blocks)

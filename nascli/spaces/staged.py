@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ArchitectureError, SpaceError
+from nascli.spaces.blocks import FixedBlock
 from nascli.spaces.network import Network
 from nascli.spaces.operators.basic import conv_block, head
-from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.residual_blocks import basic_block
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Parameter, Population
@@ -135,12 +135,11 @@ class StagedSpace:
         row = self.check(code)
         if len(row) != 1:
             raise ArchitectureError(f"one architecture at a time, got {len(row)}")
-        blocks: list[tuple[str, Operator]] = [("stem", conv_block(self.input, self.stem, act="relu"))]
+        blocks = [FixedBlock("stem", conv_block(self.input, self.stem, act="relu"))]
         for stage, stride in enumerate(self.strides):
             depth, width = (int(value) + 1 for value in row[0][2 * stage : 2 * stage + 2])
             for index in range(depth):
-                shape = blocks[-1][1].output
-                block = basic_block(shape, width, stride=stride if index == 0 else 1)
-                blocks.append((f"stage{stage + 1}.{index}", block))
-        blocks.append(("head", head(blocks[-1][1].output, self.classes)))
+                block = basic_block(blocks[-1].output, width, stride=stride if index == 0 else 1)
+                blocks.append(FixedBlock(f"stage{stage + 1}.{index}", block))
+        blocks.append(FixedBlock("head", head(blocks[-1].output, self.classes)))
         return Network(name or self.name, tuple(blocks))

@@ -38,7 +38,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import Block, FixedBlock, Layer
 from nascli.spaces.operators.basic import identity
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.registry import operator_family
@@ -109,7 +109,7 @@ def _build(document: _File, resolution: int, channels: int, classes: int) -> Spa
     shape = Shape(
         channels or document.input[0], resolution or document.input[1], resolution or document.input[2]
     )
-    blocks: list[tuple[str, Operator] | Layer] = []
+    blocks: list[Block] = []
     for block in document.blocks:
         if (block.operator is None) == (not block.candidates):
             raise SpaceError(f"block {block.name}: give either an operator or candidates")
@@ -128,7 +128,7 @@ def _build(document: _File, resolution: int, channels: int, classes: int) -> Spa
                 made = _candidate(_Operator(operator=block.operator, arguments=arguments), shape, stride)
             except SpaceError as error:
                 raise SpaceError(f"block {name}: {error.message}") from error
-            blocks.append((name, made))
+            blocks.append(FixedBlock(name, made))
             shape = made.output
     return Space(document.name, (), tuple(blocks))
 

@@ -23,6 +23,7 @@ import numpy as np
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
+from nascli.spaces.blocks import Placement
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -66,13 +67,14 @@ def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Car
     return Carrier(Operator(f"carrier of {operator.short}", (), chain(pieces)), tuple(references))
 
 
-def subjects_in_context(operators: Iterable[tuple[Operator, bool, bool]]) -> list[Operator]:
-    """Everything to measure so that operators (each with `first`, `last`) have a figure in context."""
+def subjects_in_context(placements: Iterable[Placement]) -> list[Operator]:
+    """Everything to measure so that operators have a figure in context."""
     found: dict[str, Operator] = {}
-    for operator, first, last in operators:
+    for placement in placements:
+        operator = placement.operator
         if operator.program.output == 0:
             continue
-        piece = carry(operator, first=first, last=last)
+        piece = carry(operator, first=placement.first, last=placement.last)
         for part in (operator, piece.operator, *piece.references):
             found.setdefault(part.program.canonical, part)
     return list(found.values())
@@ -83,20 +85,18 @@ def is_auxiliary(label: str) -> bool:
     return label.startswith(("carrier of ", "reference "))
 
 
-def require_context(
-    table: LatencyTable, placed: Iterable[tuple[Operator, bool, bool]], command: str
-) -> list[Measurement]:
+def require_context(table: LatencyTable, placements: Iterable[Placement], command: str) -> list[Measurement]:
     """The figures in context of operators, each with whether it begins or ends a network.
 
     Raises:
         MissingMeasurementsError: naming the operators without one, and the command that measures them.
     """
-    wanted = list(placed)
+    wanted = list(placements)
     figures, missing = [], []
-    for operator, first, last in wanted:
-        figure = in_context(table, operator, first=first, last=last)
+    for placement in wanted:
+        figure = in_context(table, placement.operator, first=placement.first, last=placement.last)
         if figure is None:
-            missing.append(operator.label)
+            missing.append(placement.operator.label)
         else:
             figures.append(figure)
     if missing:

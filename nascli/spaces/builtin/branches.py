@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.bottlenecks import dconv, dwconv, nconv, rconv
@@ -99,7 +99,7 @@ def _space(
     stem = conv_block((channels, resolution, resolution), 16, stride=stem_stride, act="relu")
     layers = make_layers(stem.output, scaled(stages, width), place)
     tail = head(layers[-1].output, classes, features=features, act="relu", norm=False)
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 def _multi_branch(operations: Sequence[Operation], most: int, se: bool) -> Callable[..., Layer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, scaled, stage_blocks
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.dag_cell import EDGE_OPERATORS, EDGES, cell
@@ -78,7 +78,7 @@ def _space(
             candidates.append(identity(shape))
         layers.append(Layer(at, tuple(candidates)))
     tail = head(layers[-1].output, classes, features=features)
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("autospace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.residual_blocks import basic_block, resnet_stem
@@ -42,7 +42,7 @@ def _resnet_bits(
     stem = resnet_stem((channels, resolution, resolution), stages[0].width)
     places = make_layers(stem.output, stages, _bits_place)
     tail = head(places[-1].output, classes)
-    return Space(name, (), (("stem", stem), *places, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *places, FixedBlock("head", tail)))
 
 
 @space_factory("spos-resnet18-bits")
@@ -69,7 +69,7 @@ def _small_bits(
     stem = conv_block((channels, resolution, resolution), stages[0].width, act="relu")
     places = make_layers(stem.output, stages, _bits_place)
     tail = head(places[-1].output, classes)
-    return Space(name, (), (("stem", stem), *places, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *places, FixedBlock("head", tail)))
 
 
 @space_factory("spos-resnet18-bits-mini")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import LayerMaker, Stage, check_macro, make_divisible, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.definition import Operator
@@ -77,7 +77,11 @@ def proxyless(
     stages = [Stage(w, n, s) for w, (n, s) in zip(widths, _PROXYLESS_LAYERS, strict=True)]
     layers = make_layers(first.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
     tail = head(layers[-1].output, classes, features=make_divisible(features * max(1.0, width)))
-    return Space("proxyless", (), (("stem", stem), ("first", first), *layers, ("head", tail)))
+    return Space(
+        "proxyless",
+        (),
+        (FixedBlock("stem", stem), FixedBlock("first", first), *layers, FixedBlock("head", tail)),
+    )
 
 
 @space_factory("proxyless-mini")
@@ -96,7 +100,7 @@ def proxyless_mini(
     stages = [Stage(48, depth, 1), Stage(96, depth + 1, 2), Stage(192, depth, 2)]
     layers = make_layers(stem.output, scaled(stages, width), mbconv_place((3, 5, 7), (3, 6)))
     tail = head(layers[-1].output, classes, features=make_divisible(384 * max(1.0, width)))
-    return Space("proxyless-mini", (), (("stem", stem), *layers, ("head", tail)))
+    return Space("proxyless-mini", (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 def _fbnet_place(name: str, shape: Shape, width: int, stride: int) -> Layer:
@@ -121,7 +125,7 @@ def fbnet(
     stem = conv_block((channels, resolution, resolution), make_divisible(16 * width), stride=2, act="relu")
     layers = make_layers(stem.output, scaled(_FBNET_STAGES, width), _fbnet_place)
     tail = head(layers[-1].output, classes, features=features, act="relu")
-    return Space("fbnet", (), (("stem", stem), *layers, ("head", tail)))
+    return Space("fbnet", (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("fbnet-mini")
@@ -132,7 +136,7 @@ def fbnet_mini(*, resolution: int = 28, width: float = 1.0, classes: int = 10, c
     stages = [Stage(24, 3, 1), Stage(48, 4, 2), Stage(96, 3, 2)]
     layers = make_layers(stem.output, scaled(stages, width), _fbnet_place)
     tail = head(layers[-1].output, classes, features=256, act="relu")
-    return Space("fbnet-mini", (), (("stem", stem), *layers, ("head", tail)))
+    return Space("fbnet-mini", (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 def _nasbench_macro_place(name: str, shape: Shape, width: int, stride: int) -> Layer:
@@ -151,7 +155,7 @@ def _nasbench_macro(name: str, resolution: int, width: float, classes: int, chan
     stages = [Stage(64, 2, 2), Stage(128, 3, 2), Stage(256, 3, 2)]
     layers = make_layers(stem.output, scaled(stages, width), _nasbench_macro_place)
     tail = head(layers[-1].output, classes, features=make_divisible(1280 * width))
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("nasbench-macro")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import check_macro
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.residual_blocks import basic_block
@@ -75,7 +75,7 @@ def nss_elite(
             layers.append(Layer(f"stage{number}.{index}", tuple(blocks)))
             shape = layers[-1].output
     tail = head(shape, classes)
-    return Space("nss-elite", (), (("stem", first), *layers, ("head", tail)))
+    return Space("nss-elite", (), (FixedBlock("stem", first), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("nss-expanded")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, make_layers
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.definition import Operator
@@ -53,7 +53,7 @@ def _space(
 
     layers = make_layers(stem.output, wide, place)
     tail = head(layers[-1].output, classes, features=features, act="relu", bias=False)
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("spos")

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 
-Block = tuple[str, Operator] | Layer
 LayerMaker = Callable[[str, Shape, int, int], Layer]
 
 

@@ -12,7 +12,17 @@ import nascli
 
 ROOT = Path(nascli.__file__).parent
 # What everything may use; among themselves, downward in this order.
-GROUND = ["errors", "version", "progress", "paths", "plugins", "random_streams", "units", "files", "execution"]
+GROUND = [
+    "errors",
+    "version",
+    "progress",
+    "paths",
+    "plugins",
+    "random_streams",
+    "units",
+    "files",
+    "execution",
+]
 # Each other part may import itself, the ground, and these.
 ALLOWED = {
     "spaces": set(),

@@ -1,4 +1,4 @@
-"""What can be searched: primitives, operators, layers, spaces, architectures, and their counts."""
+"""Search spaces and what they consist of: primitives, operators, blocks, architectures, and their counts."""
 
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.blocks import FixedBlock, Layer

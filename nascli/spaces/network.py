@@ -1,4 +1,4 @@
-"""A whole network: named blocks in sequence."""
+"""Networks: sequences of fixed blocks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from nascli.spaces.programs import Program, chain
 
 @dataclass(frozen=True)
 class Network:
-    """A chain of operators, each feeding the next.
+    """A network whose blocks are evaluated one after the other.
 
     Attributes:
-        name: what people call it.
+        name: Name of the network.
         blocks: The blocks in evaluation order. A `(name, operator)` pair becomes a `FixedBlock`.
+
+    Raises:
+        SpaceError: There is no block, a block still has a choice, or shapes of neighbours differ.
     """
 
     name: str
@@ -58,7 +61,7 @@ class Network:
 
     @property
     def output(self) -> Shape:
-        """Shape of the output: (classes, 1, 1) for a classifier."""
+        """Shape of the output, which is (classes, 1, 1) for a classifier."""
         return self.blocks[-1].output
 
     @cached_property

@@ -1,7 +1,7 @@
-"""Search spaces: fixed blocks and layers with candidates; architectures as rows of small integers.
+"""Search spaces: sequences of fixed blocks and layers. Architectures of a space are rows of small integers.
 
-In a single-path layer a code is the index of the chosen candidate. In a multi-branch layer it is a bit
-set: bit i says whether candidate i is one of the branches.
+The vocabulary of all modules: a *choice* is the entry of one layer (see `Layer`), an *architecture* is one row of
+choices, and a *population* is an `(n, layers)` array of architectures.
 """
 
 from __future__ import annotations
@@ -29,12 +29,17 @@ Parameter = int | float | str | bool
 
 @dataclass(frozen=True)
 class Space:
-    """What can be searched: fixed operators and layers, in evaluation order.
+    """A search space whose architectures choose one entry per layer.
 
     Attributes:
-        name: the registered name.
-        parameters: what the space was made with; name and parameters make it again.
+        name: Name under which the space is registered.
+        parameters: Name and value of every parameter that is not at its default. The space can be made again from
+            its name and its parameters.
         blocks: Fixed blocks and layers in evaluation order. A `(name, operator)` pair becomes a `FixedBlock`.
+
+    Raises:
+        SpaceError: An entry of `blocks` is no block, shapes of neighbours differ, there is no layer, or single-path
+            and multi-branch layers are mixed.
     """
 
     name: str
@@ -59,28 +64,33 @@ class Space:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The places of choice."""
+        """The blocks with a choice."""
         return tuple(block for block in self.blocks if isinstance(block, Layer))
+
+    @cached_property
+    def fixed(self) -> tuple[FixedBlock, ...]:
+        """The blocks without a choice."""
+        return tuple(block for block in self.blocks if isinstance(block, FixedBlock))
 
     @property
     def multi_branch(self) -> bool:
-        """Whether codes are bit sets."""
+        """Whether choices are bit sets."""
         return self.layers[0].join != "single"
 
     @cached_property
     def low_bit(self) -> bool:
-        """Whether it has convolutions at few bits, which no runtime here computes."""
+        """Whether an operator has convolutions below 32 bits, which no runtime here computes."""
         return any(operator.program.low_bit for operator in self.operators())
 
     @property
     def spec(self) -> str:
-        """The text that makes this space again: ``proxyless:resolution=160``."""
-        shown = ",".join(f"{k}={v}" for k, v in self.parameters)
-        return f"{self.name}:{shown}" if shown else self.name
+        """The text from which `load_space` makes this space again, such as ``proxyless:resolution=160``."""
+        parameters = ",".join(f"{k}={v}" for k, v in self.parameters)
+        return f"{self.name}:{parameters}" if parameters else self.name
 
     @cached_property
     def digest(self) -> str:
-        """A digest of every program in its place: two spaces that differ in anything differ in it."""
+        """Digest of all programs in their order; spaces with the same digest have the same architectures."""
         state = hashlib.sha256()
         for block in self.blocks:
             choice = f" {block.join} {block.max_branches}" if isinstance(block, Layer) else ""
@@ -96,7 +106,7 @@ class Space:
 
     @property
     def output(self) -> Shape:
-        """Shape of the output: (classes, 1, 1) for a classifier."""
+        """Shape of the output, which is (classes, 1, 1) for a classifier."""
         return self.blocks[-1].output
 
     @property
@@ -106,18 +116,13 @@ class Space:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The integer type of codes: int16 for candidates' indices, int64 for bit sets."""
+        """Integer type of populations: int16 for single-path spaces, int64 for bit sets."""
         return np.dtype(np.int64 if self.multi_branch else np.int16)
 
-    @cached_property
-    def fixed(self) -> tuple[FixedBlock, ...]:
-        """The blocks without a choice."""
-        return tuple(block for block in self.blocks if isinstance(block, FixedBlock))
-
     def operators(self) -> list[Operator]:
-        """Every distinct operator of the space, fixed ones first, each program once."""
-        distinct: dict[str, Operator] = {}
+        """Return every distinct operator of the space, those of fixed blocks first."""
         blocks: tuple[Block, ...] = (*self.fixed, *self.layers)
+        distinct: dict[str, Operator] = {}
         for block in blocks:
             for operator in block.operators:
                 distinct.setdefault(operator.program.canonical, operator)
@@ -129,62 +134,81 @@ class Space:
         return placements_of(self.blocks)
 
     def distinct_placements(self) -> list[Placement]:
-        """Every distinct operator of the space with where it stands, each once."""
+        """Return the placements of all blocks, each distinct one once."""
         distinct: dict[tuple[str, bool, bool], Placement] = {}
         for placement in itertools.chain.from_iterable(self.placements):
             distinct.setdefault(placement.key, placement)
         return list(distinct.values())
 
-    def check(self, codes: npt.ArrayLike) -> Population:
-        """Codes as a `(n, layers)` array of the space's integer type.
+    def check(self, population: npt.ArrayLike) -> Population:
+        """Return a population as an array, after checking that it belongs to this space.
+
+        Args:
+            population: `(n, layers)` integers, or one architecture `(layers,)`.
+
+        Returns:
+            `(n, layers)` array of the space's integer type.
 
         Raises:
-            ArchitectureError: naming the layer, the rule and the value.
+            ArchitectureError: The shape or the type is wrong, or a choice breaks a rule of its layer. The message
+                names the layer, the rule, and the value.
         """
-        array = np.atleast_2d(np.asarray(codes))
+        array = np.atleast_2d(np.asarray(population))
         if array.dtype.kind not in "iu":
-            raise ArchitectureError(f"space {self.name}: codes are integers, got {array.dtype}")
+            raise ArchitectureError(f"space {self.name}: choices are integers, got {array.dtype}")
         if array.ndim != 2 or array.shape[1] != len(self.layers):
             raise ArchitectureError(
-                f"space {self.name}: an architecture has {len(self.layers)} codes, "
+                f"space {self.name}: an architecture has {len(self.layers)} choices, "
                 f"got shape {tuple(array.shape)}"
             )
         for index, layer in enumerate(self.layers):
             column = array[:, index]
-            for value in np.unique(column) if len(column) > 1 else column:
-                problem = layer.problem(int(value))
+            for choice in np.unique(column) if len(column) > 1 else column:
+                problem = layer.problem(int(choice))
                 if problem is not None:
                     raise ArchitectureError(f"space {self.name}, layer {layer.name} ({index}): {problem}")
         return array.astype(self.dtype)
 
     def sample(self, n: int, rng: np.random.Generator) -> Population:
-        """`(n, layers)` architectures, uniform over the whole space."""
+        """Draw `(n, layers)` architectures uniformly from the whole space."""
         columns = [layer.sample(n, rng) for layer in self.layers]
         return np.stack(columns, axis=1).astype(self.dtype)
 
-    def network(self, code: Sequence[int] | Population, name: str | None = None) -> Network:
-        """The network of one architecture.
+    def network(self, architecture: Sequence[int] | Population, name: str | None = None) -> Network:
+        """Return the network of one architecture.
+
+        Args:
+            architecture: `(layers,)` choices.
+            name: Name of the network; by default the name of the space.
 
         Raises:
-            ArchitectureError: when the code does not belong to the space.
+            ArchitectureError: The architecture does not belong to the space, or there are several.
         """
-        row = self.check(code)
-        if len(row) != 1:
-            raise ArchitectureError(f"one architecture at a time, got {len(row)}")
-        choices = iter(int(c) for c in row[0])
+        population = self.check(architecture)
+        if len(population) != 1:
+            raise ArchitectureError(f"one architecture at a time, got {len(population)}")
+        choices = iter(int(choice) for choice in population[0])
         blocks = tuple(
             FixedBlock(block.name, block.operator(next(choices))) if isinstance(block, Layer) else block
             for block in self.blocks
         )
         return Network(name or self.name, blocks)
 
-    def restricted(self, name: str, kept: Sequence[Sequence[int]]) -> Space:
-        """The same space with only some candidates kept in each layer."""
-        if len(kept) != len(self.layers):
-            raise SpaceError(f"space {self.name}: {len(self.layers)} layers, got {len(kept)} subsets")
-        subsets = iter(kept)
+    def restricted(self, name: str, subsets: Sequence[Sequence[int]]) -> Space:
+        """Return a space with fewer candidates.
+
+        Args:
+            name: Name of the new space.
+            subsets: For each layer, the indices of the candidates that remain, in their new order.
+
+        Raises:
+            SpaceError: The number of subsets is not the number of layers, or a subset is empty.
+        """
+        if len(subsets) != len(self.layers):
+            raise SpaceError(f"space {self.name}: {len(self.layers)} layers, got {len(subsets)} subsets")
+        remaining = iter(subsets)
         blocks = tuple(
-            replace(block, candidates=tuple(block.candidates[i] for i in next(subsets)))
+            replace(block, candidates=tuple(block.candidates[i] for i in next(remaining)))
             if isinstance(block, Layer)
             else block
             for block in self.blocks

@@ -46,14 +46,14 @@ def test_wrong_specs_are_told_why(spec, text):
 @pytest.mark.parametrize(
     ("codes", "text"),
     [
-        ([[0, 0]], "has 10 codes, got shape"),
-        ([[0] * 9 + [7]], r"layer stage3.2 \(9\): a code must be in 0..6, got 7"),
-        ([[6] + [0] * 9], r"layer stage1.0 \(0\): a code must be in 0..5, got 6"),
+        ([[0, 0]], "has 10 choices, got shape"),
+        ([[0] * 9 + [7]], r"layer stage3.2 \(9\): a choice must be in 0..6, got 7"),
+        ([[6] + [0] * 9], r"layer stage1.0 \(0\): a choice must be in 0..5, got 6"),
         ([[-1] + [0] * 9], "got -1"),
-        ([[0.5] * 10], "codes are integers"),
+        ([[0.5] * 10], "choices are integers"),
     ],
 )
-def test_wrong_codes_are_told_why(codes, text):
+def test_wrong_choices_are_told_why(codes, text):
     with pytest.raises(ArchitectureError, match=text):
         make_space("proxyless-mini").check(codes)
 
@@ -132,7 +132,7 @@ def test_damaged_architecture_files_are_told_why(tmp_path, rng):
     for change, text in [
         ({"format": "other"}, "not an architecture file"),
         ({"version": 2}, "version 2; this nascli reads version 1"),
-        ({"codes": [0] * 9}, "has 10 codes"),
+        ({"codes": [0] * 9}, "has 10 choices"),
         ({"codes": None}, "damaged architecture file"),
         ({"codes": [10**30] * 10}, "64 bits"),
         ({"space": {"name": "none", "parameters": {}}}, "unknown space"),

@@ -120,8 +120,8 @@ def _multi_branch(
     space = architecture.space
     command = f"nascli profile --space {space.spec} {spec.command(execution)}"
     plain = table_latency(space, table, command)
-    total = float(plain(space.check(np.array([architecture.codes])))[0])
-    choices = iter(zip(architecture.codes, plain.unary, plain.joins or (), strict=True))
+    total = float(plain(space.check(np.array([architecture.choices])))[0])
+    choices = iter(zip(architecture.choices, plain.unary, plain.joins or (), strict=True))
     parts = []
     for block, placements in zip(space.blocks, space.placements, strict=True):
         if isinstance(block, Layer):
@@ -160,7 +160,7 @@ def _calibrated(
     calibration = known_calibration(space, spec, execution, table, plain)
     if calibration is None:
         return {}
-    seconds = float(calibration.cost(space.check(np.array([architecture.codes])))[0])
+    seconds = float(calibration.cost(space.check(np.array([architecture.choices])))[0])
     found = {
         "latency_s": seconds,
         "kind": "calibrated",

@@ -166,8 +166,8 @@ def _own(
     """Space, code and costs of the winner's blocks; of a rescaled one in a table of its own operators."""
     own = read_json(run / WINNER_COSTS)
     if own is None:
-        return architecture.space, architecture.codes, latency, costs["fixed"]
-    space, code = singleton_space(architecture.space, architecture.codes)
+        return architecture.space, architecture.choices, latency, costs["fixed"]
+    space, code = singleton_space(architecture.space, architecture.choices)
     return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
 
 

@@ -69,7 +69,7 @@ def study(
     drawn = space.sample(count, np.random.default_rng(1))
     rng = np.random.default_rng(0)
     with busy(2 if loaded else 0), Store(folder / f"{spec}-{batch}-{threads}-{loaded}.sqlite") as store:
-        operators = [*subjects_in_context(space.placed()), *join_models(space)]
+        operators = [*subjects_in_context(space.distinct_placements()), *join_models(space)]
         table = profile_operators(
             operators, store, place, protocol=MeasurementProtocol(), rng=rng, progress=Silent()
         )

@@ -152,7 +152,7 @@ def main() -> None:
     operators = space.operators()
     if quick:
         operators = operators[:6]
-    models = operators if quick else subjects_in_context(space.placed())
+    models = operators if quick else subjects_in_context(space.distinct_placements())
     times: dict[tuple[str, int, int], dict[str, dict[str, float]]] = {}
     costs: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -43,7 +43,7 @@ def main() -> None:
     space = load_space("nse-27-mini:width=0.5,resolution=8" if quick else "nse-27")
     batch = 1 if quick else 16
     protocol = MeasurementProtocol(max_rounds=12)
-    models = subjects_in_context(space.placed())
+    models = subjects_in_context(space.distinct_placements())
     if quick:
         models = models[:8]
     runtime = CountingRuntime(get_runtime("ort-cpu"))

@@ -16,7 +16,7 @@ from benchmarks._report import Target, write
 from nascli.costmodel import roofline as package
 from nascli.costmodel.roofline import Efficiency, predict_program
 from nascli.costmodel.roofline.efficiency import roof
-from nascli.spaces import Network
+from nascli.spaces import FixedBlock, Network
 from nascli.spaces.operators.basic import conv_block, head, squeeze_excite
 from nascli.spaces.operators.definition import Value, activation, add, conv
 from nascli.spaces.operators.registry import operator
@@ -85,8 +85,8 @@ def gpunet(file: Path) -> Network:
         else:
             found = [head(shape, layer.get("num_classes", 1000), features=out, act=act)]
         for index, block in enumerate(found):
-            blocks.append((f"{number}.{index}", block))
-        shape = blocks[-1][1].output
+            blocks.append(FixedBlock(f"{number}.{index}", block))
+        shape = blocks[-1].output
     return Network(file.stem, tuple(blocks))
 
 

@@ -4,7 +4,7 @@ nascli profile --space examples/my_space.py:ghosts
 nascli search --space examples/my_space.py:ghosts --constraint latency=2ms
 """
 
-from nascli.spaces import Layer, Space, operator, space_factory
+from nascli.spaces import FixedBlock, Layer, Space, operator, space_factory
 from nascli.spaces.operators import add, concat, conv
 from nascli.spaces.operators.basic import conv_block, head, identity
 
@@ -21,12 +21,12 @@ def ghost(x, out, *, kernel=3, ratio=2, stride=1):
 @space_factory("ghosts")
 def ghosts(*, resolution=16, classes=10, channels=1):
     """Six layers of ghost modules with kernels of 3, 5, 7."""
-    blocks = [("stem", conv_block((channels, resolution, resolution), 16, act="relu"))]
-    shape = blocks[0][1].output
+    blocks = [FixedBlock("stem", conv_block((channels, resolution, resolution), 16, act="relu"))]
+    shape = blocks[0].output
     for index, (width, stride) in enumerate([(16, 1), (16, 1), (32, 2), (32, 1), (64, 2), (64, 1)]):
         options = [ghost(shape, width, kernel=k, stride=stride) for k in (3, 5, 7)]
         if options[0].output == shape:
             options.append(identity(shape))
         blocks.append(Layer(f"layer{index}", tuple(options)))
         shape = options[0].output
-    return Space("ghosts", (), (*blocks, ("head", head(shape, classes))))
+    return Space("ghosts", (), (*blocks, FixedBlock("head", head(shape, classes))))

@@ -12,7 +12,7 @@ from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
 from nascli.lut.in_context.carriers import require_context
 from nascli.lut.in_context.joins import join_costs
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import Layer, Placement
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
@@ -64,7 +64,7 @@ def counted(space: Space, name: str) -> ChainCost:
     return ChainCost(
         name=name,
         dimension=dimension,
-        offset=sum(cost(operator) for _, operator in space.fixed),
+        offset=sum(cost(block.operator) for block in space.fixed),
         unary=tuple(np.array([cost(c) for c in layer.candidates]) for layer in space.layers),
         joins=_joins(space),
     )
@@ -79,12 +79,9 @@ def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
         MissingMeasurementsError: naming the operators that the table lacks, and `command`.
         ConstraintError: a multi-branch space whose joins the table does not have.
     """
-    placed = space.placed()
-    figures = require_context(table, placed, command)
-    seconds = {
-        (operator.program.canonical, first, last): figure.seconds
-        for (operator, first, last), figure in zip(placed, figures, strict=True)
-    }
+    placements = space.distinct_placements()
+    figures = require_context(table, placements, command)
+    seconds = {placement.key: figure.seconds for placement, figure in zip(placements, figures, strict=True)}
     joins = None
     if space.multi_branch:
         found = [join_costs(table, layer) for layer in space.layers]
@@ -94,7 +91,7 @@ def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
                 f"Measure it: {command}",
             )
         joins = tuple(values for values in found if values is not None)
-    return _summed(space, lambda *place: seconds[place], joins, table.setup.device)
+    return _summed(space, lambda placement: seconds[placement.key], joins, table.setup.device)
 
 
 def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
@@ -105,7 +102,11 @@ def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
         if figure is None:
             return None
         seconds[operator.program.canonical] = figure.seconds
-    return _summed(space, lambda key, first, last: seconds[key], _joins(space), table.setup.device)
+
+    def seconds_alone(placement: Placement) -> float:
+        return seconds[placement.operator.program.canonical]
+
+    return _summed(space, seconds_alone, _joins(space), table.setup.device)
 
 
 def branch_count(space: Space) -> ChainCost:
@@ -121,20 +122,18 @@ def branch_count(space: Space) -> ChainCost:
 
 def _summed(
     space: Space,
-    seconds: Callable[[str, bool, bool], float],
+    seconds: Callable[[Placement], float],
     joins: tuple[np.ndarray[Any, np.dtype[np.float64]], ...] | None,
     device: str,
 ) -> ChainCost:
-    """A chain of operators' seconds, by their program and whether they begin or end a network."""
-    end = len(space.blocks) - 1
+    """Return the chain of the seconds of all operators, which may depend on where an operator stands."""
     offset, unary = 0.0, []
-    for position, block in enumerate(space.blocks):
-        first, last = position == 0, position == end
+    for block, placements in zip(space.blocks, space.placements, strict=True):
+        costs = [seconds(placement) for placement in placements]
         if isinstance(block, Layer):
-            costs = [seconds(c.program.canonical, first, last) for c in block.candidates]
             unary.append(np.array(costs))
         else:
-            offset += seconds(block[1].program.canonical, first, last)
+            offset += costs[0]
     return ChainCost(
         name="latency",
         dimension="time",

@@ -1,7 +1,7 @@
-"""What can be searched: primitives, operators, layers, spaces, architectures, and their counts."""
+"""Search spaces and what they consist of: primitives, operators, blocks, architectures, and their counts."""
 
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.catalog import load_space, make_space, space_names
 from nascli.spaces.counts import Counts, count
 from nascli.spaces.network import Network
@@ -15,6 +15,7 @@ from nascli.spaces.space import Population, Space
 __all__ = [
     "Architecture",
     "Counts",
+    "FixedBlock",
     "Layer",
     "Network",
     "Operator",

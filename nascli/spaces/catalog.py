@@ -1,4 +1,4 @@
-"""Spaces by name. A space is made by a decorated function, in nascli or in a user's own file."""
+"""Spaces by name and parameters, built-in or from a file of the user."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nascli.spaces.staged import StagedSpace
 
 
 def space_names() -> list[str]:
-    """Names of all known spaces."""
+    """Return the names of all registered spaces."""
     return sorted(factories())
 
 
 def summary(name: str) -> str:
-    """The first line of what a space's factory says about itself."""
+    """Return the first line of the docstring of the function that makes a space."""
     return (inspect.getdoc(_factory(name)) or "").split("\n")[0]
 
 
@@ -52,41 +52,41 @@ def _convert(space: str, key: str, text: str, default: object) -> Parameter:
 
 
 def takes_parameter(name: str, parameter: str) -> bool:
-    """Whether a space has a parameter of that name."""
+    """Return whether a space has a parameter."""
     return parameter in inspect.signature(_factory(name)).parameters
 
 
 def make_space(name: str, **parameters: Parameter) -> Space:
-    """Make a space by name and parameters.
+    """Make a space from its name and parameters.
 
     Raises:
-        UnknownNameError: no such space.
-        SpaceError: an unknown parameter, values that a rule of the space refuses, or a staged space.
+        UnknownNameError: There is no space with this name.
+        SpaceError: A parameter is unknown, a value breaks a rule of the space, or the space is a `StagedSpace`.
     """
     made = make_space_of_any_kind(name, **parameters)
     if isinstance(made, StagedSpace):
         raise SpaceError(
-            f"{name} is a space of spaces, whose stages have free depths and widths; it cannot be profiled "
-            "or searched layer by layer.",
+            f"{name} consists of stages with free depths and widths; it cannot be profiled or searched "
+            "layer by layer.",
             f"See it with: nascli spaces {name}",
         )
     return made
 
 
 def make_space_of_any_kind(name: str, **parameters: Parameter) -> Space | StagedSpace:
-    """Make a space of any kind by name and parameters.
+    """Make a space of layers or of stages from its name and parameters.
 
     Raises:
-        UnknownNameError: no such space.
-        SpaceError: an unknown parameter, or values that a rule of the space refuses.
+        UnknownNameError: There is no space with this name.
+        SpaceError: A parameter is unknown, or a value breaks a rule of the space.
     """
     factory = _factory(name)
-    takes = inspect.signature(factory).parameters
+    known_parameters = inspect.signature(factory).parameters
     for key in parameters:
-        if key not in takes:
-            known = ", ".join(f"{k}={v.default}" for k, v in takes.items())
+        if key not in known_parameters:
+            known = ", ".join(f"{k}={v.default}" for k, v in known_parameters.items())
             raise SpaceError(f"space {name} has no parameter {key!r}; it takes {known}")
-    given = {k: v for k, v in parameters.items() if v != takes[k].default}
+    given = {k: v for k, v in parameters.items() if v != known_parameters[k].default}
     return _make(name, tuple(sorted(given.items())))
 
 
@@ -96,7 +96,7 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | Staged
         made = _factory(name)(**dict(given))
     except NascliError as error:
         raise SpaceError(f"space {name}: {error.message}", error.hint) from error
-    # A factory may be the user's own, and fail in any way.
+    # The function may be the user's own and raise anything.
     except Exception as error:
         raise SpaceError(f"space {name}: its function failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, (Space, StagedSpace)):
@@ -105,10 +105,13 @@ def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | Staged
 
 
 def load_registered_space(spec: str) -> Space:
-    """`load_space` of a text that others wrote: names that are known already, and no file.
+    """Make a space from a text that somebody else wrote, such as a line of a run folder.
+
+    Unlike `load_space`, this function never opens a file, because doing so could execute it.
 
     Raises:
-        SpaceError: a text that names a file, which would be read, or even executed.
+        SpaceError: The text names a file, or is not a valid space.
+        UnknownNameError: There is no space with this name.
     """
     if spec.partition(":")[0].endswith((".py", ".toml")):
         raise SpaceError(f"{spec} names a file, and is not opened.", "Name your own file with --use FILE.")
@@ -116,30 +119,38 @@ def load_registered_space(spec: str) -> Space:
 
 
 def load_space(spec: str) -> Space:
-    """Make a space from a text: ``NAME``, ``NAME:key=value,key=value``, or with ``FILE:`` before it.
+    """Make a space from a text.
 
-    A FILE is the user's own. One ending in .py is executed, and its `space_factory` functions become
-    known; one ending in .toml describes a space (`nascli.spaces.toml_spaces`) and may stand alone.
+    Args:
+        spec: ``NAME`` or ``NAME:key=value,key=value``, optionally with ``FILE:`` before it. A file ending in .py is
+            executed, and registers its spaces with `space_factory`. A file ending in .toml describes one space (see
+            `nascli.spaces.toml_spaces`), so that the name may be left out.
 
     Raises:
-        SpaceError: an unreadable text, file or parameter.
-        UnknownNameError: no such space.
+        SpaceError: The text, the file, or a parameter is invalid, or the space is a `StagedSpace`.
+        UnknownNameError: There is no space with this name.
     """
     name, parameters = _parse(spec)
     return make_space(name, **parameters)
 
 
 def load_space_of_any_kind(spec: str) -> Space | StagedSpace:
-    """`load_space` for spaces of any kind."""
+    """Make a space of layers or of stages from a text; see `load_space`."""
     name, parameters = _parse(spec)
     return make_space_of_any_kind(name, **parameters)
 
 
 def use_file(path: Path) -> list[str]:
-    """Make the spaces of a user's file known; returns their names.
+    """Register the spaces of a file.
+
+    Args:
+        path: A .py file, which is executed, or a .toml file.
+
+    Returns:
+        The names of the spaces that the file adds, in alphabetical order.
 
     Raises:
-        SpaceError: missing, of another kind, or wrong inside.
+        SpaceError: The file is missing, has another suffix, or is invalid.
     """
     if not path.is_file():
         raise SpaceError(f"space file {path} does not exist")
@@ -162,23 +173,23 @@ def use_file(path: Path) -> list[str]:
 def _parse(spec: str) -> tuple[str, dict[str, Parameter]]:
     name, _, rest = spec.partition(":")
     if name.endswith((".py", ".toml")):
-        made = use_file(Path(name))
+        names = use_file(Path(name))
         if name.endswith(".toml"):
-            name = made[0]
+            name = names[0]
             if rest.partition(":")[0] == name:
                 rest = rest.partition(":")[2]
         else:
             name, _, rest = rest.partition(":")
             if not name:
-                listing = ", ".join(made) or "none"
+                listing = ", ".join(names) or "none"
                 raise SpaceError(f"name a space of the file: {spec}:NAME; it has {listing}")
-    takes = inspect.signature(_factory(name)).parameters
+    known_parameters = inspect.signature(_factory(name)).parameters
     parameters: dict[str, Parameter] = {}
     for item in filter(None, (part.strip() for part in rest.split(","))):
         key, equals, text = item.partition("=")
         if not equals:
             raise SpaceError(f"space {name}: parameters are written key=value, got {item!r}")
-        default = takes[key].default if key in takes else ""
+        default = known_parameters[key].default if key in known_parameters else ""
         parameters[key] = _convert(name, key, text, default)
     return name, parameters
 

@@ -1,7 +1,7 @@
-"""What a program costs on paper: MACs, parameters, bytes, BitOps. Closed form, exact integers.
+"""Counts of a program in closed form: MACs, parameters, bytes, and BitOps, as exact integers.
 
-One multiply-accumulate of a convolution or fully connected layer is one MAC; batch normalisation,
-activations, pooling and additions count zero, as in the literature's tables.
+One multiply-accumulate of a convolution or a fully connected layer is one MAC. Batch normalisation, activations,
+pooling, and additions count zero, as in the tables of the literature.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class Counts:
     """The counts of one program for one sample.
 
     Attributes:
-        macs: multiply-accumulates of convolutions and fully connected layers.
-        params: trainable parameters, batch normalisation's scale and shift included.
-        weights: weights of convolutions and fully connected layers alone (no BN, no biases).
-        weight_bytes: parameters as deployed, BN folded into a bias, 4 bytes each.
-        moved_bytes: bytes read and written by the primitives, activations fused away, batch 1, fp32.
-        peak_bytes: the most bytes of activations alive at once, batch 1, fp32.
-        bitops: MACs x weight bits x activation bits over convolutions with declared bit widths.
+        macs: Multiply-accumulates of convolutions and fully connected layers.
+        params: Trainable parameters, including scale and shift of batch normalisation.
+        weights: Weights of convolutions and fully connected layers, without biases and batch normalisation.
+        weight_bytes: Bytes of the deployed parameters: fp32, with batch normalisation folded into a bias.
+        moved_bytes: Bytes that the primitives read and write: batch 1, fp32, with fused activations.
+        peak_bytes: Maximum number of bytes of activations that exist at the same time: batch 1, fp32.
+        bitops: MACs x weight bits x activation bits, summed over low-bit convolutions.
     """
 
     macs: int
@@ -38,7 +38,7 @@ class Counts:
     bitops: int
 
     def __add__(self, other: Counts) -> Counts:
-        """Counts of two programs run one after the other."""
+        """Return the counts of two programs that run one after the other."""
         return Counts(
             self.macs + other.macs,
             self.params + other.params,
@@ -64,7 +64,7 @@ def _weights(node: Node, x: Shape) -> int:
 
 
 def node_macs(node: Node, x: Shape) -> int:
-    """MACs of one node on an input of shape `x`."""
+    """Return the MACs of one node on an input of shape `x`."""
     weights = _weights(node, x)
     return weights * node.shape.height * node.shape.width
 
@@ -118,7 +118,7 @@ def _peak(program: Program) -> int:
 
 
 def count(program: Program) -> Counts:
-    """All counts of a program, for one sample (batch 1)."""
+    """Return the counts of a program for one sample."""
     pairs = [(node, program.shape_of(node.inputs[0])) for node in program.nodes]
     return Counts(
         macs=sum(node_macs(n, x) for n, x in pairs),
@@ -132,7 +132,7 @@ def count(program: Program) -> Counts:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Counts of programs run one after the other."""
+    """Return the counts of programs that run one after the other."""
     result = ZERO
     for item in counts:
         result = result + item

@@ -1,9 +1,4 @@
-"""The primitives that every operator is made of, and the small programs they form.
-
-A `Program` is a list of nodes in evaluation order. Value 0 is the program's input and value ``i + 1`` is
-the output of node ``i``. MACs, parameters, bytes, the ONNX graph, the torch module and the table key are
-all read off this one description, so they cannot drift apart. Shapes leave the batch out.
-"""
+"""Shapes, and the primitives that every operator consists of. Shapes do not include the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +12,7 @@ ACTIVATIONS = ("relu", "relu6", "hswish", "swish", "sigmoid", "hsigmoid")
 
 
 class Shape(NamedTuple):
-    """Channels, height and width of one sample; a vector has height and width 1."""
+    """Channels, height, and width of one sample. A vector has height and width 1."""
 
     channels: int
     height: int
@@ -34,10 +29,18 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution with 'same' padding: output height is ceil(height / stride).
+    """A convolution with 'same' padding, so that the output height is ceil(height / stride).
 
-    `norm` adds batch normalisation (folded where the network is deployed), `bias` a bias of its own.
-    The bit widths only matter to BitOps and to low-bit training; 32 is plain float.
+    Attributes:
+        out: Number of output channels.
+        kernel: Height and width of the kernel, both odd.
+        stride: Stride along height and width.
+        dilation: Dilation along height and width.
+        groups: Number of groups, which divides the input channels and the output channels.
+        norm: Whether batch normalisation follows. It is folded into the convolution where a network is deployed.
+        bias: Whether the convolution has a bias of its own, which excludes `norm`.
+        weight_bits: Bit width of weights, for BitOps and low-bit training; 32 is floating point.
+        activation_bits: Bit width of the input, for BitOps and low-bit training; 32 is floating point.
     """
 
     kind: ClassVar[str] = "conv"
@@ -53,13 +56,13 @@ class Conv:
 
     @property
     def low_bit(self) -> bool:
-        """Whether weights or activations have fewer bits than plain floats."""
+        """Whether weights or activations have fewer than 32 bits."""
         return (self.weight_bits, self.activation_bits) != (32, 32)
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """An element-wise activation."""
+    """An element-wise activation; `function` is one of `ACTIVATIONS`."""
 
     kind: ClassVar[str] = "act"
     function: str
@@ -67,7 +70,7 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Maximum or average pooling with 'same' padding, which averages leave out."""
+    """Maximum ('max') or average ('avg') pooling with 'same' padding. Averages do not count the padding."""
 
     kind: ClassVar[str] = "pool"
     mode: str
@@ -84,21 +87,21 @@ class GlobalPool:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """The sum of two or more values of one shape."""
+    """The sum of two or more values of the same shape."""
 
     kind: ClassVar[str] = "add"
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Each channel of the first value multiplied by the second, a vector (squeeze and excitation)."""
+    """The first value with each channel multiplied by an entry of the second, a vector (squeeze and excitation)."""
 
     kind: ClassVar[str] = "scale"
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """A value times a constant (the mean over branches)."""
+    """A value multiplied by a constant (for the mean over branches)."""
 
     kind: ClassVar[str] = "gain"
     factor: float
@@ -106,7 +109,7 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The channels [start, stop) of a value."""
+    """The channels from `start` up to but not including `stop`."""
 
     kind: ClassVar[str] = "split"
     start: int
@@ -115,14 +118,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """Values joined along their channels."""
+    """Values concatenated along their channels."""
 
     kind: ClassVar[str] = "concat"
 
 
 @dataclass(frozen=True, slots=True)
 class Shuffle:
-    """Channels interleaved across groups, as in ShuffleNet."""
+    """A value with its channels interleaved across groups (ShuffleNet)."""
 
     kind: ClassVar[str] = "shuffle"
     groups: int
@@ -130,7 +133,7 @@ class Shuffle:
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A fully connected layer on a vector; only activations and further linear layers may follow."""
+    """A fully connected layer on a vector. Only activations and further linear layers may follow."""
 
     kind: ClassVar[str] = "linear"
     out: int
@@ -143,7 +146,7 @@ PRIMITIVES: dict[str, type[Any]] = {
 }
 
 
-def _halved(size: int, stride: int) -> int:
+def _strided(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
@@ -166,14 +169,18 @@ def _conv_shape(conv: Conv, x: Shape) -> Shape:
         f"groups must divide the channels, got groups={conv.groups}, in={x.channels}, out={conv.out}",
     )
     _require(not (conv.norm and conv.bias), "a normalised convolution has no bias of its own")
-    return Shape(conv.out, _halved(x.height, conv.stride[0]), _halved(x.width, conv.stride[1]))
+    return Shape(conv.out, _strided(x.height, conv.stride[0]), _strided(x.width, conv.stride[1]))
 
 
 def infer_shape(primitive: Primitive, inputs: Sequence[Shape]) -> Shape:
-    """The output shape of a primitive.
+    """Return the output shape of a primitive.
+
+    Args:
+        primitive: The primitive.
+        inputs: Shapes of its inputs.
 
     Raises:
-        SpaceError: when a rule of the primitive does not hold for these shapes.
+        SpaceError: The number of inputs is wrong, or the shapes or attributes break a rule of the primitive.
     """
     binary = isinstance(primitive, (Add, Concat))
     count = 2 if isinstance(primitive, Scale) else 1
@@ -196,7 +203,9 @@ def infer_shape(primitive: Primitive, inputs: Sequence[Shape]) -> Shape:
             _require(primitive.mode in ("max", "avg"), f"pooling is 'max' or 'avg', got {primitive.mode!r}")
             _require(primitive.kernel % 2 == 1, f"kernels are odd, got {primitive.kernel}")
             _require(primitive.stride >= 1, f"a stride is at least 1, got {primitive.stride}")
-            return Shape(x.channels, _halved(x.height, primitive.stride), _halved(x.width, primitive.stride))
+            return Shape(
+                x.channels, _strided(x.height, primitive.stride), _strided(x.width, primitive.stride)
+            )
         case GlobalPool():
             return Shape(x.channels, 1, 1)
         case Add():

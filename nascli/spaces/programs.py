@@ -1,4 +1,8 @@
-"""Programs of primitives, and how one is built. Every figure of an operator is read off its program."""
+"""Programs of primitives, and how they are built.
+
+MACs, parameters, bytes, the ONNX graph, the torch module, and the table key of an operator are all derived from its
+program, so that they always agree.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +26,14 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True)
 class Program:
-    """A small straight-line program of primitives from one input to one output.
+    """A straight-line program of primitives from one input to one output.
+
+    Value 0 is the input of the program, and value ``i + 1`` is the output of node ``i``.
 
     Attributes:
-        input: shape of value 0.
-        nodes: primitives in evaluation order.
-        output: index of the value that the program returns (0 is the input itself).
+        input: Shape of value 0.
+        nodes: Nodes in evaluation order.
+        output: Index of the value that the program returns; 0 returns the input unchanged.
     """
 
     input: Shape
@@ -35,31 +41,31 @@ class Program:
     output: int
 
     def shape_of(self, value: int) -> Shape:
-        """Shape of a value by its index."""
+        """Return the shape of a value by its index."""
         return self.input if value == 0 else self.nodes[value - 1].shape
 
     @property
     def output_shape(self) -> Shape:
-        """Shape of the result."""
+        """Shape of the value that the program returns."""
         return self.shape_of(self.output)
 
     @cached_property
     def low_bit(self) -> bool:
-        """Whether it has low-bit convolutions, which no runtime here computes."""
+        """Whether the program has convolutions below 32 bits, which no runtime here computes."""
         return any(isinstance(node.primitive, Conv) and node.primitive.low_bit for node in self.nodes)
 
     @cached_property
     def flat(self) -> frozenset[int]:
-        """Values that are the result of a linear layer, or of activations after one."""
-        found: set[int] = set()
+        """Indices of the values that a linear layer gives, directly or through activations."""
+        flat: set[int] = set()
         for index, node in enumerate(self.nodes, 1):
-            if isinstance(node.primitive, Linear) or any(i in found for i in node.inputs):
-                found.add(index)
-        return frozenset(found)
+            if isinstance(node.primitive, Linear) or any(i in flat for i in node.inputs):
+                flat.add(index)
+        return frozenset(flat)
 
     @cached_property
     def cut_points(self) -> tuple[int, ...]:
-        """Values through which everything flows, the input first: no later node reads an earlier value."""
+        """Indices of the values, from 0, after which no node reads an earlier value."""
         last_use = list(range(len(self.nodes) + 1))
         for index, node in enumerate(self.nodes, 1):
             for source in node.inputs:
@@ -72,7 +78,7 @@ class Program:
         return tuple(points)
 
     def segment(self, start: int, end: int) -> Program:
-        """The program between two cut points."""
+        """Return the part of the program between two cut points."""
         builder = Builder(self.shape_of(start))
         for node in self.nodes[start:end]:
             builder.append(node.primitive, tuple(source - start for source in node.inputs))
@@ -80,7 +86,7 @@ class Program:
 
     @cached_property
     def canonical(self) -> str:
-        """A text that is equal for equal programs and only for them; the table key is its digest."""
+        """JSON text that is the same for equal programs only. The key of a table is its digest."""
         body = [[n.primitive.kind, list(n.inputs), _non_defaults(n.primitive)] for n in self.nodes]
         document = {"input": list(self.input), "nodes": body, "output": self.output}
         return json.dumps(document, separators=(",", ":"), sort_keys=True)
@@ -88,12 +94,12 @@ class Program:
     @staticmethod
     @lru_cache(maxsize=1 << 16)
     def from_canonical(text: str) -> Program:
-        """Read a program back from its canonical text, inferring and checking every shape.
+        """Read a program from its canonical text, and check every shape.
 
-        The tables of many devices hold the same programs; each text is read once.
+        Results are cached, because the tables of many devices hold the same programs.
 
         Raises:
-            SpaceError: when the text is not a valid program.
+            SpaceError: The text is not a valid program.
         """
         try:
             document = json.loads(text)
@@ -107,7 +113,7 @@ class Program:
 
 
 def _non_defaults(primitive: Primitive) -> dict[str, Any]:
-    # Attributes at their default are left out, so that a new attribute does not change existing keys.
+    # Attributes at their default are left out so that a new attribute does not change existing keys.
     return {
         field.name: value
         for field in fields(primitive)
@@ -116,7 +122,14 @@ def _non_defaults(primitive: Primitive) -> dict[str, Any]:
 
 
 class Builder:
-    """Appends checked nodes to a program under construction."""
+    """A program under construction, to which nodes are appended after a check.
+
+    Args:
+        input_shape: Shape of value 0.
+
+    Raises:
+        SpaceError: A size of the shape is below 1.
+    """
 
     def __init__(self, input_shape: Shape) -> None:
         if min(input_shape) < 1:
@@ -126,13 +139,24 @@ class Builder:
         self._flat: set[int] = set()
 
     def shape_of(self, value: int) -> Shape:
-        """Shape of a value by its index."""
+        """Return the shape of a value by its index."""
         if not 0 <= value <= len(self.nodes):
             raise SpaceError(f"value {value} does not exist yet; {len(self.nodes)} nodes are defined")
         return self.input if value == 0 else self.nodes[value - 1].shape
 
     def append(self, primitive: Primitive, inputs: tuple[int, ...]) -> int:
-        """Add a node; returns the index of its output value."""
+        """Append a node.
+
+        Args:
+            primitive: The primitive.
+            inputs: Indices of its input values.
+
+        Returns:
+            Index of the output value.
+
+        Raises:
+            SpaceError: An input does not exist, or a rule of the primitive is broken.
+        """
         shape = infer_shape(primitive, [self.shape_of(i) for i in inputs])
         follows_linear = any(i in self._flat for i in inputs)
         if follows_linear and not isinstance(primitive, (Linear, Act)):
@@ -143,14 +167,25 @@ class Builder:
         return len(self.nodes)
 
     def embed(self, program: Program, value: int) -> int:
-        """Append all nodes of a program, fed by `value`; returns the index of its output value."""
+        """Append all nodes of a program.
+
+        Args:
+            program: The program.
+            value: Index of the value that becomes the program's input.
+
+        Returns:
+            Index of the program's output value.
+
+        Raises:
+            SpaceError: The program takes another shape, or must not follow a linear layer.
+        """
         if program.input != self.shape_of(value):
             raise SpaceError(f"a block for {program.input} cannot follow {self.shape_of(value)}")
         if value in self._flat:
             for node in program.nodes:
                 if 0 in node.inputs and not isinstance(node.primitive, (Linear, Act)):
                     raise SpaceError(f"{node.primitive.kind} cannot follow a linear layer")
-        # The program was checked when it was built, so its nodes are only renumbered.
+        # The nodes were checked when the program was built, so they only get new numbers.
         offset = len(self.nodes)
         if offset == value == 0:
             self.nodes.extend(program.nodes)
@@ -158,7 +193,7 @@ class Builder:
             return program.output
         append = self.nodes.append
         for primitive, sources, shape in program.nodes:
-            # Most nodes have one input; sparing them a comprehension halves the time.
+            # Most nodes have one input; without a comprehension for those, the loop takes half the time.
             if len(sources) == 1:
                 source = sources[0]
                 append(Node(primitive, (source + offset if source else value,), shape))
@@ -169,13 +204,17 @@ class Builder:
         return value if program.output == 0 else program.output + offset
 
     def build(self, output: int) -> Program:
-        """Finish: the program that returns value `output`."""
+        """Return the program that returns the value with index `output`."""
         self.shape_of(output)
         return Program(self.input, tuple(self.nodes), output)
 
 
 def chain(programs: Sequence[Program]) -> Program:
-    """One program that runs several in sequence."""
+    """Return one program that runs several in sequence.
+
+    Raises:
+        SpaceError: There is no program, or the shapes of neighbours differ.
+    """
     if not programs:
         raise SpaceError("a chain needs at least one program")
     builder = Builder(programs[0].input)

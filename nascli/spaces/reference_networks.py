@@ -1,4 +1,4 @@
-"""Reference networks by name, as published; those that lie in one of the spaces are architectures of it."""
+"""Published networks by name. Those that lie in a built-in space are architectures of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from nascli.errors import UnknownNameError
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.blocks import join_branches
+from nascli.spaces.blocks import FixedBlock, join_branches
 from nascli.spaces.builtin.branches import MACS_STAGES, NSE_27, NSE_SECOND
 from nascli.spaces.builtin.mixed_precision import RESNET_18, RESNET_34, stages_of
 from nascli.spaces.builtin.mobile import FBNET_CHOICES
@@ -23,7 +23,7 @@ _IMAGE = (3, 224, 224)
 
 
 def mobilenetv2(width: float = 1.0) -> Network:
-    """MobileNetV2 (Sandler et al. 2018)."""
+    """Return MobileNetV2 (Sandler et al. 2018) with its channels multiplied by `width`."""
     settings = (
         (1, 16, 1, 1),
         (6, 24, 2, 2),
@@ -45,7 +45,7 @@ def mobilenetv2(width: float = 1.0) -> Network:
 
 
 def shufflenetv2(width: str) -> Network:
-    """ShuffleNetV2 (Ma et al. 2018)."""
+    """Return ShuffleNetV2 (Ma et al. 2018) of width '0.5', '1.0', '1.5', or '2.0'."""
     widths = {"0.5": (48, 96, 192), "1.0": (116, 232, 464), "1.5": (176, 352, 704), "2.0": (244, 488, 976)}[
         width
     ]
@@ -62,7 +62,14 @@ def shufflenetv2(width: str) -> Network:
 def resnet(
     layers: Sequence[int], name: str, *, bottleneck: bool = False, bits: tuple[int, int] = (32, 32)
 ) -> Network:
-    """ResNet (He et al. 2016); `bits` are the (weight, activation) bit widths of its blocks."""
+    """Return a ResNet (He et al. 2016).
+
+    Args:
+        layers: Number of blocks of each stage.
+        name: Name of the network.
+        bottleneck: Whether blocks are bottlenecks, as in ResNet-50.
+        bits: Bit widths of weights and activations of basic blocks.
+    """
     stem = resnet_stem(_IMAGE, 64)
     operators = [stem]
     for _, shape, out, stride in stage_blocks(stem.output, stages_of(layers)):
@@ -77,10 +84,10 @@ def resnet(
 
 
 def _chain(name: str, operators: Sequence[Operator]) -> Network:
-    return Network(name, tuple((f"block{i}", operator) for i, operator in enumerate(operators)))
+    return Network(name, tuple(FixedBlock(f"block{i}", operator) for i, operator in enumerate(operators)))
 
 
-# (kernel, expansion) per layer, None where the layer is skipped.
+# Kernel and expansion of each layer; a dash skips the layer.
 _PROXYLESS: dict[str, str] = {
     "mobile": "53 33 - - 73 33 53 53 76 53 53 53 56 53 53 53 76 76 73 73 76",
     "gpu": "53 - - - 73 - - 33 76 - - 53 56 - 33 53 76 76 76 56 76",
@@ -90,14 +97,14 @@ _PROXYLESS: dict[str, str] = {
 
 def _proxyless(macro: str) -> Architecture:
     space = make_space("proxyless", macro=macro)
-    codes = [
+    choices = [
         6 if word == "-" else 3 * (word[1] == "6") + (3, 5, 7).index(int(word[0]))
         for word in _PROXYLESS[macro].split()
     ]
-    return Architecture(space, tuple(codes), f"proxyless-{macro}")
+    return Architecture(space, tuple(choices), f"proxyless-{macro}")
 
 
-# Kernel, expansion, and g for two groups; features at the end.
+# Kernel and expansion of each layer, with g for two groups; and the number of features.
 _FBNET: dict[str, tuple[str, int]] = {
     "a": ("- 33 31 - - 56 33 51 33 56 53 51g 56 36 51g 53 31g 56 56 53 56 56", 1504),
     "b": ("31 36 51 31 31 56 53 36 56 56 56 - 53 56 31 51 53 56 51 56 56 36", 1984),
@@ -108,13 +115,13 @@ _FBNET: dict[str, tuple[str, int]] = {
 def _fbnet(letter: str) -> Architecture:
     text, features = _FBNET[letter]
     space = make_space("fbnet", features=features)
-    codes = [
+    choices = [
         8
         if word == "-"
         else FBNET_CHOICES.index((int(word[0]), int(word[1]), 2 if word.endswith("g") else 1))
         for word in text.split()
     ]
-    return Architecture(space, tuple(codes), f"fbnet-{letter}")
+    return Architecture(space, tuple(choices), f"fbnet-{letter}")
 
 
 _SPOS_BLOCKS = (2, 1, 0, 1, 2, 0, 2, 0, 2, 0, 2, 3, 0, 0, 0, 0, 3, 2, 3, 3)
@@ -127,63 +134,63 @@ def _spos_searched() -> Architecture:
 
 
 def _spos_searched_channels() -> Architecture:
-    codes = tuple(8 * block + scale for block, scale in zip(_SPOS_JOINT, _SPOS_SCALES, strict=True))
-    return Architecture(make_space("spos-channels"), codes, "spos-searched-channels")
+    choices = tuple(8 * block + scale for block, scale in zip(_SPOS_JOINT, _SPOS_SCALES, strict=True))
+    return Architecture(make_space("spos-channels"), choices, "spos-searched-channels")
 
 
-# Per kept layer the indices of its branches, and how many normal layers each stage keeps.
+# The indices of the branches of every layer that is not skipped.
 _NSE_27 = "0 6 3 0 16 3 9 11,17 9,2 12 1,6 9,12 9 17,14 21 3 13 19,3,14"
 _NSE_FULL = "0 34 3 52 35 38 17,11,49 41 35 12 1,10,6 9 0,9 35,52,61 10,32 3,57 13 3,19,44"
 _NSE_GPU = "15 11 1,17 16,1 11 11 2,7 3 1,6 11 11,6 8,2 0,1,8,11 2,6,8,12,14"
 
 
-def _branches(
-    name: str, space_name: str, text: str, kept: Sequence[int], **parameters: float
+def _multi_branch(
+    name: str, space_name: str, text: str, normal_layers: Sequence[int], **parameters: float
 ) -> Architecture:
+    """Return an architecture from its branches; `normal_layers` is how many of each stage are not skipped."""
     space = make_space(space_name, **parameters)
-    chosen = iter(sum(1 << int(index) for index in word.split(",")) for word in text.split())
-    codes, stage, left = [], -1, 0
+    bit_sets = iter(sum(1 << int(index) for index in word.split(",")) for word in text.split())
+    choices, stage, left = [], -1, 0
     for layer in space.layers:
         number = int(layer.name.split(".")[0].removeprefix("stage")) - 1
         if number != stage:
-            stage, left = number, kept[number]
+            stage, left = number, normal_layers[number]
         if layer.join == "reduction":
-            codes.append(next(chosen))
+            choices.append(next(bit_sets))
         elif left:
-            codes.append(next(chosen))
+            choices.append(next(bit_sets))
             left -= 1
         else:
-            codes.append(0)
-    return Architecture(space, tuple(codes), name)
+            choices.append(0)
+    return Architecture(space, tuple(choices), name)
 
 
 def _nsenet_27() -> Architecture:
-    return _branches("nsenet-27", "nse-27", _NSE_27, (1, 2, 2, 2, 2, 3, 0), width=1.04)
+    return _multi_branch("nsenet-27", "nse-27", _NSE_27, (1, 2, 2, 2, 2, 3, 0), width=1.04)
 
 
 def _nsenet(se: bool) -> Network:
-    """NSENet's operations come from both of NSE's spaces, so it is an architecture of neither."""
+    """Return NSENet, whose operations come from both spaces of NSE, so that it is an architecture of neither."""
     operations = (*NSE_27, *NSE_SECOND)
-    kept = (1, 1, 2, 3, 2, 3, 0)
-    chosen = iter(tuple(int(index) for index in word.split(",")) for word in _NSE_FULL.split())
-    shape = conv_block(_IMAGE, 16, stride=2, act="relu")
-    blocks: list[tuple[str, Operator]] = [("stem", shape)]
-    left = list(kept)
-    for name, place, out, stride in stage_blocks(shape.output, scaled(MACS_STAGES, 1.045)):
+    normal_layers = [1, 1, 2, 3, 2, 3, 0]
+    indices = iter(tuple(int(index) for index in word.split(",")) for word in _NSE_FULL.split())
+    blocks = [FixedBlock("stem", conv_block(_IMAGE, 16, stride=2, act="relu"))]
+    for name, shape, out, stride in stage_blocks(blocks[0].output, scaled(MACS_STAGES, 1.045)):
         number = int(name.split(".")[0].removeprefix("stage")) - 1
-        reduction = place.channels != out or stride != 1
+        reduction = shape.channels != out or stride != 1
         if not reduction:
-            if left[number] == 0:
+            if normal_layers[number] == 0:
                 continue
-            left[number] -= 1
-        branches = tuple(operations[index](place, out, stride, se) for index in next(chosen))
-        blocks.append((name, join_branches(branches, place, not reduction)))
-    blocks.append(("head", head(blocks[-1][1].output, 1000, features=1024, act="relu", norm=False)))
+            normal_layers[number] -= 1
+        branches = tuple(operations[index](shape, out, stride, se) for index in next(indices))
+        blocks.append(FixedBlock(name, join_branches(branches, shape, not reduction)))
+    tail = head(blocks[-1].output, 1000, features=1024, act="relu", norm=False)
+    blocks.append(FixedBlock("head", tail))
     return Network("nsenet-se" if se else "nsenet", tuple(blocks))
 
 
 def _nsenet_gpu() -> Architecture:
-    return _branches("nsenet-gpu", "nse-19", _NSE_GPU, (0, 1, 3, 4, 2))
+    return _multi_branch("nsenet-gpu", "nse-19", _NSE_GPU, (0, 1, 3, 4, 2))
 
 
 _ARCHITECTURES: dict[str, Callable[[], Architecture]] = {
@@ -214,15 +221,15 @@ _NETWORKS: dict[str, Callable[[], Network]] = {
 
 
 def network_names() -> list[str]:
-    """Names of all reference networks."""
+    """Return the names of all reference networks."""
     return sorted([*_ARCHITECTURES, *_NETWORKS])
 
 
 def reference_architecture(name: str) -> Architecture | None:
-    """A reference network as an architecture of a space; None if it lies in none.
+    """Return a reference network as an architecture of a built-in space, or None if it lies in none.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: There is no reference network with this name.
     """
     if name in _ARCHITECTURES:
         return _ARCHITECTURES[name]()
@@ -231,10 +238,10 @@ def reference_architecture(name: str) -> Architecture | None:
 
 
 def reference_network(name: str) -> Network:
-    """A reference network by name.
+    """Return a reference network by name.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: There is no reference network with this name.
     """
     if name in _ARCHITECTURES:
         return _ARCHITECTURES[name]().network

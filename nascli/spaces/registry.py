@@ -1,4 +1,4 @@
-"""The decorator that makes a space known by its name."""
+"""The decorator that registers a space under a name."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ def _register(name: str, factory: Factory) -> None:
 
 
 def factories() -> dict[str, Factory]:
-    """All functions that make spaces, by the spaces' names; the built-in ones register as they are imported."""
+    """Return all registered functions by the name of their space; built-in spaces register on import."""
     load_members("nascli.spaces.builtin")
     return _FACTORIES
 
 
 def space_factory(name: str) -> Callable[[Factory], Factory]:
-    """Register a function that makes a space; its keyword parameters become the space's parameters."""
+    """Register a function that makes a space.
+
+    The keyword parameters of the function are the parameters of the space, and need default values. The first line of
+    its docstring is what `nascli spaces` shows.
+
+    Args:
+        name: Name of the space.
+
+    Raises:
+        SpaceError: Another module has registered a space with this name.
+    """
 
     def register(factory: Factory) -> Factory:
         _register(name, factory)

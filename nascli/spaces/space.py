@@ -1,12 +1,13 @@
-"""Search spaces: fixed blocks and layers with candidates; architectures as rows of small integers.
+"""Search spaces: sequences of fixed blocks and layers. Architectures of a space are rows of small integers.
 
-In a single-path layer a code is the index of the chosen candidate. In a multi-branch layer it is a bit
-set: bit i says whether candidate i is one of the branches.
+The vocabulary of all modules: a *choice* is the entry of one layer (see `Layer`), an *architecture* is one row of
+choices, and a *population* is an `(n, layers)` array of architectures.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.errors import ArchitectureError, SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import Block, FixedBlock, Layer, Placement, placements_of, to_block
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -28,28 +29,33 @@ Parameter = int | float | str | bool
 
 @dataclass(frozen=True)
 class Space:
-    """What can be searched: fixed operators and layers, in evaluation order.
+    """A search space whose architectures choose one entry per layer.
 
     Attributes:
-        name: the registered name.
-        parameters: what the space was made with; name and parameters make it again.
-        blocks: (name, operator) pairs and layers in evaluation order.
+        name: Name under which the space is registered.
+        parameters: Name and value of every parameter that is not at its default. The space can be made again from
+            its name and its parameters.
+        blocks: Fixed blocks and layers in evaluation order. A `(name, operator)` pair becomes a `FixedBlock`.
+
+    Raises:
+        SpaceError: An entry of `blocks` is no block, shapes of neighbours differ, there is no layer, or single-path
+            and multi-branch layers are mixed.
     """
 
     name: str
     parameters: tuple[tuple[str, Parameter], ...]
-    blocks: tuple[tuple[str, Operator] | Layer, ...]
+    blocks: tuple[Block, ...]
 
     def __post_init__(self) -> None:
-        shape: Shape | None = None
-        previous = ""
-        for block in self.blocks:
-            name, piece = (block.name, block) if isinstance(block, Layer) else block
-            if shape is not None and piece.input != shape:
+        try:
+            object.__setattr__(self, "blocks", tuple(to_block(block) for block in self.blocks))
+        except SpaceError as error:
+            raise SpaceError(f"space {self.name}: {error.message}") from error
+        for before, after in itertools.pairwise(self.blocks):
+            if before.output != after.input:
                 raise SpaceError(
-                    f"space {self.name}: {previous} gives {shape}, but {name} takes {piece.input}"
+                    f"space {self.name}: {before.name} gives {before.output}, but {after.name} takes {after.input}"
                 )
-            shape, previous = piece.output, name
         if not self.layers:
             raise SpaceError(f"space {self.name}: needs at least one layer to search")
         kinds = {layer.join == "single" for layer in self.layers}
@@ -58,51 +64,50 @@ class Space:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The places of choice."""
+        """The blocks with a choice."""
         return tuple(block for block in self.blocks if isinstance(block, Layer))
+
+    @cached_property
+    def fixed(self) -> tuple[FixedBlock, ...]:
+        """The blocks without a choice."""
+        return tuple(block for block in self.blocks if isinstance(block, FixedBlock))
 
     @property
     def multi_branch(self) -> bool:
-        """Whether codes are bit sets."""
+        """Whether choices are bit sets."""
         return self.layers[0].join != "single"
 
     @cached_property
     def low_bit(self) -> bool:
-        """Whether it has low-bit convolutions, which no runtime here computes."""
+        """Whether an operator has convolutions below 32 bits, which no runtime here computes."""
         return any(operator.program.low_bit for operator in self.operators())
 
     @property
     def spec(self) -> str:
-        """The text that makes this space again: ``proxyless:resolution=160``."""
-        shown = ",".join(f"{k}={v}" for k, v in self.parameters)
-        return f"{self.name}:{shown}" if shown else self.name
+        """The text from which `load_space` makes this space again, such as ``proxyless:resolution=160``."""
+        parameters = ",".join(f"{k}={v}" for k, v in self.parameters)
+        return f"{self.name}:{parameters}" if parameters else self.name
 
     @cached_property
     def digest(self) -> str:
-        """A digest of every program in its place: two spaces that differ in anything differ in it."""
+        """Digest of all programs in their order; spaces with the same digest have the same architectures."""
         state = hashlib.sha256()
         for block in self.blocks:
-            if isinstance(block, Layer):
-                state.update(f"{block.name} {block.join} {block.max_branches}\n".encode())
-                operators = block.candidates
-            else:
-                state.update(f"{block[0]}\n".encode())
-                operators = (block[1],)
-            for operator in operators:
+            choice = f" {block.join} {block.max_branches}" if isinstance(block, Layer) else ""
+            state.update(f"{block.name}{choice}\n".encode())
+            for operator in block.operators:
                 state.update(operator.program.canonical.encode() + b"\n")
         return state.hexdigest()[:32]
 
     @property
     def input(self) -> Shape:
         """Shape of one input sample."""
-        first = self.blocks[0]
-        return first.input if isinstance(first, Layer) else first[1].input
+        return self.blocks[0].input
 
     @property
     def output(self) -> Shape:
-        """Shape of the output: (classes, 1, 1) for a classifier."""
-        last = self.blocks[-1]
-        return last.output if isinstance(last, Layer) else last[1].output
+        """Shape of the output, which is (classes, 1, 1) for a classifier."""
+        return self.blocks[-1].output
 
     @property
     def size(self) -> int:
@@ -111,83 +116,99 @@ class Space:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The integer type of codes: int16 for candidates' indices, int64 for bit sets."""
+        """Integer type of populations: int16 for single-path spaces, int64 for bit sets."""
         return np.dtype(np.int64 if self.multi_branch else np.int16)
 
-    @cached_property
-    def fixed(self) -> tuple[tuple[str, Operator], ...]:
-        """The blocks without a choice."""
-        return tuple(block for block in self.blocks if not isinstance(block, Layer))
-
     def operators(self) -> list[Operator]:
-        """Every distinct operator of the space, fixed ones first, each program once."""
-        found: dict[str, Operator] = {}
-        for _, operator in self.fixed:
-            found.setdefault(operator.program.canonical, operator)
-        for layer in self.layers:
-            for candidate in layer.candidates:
-                found.setdefault(candidate.program.canonical, candidate)
-        return list(found.values())
+        """Return every distinct operator of the space, those of fixed blocks first."""
+        blocks: tuple[Block, ...] = (*self.fixed, *self.layers)
+        distinct: dict[str, Operator] = {}
+        for block in blocks:
+            for operator in block.operators:
+                distinct.setdefault(operator.program.canonical, operator)
+        return list(distinct.values())
 
-    def placed(self) -> list[tuple[Operator, bool, bool]]:
-        """Every distinct operator, with whether it begins and whether it ends a network."""
-        found: dict[tuple[str, bool, bool], tuple[Operator, bool, bool]] = {}
-        for position, block in enumerate(self.blocks):
-            first, last = position == 0, position == len(self.blocks) - 1
-            for operator in block.candidates if isinstance(block, Layer) else (block[1],):
-                found.setdefault((operator.program.canonical, first, last), (operator, first, last))
-        return list(found.values())
+    @cached_property
+    def placements(self) -> tuple[tuple[Placement, ...], ...]:
+        """For every block, the placements of its operators."""
+        return placements_of(self.blocks)
 
-    def check(self, codes: npt.ArrayLike) -> Population:
-        """Codes as a `(n, layers)` array of the space's integer type.
+    def distinct_placements(self) -> list[Placement]:
+        """Return the placements of all blocks, each distinct one once."""
+        distinct: dict[tuple[str, bool, bool], Placement] = {}
+        for placement in itertools.chain.from_iterable(self.placements):
+            distinct.setdefault(placement.key, placement)
+        return list(distinct.values())
+
+    def check(self, population: npt.ArrayLike) -> Population:
+        """Return a population as an array, after checking that it belongs to this space.
+
+        Args:
+            population: `(n, layers)` integers, or one architecture `(layers,)`.
+
+        Returns:
+            `(n, layers)` array of the space's integer type.
 
         Raises:
-            ArchitectureError: naming the layer, the rule and the value.
+            ArchitectureError: The shape or the type is wrong, or a choice breaks a rule of its layer. The message
+                names the layer, the rule, and the value.
         """
-        array = np.atleast_2d(np.asarray(codes))
+        array = np.atleast_2d(np.asarray(population))
         if array.dtype.kind not in "iu":
-            raise ArchitectureError(f"space {self.name}: codes are integers, got {array.dtype}")
+            raise ArchitectureError(f"space {self.name}: choices are integers, got {array.dtype}")
         if array.ndim != 2 or array.shape[1] != len(self.layers):
             raise ArchitectureError(
-                f"space {self.name}: an architecture has {len(self.layers)} codes, "
+                f"space {self.name}: an architecture has {len(self.layers)} choices, "
                 f"got shape {tuple(array.shape)}"
             )
         for index, layer in enumerate(self.layers):
             column = array[:, index]
-            for value in np.unique(column) if len(column) > 1 else column:
-                problem = layer.problem(int(value))
+            for choice in np.unique(column) if len(column) > 1 else column:
+                problem = layer.problem(int(choice))
                 if problem is not None:
                     raise ArchitectureError(f"space {self.name}, layer {layer.name} ({index}): {problem}")
         return array.astype(self.dtype)
 
     def sample(self, n: int, rng: np.random.Generator) -> Population:
-        """`(n, layers)` architectures, uniform over the whole space."""
+        """Draw `(n, layers)` architectures uniformly from the whole space."""
         columns = [layer.sample(n, rng) for layer in self.layers]
         return np.stack(columns, axis=1).astype(self.dtype)
 
-    def network(self, code: Sequence[int] | Population, name: str | None = None) -> Network:
-        """The network of one architecture.
+    def network(self, architecture: Sequence[int] | Population, name: str | None = None) -> Network:
+        """Return the network of one architecture.
+
+        Args:
+            architecture: `(layers,)` choices.
+            name: Name of the network; by default the name of the space.
 
         Raises:
-            ArchitectureError: when the code does not belong to the space.
+            ArchitectureError: The architecture does not belong to the space, or there are several.
         """
-        row = self.check(code)
-        if len(row) != 1:
-            raise ArchitectureError(f"one architecture at a time, got {len(row)}")
-        choices = iter(int(c) for c in row[0])
+        population = self.check(architecture)
+        if len(population) != 1:
+            raise ArchitectureError(f"one architecture at a time, got {len(population)}")
+        choices = iter(int(choice) for choice in population[0])
         blocks = tuple(
-            (block.name, block.operator(next(choices))) if isinstance(block, Layer) else block
+            FixedBlock(block.name, block.operator(next(choices))) if isinstance(block, Layer) else block
             for block in self.blocks
         )
         return Network(name or self.name, blocks)
 
-    def restricted(self, name: str, kept: Sequence[Sequence[int]]) -> Space:
-        """The same space with only some candidates kept in each layer."""
-        if len(kept) != len(self.layers):
-            raise SpaceError(f"space {self.name}: {len(self.layers)} layers, got {len(kept)} subsets")
-        subsets = iter(kept)
+    def restricted(self, name: str, subsets: Sequence[Sequence[int]]) -> Space:
+        """Return a space with fewer candidates.
+
+        Args:
+            name: Name of the new space.
+            subsets: For each layer, the indices of the candidates that remain, in their new order.
+
+        Raises:
+            SpaceError: The number of subsets is not the number of layers, or a subset is empty.
+        """
+        if len(subsets) != len(self.layers):
+            raise SpaceError(f"space {self.name}: {len(self.layers)} layers, got {len(subsets)} subsets")
+        remaining = iter(subsets)
         blocks = tuple(
-            replace(block, candidates=tuple(block.candidates[i] for i in next(subsets)))
+            replace(block, candidates=tuple(block.candidates[i] for i in next(remaining)))
             if isinstance(block, Layer)
             else block
             for block in self.blocks

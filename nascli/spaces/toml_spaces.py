@@ -1,4 +1,4 @@
-"""Spaces described in a TOML file, made of known operators.
+"""Spaces that a TOML file describes.
 
     name = "my-space"
     input = [1, 28, 28]
@@ -23,9 +23,9 @@
     operator = "head"
     arguments = {classes = 10, features = 128}
 
-`stride` applies to the first repetition, `skip` adds the identity where the shape allows it, and
-`branches` above 1 makes the layers multi-branch. Of the resulting space, `resolution`, `channels` and
-`classes` are parameters.
+`operator` is the name of an operator family. `stride` applies to the first repetition, `skip` adds the identity where
+the shape allows it, and `branches` above 1 makes the layers multi-branch. The resulting space has the parameters
+`resolution`, `channels`, and `classes`.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import Block, FixedBlock, Layer
 from nascli.spaces.operators.basic import identity
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.operators.registry import operator_family
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
 
-_LARGEST_FILE = 1 << 20
+_MAX_FILE_BYTES = 1 << 20
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 Argument = bool | int | float | str | list[int]
@@ -83,9 +83,9 @@ def _call(family: str, arguments: dict[str, Argument], shape: Shape) -> Operator
     try:
         return operator_family(family)(shape, **values)
     except (TypeError, ValueError, ArithmeticError) as error:
-        # A file's values are of no kind that the operator can know beforehand.
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
-        raise SpaceError(f"operator {family}({shown}) cannot be built: {error}") from error
+        # The types of values in a file are not checked before they reach the operator.
+        listing = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise SpaceError(f"operator {family}({listing}) cannot be built: {error}") from error
 
 
 def _candidate(description: _Operator, shape: Shape, stride: int) -> Operator:
@@ -109,7 +109,7 @@ def _build(document: _File, resolution: int, channels: int, classes: int) -> Spa
     shape = Shape(
         channels or document.input[0], resolution or document.input[1], resolution or document.input[2]
     )
-    blocks: list[tuple[str, Operator] | Layer] = []
+    blocks: list[Block] = []
     for block in document.blocks:
         if (block.operator is None) == (not block.candidates):
             raise SpaceError(f"block {block.name}: give either an operator or candidates")
@@ -125,23 +125,27 @@ def _build(document: _File, resolution: int, channels: int, classes: int) -> Spa
                 arguments = dict(block.arguments)
                 if classes and "classes" in arguments:
                     arguments["classes"] = classes
-                made = _candidate(_Operator(operator=block.operator, arguments=arguments), shape, stride)
+                fixed = _candidate(_Operator(operator=block.operator, arguments=arguments), shape, stride)
             except SpaceError as error:
                 raise SpaceError(f"block {name}: {error.message}") from error
-            blocks.append((name, made))
-            shape = made.output
+            blocks.append(FixedBlock(name, fixed))
+            shape = fixed.output
     return Space(document.name, (), tuple(blocks))
 
 
 def read_space_file(path: Path) -> tuple[str, Callable[..., Space]]:
-    """The name of the space in a TOML file, and the function that makes it.
+    """Read a TOML file that describes a space.
+
+    Returns:
+        The name of the space, and the function that makes it.
 
     Raises:
-        SpaceError: unreadable, too large, an unknown key or operator, or a space that breaks a rule.
+        SpaceError: The file is unreadable, larger than 1 MiB, has an unknown key or operator, or describes a space
+            that breaks a rule.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise SpaceError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise SpaceError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         document = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SpaceError(f"cannot read {path}: {error.strerror}") from error

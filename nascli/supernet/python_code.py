@@ -81,11 +81,11 @@ def python_source(network: Network, weights: str) -> str:
     made: list[str] = []
     steps: list[str] = []
     value = "x"
-    attributes = _attributes([name for name, _ in network.blocks])
-    for (name, operator), prefix in zip(network.blocks, attributes, strict=True):
-        program = operator.program
+    attributes = _attributes([block.name for block in network.blocks])
+    for block, prefix in zip(network.blocks, attributes, strict=True):
+        program = block.operator.program
         values = [value]
-        steps.append(f"        # {' '.join(name.split())}: {operator.short}")
+        steps.append(f"        # {' '.join(block.name.split())}: {block.operator.short}")
         for number, node in enumerate(program.nodes, 1):
             inputs = [values[i] for i in node.inputs]
             target = f"h{len(steps)}"
@@ -153,7 +153,7 @@ def _layer(node: Node, attribute: str, channels: int, inputs: Sequence[str]) -> 
 def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[str, Tensor]:
     """The blocks' weights under the names of `python_source`."""
     found: dict[str, Tensor] = {}
-    attributes = _attributes([name for name, _ in network.blocks])
+    attributes = _attributes([block.name for block in network.blocks])
     for name, block in zip(attributes, blocks, strict=True):
         for child, module in block.named_children():
             attribute = f"{name}_{child[1:]}"

@@ -48,7 +48,7 @@ class Supernet(nn.Module):
         self.blocks = nn.ModuleList(
             nn.ModuleList(ProgramModule(c.program, affine=affine) for c in block.candidates)
             if isinstance(block, Layer)
-            else ProgramModule(block[1].program, affine=affine)
+            else ProgramModule(block.operator.program, affine=affine)
             for block in space.blocks
         )
         if aligned:

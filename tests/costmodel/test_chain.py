@@ -36,7 +36,7 @@ def test_counts_of_multi_branch_populations(rng):
 
 def test_latency_is_the_sum_over_the_table_in_context(rng):
     space = make_space("proxyless-mini")
-    parts = subjects_in_context(space.placed())
+    parts = subjects_in_context(space.distinct_placements())
     figures = {
         program_key(o.program): Measurement(
             1e-2 + i * 1e-4 if o.family.startswith("carrier") else 1e-3, 0, 1, 6
@@ -46,8 +46,8 @@ def test_latency_is_the_sum_over_the_table_in_context(rng):
     table = LatencyTable(SETUP, figures, {})
     cost = table_latency(space, table, "cmd")
     for row in space.sample(10, rng):
-        placed = space.network(row).placed
-        by_hand = sum(in_context(table, o, first=f, last=la).seconds for o, f, la in placed)
+        placements = space.network(row).placements
+        by_hand = sum(in_context(table, p.operator, first=p.first, last=p.last).seconds for p in placements)
         assert cost(row[None])[0] == pytest.approx(by_hand)
     lost = carry(space.layers[2].candidates[3])
     figures.pop(program_key(lost.operator.program))

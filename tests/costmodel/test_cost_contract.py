@@ -55,10 +55,10 @@ class TestLatencyOfATable(TestMacs):
         rng = np.random.default_rng(3)
         figures = {
             program_key(o.program): Measurement(float(rng.uniform(1e-4, 1e-2)), 0, 1, 6)
-            for o in subjects_in_context(SMALL.placed())
+            for o in subjects_in_context(SMALL.distinct_placements())
         }
         # A carrier with its operator takes as long as the carrier alone, and more.
-        for operator in subjects_in_context(SMALL.placed()):
+        for operator in subjects_in_context(SMALL.distinct_placements()):
             if operator.family.startswith("carrier"):
                 figures[program_key(operator.program)] = Measurement(float(rng.uniform(2e-2, 3e-2)), 0, 1, 6)
         setup = Setup("d", "r", "1", "fp32", 16, 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nascli.errors import ArchitectureError, NascliError, SpaceError, UnknownNameError
-from nascli.spaces import Architecture, Layer, Space, load_space, make_space
+from nascli.spaces import Architecture, FixedBlock, Layer, Network, Space, load_space, make_space
 from nascli.spaces.catalog import summary
 from nascli.spaces.operators.basic import conv_block, identity
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -46,14 +46,14 @@ def test_wrong_specs_are_told_why(spec, text):
 @pytest.mark.parametrize(
     ("codes", "text"),
     [
-        ([[0, 0]], "has 10 codes, got shape"),
-        ([[0] * 9 + [7]], r"layer stage3.2 \(9\): a code must be in 0..6, got 7"),
-        ([[6] + [0] * 9], r"layer stage1.0 \(0\): a code must be in 0..5, got 6"),
+        ([[0, 0]], "has 10 choices, got shape"),
+        ([[0] * 9 + [7]], r"layer stage3.2 \(9\): a choice must be in 0..6, got 7"),
+        ([[6] + [0] * 9], r"layer stage1.0 \(0\): a choice must be in 0..5, got 6"),
         ([[-1] + [0] * 9], "got -1"),
-        ([[0.5] * 10], "codes are integers"),
+        ([[0.5] * 10], "choices are integers"),
     ],
 )
-def test_wrong_codes_are_told_why(codes, text):
+def test_wrong_choices_are_told_why(codes, text):
     with pytest.raises(ArchitectureError, match=text):
         make_space("proxyless-mini").check(codes)
 
@@ -132,7 +132,7 @@ def test_damaged_architecture_files_are_told_why(tmp_path, rng):
     for change, text in [
         ({"format": "other"}, "not an architecture file"),
         ({"version": 2}, "version 2; this nascli reads version 1"),
-        ({"codes": [0] * 9}, "has 10 codes"),
+        ({"codes": [0] * 9}, "has 10 choices"),
         ({"codes": None}, "damaged architecture file"),
         ({"codes": [10**30] * 10}, "64 bits"),
         ({"space": {"name": "none", "parameters": {}}}, "unknown space"),
@@ -167,3 +167,39 @@ def test_any_document_is_an_architecture_or_an_error(key, value):
         Architecture.from_json(document)
     except NascliError:
         pass
+
+
+def test_a_pair_of_a_name_and_an_operator_is_a_fixed_block():
+    stem, layer = conv_block((1, 4, 4), 8), Layer("l", (identity((8, 4, 4)),))
+    space = Space("s", (), (("stem", stem), layer))
+    assert space.blocks == (FixedBlock("stem", stem), layer)
+    assert space == Space("s", (), (FixedBlock("stem", stem), layer))
+    assert Network("n", (("stem", stem),)).blocks == (FixedBlock("stem", stem),)
+
+
+@pytest.mark.parametrize("block", ["stem", ("stem",), ("stem", "conv"), (3, conv_block((1, 4, 4), 8)), None])
+def test_what_is_no_block_is_refused(block):
+    layer = Layer("l", (identity((8, 4, 4)),))
+    with pytest.raises(
+        SpaceError, match="space s: a block is a FixedBlock, a Layer, or a pair of a name and an"
+    ):
+        Space("s", (), (block, layer))
+
+
+def test_a_network_has_no_layer():
+    with pytest.raises(SpaceError, match="network n: layer l still has a choice"):
+        Network("n", (Layer("l", (identity((8, 4, 4)),)),))
+
+
+def test_placements_say_what_begins_and_ends_a_network():
+    stem, keep = conv_block((8, 4, 4), 8), identity((8, 4, 4))
+    space = Space("s", (), (FixedBlock("stem", stem), Layer("a", (stem, keep)), Layer("b", (stem, keep))))
+    assert [[(p.first, p.last) for p in placements] for placements in space.placements] == [
+        [(True, False)], [(False, False)] * 2, [(False, True)] * 2,
+    ]  # fmt: skip
+    assert [(p.operator, p.first, p.last) for p in space.network((0, 1)).placements] == [
+        (stem, True, False), (stem, False, False), (keep, False, True),
+    ]  # fmt: skip
+    twice = Space("s", (), (FixedBlock("stem", stem), *(Layer(f"l{i}", (stem, keep)) for i in range(3))))
+    # Two layers in the middle share their placements; the first and the last block have their own.
+    assert len(twice.distinct_placements()) == 1 + 2 + 2

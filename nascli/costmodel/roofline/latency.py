@@ -11,7 +11,6 @@ from nascli.costmodel.models import paper_joins
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
 from nascli.costmodel.roofline.hardware import Hardware
 from nascli.costmodel.roofline.kernels import kernels_of, width_of
-from nascli.spaces.blocks import Layer
 from nascli.spaces.programs import Program
 from nascli.spaces.space import Space
 
@@ -83,7 +82,7 @@ def roofline_latency(space: Space, device: Hardware, batch: int, precision: str)
     return ChainCost(
         name="latency",
         dimension="time",
-        offset=sum(cost(block[1].program) for block in space.blocks if not isinstance(block, Layer)),
+        offset=sum(cost(block.operator.program) for block in space.fixed),
         unary=tuple(np.array([cost(c.program) for c in layer.candidates]) for layer in space.layers),
         joins=joins,
         kind="predicted",

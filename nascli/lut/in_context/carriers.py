@@ -23,6 +23,7 @@ import numpy as np
 from nascli.errors import MissingMeasurementsError
 from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
+from nascli.spaces.blocks import Placement
 from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -72,17 +73,18 @@ def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Car
     return Carrier(Operator(f"carrier of {operator.short}", (), chain(pieces)), tuple(references))
 
 
-def subjects_in_context(operators: Iterable[tuple[Operator, bool, bool]]) -> list[Operator]:
+def subjects_in_context(placements: Iterable[Placement]) -> list[Operator]:
     """Return all distinct models whose latencies `in_context` needs.
 
     Args:
-        operators: Operators, each with whether it begins and whether it ends the network.
+        placements: Operators and where they stand in their networks.
     """
     models: dict[str, Operator] = {}
-    for operator, first, last in operators:
+    for placement in placements:
+        operator = placement.operator
         if operator.program.output == 0:
             continue
-        piece = carry(operator, first=first, last=last)
+        piece = carry(operator, first=placement.first, last=placement.last)
         for part in (operator, piece.operator, *piece.references):
             models.setdefault(part.program.canonical, part)
     return list(models.values())
@@ -93,25 +95,23 @@ def is_auxiliary(label: str) -> bool:
     return label.startswith(("carrier of ", "reference "))
 
 
-def require_context(
-    table: LatencyTable, placed: Iterable[tuple[Operator, bool, bool]], command: str
-) -> list[Measurement]:
+def require_context(table: LatencyTable, placements: Iterable[Placement], command: str) -> list[Measurement]:
     """Return the latencies of operators inside a network.
 
     Args:
         table: The table that they are derived from.
-        placed: Operators, each with whether it begins and whether it ends the network.
+        placements: Operators and where they stand in the network.
         command: The command that measures what is missing, for the error.
 
     Raises:
         MissingMeasurementsError: The table lacks operators; the error names them.
     """
-    wanted = list(placed)
+    wanted = list(placements)
     figures, missing = [], []
-    for operator, first, last in wanted:
-        figure = in_context(table, operator, first=first, last=last)
+    for placement in wanted:
+        figure = in_context(table, placement.operator, first=placement.first, last=placement.last)
         if figure is None:
-            missing.append(operator.label)
+            missing.append(placement.operator.label)
         else:
             figures.append(figure)
     if missing:

@@ -79,9 +79,11 @@ def _network(title: str, network: Network, check: bool) -> dict[str, Any]:
     counts = network.counts
     document: dict[str, Any] = asdict(counts)
     layers = []
-    for name, operator in network.blocks:
-        own = count(operator.program)
-        layers.append([name, operator.short, str(operator.output), f"{own.macs:,}", f"{own.params:,}"])
+    for block in network.blocks:
+        own = count(block.operator.program)
+        layers.append(
+            [block.name, block.operator.short, str(block.output), f"{own.macs:,}", f"{own.params:,}"]
+        )
     remarks: list[str] = []
     if check:
         from nascli.pipeline.inspect.fvcore_count import compare_with_fvcore

@@ -65,8 +65,7 @@ def describe_space(spec: str) -> dict[str, Any]:
                 names.insert(0, f"{block.join}, up to {block.max_branches} of")
             blocks.append(_block(block.name, str(block.input), str(block.output), names))
         else:
-            name, operator = block
-            blocks.append(_block(name, str(operator.input), str(operator.output), [operator.short]))
+            blocks.append(_block(block.name, str(block.input), str(block.output), [block.operator.short]))
     return {
         "spec": space.spec,
         "parameters": dict(space.parameters),

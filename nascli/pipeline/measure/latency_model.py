@@ -13,7 +13,7 @@ from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context
 from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.profiles.target import TargetSpec
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock
 from nascli.spaces.space import Space
 
 
@@ -46,12 +46,11 @@ def calibration_terms(space: Space, table: LatencyTable) -> list[ChainCost]:
 def fixed_costs(table: LatencyTable, space: Space) -> dict[str, float]:
     """Seconds of the blocks without a choice, by name."""
     found = {}
-    for position, block in enumerate(space.blocks):
-        if not isinstance(block, Layer):
-            first, last = position == 0, position == len(space.blocks) - 1
-            figure = in_context(table, block[1], first=first, last=last)
+    for block, (placement, *_) in zip(space.blocks, space.placements, strict=True):
+        if isinstance(block, FixedBlock):
+            figure = in_context(table, block.operator, first=placement.first, last=placement.last)
             assert figure is not None
-            found[block[0]] = figure.seconds
+            found[block.name] = figure.seconds
     return found
 
 

@@ -48,18 +48,18 @@ def predict_network(path: Path, spec: TargetSpec, execution: Execution, confiden
         return _multi_branch(architecture, spec, execution, table, confidence)
     measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
     figures = require_context(
-        table, network.placed, f"nascli profile {measured_by} {spec.command(execution)}"
+        table, network.placements, f"nascli profile {measured_by} {spec.command(execution)}"
     )
     total = sum(figure.seconds for figure in figures)
     parts = [
         {
-            "block": name,
-            "operator": operator.short,
+            "block": block.name,
+            "operator": block.operator.short,
             "seconds": figure.seconds,
             "kind": figure.kind,
             "share": figure.seconds / total,
         }
-        for (name, operator), figure in zip(network.blocks, figures, strict=True)
+        for block, figure in zip(network.blocks, figures, strict=True)
     ]
     document = _document(total, table, parts)
     if architecture is not None:
@@ -71,13 +71,13 @@ def _from_data_sheet(network: Network, device: Hardware, spec: TargetSpec) -> di
     """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
     found = predict_program(network.program, device, spec.batch, spec.precision)
     parts, node = [], 0
-    for name, operator in network.blocks:
-        end = node + len(operator.program.nodes)
+    for block in network.blocks:
+        end = node + len(block.operator.program.nodes)
         seconds = sum(found.by_node.get(i, 0.0) for i in range(node + 1, end + 1))
         parts.append(
             {
-                "block": name,
-                "operator": operator.short,
+                "block": block.name,
+                "operator": block.operator.short,
                 "seconds": seconds,
                 "kind": "predicted",
                 "share": seconds / found.seconds,
@@ -120,22 +120,21 @@ def _multi_branch(
     space = architecture.space
     command = f"nascli profile --space {space.spec} {spec.command(execution)}"
     plain = table_latency(space, table, command)
-    total = float(plain(space.check(np.array([architecture.codes])))[0])
-    choices = iter(zip(architecture.codes, plain.unary, plain.joins or (), strict=True))
-    end, parts = len(space.blocks) - 1, []
-    for position, block in enumerate(space.blocks):
+    total = float(plain(space.check(np.array([architecture.choices])))[0])
+    choices = iter(zip(architecture.choices, plain.unary, plain.joins or (), strict=True))
+    parts = []
+    for block, placements in zip(space.blocks, space.placements, strict=True):
         if isinstance(block, Layer):
             code, unary, joins = next(choices)
             chosen = block.chosen(int(code))
-            name, operator = block.name, block.operator(int(code)).short
+            operator = block.operator(int(code)).short
             seconds = float(unary[list(chosen)].sum() + joins[len(chosen)])
         else:
-            name, operator = block[0], block[1].short
-            place = (block[1], position == 0, position == end)
-            seconds = require_context(table, [place], command)[0].seconds
+            operator = block.operator.short
+            seconds = require_context(table, placements, command)[0].seconds
         parts.append(
             {
-                "block": name,
+                "block": block.name,
                 "operator": operator,
                 "seconds": seconds,
                 "kind": "in context",
@@ -161,7 +160,7 @@ def _calibrated(
     calibration = known_calibration(space, spec, execution, table, plain)
     if calibration is None:
         return {}
-    seconds = float(calibration.cost(space.check(np.array([architecture.codes])))[0])
+    seconds = float(calibration.cost(space.check(np.array([architecture.choices])))[0])
     found = {
         "latency_s": seconds,
         "kind": "calibrated",

@@ -16,7 +16,7 @@ from nascli.spaces.space import Space
 
 def space_subjects(space: Space) -> list[Operator]:
     """Everything to measure for a space: its operators alone and in context, and the joins of branches."""
-    return [*subjects_in_context(space.placed()), *join_models(space)]
+    return [*subjects_in_context(space.distinct_placements()), *join_models(space)]
 
 
 def subjects_of(space: str, network: Path | None) -> tuple[str, int, list[Operator]]:
@@ -31,7 +31,7 @@ def subjects_of(space: str, network: Path | None) -> tuple[str, int, list[Operat
         return known.spec, len(known.operators()), space_subjects(known)
     found, _ = read_network(network)
     distinct = len({operator.program.canonical for operator in found.operators})
-    return found.name, distinct, subjects_in_context(found.placed)
+    return found.name, distinct, subjects_in_context(found.placements)
 
 
 def read_network(path: Path) -> tuple[Network, Architecture | None]:

@@ -69,7 +69,7 @@ def measure_file(path: Path, spec: TargetSpec, execution: Execution, progress: P
     An architecture's figure is noted for the cost model of its space.
     """
     network, architecture = read_network(path)
-    members = None if architecture is None else (architecture.space, [architecture.codes])
+    members = None if architecture is None else (architecture.space, [architecture.choices])
     (figure,) = measure_networks(
         [network], spec, execution, protocol=MeasurementProtocol(), seed=0, progress=progress, members=members
     )

@@ -144,8 +144,8 @@ def _own(
     """Space, code and costs of the winner's blocks; of a rescaled one in a table of its own operators."""
     own = read_json(run / WINNER_COSTS)
     if own is None:
-        return architecture.space, architecture.codes, latency, costs["fixed"]
-    space, code = singleton_space(architecture.space, architecture.codes)
+        return architecture.space, architecture.choices, latency, costs["fixed"]
+    space, code = singleton_space(architecture.space, architecture.choices)
     return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
 
 
@@ -155,7 +155,8 @@ def _blocks(
     joins = latency.joins or (None,) * len(latency.unary)
     layers = iter(zip(codes, latency.unary, joins, strict=True))
     blocks = []
-    for block, (name, operator) in zip(space.blocks, space.network(codes).blocks, strict=True):
+    for block, chosen_block in zip(space.blocks, space.network(codes).blocks, strict=True):
+        name, operator = chosen_block.name, chosen_block.operator
         if isinstance(block, Layer):
             code, unary, join = next(layers)
             chosen = list(block.chosen(int(code)))
@@ -182,13 +183,13 @@ def _counted_blocks(architecture: Architecture) -> list[DrawnBlock]:
     """Blocks of a network that nothing here measures."""
     return [
         DrawnBlock(
-            name,
-            operator.short,
-            str(operator.output),
-            operator.output.channels,
+            block.name,
+            block.operator.short,
+            str(block.output),
+            block.output.channels,
             0.0,
-            count(operator.program).macs,
-            not operator.program.output,
+            count(block.operator.program).macs,
+            not block.operator.program.output,
         )
-        for name, operator in architecture.network.blocks
+        for block in architecture.network.blocks
     ]

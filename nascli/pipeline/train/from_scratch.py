@@ -148,7 +148,7 @@ def train_architecture(
     images = load_images(data, network.input.height)
     require_fit(images, network.input, network.output.channels)
     settings = {
-        "architecture": list(architecture.codes),
+        "architecture": list(architecture.choices),
         "space": architecture.space.spec,
         "data": data,
         "recipe": recipe.__dict__,
@@ -168,7 +168,7 @@ def train_architecture(
         )
         document: dict[str, Any] = {
             "space": architecture.space.spec,
-            "codes": list(architecture.codes),
+            "codes": list(architecture.choices),
             "data": data,
             "top1": trained.top1,
             "top1_interval": [trained.low, trained.high],

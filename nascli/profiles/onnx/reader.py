@@ -18,6 +18,7 @@ from onnx import numpy_helper
 
 from nascli.errors import ArchitectureError, SpaceError
 from nascli.spaces import primitives as p
+from nascli.spaces.blocks import FixedBlock
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
@@ -48,19 +49,19 @@ def read_onnx_network(path: Path) -> Network:
         raise ArchitectureError(f"{path} is not an ONNX model: {error}") from error
     try:
         program = _Reader(model).program()
-        return Network(path.stem, tuple(_operators(program)))
+        return Network(path.stem, tuple(_blocks(program)))
     except (SpaceError, KeyError, ValueError, TypeError, IndexError) as error:
         raise ArchitectureError(f"{path}: {error}") from error
 
 
-def _operators(program: Program) -> list[tuple[str, Operator]]:
-    """One operator for each stretch between two values through which everything flows."""
+def _blocks(program: Program) -> list[FixedBlock]:
+    """One block for each stretch between two values through which everything flows."""
     points = [point for point in program.cut_points if not _belongs_to_next(program, point)]
     found = []
     for number, (start, end) in enumerate(itertools.pairwise(points)):
         piece = program.segment(start, end)
         kinds = "-".join(dict.fromkeys(node.primitive.kind for node in piece.nodes))
-        found.append((f"layer{number}", Operator(kinds, (), piece)))
+        found.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
     return found
 
 

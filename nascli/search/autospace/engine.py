@@ -138,7 +138,9 @@ class _Evolution:
         self.history: list[tuple[float, float, float]] = []
         self.step = 0
         torch.manual_seed(seed)
-        self.supernet = CellSupernet(space.fixed[0][1], self.places, self._genes(), space.fixed[-1][1])
+        self.supernet = CellSupernet(
+            space.fixed[0].operator, self.places, self._genes(), space.fixed[-1].operator
+        )
 
     def _genes(self) -> list[list[tuple[int, ...]]]:
         return [

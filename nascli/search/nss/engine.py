@@ -16,7 +16,7 @@ from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.random_streams import generator
-from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
+from nascli.search.nss.search import Bins, describe_elite_space, elite, mean_cost, require_reachable
 from nascli.search.nss.settings import NssSettings, NssStream
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
@@ -259,6 +259,7 @@ def search_space(
     rng = generator(seed, NssStream.ELITE_SPACES)
     probabilities = distribution.probabilities()
     chosen = elite(bins, probabilities, target, settings.drawn, rng, cost)
+    progress.message(describe_elite_space(bins, chosen, cost, target))
     return EliteSpace(
         chosen,
         bins,

@@ -6,14 +6,16 @@ gradient on a supernet of masks; here is what needs no torch: bins, drawn spaces
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.staged_costs import StagedCost, staged_macs
+from nascli.costmodel.staged_costs import StagedCost, count_within, staged_macs
 from nascli.errors import InfeasibleError, NascliError
+from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.space import Population
 from nascli.spaces.staged import StagedSpace
 from nascli.units import format_seconds
@@ -42,6 +44,12 @@ class Bins:
     def counts(self) -> tuple[int, int]:
         """Number of bins of depths and of widths per stage."""
         return self.space.depths // self.depth, self.space.widths // self.width
+
+    @property
+    def spaces(self) -> int:
+        """Number of spaces with one bin of depths and one bin of widths per stage (section 3.1)."""
+        depths, widths = self.counts
+        return int((depths * widths) ** len(self.space.strides))
 
     def sample(self, chosen: Sequence[tuple[int, int]], n: int, rng: np.random.Generator) -> Population:
         """`(n, 2 * stages)` codes, uniform over a drawn space (Eq. 3); `chosen` has (depth, width) bins."""
@@ -82,6 +90,21 @@ def mean_cost(
     small = (bins.depth * bins.width) ** len(chosen) <= 1_000_000
     codes = bins.codes(chosen) if small else bins.sample(chosen, 4000, rng)
     return float(cost(codes).mean())
+
+
+def describe_elite_space(
+    bins: Bins, chosen: Sequence[tuple[int, int]], cost: StagedCost, target: float
+) -> str:
+    """Return a sentence that says which space was chosen, and how many of its networks are within the target.
+
+    Networks within a number of MACs are counted exactly; networks within a latency are not counted.
+    """
+    ranges = bins.ranges(chosen)
+    within, total = count_within(bins.space, 0.0, target if cost.name == "macs" else math.inf, ranges)
+    counts = f"{total:,} networks"
+    if cost.name == "macs":
+        counts += f", of which {within:,} have at most {_shown(cost, target)}"
+    return f"Elite Space {format_ranges(ranges)}, one of {bins.spaces:,}: {counts}"
 
 
 def require_reachable(cost: StagedCost, target: float) -> None:

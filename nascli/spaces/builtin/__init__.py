@@ -1,1 +1,1 @@
-"""The search spaces of the literature, one file per family."""
+"""The search spaces of the literature, one module per family."""

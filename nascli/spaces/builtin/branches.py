@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
-from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
+from nascli.spaces.blocks import FixedBlock, Layer
+from nascli.spaces.builtin.stages import LayerMaker, Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head, identity
 from nascli.spaces.operators.bottlenecks import dconv, dwconv, nconv, rconv
-from nascli.spaces.operators.definition import Operator
+from nascli.spaces.operators.definition import Operator, Value, add
 from nascli.spaces.primitives import Shape
+from nascli.spaces.programs import Builder
 from nascli.spaces.registry import space_factory
 from nascli.spaces.space import Space
 
-# NSE, Tables 4 and 5: the macro-architectures for the MACs and for the latency setting.
+# The stages under a MACs budget and under a latency budget (NSE, Tables 4 and 5).
 MACS_STAGES = (
     Stage(16, 1, 1),
     Stage(24, 4, 2),
@@ -85,7 +86,7 @@ NSE_19: tuple[Operation, ...] = (
 def _space(
     name: str,
     stages: Sequence[Stage],
-    place: Callable[[str, Shape, int, int], Layer],
+    make_layer: LayerMaker,
     *,
     resolution: int,
     width: float,
@@ -95,81 +96,86 @@ def _space(
     features: int = 1024,
 ) -> Space:
     check_macro(resolution, width, classes, channels)
-    # The stem keeps its width and so do the features: that is how the published networks were rescaled.
+    # Stem and features keep their width, because the published networks were rescaled in this way.
     stem = conv_block((channels, resolution, resolution), 16, stride=stem_stride, act="relu")
-    layers = make_layers(stem.output, scaled(stages, width), place)
+    layers = make_layers(stem.output, scaled(stages, width), make_layer)
     tail = head(layers[-1].output, classes, features=features, act="relu", norm=False)
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
-def _multi_branch(operations: Sequence[Operation], most: int, se: bool) -> Callable[..., Layer]:
-    if not 1 <= most <= len(operations):
-        raise SpaceError(f"branches must be in 1..{len(operations)}, got {most}")
+def _multi_branch(operations: Sequence[Operation], max_branches: int, se: bool) -> LayerMaker:
+    if not 1 <= max_branches <= len(operations):
+        raise SpaceError(f"branches must be in 1..{len(operations)}, got {max_branches}")
 
-    def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
+    def make_layer(name: str, shape: Shape, width: int, stride: int) -> Layer:
         candidates = tuple(make(shape, width, stride, se) for make in operations)
         normal = candidates[0].output == shape
-        return Layer(name, candidates, "normal" if normal else "reduction", most)
+        return Layer(name, candidates, "normal" if normal else "reduction", max_branches)
 
-    return place
+    return make_layer
 
 
 def parse_inherited(text: str) -> list[tuple[int, ...]]:
-    """Read ``6.11--0``: per layer the operations of the first space, '.' between them and '-' between layers.
+    """Read a text such as ``6.11--0``, which lists the operations that each layer inherits from the first space.
+
+    Args:
+        text: Indices of operations, separated by '.', and layers, separated by '-'.
+
+    Returns:
+        For each layer, the indices of its operations in `NSE_27`; nothing for an empty text.
 
     Raises:
-        SpaceError: no such text, or operations that the first space does not have.
+        SpaceError: The text has another form, or an operation that the first space does not have.
     """
     if not text:
         return []
     try:
-        found = [tuple(int(i) for i in layer.split(".") if i) for layer in text.split("-")]
+        inherited = [tuple(int(i) for i in layer.split(".") if i) for layer in text.split("-")]
     except ValueError as error:
         raise SpaceError(f"inherited operations look like 6.11--0, got {text!r}") from error
-    for number, chosen in enumerate(found, 1):
+    for number, chosen in enumerate(inherited, 1):
         if any(not 0 <= i < len(NSE_27) for i in chosen) or len(set(chosen)) != len(chosen):
             raise SpaceError(
                 f"layer {number}: inherited operations are different numbers below {len(NSE_27)}, got {chosen}"
             )
-    return found
+    return inherited
 
 
 def format_inherited(layers: Sequence[Sequence[int]]) -> str:
-    """The text that `parse_inherited` reads."""
+    """Return the text that `parse_inherited` reads."""
     return "-".join(".".join(map(str, chosen)) for chosen in layers)
 
 
-def _second(inherited: str, stages: Sequence[Stage], most: int, se: bool) -> Callable[..., Layer]:
-    """Layers of the second space, each with what it inherits from the first one in front."""
-    given = parse_inherited(inherited)
+def _second(inherited: str, stages: Sequence[Stage], max_branches: int, se: bool) -> LayerMaker:
+    """Return a maker of layers of the second space, whose first candidates are the inherited operations."""
+    operations_by_layer = parse_inherited(inherited)
     layers = sum(stage.layers for stage in stages)
-    if given and len(given) != layers:
-        raise SpaceError(f"the space has {layers} layers, and operations are inherited for {len(given)}")
-    kept = iter(given or [()] * layers)
+    if operations_by_layer and len(operations_by_layer) != layers:
+        raise SpaceError(
+            f"the space has {layers} layers, and operations are inherited for {len(operations_by_layer)}"
+        )
+    remaining = iter(operations_by_layer or [()] * layers)
 
-    def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
-        operations = (*(NSE_27[i] for i in next(kept)), *NSE_SECOND)
-        return _multi_branch(operations, most, se)(name, shape, width, stride)
+    def make_layer(name: str, shape: Shape, width: int, stride: int) -> Layer:
+        operations = (*(NSE_27[i] for i in next(remaining)), *NSE_SECOND)
+        return _multi_branch(operations, max_branches, se)(name, shape, width, stride)
 
-    return place
+    return make_layer
 
 
-def _single_path(operations: Sequence[Operation], se: bool) -> Callable[..., Layer]:
-    def place(name: str, shape: Shape, width: int, stride: int) -> Layer:
+def _single_path(operations: Sequence[Operation], se: bool) -> LayerMaker:
+    def make_layer(name: str, shape: Shape, width: int, stride: int) -> Layer:
         candidates = [make(shape, width, stride, se) for make in operations]
         if candidates[0].output == shape:
-            # Alone, a branch and its input are summed (NSE, Eq. 1 without the mean): a plain residual.
+            # A single branch and its input are summed (NSE, Eq. 1 without the mean), which is a residual.
             candidates = [_residual(candidate) for candidate in candidates]
             candidates.append(identity(shape))
         return Layer(name, tuple(candidates))
 
-    return place
+    return make_layer
 
 
 def _residual(operator: Operator) -> Operator:
-    from nascli.spaces.operators.definition import Value, add
-    from nascli.spaces.programs import Builder
-
     builder = Builder(operator.input)
     x = Value(builder, 0)
     h = Value(builder, builder.embed(operator.program, 0))
@@ -187,9 +193,15 @@ def nse_27(
     se: bool = False,
 ) -> Space:
     """NSE's 27 operations, up to 5 in parallel, 22 layers (Table 4)."""
-    place = _multi_branch(NSE_27, branches, se)
+    make_layer = _multi_branch(NSE_27, branches, se)
     return _space(
-        "nse-27", MACS_STAGES, place, resolution=resolution, width=width, classes=classes, channels=channels
+        "nse-27",
+        MACS_STAGES,
+        make_layer,
+        resolution=resolution,
+        width=width,
+        classes=classes,
+        channels=channels,
     )
 
 
@@ -205,11 +217,11 @@ def nse_second(
     inherited: str = "",
 ) -> Space:
     """NSE's second space: 45 depthwise operations between grouped 1x1 projections; and what it inherits."""
-    place = _second(inherited, MACS_STAGES, branches, se)
+    make_layer = _second(inherited, MACS_STAGES, branches, se)
     return _space(
         "nse-second",
         MACS_STAGES,
-        place,
+        make_layer,
         resolution=resolution,
         width=width,
         classes=classes,
@@ -228,11 +240,11 @@ def nse_19(
     se: bool = False,
 ) -> Space:
     """NSE's 19 operations for latency, up to 6 in parallel, 21 layers (Table 5)."""
-    place = _multi_branch(NSE_19, branches, se)
+    make_layer = _multi_branch(NSE_19, branches, se)
     return _space(
         "nse-19",
         LATENCY_STAGES,
-        place,
+        make_layer,
         resolution=resolution,
         width=width,
         classes=classes,
@@ -245,11 +257,11 @@ def pcnas_small(
     *, resolution: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3, se: bool = False
 ) -> Space:
     """PC-NAS's small space: 9 MBConvs, and identity where shapes allow, in 21 layers."""
-    place = _single_path(_MBCONV, se)
+    make_layer = _single_path(_MBCONV, se)
     return _space(
         "pcnas-small",
         LATENCY_STAGES,
-        place,
+        make_layer,
         resolution=resolution,
         width=width,
         classes=classes,
@@ -262,11 +274,11 @@ def pcnas_large(
     *, resolution: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3, se: bool = False
 ) -> Space:
     """PC-NAS's large space: MBConv, NConv, DConv and RConv, and identity where shapes allow."""
-    place = _single_path(NSE_19, se)
+    make_layer = _single_path(NSE_19, se)
     return _space(
         "pcnas-large",
         LATENCY_STAGES,
-        place,
+        make_layer,
         resolution=resolution,
         width=width,
         classes=classes,
@@ -275,12 +287,12 @@ def pcnas_large(
 
 
 def _small(
-    name: str, place: Callable[..., Layer], resolution: int, width: float, classes: int, channels: int
+    name: str, make_layer: LayerMaker, resolution: int, width: float, classes: int, channels: int
 ) -> Space:
     return _space(
         name,
         SMALL_STAGES,
-        place,
+        make_layer,
         resolution=resolution,
         width=width,
         classes=classes,
@@ -309,8 +321,8 @@ def nse_second_mini(
     inherited: str = "",
 ) -> Space:
     """NSE's second space in 7 thin layers for small images."""
-    place = _second(inherited, SMALL_STAGES, branches, False)
-    return _small("nse-second-mini", place, resolution, width, classes, channels)
+    make_layer = _second(inherited, SMALL_STAGES, branches, False)
+    return _small("nse-second-mini", make_layer, resolution, width, classes, channels)
 
 
 @space_factory("nse-19-mini")

@@ -1,10 +1,10 @@
-"""SPOS's mixed-precision spaces: bit widths and bottleneck channels of ResNet's blocks."""
+"""The mixed-precision spaces of SPOS: bit widths and bottleneck channels of ResNet blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, make_layers, scaled
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.residual_blocks import basic_block, resnet_stem
@@ -12,7 +12,7 @@ from nascli.spaces.primitives import Shape
 from nascli.spaces.registry import space_factory
 from nascli.spaces.space import Space
 
-# (weight bits, activation bits) and bottleneck widths of SPOS, section 4.
+# Bit widths of weights and activations, and bottleneck widths (SPOS, section 4).
 BITS = ((1, 2), (2, 2), (1, 4), (2, 4), (3, 4), (4, 4))
 WIDTHS = (0.5, 1.0, 1.5)
 RESNET_18 = (2, 2, 2, 2)
@@ -20,12 +20,12 @@ RESNET_34 = (3, 4, 6, 3)
 
 
 def stages_of(layers: Sequence[int], widths: Sequence[int] = (64, 128, 256, 512)) -> list[Stage]:
-    """ResNet's stages: all but the first halve the resolution."""
+    """Return the stages of a ResNet, of which all but the first halve the resolution."""
     strides = (1, 2, 2, 2)
     return [Stage(w, n, s) for w, n, s in zip(widths, layers, strides, strict=False)]
 
 
-def _bits_place(name: str, shape: Shape, width: int, stride: int) -> Layer:
+def _bits_layer(name: str, shape: Shape, width: int, stride: int) -> Layer:
     candidates = [
         basic_block(shape, width, stride=stride, width=w, weight_bits=wb, activation_bits=ab)
         for w in WIDTHS
@@ -40,9 +40,9 @@ def _resnet_bits(
     check_macro(resolution, width, classes, channels)
     stages = scaled(stages_of(layers), width)
     stem = resnet_stem((channels, resolution, resolution), stages[0].width)
-    places = make_layers(stem.output, stages, _bits_place)
-    tail = head(places[-1].output, classes)
-    return Space(name, (), (("stem", stem), *places, ("head", tail)))
+    blocks = make_layers(stem.output, stages, _bits_layer)
+    tail = head(blocks[-1].output, classes)
+    return Space(name, (), (FixedBlock("stem", stem), *blocks, FixedBlock("head", tail)))
 
 
 @space_factory("spos-resnet18-bits")
@@ -67,9 +67,9 @@ def _small_bits(
     check_macro(resolution, width, classes, channels)
     stages = scaled(stages_of(layers, (16, 32, 64)), width)
     stem = conv_block((channels, resolution, resolution), stages[0].width, act="relu")
-    places = make_layers(stem.output, stages, _bits_place)
-    tail = head(places[-1].output, classes)
-    return Space(name, (), (("stem", stem), *places, ("head", tail)))
+    blocks = make_layers(stem.output, stages, _bits_layer)
+    tail = head(blocks[-1].output, classes)
+    return Space(name, (), (FixedBlock("stem", stem), *blocks, FixedBlock("head", tail)))
 
 
 @space_factory("spos-resnet18-bits-mini")

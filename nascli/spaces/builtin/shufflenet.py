@@ -1,11 +1,11 @@
-"""SPOS's spaces of ShuffleNetV2 blocks, with and without channel search."""
+"""The spaces of SPOS with ShuffleNetV2 blocks, with and without channel search."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from nascli.errors import SpaceError
-from nascli.spaces.blocks import Layer
+from nascli.spaces.blocks import FixedBlock, Layer
 from nascli.spaces.builtin.stages import Stage, check_macro, make_layers
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.definition import Operator
@@ -26,7 +26,7 @@ def _block(kind: int, shape: Shape, width: int, stride: int, scale: float) -> Op
 
 
 def rounded(stages: Sequence[Stage], width: float) -> list[Stage]:
-    """Widths multiplied and rounded to 4, as SPOS rescales its baselines."""
+    """Return stages with their widths multiplied and rounded to multiples of 4, as SPOS rescales its baselines."""
     return [Stage(max(4, int(s.width * width / 4 + 0.5) * 4), s.layers, s.stride) for s in stages]
 
 
@@ -43,17 +43,17 @@ def _space(
 ) -> Space:
     check_macro(resolution, width, classes, channels)
     stem = conv_block((channels, resolution, resolution), 16, stride=2, act="relu")
-    wide = rounded(stages, width)
-    if wide[0].width <= 16:
-        raise SpaceError(f"the first stage must be wider than the stem's 16, got {wide[0].width}")
+    stages = rounded(stages, width)
+    if stages[0].width <= 16:
+        raise SpaceError(f"the first stage must be wider than the stem's 16, got {stages[0].width}")
 
-    def place(at: str, shape: Shape, out: int, stride: int) -> Layer:
+    def make_layer(name: str, shape: Shape, out: int, stride: int) -> Layer:
         blocks = [_block(kind, shape, out, stride, scale) for kind in range(4) for scale in scales]
-        return Layer(at, tuple(blocks))
+        return Layer(name, tuple(blocks))
 
-    layers = make_layers(stem.output, wide, place)
+    layers = make_layers(stem.output, stages, make_layer)
     tail = head(layers[-1].output, classes, features=features, act="relu", bias=False)
-    return Space(name, (), (("stem", stem), *layers, ("head", tail)))
+    return Space(name, (), (FixedBlock("stem", stem), *layers, FixedBlock("head", tail)))
 
 
 @space_factory("spos")
@@ -68,7 +68,7 @@ def spos(*, resolution: int = 224, width: float = 1.0, classes: int = 1000, chan
 def spos_channels(
     *, resolution: int = 224, width: float = 1.0, classes: int = 1000, channels: int = 3
 ) -> Space:
-    """SPOS's joint search of blocks and middle channels (0.2 to 1.6): a code is 8 * block + scale."""
+    """SPOS's joint search of blocks and middle channels (0.2 to 1.6): a choice is 8 * block + scale."""
     return _space(
         "spos-channels",
         STAGES,

@@ -1,4 +1,4 @@
-"""What macro-architectures share: stages, rounding of widths, and checks of common parameters."""
+"""What space families share: stages, rounding of widths, and checks of common parameters."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from dataclasses import dataclass
 
 from nascli.errors import SpaceError
 from nascli.spaces.blocks import Layer
-from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 
-Block = tuple[str, Operator] | Layer
 LayerMaker = Callable[[str, Shape, int, int], Layer]
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of `divisor`, never losing more than a tenth (MobileNetV2's rule)."""
+    """Round to a multiple of `divisor`, but not below 90 % of `channels` (MobileNetV2)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers of one width; the first has the stride."""
+    """Layers of one width.
+
+    Attributes:
+        width: Number of output channels of every layer.
+        layers: Number of layers.
+        stride: Stride of the first layer; the others have a stride of 1.
+    """
 
     width: int
     layers: int
@@ -30,7 +34,11 @@ class Stage:
 
 
 def check_macro(resolution: int, width: float, classes: int, channels: int) -> None:
-    """Refuse macro parameters that no network can have."""
+    """Check the parameters that most spaces have.
+
+    Raises:
+        SpaceError: A parameter is out of range.
+    """
     if resolution < 8:
         raise SpaceError(f"resolution must be at least 8, got {resolution}")
     if not 0 < width <= 8:
@@ -42,12 +50,17 @@ def check_macro(resolution: int, width: float, classes: int, channels: int) -> N
 
 
 def scaled(stages: Sequence[Stage], width: float) -> list[Stage]:
-    """Stages with their widths multiplied and rounded to 8."""
+    """Return stages with their widths multiplied and rounded to multiples of 8."""
     return [Stage(make_divisible(s.width * width), s.layers, s.stride) for s in stages]
 
 
 def stage_blocks(shape: Shape, stages: Sequence[Stage]) -> Iterator[tuple[str, Shape, int, int]]:
-    """Name, input shape, output width and stride of every layer in turn."""
+    """Yield the name, the input shape, the output width, and the stride of every layer of the stages.
+
+    Args:
+        shape: Input shape of the first layer.
+        stages: The stages.
+    """
     for number, stage in enumerate(stages, 1):
         for index in range(stage.layers):
             stride = stage.stride if index == 0 else 1
@@ -55,6 +68,12 @@ def stage_blocks(shape: Shape, stages: Sequence[Stage]) -> Iterator[tuple[str, S
             shape = Shape(stage.width, -(-shape.height // stride), -(-shape.width // stride))
 
 
-def make_layers(shape: Shape, stages: Sequence[Stage], place: LayerMaker) -> list[Layer]:
-    """A layer for every place of the stages."""
-    return [place(*where) for where in stage_blocks(shape, stages)]
+def make_layers(shape: Shape, stages: Sequence[Stage], make_layer: LayerMaker) -> list[Layer]:
+    """Return the layers of stages.
+
+    Args:
+        shape: Input shape of the first layer.
+        stages: The stages.
+        make_layer: Makes a layer from its name, input shape, output width, and stride.
+    """
+    return [make_layer(*description) for description in stage_blocks(shape, stages)]

@@ -1,4 +1,4 @@
-"""Operators: how they are written, and one file per family. What a user's own operators need is imported from here."""
+"""Operators, with one module per family; and everything that a user needs to write an operator."""
 
 from nascli.spaces.operators.definition import (
     Operator,

@@ -8,7 +8,7 @@ from nascli.spaces.operators.registry import operator
 
 
 def squeeze_excite(x: Value, reduced: int, *, act: str = "relu", gate: str = "hsigmoid") -> Value:
-    """Squeeze-and-excitation with `reduced` channels in its bottleneck (Hu et al. 2018)."""
+    """Apply squeeze-and-excitation with `reduced` channels in its bottleneck (Hu et al. 2018)."""
     h = conv(global_pool(x), reduced, 1, norm=False, bias=True, act=act)
     h = conv(h, x.channels, 1, norm=False, bias=True, act=gate)
     return scale(x, h)
@@ -16,7 +16,7 @@ def squeeze_excite(x: Value, reduced: int, *, act: str = "relu", gate: str = "hs
 
 @operator
 def identity(x: Value) -> Value:
-    """The input itself: a layer that is skipped."""
+    """The identity, which is how a layer is skipped."""
     return x
 
 
@@ -24,7 +24,7 @@ def identity(x: Value) -> Value:
 def conv_block(
     x: Value, out: int, *, kernel: int = 3, stride: int = 1, act: str = "relu6", groups: int = 1
 ) -> Value:
-    """Convolution, batch normalisation, activation ('none' for a linear one)."""
+    """Convolution, batch normalisation, and activation ('none' for no activation)."""
     return conv(x, out, kernel, stride=stride, groups=groups, act=None if act == "none" else act)
 
 
@@ -36,7 +36,7 @@ def max_pool(x: Value, *, kernel: int = 3, stride: int = 1) -> Value:
 
 @operator
 def avg_pool(x: Value, *, kernel: int = 3, stride: int = 1) -> Value:
-    """Average pooling; padding is left out of the mean."""
+    """Average pooling that does not count the padding."""
     return pool(x, "avg", kernel, stride=stride)
 
 
@@ -50,7 +50,7 @@ def head(
     norm: bool = True,
     bias: bool = True,
 ) -> Value:
-    """The end of a classifier: 1x1 convolution to `features` (0: none), global mean, classifier."""
+    """1x1 convolution to `features` channels (none if 0), global average pooling, and fully connected classifier."""
     if features < 0:
         raise SpaceError(f"features must be 0 or more, got {features}")
     h = x

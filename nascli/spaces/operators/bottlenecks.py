@@ -1,7 +1,7 @@
-"""The operations of NSE's and PC-NAS's spaces: 1x1 expansion, a spatial part, linear 1x1.
+"""The operations of the spaces of NSE and PC-NAS: 1x1 expansion, a spatial part, and linear 1x1.
 
-The expansion is there even at a ratio of 1, and there is no residual inside: layers add their input
-themselves (NSE, Eq. 1). Batch normalisation follows every convolution, ReLU all but the last.
+The expansion is present even at a ratio of 1. The operations have no residual, because layers add their input
+themselves (NSE, Eq. 1). Batch normalisation follows every convolution, and ReLU all but the last.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def dwconv(
     se: bool = False,
     act: str = "relu",
 ) -> Value:
-    """Depthwise kxk, plain, dilated, or between grouped 1x1 projections (without channel shuffle)."""
+    """Depthwise kxk, optionally dilated, and optionally between grouped 1x1 projections without channel shuffle."""
 
     def spatial(h: Value) -> Value:
         return conv(h, h.channels, kernel, stride=stride, dilation=dilation, groups=h.channels)
@@ -62,7 +62,7 @@ def rconv(
     se: bool = False,
     act: str = "relu",
 ) -> Value:
-    """Dense 1xk then kx1 (SSC in NSE, RConv in PC-NAS); each takes its own direction of the stride."""
+    """Dense 1xk and kx1, each with the stride of its direction (SSC in NSE, RConv in PC-NAS)."""
 
     def spatial(h: Value) -> Value:
         h = conv(h, h.channels, (1, kernel), stride=(1, stride), act=act)
@@ -101,7 +101,7 @@ def dconv(
     se: bool = False,
     act: str = "relu",
 ) -> Value:
-    """Two dense kxk convolutions, the second strided (PC-NAS)."""
+    """Two dense kxk convolutions, of which the second is strided (PC-NAS)."""
 
     def spatial(h: Value) -> Value:
         h = conv(h, h.channels, kernel, act=act)

@@ -1,8 +1,8 @@
-"""A cell as a DAG of small operators (AutoSpace).
+"""Cells that are directed acyclic graphs of small operators (AutoSpace).
 
-Four nodes; node 0 is the input, node 3 the output. Six edges, the lower triangle row by row:
-(1,0), (2,0), (2,1), (3,0), (3,1), (3,2), each with an operator's code. What the paper leaves open is
-chosen so that the chain 1x1, depthwise 3x3, 1x1 with node 1 expanded is the inverted residual block.
+A cell has four nodes, of which node 0 is the input and node 3 the output, and six edges: the lower triangle row by
+row, (1,0), (2,0), (2,1), (3,0), (3,1), (3,2). Each edge has an index into `EDGE_OPERATORS`. Where the paper leaves
+details open, they are such that 1x1, depthwise 3x3, 1x1 with an expanded node 1 is the inverted residual block.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def _width(node: int, channels: int, out: int, expanded: int, expand: int) -> in
     return channels * expand if 0 < expanded <= node else channels
 
 
-def _edge(x: Value, code: int, width: int, stride: int, act: str | None) -> Value:
-    if code == 1:
+def _edge(x: Value, kind: int, width: int, stride: int, act: str | None) -> Value:
+    if kind == 1:
         return conv(x, width, 1, stride=stride, act=act)
     if x.channels != width:
         x = conv(x, width, 1)
-    if code in _KERNELS:
-        return conv(x, width, _KERNELS[code], stride=stride, groups=width, act=act)
+    if kind in _KERNELS:
+        return conv(x, width, _KERNELS[kind], stride=stride, groups=width, act=act)
     return pool(x, "avg", 3, stride=stride) if stride > 1 else x
 
 
@@ -51,14 +51,26 @@ def cell(
     stride: int = 1,
     act: str = "relu6",
 ) -> Value:
-    """A DAG cell.
+    """A cell that is a directed acyclic graph of four nodes, with a residual where shapes are equal.
 
-    Widths: the expanded node and those after it, up to the output, have `expand` times the input's
-    channels (0: none has). An edge whose ends differ in width begins with a 1x1. The stride lies on
-    edges from nodes 0 and 1 into nodes 2 and 3. A residual joins equal shapes.
+    Args:
+        x: Input, node 0.
+        out: Number of output channels.
+        edges: For each of `EDGES`, an index into `EDGE_OPERATORS`.
+        expanded: From this node on, all nodes before the output have `expand` times the channels of the input. With
+            0, no node has. An edge between different numbers of channels begins with a 1x1.
+        expand: Expansion ratio.
+        join: Whether the edges into a node are summed ('add'), or concatenated and projected by a 1x1 ('concat').
+        stride: Stride of the edges from nodes 0 and 1 into nodes 2 and 3.
+        act: Activation after all edges but those into the output.
+
+    Raises:
+        SpaceError: An argument is out of range, or no path leads from the input to the output.
     """
-    if len(edges) != len(EDGES) or not all(0 <= code < len(EDGE_OPERATORS) for code in edges):
-        raise SpaceError(f"a cell has {len(EDGES)} edges of codes 0..{len(EDGE_OPERATORS) - 1}, got {edges}")
+    if len(edges) != len(EDGES) or not all(0 <= kind < len(EDGE_OPERATORS) for kind in edges):
+        raise SpaceError(
+            f"a cell has {len(EDGES)} edges with operators 0..{len(EDGE_OPERATORS) - 1}, got {edges}"
+        )
     if expanded not in (0, 1, 2) or expand < 1:
         raise SpaceError(f"expanded in 0..2 and expand >= 1 must hold, got {expanded} and {expand}")
     if join not in ("add", "concat"):
@@ -67,12 +79,12 @@ def cell(
     for target in (1, 2, 3):
         width = _width(target, x.channels, out, expanded, expand)
         arriving = []
-        for (to, source), code in zip(EDGES, edges, strict=True):
-            if to == target and code and source in nodes:
-                crossing = stride if source < 2 <= target else 1
-                # Edges into the output are linear, as the last 1x1 of an inverted residual is.
-                after = None if target == 3 else act
-                arriving.append(_edge(nodes[source], code, width, crossing, after))
+        for (to, source), kind in zip(EDGES, edges, strict=True):
+            if to == target and kind and source in nodes:
+                edge_stride = stride if source < 2 <= target else 1
+                # Edges into the output are linear, like the last 1x1 of an inverted residual block.
+                edge_act = None if target == 3 else act
+                arriving.append(_edge(nodes[source], kind, width, edge_stride, edge_act))
         if arriving:
             nodes[target] = _merge(arriving, width, join)
     if 3 not in nodes:
@@ -84,28 +96,36 @@ def cell(
 def roles(
     channels: int, out: int, edges: tuple[int, ...], expanded: int, expand: int, join: str
 ) -> list[tuple[str, int]]:
-    """What each convolution of a cell is for, in the order in which `cell` makes them.
+    """Return what each convolution of a cell is for, in the order in which `cell` appends them.
 
-    Two cells of one place whose convolutions have a role and a shape in common can share its weights.
+    Cells with the same input and output shape can share the weights of convolutions whose role and shape agree.
+
+    Args:
+        channels: Number of input channels.
+        out: Number of output channels.
+        edges, expanded, expand, join: Arguments of `cell`.
+
+    Returns:
+        For each convolution, its kind and the index of its edge (or of its node, for a join).
     """
-    found: list[tuple[str, int]] = []
+    names: list[tuple[str, int]] = []
     widths = {0: channels}
     for target in (1, 2, 3):
         width = _width(target, channels, out, expanded, expand)
         arriving = 0
-        for position, ((to, source), code) in enumerate(zip(EDGES, edges, strict=True)):
-            if to != target or not code or source not in widths:
+        for position, ((to, source), kind) in enumerate(zip(EDGES, edges, strict=True)):
+            if to != target or not kind or source not in widths:
                 continue
             arriving += 1
-            if code == 1:
-                found.append(("1x1", position))
+            if kind == 1:
+                names.append(("1x1", position))
                 continue
             if widths[source] != width:
-                found.append(("width", position))
-            if code in _KERNELS:
-                found.append((f"dw{_KERNELS[code]}", position))
+                names.append(("width", position))
+            if kind in _KERNELS:
+                names.append((f"dw{_KERNELS[kind]}", position))
         if arriving > 1 and join == "concat":
-            found.append((f"join{arriving}", target))
+            names.append((f"join{arriving}", target))
         if arriving:
             widths[target] = width
-    return found
+    return names

@@ -1,11 +1,11 @@
-"""Writing operators: a function from shapes to primitives, and nothing else to register by hand.
+"""How operators are written: as functions that append primitives to a value.
 
     @operator
     def mbconv(x, out, *, kernel=3, expand=6, stride=1, act="relu6"):
         h = conv(x, x.channels * expand, 1, act=act) if expand > 1 else x
         ...
 
-The decorated function is called with a `Shape` and returns an `Operator`: frozen data.
+Called with a `Shape` and arguments, the decorated function returns an `Operator`, which is frozen data.
 """
 
 from __future__ import annotations
@@ -26,14 +26,19 @@ Pair = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor inside an operator's function: its shape, and where it is in the program."""
+    """A tensor inside the function of an operator.
+
+    Attributes:
+        builder: The program under construction.
+        index: Index of the tensor among the values of the program.
+    """
 
     builder: Builder
     index: int
 
     @property
     def shape(self) -> Shape:
-        """Channels, height, width."""
+        """Channels, height, and width."""
         return self.builder.shape_of(self.index)
 
     @property
@@ -70,7 +75,7 @@ def conv(
     weight_bits: int = 32,
     activation_bits: int = 32,
 ) -> Value:
-    """A convolution with batch normalisation, and an activation if one is named."""
+    """Apply a convolution with batch normalisation, and an activation if `act` names one; see `primitives.Conv`."""
     h = _apply(
         p.Conv(
             out,
@@ -89,37 +94,41 @@ def conv(
 
 
 def activation(x: Value, function: str) -> Value:
-    """An element-wise activation by name."""
+    """Apply an element-wise activation by name; see `primitives.ACTIVATIONS`."""
     return _apply(p.Act(function), x)
 
 
 def pool(x: Value, mode: str, kernel: int, *, stride: int = 1) -> Value:
-    """Maximum ('max') or average ('avg') pooling."""
+    """Apply maximum ('max') or average ('avg') pooling."""
     return _apply(p.Pool(mode, kernel, stride), x)
 
 
 def global_pool(x: Value) -> Value:
-    """The mean over height and width."""
+    """Return the mean over height and width, a vector."""
     return _apply(p.GlobalPool(), x)
 
 
 def add(*values: Value) -> Value:
-    """The sum of values of one shape."""
+    """Return the sum of values of the same shape."""
     return _apply(p.Add(), *values) if len(values) > 1 else values[0]
 
 
 def scale(x: Value, gate: Value) -> Value:
-    """Each channel of `x` times the vector `gate`."""
+    """Multiply each channel of `x` by an entry of the vector `gate`."""
     return _apply(p.Scale(), x, gate)
 
 
 def gain(x: Value, factor: float) -> Value:
-    """`x` times a constant."""
+    """Multiply `x` by a constant."""
     return x if factor == 1.0 else _apply(p.Gain(factor), x)
 
 
 def split(x: Value, sizes: Sequence[int]) -> list[Value]:
-    """Consecutive parts of the channels, of the given sizes."""
+    """Return consecutive parts of the channels of `x`, of the given sizes.
+
+    Raises:
+        SpaceError: The sizes do not add up to the number of channels.
+    """
     if sum(sizes) != x.channels:
         raise SpaceError(f"split sizes must add up to the channels, got {list(sizes)} for {x.channels}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
@@ -127,23 +136,29 @@ def split(x: Value, sizes: Sequence[int]) -> list[Value]:
 
 
 def concat(*values: Value) -> Value:
-    """Values joined along their channels."""
+    """Concatenate values along their channels."""
     return _apply(p.Concat(), *values)
 
 
 def shuffle(x: Value, groups: int) -> Value:
-    """Channels interleaved across groups."""
+    """Interleave the channels of `x` across groups."""
     return _apply(p.Shuffle(groups), x)
 
 
 def linear(x: Value, out: int, *, bias: bool = True) -> Value:
-    """A fully connected layer on a vector."""
+    """Apply a fully connected layer to a vector."""
     return _apply(p.Linear(out, bias), x)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator at one input shape: what it is called, its arguments, and its program."""
+    """An operator at one input shape.
+
+    Attributes:
+        family: Name of the operator family.
+        arguments: Name and value of the arguments that tell operators of the family apart.
+        program: What the operator computes.
+    """
 
     family: str
     arguments: tuple[tuple[str, Argument], ...]
@@ -161,13 +176,13 @@ class Operator:
 
     @cached_property
     def short(self) -> str:
-        """The operator without its shapes: ``mbconv kernel=5 expand=6``."""
-        shown = [f"{k}={_compact(v)}" for k, v in self.arguments if k not in ("out", "stride")]
-        return " ".join([self.family, *shown])
+        """Description without shapes, such as ``mbconv kernel=5 expand=6``."""
+        arguments = [f"{k}={_compact(v)}" for k, v in self.arguments if k not in ("out", "stride")]
+        return " ".join([self.family, *arguments])
 
     @property
     def label(self) -> str:
-        """The operator with its shapes, for people: ``mbconv kernel=5 expand=6 16x32x32>32x16x16``."""
+        """Description with shapes, such as ``mbconv kernel=5 expand=6 16x32x32>32x16x16``."""
         return f"{self.short} {self.input}>{self.output}"
 
 
@@ -176,7 +191,7 @@ def _compact(value: Argument) -> str:
 
 
 class OperatorFamily:
-    """A decorated operator function: called with a shape and arguments it returns an `Operator`."""
+    """A decorated function that returns an `Operator` when it is called with a shape and arguments."""
 
     def __init__(self, function: Callable[..., Value]) -> None:
         self.name = function.__name__
@@ -186,24 +201,30 @@ class OperatorFamily:
         self._build = lru_cache(maxsize=16384)(self._trace)
 
     def __call__(self, shape: Shape | Sequence[int], *args: Argument, **kwargs: Argument) -> Operator:
-        """Expand the operator at an input shape.
+        """Return the operator of this family at an input shape.
+
+        Args:
+            shape: Channels, height, and width of the input.
+            *args: Arguments of the function, without the value.
+            **kwargs: Arguments of the function by name.
 
         Raises:
-            SpaceError: naming the operator, its arguments, and the rule that does not hold.
+            SpaceError: Arguments do not fit the function, or break a rule. The message names the operator, its
+                arguments, and the rule.
         """
         try:
             bound = self.signature.bind(None, *args, **kwargs)
         except TypeError as error:
-            raise SpaceError(f"operator {self.name}: {error}; it takes {self._takes()}") from error
+            raise SpaceError(f"operator {self.name}: {error}; it takes {self._parameters()}") from error
         bound.apply_defaults()
-        arguments = tuple((k, v) for k, v in list(bound.arguments.items())[1:] if self._telling(k, v))
+        arguments = tuple((k, v) for k, v in list(bound.arguments.items())[1:] if self._is_mentioned(k, v))
         return self._build(Shape(*shape), arguments)
 
-    def _takes(self) -> str:
+    def _parameters(self) -> str:
         return ", ".join(str(parameter) for parameter in list(self.signature.parameters.values())[1:])
 
-    def _telling(self, name: str, value: Argument) -> bool:
-        # Defaults need no mention, but a kernel of 3 says more than its absence.
+    def _is_mentioned(self, name: str, value: Argument) -> bool:
+        # Defaults are left out, except for integers above 1: a kernel of 3 is worth reading.
         return value != self.signature.parameters[name].default or (type(value) is int and value > 1)
 
     def _trace(self, shape: Shape, arguments: tuple[tuple[str, Argument], ...]) -> Operator:
@@ -211,6 +232,6 @@ class OperatorFamily:
         try:
             result = self.function(Value(builder, 0), **dict(arguments))
         except SpaceError as error:
-            shown = ", ".join(f"{k}={v}" for k, v in arguments)
-            raise SpaceError(f"operator {self.name}({shown}) on {shape}: {error.message}") from error
+            listing = ", ".join(f"{k}={v}" for k, v in arguments)
+            raise SpaceError(f"operator {self.name}({listing}) on {shape}: {error.message}") from error
         return Operator(self.name, arguments, builder.build(result.index))

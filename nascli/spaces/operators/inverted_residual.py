@@ -1,4 +1,4 @@
-"""Inverted residual blocks (Sandler et al. 2018) as ProxylessNAS, FBNet and MnasNet use them."""
+"""Inverted residual blocks (Sandler et al. 2018), as ProxylessNAS, FBNet, and MnasNet use them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def mbconv(
     se: bool = False,
     act: str = "relu6",
 ) -> Value:
-    """1x1 expansion, depthwise kxk, linear 1x1; a residual where input and output agree.
+    """1x1 expansion, depthwise kxk, and linear 1x1, with a residual where input and output have the same shape.
 
-    An expansion of 1 has no first 1x1. With `groups` the 1x1 convolutions are grouped (FBNet's e1_g2) and
-    channels shuffled before the last. SE takes a quarter of the expanded channels.
+    An expansion ratio of 1 has no first 1x1. With `groups`, the 1x1 convolutions are grouped and the channels are
+    shuffled before the last one (FBNet's e1_g2). Squeeze-and-excitation (`se`) reduces the expanded channels to a
+    quarter.
     """
     if expand < 1:
         raise SpaceError(f"expand must be at least 1, got {expand}")

@@ -12,7 +12,14 @@ _FAMILIES: dict[str, OperatorFamily] = {}
 
 
 def operator(function: Callable[..., Value]) -> OperatorFamily:
-    """Turn a function from values to values into an operator family, known by the function's name."""
+    """Turn a function into an operator family, and register it under the name of the function.
+
+    Args:
+        function: Takes a `Value` and arguments, and returns a `Value`; see `nascli.spaces.operators.definition`.
+
+    Raises:
+        SpaceError: Another module has registered an operator with this name.
+    """
     family = OperatorFamily(function)
     known = _FAMILIES.get(family.name)
     if known is not None and known.function.__module__ != function.__module__:
@@ -25,12 +32,12 @@ def operator(function: Callable[..., Value]) -> OperatorFamily:
 
 
 def operator_family(name: str) -> OperatorFamily:
-    """Look an operator family up by name.
+    """Return an operator family by name.
 
     Raises:
-        UnknownNameError: listing the names that exist.
+        UnknownNameError: There is no operator with this name.
     """
-    # The built-in families register themselves as they are imported.
+    # The built-in families register on import.
     load_members("nascli.spaces.operators")
     if name not in _FAMILIES:
         raise UnknownNameError("operator", name, sorted(_FAMILIES))

@@ -1,4 +1,4 @@
-"""Residual blocks: ResNet's two, with bit widths for mixed precision, and RegNet's."""
+"""Residual blocks of ResNet, with bit widths for mixed precision, and of RegNet."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def basic_block(
     activation_bits: int = 32,
     act: str = "relu",
 ) -> Value:
-    """Two 3x3 convolutions (He et al. 2016); a 1x1 projection where the shape changes.
+    """Two 3x3 convolutions with a residual, which is a 1x1 projection where the shape changes (He et al. 2016).
 
-    `width` multiplies the channels between the two (SPOS's bottleneck channels). All convolutions of the
-    block share the bit widths.
+    `width` multiplies the channels between the two convolutions (the bottleneck channels of SPOS). All convolutions
+    of the block have the same bit widths.
     """
     middle = round(out * width)
     if middle < 1:
@@ -43,7 +43,7 @@ def basic_block(
 
 @operator
 def bottleneck_block(x: Value, out: int, *, stride: int = 1, act: str = "relu") -> Value:
-    """1x1 to a quarter, 3x3, 1x1 (He et al. 2016), the stride on the 3x3."""
+    """1x1 to a quarter of the channels, strided 3x3, and 1x1, with a residual (He et al. 2016)."""
     h = conv(x, max(1, out // 4), 1, act=act)
     h = conv(h, h.channels, 3, stride=stride, act=act)
     h = conv(h, out, 1)
@@ -54,7 +54,7 @@ def bottleneck_block(x: Value, out: int, *, stride: int = 1, act: str = "relu") 
 def regnet_block(
     x: Value, out: int, *, stride: int = 1, group_width: int = 8, se: bool = False, act: str = "relu"
 ) -> Value:
-    """1x1, grouped 3x3, 1x1 at one width (Radosavovic et al. 2020)."""
+    """1x1, strided grouped 3x3, and 1x1 of one width, with a residual (Radosavovic et al. 2020)."""
     if group_width < 1 or out % group_width:
         raise SpaceError(f"group_width must divide out, got {group_width} and {out}")
     h = conv(x, out, 1, act=act)
@@ -67,5 +67,5 @@ def regnet_block(
 
 @operator
 def resnet_stem(x: Value, out: int, *, act: str = "relu") -> Value:
-    """7x7 of stride 2 and maximum pooling of stride 2."""
+    """7x7 convolution of stride 2 and maximum pooling of stride 2."""
     return pool(conv(x, out, 7, stride=2, act=act), "max", 3, stride=2)

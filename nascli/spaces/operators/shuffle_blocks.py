@@ -1,4 +1,4 @@
-"""ShuffleNetV2's block (Ma et al. 2018) and the choice blocks that SPOS makes of it."""
+"""The block of ShuffleNetV2 (Ma et al. 2018), and the choice blocks that SPOS derives from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nascli.spaces.operators.registry import operator
 def _halves(x: Value) -> tuple[Value, Value]:
     if x.channels % 2:
         raise SpaceError(f"a stride of 1 splits the channels in half, got {x.channels}")
-    # Even channels on one side, odd ones on the other, as SPOS's shuffle does.
+    # Even channels form one half and odd channels the other, as in the shuffle of SPOS.
     even, odd = split(shuffle(x, x.channels // 2), [x.channels // 2] * 2)
     return even, odd
 
@@ -24,13 +24,13 @@ def _depthwise(x: Value, kernel: int, stride: int = 1) -> Value:
     return conv(x, x.channels, kernel, stride=stride, groups=x.channels)
 
 
-def _joined(x: Value, out: int, stride: int, kernel: int, act: str) -> tuple[Value, Value, int]:
-    """The branch that is kept, the input of the main branch, and how many channels it must give."""
+def _split_input(x: Value, out: int, stride: int, kernel: int, act: str) -> tuple[Value, Value, int]:
+    """Return the shortcut, the input of the main branch, and the number of channels that the main branch gives."""
     if stride == 1:
         if x.channels != out:
             raise SpaceError(f"a stride of 1 keeps the channels, got {x.channels} and out={out}")
-        kept, main = _halves(x)
-        return kept, main, out - kept.channels
+        shortcut, main = _halves(x)
+        return shortcut, main, out - shortcut.channels
     if out <= x.channels:
         raise SpaceError(f"a stride of 2 adds channels, got {x.channels} and out={out}")
     return _project(x, kernel, act), x, out - x.channels
@@ -40,44 +40,44 @@ def _joined(x: Value, out: int, stride: int, kernel: int, act: str) -> tuple[Val
 def choice(
     x: Value, out: int, *, kernel: int = 3, scale: float = 1.0, stride: int = 1, act: str = "relu"
 ) -> Value:
-    """SPOS's choice_3, choice_5, choice_7; `scale` multiplies the middle channels (channel search)."""
-    kept, main, rest = _joined(x, out, stride, kernel, act)
+    """choice_3, choice_5, and choice_7 of SPOS. `scale` multiplies the middle channels (channel search)."""
+    shortcut, main, rest = _split_input(x, out, stride, kernel, act)
     h = conv(main, _middle(out, scale), 1, act=act)
     h = conv(_depthwise(h, kernel, stride), rest, 1, act=act)
-    return concat(kept, h)
+    return concat(shortcut, h)
 
 
 @operator
 def choice_x(x: Value, out: int, *, scale: float = 1.0, stride: int = 1, act: str = "relu") -> Value:
-    """SPOS's choice_x: three depthwise 3x3, each followed by a 1x1 (the Xception block)."""
-    kept, main, rest = _joined(x, out, stride, 3, act)
+    """choice_x of SPOS, the Xception block: three depthwise 3x3, each followed by a 1x1."""
+    shortcut, main, rest = _split_input(x, out, stride, 3, act)
     middle = _middle(out, scale)
     h = conv(_depthwise(main, 3, stride), middle, 1, act=act)
     h = conv(_depthwise(h, 3), middle, 1, act=act)
     h = conv(_depthwise(h, 3), rest, 1, act=act)
-    return concat(kept, h)
+    return concat(shortcut, h)
 
 
 def _middle(out: int, scale: float) -> int:
-    # The tenths of a scale are not exact in binary: 116 * 1.4 must not lose a channel to that.
+    # Scales such as 1.4 are not exact in binary; rounding first keeps the last channel of 116 * 1.4.
     return int(round(out // 2 * scale, 6))
 
 
 @operator
 def shufflenet_block(x: Value, out: int, *, stride: int = 1, act: str = "relu") -> Value:
-    """ShuffleNetV2's own block: the two halves are shuffled after joining.
+    """The block of ShuffleNetV2, which shuffles the channels after concatenation.
 
-    With a stride, the projected branch keeps its channels and the main branch gives the rest, as in the
-    authors' code.
+    With a stride, the projected branch keeps its number of channels and the main branch gives the rest, as in the
+    code of the authors.
     """
     if stride == 1:
         if x.channels != out or out % 2:
             raise SpaceError(f"a stride of 1 keeps an even number of channels, got {x.channels} and {out}")
-        kept, main = split(x, [out // 2, out // 2])
+        shortcut, main = split(x, [out // 2, out // 2])
     else:
         if out % 2 or out <= x.channels:
             raise SpaceError(f"a stride of 2 gives more channels, an even number, got {x.channels} and {out}")
-        kept, main = _project(x, 3, act), x
+        shortcut, main = _project(x, 3, act), x
     h = conv(main, out // 2, 1, act=act)
-    h = conv(_depthwise(h, 3, stride), out - kept.channels, 1)
-    return shuffle(concat(kept, activation(h, act)), 2)
+    h = conv(_depthwise(h, 3, stride), out - shortcut.channels, 1)
+    return shuffle(concat(shortcut, activation(h, act)), 2)

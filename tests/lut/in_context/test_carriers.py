@@ -12,6 +12,7 @@ from nascli.lut.in_context.carriers import (
 )
 from nascli.lut.statistics import Measurement
 from nascli.spaces import make_space
+from nascli.spaces.blocks import Placement
 from nascli.spaces.operators.basic import head, identity
 from nascli.spaces.operators.inverted_residual import mbconv
 
@@ -55,9 +56,11 @@ def test_over_a_network_entry_and_exit_count_once(rng):
     # A device on which every model costs 1 to start, and each node 0.1.
     figures = {
         program_key(o.program): Measurement(1 + 0.1 * len(o.program.nodes), 0, 9, 6)
-        for o in subjects_in_context(network.placed)
+        for o in subjects_in_context(network.placements)
     }
-    total = sum(e.seconds for e in require_context(LatencyTable(SETUP, figures, {}), network.placed, "cmd"))
+    total = sum(
+        e.seconds for e in require_context(LatencyTable(SETUP, figures, {}), network.placements, "cmd")
+    )
     assert total == pytest.approx(1 + 0.1 * len(network.program.nodes))
 
 
@@ -65,7 +68,7 @@ def test_what_is_missing_is_none_or_an_error():
     assert in_context(table_of(whole=1.0, before=1.0), OP) is None
     assert in_context(table_of(), identity((8, 4, 4))).kind == "empty"
     with pytest.raises(MissingMeasurementsError, match="1 of 1 operators"):
-        require_context(table_of(whole=1.0), [(OP, False, False)], "cmd")
+        require_context(table_of(whole=1.0), [Placement(OP, first=False, last=False)], "cmd")
 
 
 def test_the_ends_of_a_network_have_one_neighbour():

@@ -49,7 +49,7 @@ def test_join_of_k_branches_is_found_between_and_at_the_measured_numbers():
 
 
 def test_the_sum_of_a_multi_branch_network_is_the_device_s():
-    models = [*subjects_in_context(SPACE.placed()), *join_models(SPACE)]
+    models = [*subjects_in_context(SPACE.distinct_placements()), *join_models(SPACE)]
     cost = table_latency(SPACE, table(models), "cmd")
     codes = SPACE.sample(20, np.random.default_rng(0))
     truth = [seconds(SPACE.network(row).program) for row in codes]
@@ -58,7 +58,7 @@ def test_the_sum_of_a_multi_branch_network_is_the_device_s():
 
 def test_joins_that_were_not_measured_are_an_error_with_the_command():
     with pytest.raises(ConstraintError, match="joining the branches") as caught:
-        table_latency(SPACE, table(subjects_in_context(SPACE.placed())), "nascli profile X")
+        table_latency(SPACE, table(subjects_in_context(SPACE.distinct_placements())), "nascli profile X")
     assert "nascli profile X" in str(caught.value)
 
 

@@ -38,7 +38,7 @@ PLACES = [
 
 def supernet():
     torch.manual_seed(0)
-    return CellSupernet(SPACE.fixed[0][1], PLACES, [GENES] * len(PLACES), SPACE.fixed[-1][1])
+    return CellSupernet(SPACE.fixed[0].operator, PLACES, [GENES] * len(PLACES), SPACE.fixed[-1].operator)
 
 
 def random_genes(n, seed):
@@ -117,7 +117,7 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
     images = load_images("digits", 8)
     places = [place for place in PLACES if place[0].channels != place[1] or place[2] != 1]
     torch.manual_seed(0)
-    net = CellSupernet(SPACE.fixed[0][1], places, [GENES] * len(places), SPACE.fixed[-1][1])
+    net = CellSupernet(SPACE.fixed[0].operator, places, [GENES] * len(places), SPACE.fixed[-1].operator)
     trainer = Trainer(
         net, images.train, Recipe(6, 64, floor=0.1), seed=0,
         path=lambda step: np.random.default_rng(step).integers(0, 3, len(places)).tolist(),

@@ -5,7 +5,7 @@ from benchmarks.nss import samples_until
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, fit_staged_cost, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
-from nascli.search.nss.search import Bins, elite, mean_cost, require_reachable
+from nascli.search.nss.search import Bins, describe_elite_space, elite, mean_cost, require_reachable
 from nascli.search.nss.settings import NssSettings
 from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges
 from nascli.spaces.catalog import load_space, load_space_of_any_kind
@@ -19,8 +19,20 @@ MACS = staged_macs(SPACE)
 def test_the_published_number_of_spaces():
     paper = load_space_of_any_kind("nss-expanded")
     depths, widths = Bins(paper, 4, 32).counts
-    assert (depths * widths) ** 3 == 2**18 == paper.elite_spaces()
+    assert (depths * widths) ** 3 == 2**18 == Bins(paper, 4, 32).spaces
     assert paper.size == 8192**3
+
+
+def test_the_message_counts_the_networks_of_an_elite_space():
+    macs = SPACE.macs(BINS.codes(CHOSEN))
+    target = float(np.quantile(macs, 0.3))
+    within = int((macs <= target).sum())
+    assert describe_elite_space(BINS, CHOSEN, MACS, target) == (
+        f"Elite Space {format_ranges(BINS.ranges(CHOSEN))}, one of 512: 4,096 networks, of which {within:,} have at most "
+        f"{target:,.0f} MACs"
+    )
+    latency = StagedCost("latency", SPACE, 1e-4, ((1e-9, 0.0, 0.0),) * 4)
+    assert describe_elite_space(BINS, CHOSEN, latency, 1e-3).endswith("one of 512: 4,096 networks")
 
 
 def test_a_drawn_space_by_hand():

@@ -61,7 +61,7 @@ def test_cells_of_all_kinds_are_programs():
     [
         (lambda: cell((8, 4, 4), 8, edges=(1, 0, 1, 0, 0, 0)), "output is not reached"),
         (lambda: cell((8, 4, 4), 8, edges=(0, 0, 1, 0, 1, 1)), "output is not reached"),
-        (lambda: cell((8, 4, 4), 8, edges=(1, 2)), "6 edges of codes 0..5"),
+        (lambda: cell((8, 4, 4), 8, edges=(1, 2)), "6 edges with operators 0..5"),
         (lambda: cell((8, 4, 4), 8, join="glue"), "'add' or 'concat'"),
         (lambda: cell((8, 4, 4), 8, expanded=3), "expanded in 0..2"),
         (lambda: choice((8, 4, 4), 12), "keeps the channels, got 8 and out=12"),

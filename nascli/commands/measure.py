@@ -371,7 +371,7 @@ def _show_ranking(ranking: NewDeviceRanking) -> None:
         [
             str(rank),
             one.name,
-            " ".join(map(str, one.codes)),
+            " ".join(map(str, one.choices)),
             format_seconds(one.seconds),
             f"{format_seconds(one.interval[0])} to {format_seconds(one.interval[1])}",
             "-" if one.measured is None else format_seconds(one.measured),

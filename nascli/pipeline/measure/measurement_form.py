@@ -55,7 +55,7 @@ def write_form(space: Space, rows: Sequence[Sequence[int]], folder: Path, batch:
             files = [folder / f"{name}.architecture.json", folder / f"{name}.onnx"]
             architecture.save(files[0])
             write_atomically(files[1], onnx_bytes(architecture.network.program, batch))
-            lines.writerow([f"{name}.onnx", " ".join(map(str, architecture.codes)), ""])
+            lines.writerow([f"{name}.onnx", " ".join(map(str, architecture.choices)), ""])
             written += files
         # Last: a folder with a form is complete.
         write_atomically(form, text.getvalue().encode())

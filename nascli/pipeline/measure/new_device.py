@@ -68,14 +68,14 @@ class RankedArchitecture:
 
     Attributes:
         name: The architecture's file, or 'sample' and a number.
-        codes: The choice of each layer.
+        choices: The choice of each layer.
         seconds: Predicted latency.
         interval: Lower and upper end of the prediction, in seconds.
         measured: Measured latency in seconds, where there is one.
     """
 
     name: str
-    codes: Choices
+    choices: Choices
     seconds: float
     interval: tuple[float, float]
     measured: float | None
@@ -84,7 +84,7 @@ class RankedArchitecture:
         """A document with the names that other commands use."""
         return {
             "name": self.name,
-            "codes": list(self.codes),
+            "codes": list(self.choices),
             "latency_s": self.seconds,
             "interval_s": list(self.interval),
             "measured_latency_s": self.measured,
@@ -190,7 +190,7 @@ def rank_on_new_device(
             space,
             spec,
             execution,
-            given=[architecture.codes for _, architecture in architectures],
+            given=[architecture.choices for _, architecture in architectures],
             networks=networks,
             seed=seed,
             progress=progress,
@@ -230,7 +230,7 @@ def _ranking(
 ) -> NewDeviceRanking:
     background = space.sample(_BACKGROUND, np.random.default_rng(0))
     # The measured networks come first, then the architectures that are asked for.
-    rows = list(there.seconds) + [architecture.codes for _, architecture in asked]
+    rows = list(there.seconds) + [architecture.choices for _, architecture in asked]
     population = np.concatenate([space.check(np.array(rows)), background])
     known = np.stack([table.cost(population) for table in tables], axis=1)
     features = choice_features(space, population)
@@ -241,7 +241,7 @@ def _ranking(
     ranked = [
         RankedArchitecture(
             name=name,
-            codes=rows[i],
+            choices=rows[i],
             seconds=float(result.seconds[i]),
             interval=(float(low[i]), float(high[i])),
             measured=there.seconds.get(rows[i]),

@@ -90,18 +90,18 @@ def test_a_mixture_of_two_devices_is_ranked_better_than_by_any_of_them(store, ti
     add_networks(store, "new", MIXED, tiny, rows)
     everything = all_architectures(tiny)
     assert len(everything) == tiny.size
-    result = ranked(tiny, store, architectures=[(str(a.codes), a) for a in everything])
-    exact = {a.codes: truth(a.network.program, MIXED) for a in everything}
+    result = ranked(tiny, store, architectures=[(str(a.choices), a) for a in everything])
+    exact = {a.choices: truth(a.network.program, MIXED) for a in everything}
     predicted = np.array([one.seconds for one in result.architectures])
-    actual = np.array([exact[one.codes] for one in result.architectures])
-    codes = tiny.check(np.array([one.codes for one in result.architectures]))
+    actual = np.array([exact[one.choices] for one in result.architectures])
+    codes = tiny.check(np.array([one.choices for one in result.architectures]))
     ours = spearmanr(predicted, actual).statistic
     single = [spearmanr(table.cost(codes), actual).statistic for table in known_costs(tiny, *where(store))]
     assert ours > max(single), (ours, single)
     assert np.mean(np.abs(predicted / actual - 1)) < 0.05
     low, high = np.array([one.interval for one in result.architectures]).T
     assert np.mean((low <= actual) & (actual <= high)) > 0.85
-    measured = {one.codes: one.measured for one in result.architectures if one.measured is not None}
+    measured = {one.choices: one.measured for one in result.architectures if one.measured is not None}
     assert set(measured) == set(rows)
     assert all(measured[row] == pytest.approx(exact[row]) for row in rows)
 
@@ -180,7 +180,7 @@ def test_figures_from_a_form_rank_a_device_that_nobody_knows(store, tiny, tmp_pa
     rows = networks_to_measure(tiny, 10, 0)
     *_, form = write_form(tiny, rows, tmp_path / "w", 4)
     assert sorted(p.suffix for p in (tmp_path / "w").iterdir()) == [".csv"] + [".json"] * 10 + [".onnx"] * 10
-    assert Architecture.load(tmp_path / "w" / "01.architecture.json").codes == rows[0]
+    assert Architecture.load(tmp_path / "w" / "01.architecture.json").choices == rows[0]
     with pytest.raises(StoreError, match="may hold figures"):
         write_form(tiny, rows, tmp_path / "w", 4)
     with pytest.raises(ConstraintError, match=r"measured on phone in .*: 0; a transfer needs at least 5"):
@@ -195,7 +195,7 @@ def test_figures_from_a_form_rank_a_device_that_nobody_knows(store, tiny, tmp_pa
     assert from_form.setup is None and from_form.device == "phone"
     add_networks(store, "new", MIXED, tiny, rows)
     measured = ranked(tiny, store)
-    assert [one.codes for one in from_form.architectures] == [one.codes for one in measured.architectures]
+    assert [one.choices for one in from_form.architectures] == [one.choices for one in measured.architectures]
     for a, b in zip(from_form.architectures, measured.architectures, strict=True):
         assert a.seconds == pytest.approx(b.seconds)
     json.dumps(from_form.to_json(), allow_nan=False)
@@ -283,7 +283,7 @@ def test_multi_branch_spaces_are_ranked_too(tmp_path):
         add_table(tmp_path / "s.sqlite", name, device, space_subjects(space))
     add_networks(tmp_path / "s.sqlite", "new", MIXED, space, networks_to_measure(space, 10, 0))
     result = ranked(space, tmp_path / "s.sqlite", samples=30)
-    actual = [truth(space.network(one.codes).program, MIXED) for one in result.architectures]
+    actual = [truth(space.network(one.choices).program, MIXED) for one in result.architectures]
     assert spearmanr([one.seconds for one in result.architectures], actual).statistic > 0.9
 
 

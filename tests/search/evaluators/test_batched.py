@@ -86,7 +86,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
 
     def watched(keys):
         for answer in original(keys):
-            answered.append(answer.codes)
+            answered.append(answer.architecture)
             if len(answered) == 2:
                 cluster.remove_node(cluster.spare, allow_graceful=False)
                 killed.append(True)

@@ -32,7 +32,7 @@ ALLOWED = {
     "supernet": {"spaces", "costmodel"},
     "report": {"spaces"},
     "search": {"spaces", "lut", "costmodel", "supernet", "report"},
-    "testing": {"spaces", "lut", "profiles", "costmodel", "search"},
+    "testing": {"spaces", "lut", "profiles", "costmodel", "supernet", "report", "search"},
     "pipeline": {"spaces", "lut", "profiles", "costmodel", "supernet", "search", "report"},
     "api": {"spaces", "lut", "profiles", "costmodel", "search", "pipeline"},
     "terminal": set(),

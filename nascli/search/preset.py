@@ -69,14 +69,20 @@ class Preset:
             ConstraintError: The value is not of the field's type.
             NascliError: A rule of the settings refuses the value.
         """
-        changed: Any = self
+        changes: dict[str, Any] = {}
         for text in texts:
             name, sign, value = text.partition("=")
             if not sign:
                 raise ConstraintError(
                     f"a hyper-parameter is set as NAME=VALUE such as finalists=3, not {text!r}."
                 )
-            changed = _with_change(changed, _path(name.strip(), aliases or {}), value, sorted(aliases or {}))
+            *groups, last = _path(name.strip(), aliases or {})
+            inside = changes
+            for group in groups:
+                inside = inside.setdefault(group, {})
+            inside[last] = value
+        # All at once, so that a rule about two of them sees both.
+        changed = _with_changes(self, changes, sorted(aliases or {}))
         assert isinstance(changed, Preset)
         return changed
 
@@ -96,15 +102,18 @@ def _path(name: str, aliases: Mapping[str, str]) -> list[str]:
     return [*_path(group, aliases), field] if dot else [name]
 
 
-def _with_change(holder: Any, path: Sequence[str], text: str, aliases: Sequence[str]) -> Any:
-    """A dataclass with one field, perhaps of a dataclass inside of it, changed."""
-    first, *rest = path
-    if not rest:
-        return replace(holder, **{first: _value(holder, first, text)})
+def _with_changes(holder: Any, changes: Mapping[str, Any], aliases: Sequence[str]) -> Any:
+    """A dataclass with fields changed; a mapping among the changes is about a dataclass inside of it."""
     groups = [field.name for field in fields(holder) if is_dataclass(getattr(holder, field.name))]
-    if first not in groups:
-        raise UnknownNameError("group of hyper-parameters", first, sorted({*groups, *aliases}))
-    return replace(holder, **{first: _with_change(getattr(holder, first), rest, text, ())})
+    values: dict[str, Any] = {}
+    for name, change in changes.items():
+        if isinstance(change, str):
+            values[name] = _value(holder, name, change)
+        elif name in groups:
+            values[name] = _with_changes(getattr(holder, name), change, ())
+        else:
+            raise UnknownNameError("group of hyper-parameters", name, sorted({*groups, *aliases}))
+    return replace(holder, **values)
 
 
 def _value(holder: Any, name: str, text: str) -> Any:

@@ -6,6 +6,15 @@ from commanding import QUICK, TINY, run
 
 from nascli.units import parse_quantity
 
+LEARNED = {
+    "nss": ["nss.depth_bin=2", "nss.width_bin=4", "nss.drawn=2"],
+    "autospace": [
+        "autospace.cells=2", "autospace.population=6", "autospace.first_team=2", "autospace.last_team=3",
+        "autospace.warmup=1", "autospace.evolution=1", "autospace.frequency=10", "autospace.reference_epochs=1",
+        "autospace.mutants=1.0",
+    ],
+}  # fmt: skip
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -15,22 +24,11 @@ from nascli.units import parse_quantity
         ("autospace", "autospace-mini:resolution=8,width=0.25"),
     ],
 )
-def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, monkeypatch, algorithm, space):
-    from nascli.pipeline.run import settings
-    from nascli.search.autospace.settings import AutoSpaceSettings
-    from nascli.search.nss.settings import NssSettings
-    from nascli.search.spos.settings import SposSettings
-
-    small = settings.Effort(
-        supernet_epochs=1, retrain_epochs=1, evolution=SposSettings(population=4, generations=2), finalists=2,
-        nss=NssSettings(depth_bin=2, width_bin=4, drawn=2), nss_epochs=1,
-        autospace=AutoSpaceSettings(cells=2, population=6, first_team=2, last_team=3, warmup=1, evolution=1, frequency=10,
-                            reference_epochs=1),
-    )  # fmt: skip
-    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, algorithm, space):
+    small = [*QUICK, "--set", "finalists=2", *(w for text in LEARNED[algorithm] for w in ("--set", text))]
     args = [
         "search", "--algorithm", algorithm, "--space", space, "--constraint", "macs<=1M", "--batch", "2",
-        "--out", tmp_path / "run",
+        "--out", tmp_path / "run", *small,
     ]  # fmt: skip
     result = json.loads(run(*args, "--json").stdout)
     learned = json.loads((tmp_path / "run" / "space.json").read_text())

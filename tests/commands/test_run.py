@@ -3,33 +3,26 @@ import json
 import pytest
 from commanding import MULTI, QUICK, SINGLE, TINY, run
 
+SMALL = ["--supernet-epochs", "1", "--retrain-epochs", "1", "--set", "finalists=2"]
+NSE = ["nse.candidates=3", "nse.samples=6", "nse.beyond=2"]
+
+
+def changed(*texts):
+    return [word for text in texts for word in ("--set", text)]
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("algorithm", "space", "limit"), [("pcnas", SINGLE, "macs<=400k"), ("nse", MULTI, "macs<=700k"),
-                                      ("guided", SINGLE, "macs<=400k"), ("proxyless", SINGLE, "macs<=400k")],
+    ("algorithm", "space", "limit", "settings"),
+    [("pcnas", SINGLE, "macs<=400k", ["pcnas.pool=2", "pcnas.draws=3", "pcnas.interval=0"]),
+     ("nse", MULTI, "macs<=700k", [*NSE, "nse.rounds=2"]),
+     ("guided", SINGLE, "macs<=400k", ["guided.evaluations=10", "guided.first=4"]),
+     ("proxyless", SINGLE, "macs<=400k", [])],
 )  # fmt: skip
-def test_every_algorithm_ends_in_a_verified_network_and_a_report(
-    tmp_path, monkeypatch, algorithm, space, limit
-):
-    from nascli.pipeline.run import settings
-    from nascli.search.nse.settings import NseSettings
-    from nascli.search.pcnas.settings import PcnasSettings
-    from nascli.search.searchers.settings import GuidedSettings
-
-    small = settings.Effort(
-        guidance=GuidedSettings(evaluations=10, first=4),
-        pcnas=PcnasSettings(pool=2, draws=3, warmup=1, interval=0),
-        nse=NseSettings(candidates=3, samples=6, beyond=2, rounds=2),
-        nse_epochs=1,
-        supernet_epochs=1,
-        retrain_epochs=1,
-        finalists=2,
-    )
-    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+def test_every_algorithm_ends_in_a_verified_network_and_a_report(tmp_path, algorithm, space, limit, settings):
     args = [
         "search", "--algorithm", algorithm, "--space", space, "--constraint", "latency=50ms",
-        "--constraint", limit, "--batch", "2", "--out", tmp_path / "run",
+        "--constraint", limit, "--batch", "2", "--out", tmp_path / "run", *SMALL, *changed(*settings),
     ]  # fmt: skip
     if algorithm == "nse":
         args[args.index("--constraint") : args.index("--constraint") + 2] = ["--constraint", "latency=60ms"]
@@ -47,17 +40,20 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(
 
 
 @pytest.mark.slow
-def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path, monkeypatch):
-    from nascli.pipeline.run import settings
-    from nascli.search.nse.settings import NseSettings
-
-    small = settings.Effort(
-        nse=NseSettings(candidates=3, samples=6, beyond=2, rounds=1), nse_epochs=1, retrain_epochs=1, finalists=2,
-        recipe="nse-small",
-    )  # fmt: skip
-    monkeypatch.setattr(settings, "effort_of", lambda preset, algorithm: small)
+def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path):
+    small = [*SMALL, *changed(*NSE, "nse.rounds=1", "nse.fitness.start=0.3")]
     size = "resolution=8,width=0.5,branches=2"
-    first = ["search", "--algorithm", "nse", "--space", f"nse-27-mini:{size}", "--batch", "2", "--constraint"]
+    first = [
+        "search",
+        "--algorithm",
+        "nse",
+        "--space",
+        f"nse-27-mini:{size}",
+        "--batch",
+        "2",
+        *small,
+        "--constraint",
+    ]
     result = json.loads(run(*first, "macs<=2M", "--out", tmp_path / "a", "--json").stdout)
     # The budget is a binding one, and the winner's widths are as wide as it allows.
     assert 1.2e6 < result["macs"] <= 2e6 and result["space"] != result["searched_space"]
@@ -67,7 +63,7 @@ def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_
     kept = json.loads((tmp_path / "a" / "story.json").read_text())["rounds"][-1]
     second = [
         "search", "--algorithm", "nse", "--space", f"nse-second-mini:{size}", "--batch", "2", "--constraint", "macs<=2M",
-        "--after", tmp_path / "a",
+        "--after", tmp_path / "a", *small,
     ]  # fmt: skip
     run(*second, "--out", tmp_path / "b")
     rounds = json.loads((tmp_path / "b" / "story.json").read_text())["rounds"]

@@ -1,0 +1,146 @@
+"""Algorithms against their contract, and one of a third party that nascli has never heard of."""
+
+import ast
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+from commanding import QUICK, TINY, run
+
+import nascli
+from nascli.errors import NascliError, UnknownNameError
+from nascli.search import registry
+from nascli.search.algorithm import Algorithm, SpaceKind
+from nascli.search.base import Evaluation, Score
+from nascli.search.preset import Preset
+from nascli.search.problem import RankedCandidates
+from nascli.search.registry import algorithm_names, default_algorithm, find_algorithm, find_searcher
+from nascli.supernet.recipes.small import small, small_supernet
+from nascli.testing.algorithms import AlgorithmContract
+
+
+class Fewest(Algorithm):
+    """A toy: of some random architectures, those with the fewest MACs come first."""
+
+    name = "fewest-macs"
+    title = "Fewest MACs"
+    summary = "a toy"
+    presets = MappingProxyType({"small": Preset(None, small_supernet(1), small(1))})
+    accepts = frozenset({SpaceKind.SINGLE_PATH})
+    example_space = "proxyless-mini"
+
+    def find(self, problem, context):
+        rows = problem.feasible.sample_distinct(20, np.random.default_rng(context.seed))
+        macs = problem.costs.counted["macs"](rows)
+        evaluations = [
+            Evaluation(tuple(map(int, row)), Score(-float(value)), 0.0)
+            for row, value in zip(rows, macs, strict=True)
+        ]
+        context.write_evaluations(evaluations)
+        ranked = sorted(evaluations, key=lambda each: each.required_score, reverse=True)
+        return RankedCandidates(tuple(ranked), "no supernet")
+
+
+FEWEST = Fewest()
+
+
+class TestToy(AlgorithmContract):
+    def algorithm(self):
+        return FEWEST
+
+
+class TestRandom(AlgorithmContract):
+    def algorithm(self):
+        return find_algorithm("random")
+
+    def preset(self):
+        preset, _ = self.algorithm().with_searcher_settings(super().preset(), {"evaluations": 10})
+        return preset
+
+
+class TestPcnas(AlgorithmContract):
+    def algorithm(self):
+        return find_algorithm("pcnas")
+
+    def preset(self):
+        return self.algorithm().change(super().preset(), ["pcnas.draws=4", "pcnas.interval=0"])
+
+
+class TestProxyless(AlgorithmContract):
+    def algorithm(self):
+        return find_algorithm("proxyless")
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """The toy as the entry point of an installed package."""
+
+    class Point(EntryPoint):
+        def load(self):
+            return FEWEST
+
+    points = {FEWEST.name: Point(FEWEST.name, "toy:FEWEST", registry.GROUP)}
+    monkeypatch.setattr(
+        registry, "find_entry_points", lambda group: points if group == registry.GROUP else {}
+    )
+    return points
+
+
+def test_an_algorithm_in_one_file_is_searched_with_from_the_command_line(installed, tmp_path):
+    args = ["search", "--algorithm", FEWEST.name, "--space", TINY, "--constraint", "macs<=400k", "--batch", "2",
+            "--retrain-epochs", "1", "--out", tmp_path / "run"]  # fmt: skip
+    result = json.loads(run(*args, "--json").stdout)
+    assert (
+        result["algorithm"] == FEWEST.name
+        and result["supernet"] == "no supernet"
+        and result["macs"] <= 400_000
+    )
+    lines = (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()
+    assert result["macs"] == -max(json.loads(line)["value"] for line in lines)
+    assert FEWEST.name in (tmp_path / "run" / "report.html").read_text()
+    assert FEWEST.name in run("search", "--help").stdout.replace("\n", "").replace(" ", "")
+    told = run(*args[:-1], tmp_path / "other", "--population", "4").stderr
+    assert "--population: nothing of fewest-macs is called so" in told
+
+
+def test_an_entry_point_that_is_no_algorithm_is_told(installed, monkeypatch):
+    monkeypatch.setattr(type(installed[FEWEST.name]), "load", lambda self: "nothing")
+    with pytest.raises(NascliError, match=r"is not a nascli.search.algorithm.Algorithm"):
+        find_algorithm(FEWEST.name)
+
+
+def test_names_that_there_are():
+    names = algorithm_names()
+    assert names == sorted(names) and default_algorithm() in names
+    with pytest.raises(UnknownNameError, match="spos"):
+        find_algorithm("sposs")
+    with pytest.raises(UnknownNameError, match="guided"):
+        find_searcher("nse")
+
+
+def test_no_file_outside_its_folder_compares_an_algorithm_s_name():
+    """Whatever depends on the algorithm, its descriptor answers."""
+    root = Path(nascli.__file__).parent
+    names = set(algorithm_names())
+    for path in root.rglob("*.py"):
+        if path.is_relative_to(root / "search"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            compared = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            compared += node.elts if isinstance(node, (ast.Tuple, ast.List, ast.Set)) else []
+            compared += (
+                [case.pattern.value for case in node.cases if isinstance(case.pattern, ast.MatchValue)]
+                if isinstance(node, ast.Match)
+                else []
+            )
+            words = {each.value for each in compared if isinstance(each, ast.Constant)}
+            assert not words & names, f"{path.relative_to(root)} line {node.lineno} names {words & names}"
+
+
+def test_options_that_mean_nothing_are_said(tmp_path):
+    told = run("search", "--algorithm", "pcnas", "--space", TINY, "--constraint", "macs<=1", *QUICK,
+               "--out", tmp_path / "r", expect=1).stderr  # fmt: skip
+    assert "--population, --generations: nothing of pcnas is called so" in told

@@ -245,11 +245,11 @@ def _read_checkpoint(path: Path) -> object:
 
 
 def _write_journal(path: Path) -> None:
-    from nascli.search.base import Score
+    from nascli.search.base import Evaluation, Score
 
     journal = Journal(path)
-    journal.add([1, 2, 3], Score(0.5, -1.0), 0.1)
-    journal.add([3, 2, 1], Score(0.0), 0.1, "no answer")
+    journal.add(Evaluation((1, 2, 3), Score(0.5, -1.0), 0.1))
+    journal.add(Evaluation((3, 2, 1), None, 0.1, "no answer"))
     journal.close()
 
 

@@ -14,7 +14,7 @@ from nascli.execution import Execution
 from nascli.pipeline.measure.profile import profile_models
 from nascli.pipeline.measure.subjects import space_subjects
 from nascli.pipeline.run.search import run_search
-from nascli.pipeline.run.settings import SearchSettings, effort_of
+from nascli.pipeline.run.settings import SearchSettings, choose_preset
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
@@ -38,12 +38,12 @@ def main() -> None:
     cases = (("pcnas", "pcnas-small-mini:width=0.25,resolution=8", (0.5,)),) if quick else CASES
     rows, kept, refused = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
-        spec, execution = TargetSpec(), Execution(store=Path(folder) / "store.sqlite")
+        target, execution = TargetSpec(), Execution(store=Path(folder) / "store.sqlite")
         for algorithm, spec, quantiles in cases:
             space = space_for_data(load_space(spec), "digits")
             table = profile_models(
                 space_subjects(space),
-                spec,
+                target,
                 execution,
                 protocol=MeasurementProtocol(),
                 seed=0,
@@ -53,10 +53,22 @@ def main() -> None:
             draws = latency(space.sample(2000, np.random.default_rng(0)))
             for quantile in quantiles:
                 budget = float(np.quantile(draws, quantile))
-                effort = effort_of("small", algorithm).overridden(supernet_epochs=1 if quick else 8, retrain_epochs=1 if quick else 4)  # fmt: skip
-                settings = SearchSettings(spec, "digits", (f"latency<={budget * 1e6:.3f}us",), spec, algorithm, 0, effort, execution=execution)  # fmt: skip
+                preset, _ = choose_preset(
+                    algorithm, supernet_epochs=1 if quick else 8, retrain_epochs=1 if quick else 4
+                )
+                settings = SearchSettings(
+                    spec,
+                    "digits",
+                    (f"latency<={budget * 1e6:.3f}us",),
+                    target,
+                    algorithm,
+                    preset,
+                    execution=execution,
+                )
                 try:
-                    result = run_search(settings, Path(folder) / f"{algorithm}-{len(rows)}", Silent())
+                    result = run_search(
+                        settings, Path(folder) / f"{algorithm}-{len(rows)}", Silent()
+                    ).to_json()
                 except InfeasibleError as error:
                     # Nothing was handed over: no budget is broken, and none is met.
                     rows.append([algorithm, spec, f"{budget * 1e6:.0f} us ({quantile:.0%})", "-", "refused", "-", str(error).split(";")[0], "-"])  # fmt: skip

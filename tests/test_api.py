@@ -12,7 +12,7 @@ from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.paths import default_store
 from nascli.pipeline.measure.network_calibration import calibrate_space
 from nascli.pipeline.measure.prediction import predict_network
-from nascli.pipeline.run.problem import frozen_costs
+from nascli.pipeline.run.costs import measured_costs
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.tables.lookup import read_table_of
 from nascli.profiles.devices.device import this_cpu
@@ -71,10 +71,10 @@ def test_a_second_device_bounds_the_same_search():
         f"latency<={here.maximum * 1e6}us",
         f"latency@titanxp<={(there.minimum + there.maximum) * 5e5}us",
     )
-    constraints = SearchSettings("proxyless-mini", "digits", texts, where()).parsed_constraints()
+    constraints = SearchSettings("proxyless-mini", "digits", texts, where()).constraints
     assert [c.device for c in constraints] == [None, "titanxp"]
-    model = CostSet(here, {"titanxp": there}, {}, "a sum", {}, "")
-    budgets = model.budgets(constraints)
+    model = CostSet({}, here, {"titanxp": there})
+    budgets = model.bounds(constraints)
     assert [b.cost for b in budgets] == [here, there]
 
 
@@ -102,10 +102,10 @@ def test_hints_of_a_budget_with_room_can_be_followed():
     cost = replace(
         macs, name="latency", dimension="time", offset=macs.offset * scale, unary=unary, kind="calibrated"
     )
-    model = CostSet(cost, {}, {}, "calibrated", {}, "", half_width=0.1)
+    model = CostSet({}, cost, margin=0.1)
 
     def feasible(text):
-        return model.feasible(space, SearchSettings("x", "digits", (text,), where()).parsed_constraints())
+        return model.feasible_set(space, SearchSettings("x", "digits", (text,), where()).constraints)
 
     with pytest.raises(InfeasibleError, match=r"with room for the model's error of ±10\.0%") as caught:
         feasible(f"latency<={cost.minimum * 1.05}s")
@@ -146,12 +146,12 @@ def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_pa
 
     def model(name):
         with RunFolder(tmp_path / name, {"settings": name}) as folder:
-            return frozen_costs(settings, space, folder, Silent())
+            return measured_costs(settings, space, {}, folder, Silent())
 
-    before = model("before")
-    assert before.latency.kind == "measured" and "calibrated" not in before.model
+    before, source = model("before")
+    assert before.latency.kind == "measured" and "calibrated" not in source.model
     calibrate_space(space, where(3), Execution(), networks=12, seed=0, progress=Silent())
-    after = model("after")
-    assert after.latency.kind == "calibrated" and "calibrated on" in after.model
-    again = model("before")
+    after, source = model("after")
+    assert after.latency.kind == "calibrated" and "calibrated on" in source.model
+    again, _ = model("before")
     assert again.latency.kind == "measured" and again.latency.offset == before.latency.offset

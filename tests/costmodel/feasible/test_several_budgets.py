@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, k_best
 from nascli.costmodel.feasible import additive
 from nascli.errors import ConstraintError, InfeasibleError
-from nascli.pipeline.run.result import format_estimated_count
 from nascli.spaces import Layer, Space
 from nascli.spaces.operators.inverted_residual import mbconv
+from nascli.units import format_estimated_count
 
 KEEP = [mbconv((4, 2, 2), 4, expand=e) for e in range(1, 8)]
 SINGLE = Space("single", (), tuple(Layer(f"l{i}", tuple(KEEP[:5])) for i in range(5)))

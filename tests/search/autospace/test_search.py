@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from nascli.errors import NascliError, SpaceError
 from nascli.search.autospace.search import (
-    GENES,
     canonical_cells,
     cell_macs,
     compensated_gradient,
@@ -19,7 +18,7 @@ from nascli.search.autospace.search import (
     mutate,
     tournament,
 )
-from nascli.search.autospace.settings import AutoSpaceSettings
+from nascli.search.autospace.settings import GENES, AutoSpaceSettings
 from nascli.spaces import count, load_space
 from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import REFERENCE

@@ -82,7 +82,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
     given = (SPACE.spec, "digits", pack_weights(supernet), 128, 1)
     pool = RayEvaluator(slow, given, small, address=cluster.address, workers=2)
     answered = []
-    original, killed = pool.many, []
+    original, killed = pool.evaluate, []
 
     def watched(keys):
         for answer in original(keys):
@@ -92,7 +92,7 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
                 killed.append(True)
             yield answer
 
-    pool.many = watched
+    pool.evaluate = watched
     there, _ = search(pool, "there")
     pool.close()
     assert killed and len(answered) == len(set(answered))

@@ -3,8 +3,8 @@ import pytest
 
 from nascli.costmodel import Constraint, counted
 from nascli.errors import ConstraintError, SpaceError
-from nascli.pipeline.run.problem import second_space
 from nascli.search.nse.rescaling import rescale_to_budget
+from nascli.search.nse.second_space import second_space
 from nascli.spaces import load_space
 from nascli.spaces.architecture import singleton_space
 from nascli.spaces.builtin.branches import NSE_27, NSE_SECOND, format_inherited, parse_inherited

@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import numpy as np
 import pytest
 
+from nascli.profiles.protocol import MeasurementProtocol
 from nascli.spaces import make_space
 
 
@@ -19,6 +20,13 @@ def own_home(tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("NASCLI_HOME", str(home))
     return home
+
+
+@pytest.fixture
+def quick_measuring(monkeypatch):
+    """Few and short bursts, for tests of what follows a measurement: their latencies need not be right."""
+    few = MeasurementProtocol(target=0.5, min_rounds=3, max_rounds=3, burst_seconds=5e-4, min_runs=2)
+    monkeypatch.setattr(MeasurementProtocol.__init__, "__defaults__", tuple(vars(few).values()))
 
 
 @pytest.fixture

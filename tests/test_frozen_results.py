@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from commanding import TINY, run
 
+pytestmark = pytest.mark.usefixtures("quick_measuring")
+
 FROZEN = Path(__file__).parent / "data" / "frozen"
 MULTI = "nse-19-mini:resolution=8,width=0.1,branches=2"
 CELLS = "autospace-mini:resolution=8,width=0.1"

@@ -6,6 +6,8 @@ from commanding import QUICK, TINY, run
 
 from nascli.units import parse_quantity
 
+pytestmark = pytest.mark.usefixtures("quick_measuring")
+
 LEARNED = {
     "nss": ["nss.depth_bin=2", "nss.width_bin=4", "nss.drawn=2"],
     "autospace": [

@@ -3,6 +3,8 @@ import json
 import pytest
 from commanding import MULTI, QUICK, SINGLE, TINY, run
 
+pytestmark = pytest.mark.usefixtures("quick_measuring")
+
 SMALL = ["--supernet-epochs", "1", "--retrain-epochs", "1", "--set", "finalists=2"]
 NSE = ["nse.candidates=3", "nse.samples=6", "nse.beyond=2"]
 

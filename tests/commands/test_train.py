@@ -3,6 +3,8 @@ import json
 import pytest
 from commanding import QUICK, TINY, run
 
+pytestmark = pytest.mark.usefixtures("quick_measuring")
+
 
 def test_a_run_s_folder_of_somebody_else_executes_nothing(tmp_path):
     args = [

@@ -21,6 +21,8 @@ from nascli.search.registry import algorithm_names, default_algorithm, find_algo
 from nascli.supernet.recipes.small import small, small_supernet
 from nascli.testing.algorithms import AlgorithmContract
 
+pytestmark = pytest.mark.usefixtures("quick_measuring")
+
 
 class Fewest(Algorithm):
     """A toy: of some random architectures, those with the fewest MACs come first."""

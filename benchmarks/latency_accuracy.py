@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from benchmarks._report import Target, parse_arguments, write
 from benchmarks.profiling import busy
 from nascli.costmodel import BoundedCost, Constraint, FeasibleSet, table_latency
-from nascli.costmodel.calibration import calibrate, spread_codes
+from nascli.costmodel.calibration import calibrate, spread_architectures
 from nascli.lut import Store, program_key
 from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
@@ -74,7 +74,7 @@ def study(
             operators, store, place, protocol=MeasurementProtocol(), rng=rng, progress=Silent()
         )
         plain = table_latency(space, table, "")
-        codes = spread_codes(space, plain, 24, np.random.default_rng(2))
+        codes = spread_architectures(space, plain, 24, np.random.default_rng(2))
         fitted = [space.network(row, f"fitted {i}") for i, row in enumerate(codes)]
         budget = float(np.median(plain(drawn)))
         window = Constraint("latency", 0.97 * budget, 1.03 * budget)

@@ -177,14 +177,14 @@ def main() -> None:
     weights = np.where(bench, 8.0, 1.0)
 
     def fitted(train: np.ndarray, **more) -> Efficiency:
-        return fit(kernels.taken(train), cards[train], seconds[train], weights[train], **effort, **more)
+        return fit(kernels.subset(train), cards[train], seconds[train], weights[train], **effort, **more)
 
     rows: list[list[str]] = []
     medians: dict[str, float] = {}
     tails: dict[str, float] = {}
 
     def report(name: str, test: np.ndarray, model: Efficiency, train: np.ndarray) -> None:
-        k, c, s = kernels.taken(test), cards[test], seconds[test]
+        k, c, s = kernels.subset(test), cards[test], seconds[test]
         others = {
             "ours": model(k, c),
             "roofline": roof(k, c),

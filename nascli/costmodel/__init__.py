@@ -1,4 +1,4 @@
-"""What an architecture will cost, before it is built; and the architectures within a budget."""
+"""Cost models that predict what an architecture costs, and the exact sets of architectures within budgets."""
 
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint, parse_constraint, parse_constraints

@@ -16,7 +16,12 @@ from nascli.spaces.space import Population, Space
 
 @dataclass(frozen=True)
 class CostValue:
-    """What an architecture has of a cost, in SI units, and where that is from: measured, counted, or a model's kind."""
+    """The value of a cost for one architecture.
+
+    Attributes:
+        value: The value in SI units.
+        kind: Origin of the value: 'measured', or the kind of the cost model.
+    """
 
     value: float
     kind: str
@@ -27,11 +32,11 @@ class CostSet:
     """The costs of a space that a search works with.
 
     Attributes:
-        counted: Counted costs, by name.
-        latency: The latency on the device that is measured on; None where nothing is measured.
-        elsewhere: The latency on other devices, by their names.
-        margin: Half the width of the latency model's interval, relative, at the confidence that was asked for; 0
-            takes the model's figure as it is.
+        counted: Counted costs by name.
+        latency: Latency on the device of the search, or None if nothing is measured.
+        elsewhere: Latencies on other devices by the names of the devices.
+        margin: Half the width of the relative interval of the latency model at the requested confidence, or 0 to take
+            the predictions of the model without a margin.
     """
 
     counted: Mapping[str, ChainCost]
@@ -40,15 +45,15 @@ class CostSet:
     margin: float = 0.0
 
     def bounds(self, constraints: Sequence[Constraint]) -> tuple[BoundedCost, ...]:
-        """Each constraint with the cost that it bounds; a latency here with room for the model's error.
+        """Return each constraint with the cost that it bounds; `margin` tightens constraints on the latency.
 
         Raises:
-            ConstraintError: A window is narrower than the model's interval.
+            ConstraintError: A constraint is narrower than the interval of the latency model.
         """
-        return tuple(BoundedCost(self._with_room(c), self._cost(c)) for c in constraints)
+        return tuple(BoundedCost(self._tightened(c), self._cost(c)) for c in constraints)
 
     def feasible_set(self, space: Space, constraints: Sequence[Constraint]) -> FeasibleSet:
-        """The architectures that satisfy the constraints, with room for the model's error.
+        """Return the architectures that satisfy constraints, of which those on the latency are tightened by `margin`.
 
         Raises:
             InfeasibleError: No architecture does.
@@ -66,11 +71,11 @@ class CostSet:
             ) from error
 
     def values(self, constraints: Sequence[Constraint], row: Population) -> tuple[CostValue, ...]:
-        """What one architecture, `(1, layers)`, has of each bounded cost by its model."""
+        """Return, for each constraint, the predicted cost of one architecture `(1, layers)`."""
         costs = [self._cost(constraint) for constraint in constraints]
         return tuple(CostValue(float(cost(row)[0]), cost.kind) for cost in costs)
 
-    def _with_room(self, constraint: Constraint) -> Constraint:
+    def _tightened(self, constraint: Constraint) -> Constraint:
         if not constraint.is_local_latency:
             return constraint
         low, high = constraint.low / (1 - self.margin), constraint.high / (1 + self.margin)
@@ -94,6 +99,6 @@ class CostSet:
 
 
 def counted_costs(space: Space, constraints: Sequence[Constraint]) -> dict[str, ChainCost]:
-    """The counted costs that constraints name, and MACs."""
+    """Return the counted costs that constraints bound, and MACs."""
     names = {"macs", *(c.name for c in constraints if c.name != "latency")}
     return {name: counted(space, name) for name in sorted(names)}

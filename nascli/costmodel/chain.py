@@ -1,9 +1,12 @@
-"""Costs as chains: cost(a) = offset + sum_l u[l, a_l] + sum_l b[l, a_l, a_{l+1}].
+"""Costs that are chains over the layers of a space.
 
-Multi-branch layers add up their branches and a term for joining so many of them.
+The cost of an architecture a is
 
-Whole populations are scored at once, and because the cost is a chain the set of architectures within a
-budget can be computed with exactly (`nascli.costmodel.feasible`).
+    cost(a) = offset + sum_l u[l, a_l] + sum_l b[l, a_l, a_{l+1}].
+
+In a multi-branch space, a layer costs the sum of its branches plus a term that depends on their number. Costs of whole
+populations are computed at once. Because the cost is a chain, the set of architectures within a budget can be counted
+and sampled exactly (`nascli.costmodel.feasible`).
 """
 
 from __future__ import annotations
@@ -27,18 +30,22 @@ Kind = Literal["counted", "measured", "calibrated", "predicted", "imported"]
 
 @dataclass(frozen=True)
 class ChainCost:
-    """A cost that is a sum over layers.
+    """A cost that is a chain over the layers of a space.
 
     Attributes:
-        name: 'latency', 'macs', 'params', ...
-        dimension: decides how figures are parsed and printed.
-        offset: what every architecture costs, in SI units.
-        unary: per layer, `(candidates,)` the cost of each candidate.
-        joins: per layer of a multi-branch space, `(most + 1,)` the cost of joining that many branches;
-            infinite where so many are not allowed.
-        pairwise: per pair of neighbouring layers of a single-path space, `(before, after)` boundary terms.
-        kind: where the figures come from.
-        device: the device's key, for a latency.
+        name: Name of the cost, such as 'latency', 'macs', or 'params'.
+        dimension: Dimension, which decides how values are parsed and printed.
+        offset: Cost that all architectures share, in SI units.
+        unary: For each layer, `(candidates,)` the cost of each candidate.
+        joins: For each layer of a multi-branch space, `(max_branches + 1,)` the cost of joining 0, 1, ... branches,
+            which is infinite for a number of branches that is not allowed.
+        kind: Origin of the figures.
+        device: Name of the device of a latency.
+        pairwise: For each pair of neighbouring layers of a single-path space, `(candidates, candidates of the next
+            layer)` boundary terms.
+
+    Raises:
+        ConstraintError: A figure is not finite, or a multi-branch cost has boundary terms.
     """
 
     name: str
@@ -64,23 +71,23 @@ class ChainCost:
     def _grouped(self) -> GroupedTables:
         return GroupedTables(self.offset, self.unary, self.pairwise)
 
-    def __call__(self, codes: Population) -> Array:
-        """Cost of each architecture.
+    def __call__(self, population: Population) -> Array:
+        """Return the cost of each architecture.
 
         Args:
-            codes: `(n, layers)` integers, valid in the space.
+            population: `(n, layers)` choices that belong to the space; they are not checked.
 
         Returns:
-            `(n,)` in SI units (seconds, bytes, or plain counts).
+            `(n,)` costs in SI units (seconds, bytes, or plain counts).
         """
         if self.joins is not None:
-            return self._multi_branch(codes, self.joins)
-        return self._grouped(codes)
+            return self._multi_branch(population, self.joins)
+        return self._grouped(population)
 
-    def _multi_branch(self, codes: Population, joins: tuple[Array, ...]) -> Array:
-        total = np.full(len(codes), self.offset)
+    def _multi_branch(self, population: Population, joins: tuple[Array, ...]) -> Array:
+        total = np.full(len(population), self.offset)
         for layer, (tables, join) in enumerate(zip(self._bytewise, joins, strict=True)):
-            column = np.ascontiguousarray(codes[:, layer])
+            column = np.ascontiguousarray(population[:, layer])
             total += join[np.bitwise_count(column)]
             for chunk, table in enumerate(tables):
                 total += table[(column >> (8 * chunk)) & 255]
@@ -88,7 +95,7 @@ class ChainCost:
 
     @cached_property
     def _bytewise(self) -> list[list[Array]]:
-        """Per layer and byte of its bit set, the cost of each of the byte's 256 values."""
+        """For each layer and each byte of its bit set, the cost of the 256 values of the byte."""
         patterns = (np.arange(256)[:, None] >> np.arange(8)) & 1
         tables = []
         for values in self.unary:
@@ -98,34 +105,39 @@ class ChainCost:
 
     @property
     def minimum(self) -> float:
-        """The lowest cost of any architecture."""
+        """Minimum cost over all architectures."""
         return self._extreme(np.min)
 
     @property
     def maximum(self) -> float:
-        """The highest cost of any architecture."""
+        """Maximum cost over all architectures."""
         return self._extreme(np.max)
 
     def _extreme(self, pick: Callable[..., Any]) -> float:
         if self.pairwise is None:
-            return self.offset + sum(float(pick(self._choices(layer))) for layer in range(len(self.unary)))
-        reached = self.unary[0]
+            return self.offset + sum(
+                float(pick(self._extreme_costs(layer))) for layer in range(len(self.unary))
+            )
+        extremes = self.unary[0]
         for values, boundary in zip(self.unary[1:], self.pairwise, strict=True):
-            reached = pick(reached[:, None] + boundary, axis=0) + values
-        return self.offset + float(pick(reached))
+            extremes = pick(extremes[:, None] + boundary, axis=0) + values
+        return self.offset + float(pick(extremes))
 
-    def _choices(self, layer: int) -> list[float]:
-        """The extreme costs of a layer: of each candidate, or of the k cheapest and k most expensive branches."""
+    def _extreme_costs(self, layer: int) -> list[float]:
+        """Return costs of a layer that include its minimum and its maximum.
+
+        For a multi-branch layer, these are the costs of the k cheapest and the k most expensive branches.
+        """
         values = self.unary[layer]
         if self.joins is None:
             return [float(values.min()), float(values.max())]
         join, ordered = self.joins[layer], np.sort(values)
         counts = [k for k in range(min(len(join), len(values) + 1)) if np.isfinite(join[k])]
-        cheap = [float(ordered[:k].sum() + join[k]) for k in counts]
-        return cheap + [float(ordered[len(ordered) - k :].sum() + join[k]) for k in counts]
+        cheapest = [float(ordered[:k].sum() + join[k]) for k in counts]
+        return cheapest + [float(ordered[len(ordered) - k :].sum() + join[k]) for k in counts]
 
     def to_json(self) -> dict[str, Any]:
-        """The whole cost as a document, exact to the last bit."""
+        """Return the cost as a document from which `from_json` restores every bit."""
         joins = None if self.joins is None else [values.tolist() for values in self.joins]
         return {
             "name": self.name,
@@ -140,7 +152,7 @@ class ChainCost:
 
     @staticmethod
     def from_json(document: dict[str, Any]) -> ChainCost:
-        """Read a document back."""
+        """Restore a cost from a document."""
         joins, pairs = document["joins"], document["pairwise"]
         return ChainCost(
             name=document["name"],
@@ -154,18 +166,23 @@ class ChainCost:
         )
 
     def format(self, value: float) -> str:
-        """Print a value of this cost in its unit."""
+        """Return a value of this cost as text with its unit."""
         return format_cost(value, self.dimension)
 
     def format_bound(self, value: float, direction: int) -> str:
-        """Print a bound that may be typed in again: rounded up (`direction` 1) or down (-1), never to nearest."""
+        """Return a bound as text that a user may type in again.
+
+        Args:
+            value: The bound.
+            direction: 1 rounds up and -1 rounds down, so that the text is never tighter than the bound.
+        """
         if self.dimension == "count" and abs(value) < 1000:
             return self.format(math.ceil(value) if direction > 0 else math.floor(value))
         return self.format(rounded_outward(value, direction))
 
 
 def format_cost(value: float, dimension: Dimension) -> str:
-    """Print a cost in the unit of its dimension."""
+    """Return a cost as text with the unit of its dimension."""
     match dimension:
         case "time":
             return format_seconds(value)
@@ -176,18 +193,34 @@ def format_cost(value: float, dimension: Dimension) -> str:
 
 
 def require_single_path(space: Space, what: str) -> None:
-    """Refuse a multi-branch space where only single paths are understood."""
+    """Raise an error if a space is multi-branch.
+
+    Args:
+        space: The space.
+        what: What needs a single-path space, for the message.
+
+    Raises:
+        ConstraintError: The space is multi-branch.
+    """
     if space.multi_branch:
         raise ConstraintError(f"{what} needs a single-path space; {space.name} is multi-branch")
 
 
-# Combined codes are 16-bit integers, and a table of them fits a second-level cache.
-_MOST_COMBINATIONS = 1 << 14
+# Combined choices of a group are 16-bit integers, and its table fits into a second-level cache.
+_MAX_COMBINATIONS = 1 << 14
 _BLOCK = 4096
 
 
 class GroupedTables:
-    """The tables of a single-path chain cost, by groups of layers."""
+    """The tables of a single-path chain cost, combined over groups of neighbouring layers.
+
+    One look-up per group instead of one per layer makes costs of populations several times as fast.
+
+    Args:
+        offset: Cost that all architectures share.
+        unary: For each layer, `(candidates,)` costs.
+        pairwise: Boundary terms between neighbouring layers, if any.
+    """
 
     def __init__(self, offset: float, unary: Sequence[Array], pairwise: Sequence[Array] | None) -> None:
         self._offset = offset
@@ -196,7 +229,7 @@ class GroupedTables:
         start = 0
         while start < len(unary):
             stop, table = start + 1, unary[start]
-            while stop < len(unary) and table.size * len(unary[stop]) <= _MOST_COMBINATIONS:
+            while stop < len(unary) and table.size * len(unary[stop]) <= _MAX_COMBINATIONS:
                 table = table[..., None] + unary[stop]
                 if pairwise is not None:
                     table = table + pairwise[stop - 1]
@@ -206,15 +239,15 @@ class GroupedTables:
                 self._seams.append((stop, pairwise[stop - 1]))
             start = stop
 
-    def __call__(self, codes: npt.NDArray[Any]) -> Array:
-        """`(n,)` costs of `(n, layers)` codes."""
-        total = np.empty(len(codes))
-        for start in range(0, len(codes), _BLOCK):
-            self._score(codes[start : start + _BLOCK], total[start : start + _BLOCK])
+    def __call__(self, population: npt.NDArray[Any]) -> Array:
+        """Return the `(n,)` costs of `(n, layers)` architectures."""
+        total = np.empty(len(population))
+        for start in range(0, len(population), _BLOCK):
+            self._add_costs(population[start : start + _BLOCK], total[start : start + _BLOCK])
         return total
 
-    def _score(self, codes: npt.NDArray[Any], total: Array) -> None:
-        columns = np.ascontiguousarray(codes.T, dtype=np.int16)
+    def _add_costs(self, population: npt.NDArray[Any], total: Array) -> None:
+        columns = np.ascontiguousarray(population.T, dtype=np.int16)
         total[:] = self._offset
         for start, stop, table in self._groups:
             index = columns[start]

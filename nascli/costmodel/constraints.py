@@ -1,4 +1,7 @@
-"""The constraint language: ``latency=8ms``, ``macs<=330M``, ``300M<=macs<=350M``, ``latency@cpu<=30ms``."""
+"""The language of constraints.
+
+Examples are ``latency=8ms``, ``macs<=330M``, ``300M<=macs<=350M``, and ``latency@cpu<=30ms``.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +25,18 @@ _ALIASES = {"memory": "weight_bytes", "flops": "macs"}
 _NAME = r"([A-Za-z_]+)(?:@([A-Za-z0-9._:-]+))?"
 _SIMPLE = re.compile(rf"^\s*{_NAME}\s*(<=|>=|=)\s*([^<>=]+)$")
 _WINDOW = re.compile(rf"^\s*([^<>=]+)<=\s*{_NAME}\s*<=\s*([^<>=]+)$")
-_LONGEST = 200
+_MAX_TEXT = 200
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A window that a cost must lie in, ends included.
+    """A closed interval that a cost must lie in.
 
     Attributes:
-        name: the cost's name.
-        low: lower end in SI units, or -inf.
-        high: upper end in SI units, or inf.
-        device: a device's name where one was given.
+        name: Name of the cost, one of `DIMENSIONS`.
+        low: Lower end in SI units, or -inf.
+        high: Upper end in SI units, or inf.
+        device: Name of the device of a latency, or None for the device of the search.
     """
 
     name: str
@@ -43,12 +46,12 @@ class Constraint:
 
     @property
     def is_local_latency(self) -> bool:
-        """Whether it bounds the latency on the device that is measured on."""
+        """Whether the constraint bounds the latency on the device of the search."""
         return self.name == "latency" and self.device is None
 
     @property
     def dimension(self) -> Dimension:
-        """Decides units."""
+        """Dimension of the cost, which decides its units."""
         return DIMENSIONS[self.name]
 
     def __str__(self) -> str:
@@ -59,15 +62,18 @@ class Constraint:
 
 
 def parse_constraint(text: str) -> Constraint:
-    """Read one constraint. ``=`` means at most, since a budget is an upper bound.
+    """Read one constraint.
+
+    Args:
+        text: A constraint such as ``latency<=8ms``. ``=`` means at most, because a budget is an upper bound.
 
     Raises:
-        ConstraintError: not a constraint, or an empty window.
-        UnitError: a quantity without its unit.
-        UnknownNameError: a cost that nobody knows.
+        ConstraintError: The text is not a constraint, a bound is not above 0, or the interval is empty.
+        UnitError: A quantity has no unit or the wrong one.
+        UnknownNameError: The cost is unknown.
     """
-    if len(text) > _LONGEST:
-        raise ConstraintError(f"a constraint has at most {_LONGEST} characters, got {len(text)}")
+    if len(text) > _MAX_TEXT:
+        raise ConstraintError(f"a constraint has at most {_MAX_TEXT} characters, got {len(text)}")
     window = _WINDOW.match(text)
     simple = _SIMPLE.match(text)
     if window is not None:
@@ -100,19 +106,21 @@ def _bound(text: str, value: str, name: str) -> float:
 
 
 def parse_constraints(texts: Sequence[str]) -> tuple[Constraint, ...]:
-    """Read several constraints; those on one cost are intersected.
+    """Read several constraints, and intersect those on the same cost; see `parse_constraint`.
 
     Raises:
-        ConstraintError: two that contradict each other.
+        ConstraintError: A text is not a constraint, or two constraints contradict each other.
+        UnitError: A quantity has no unit or the wrong one.
+        UnknownNameError: A cost is unknown.
     """
     return intersect([parse_constraint(text) for text in texts])
 
 
 def intersect(constraints: Sequence[Constraint]) -> tuple[Constraint, ...]:
-    """One window per cost and device.
+    """Return one constraint per cost and device.
 
     Raises:
-        ConstraintError: two that contradict each other.
+        ConstraintError: Two constraints on the same cost and device contradict each other.
     """
     merged: dict[tuple[str, str | None], Constraint] = {}
     for new in constraints:

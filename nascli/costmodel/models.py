@@ -1,11 +1,11 @@
-"""Cost models of a space: exact counts, and latency from a measured table."""
+"""Cost models of a space: exact counts, and latency from a table of measurements."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
@@ -18,6 +18,7 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
 from nascli.units import Dimension
 
+Array = npt.NDArray[np.float64]
 _COUNTED: dict[str, tuple[Dimension, Callable[[Counts], int]]] = {
     "macs": ("count", lambda c: c.macs),
     "params": ("count", lambda c: c.params),
@@ -27,30 +28,34 @@ _COUNTED: dict[str, tuple[Dimension, Callable[[Counts], int]]] = {
 
 
 def counted_names() -> list[str]:
-    """Names of the costs that are counted on paper."""
+    """Return the names of the costs that are counted in closed form."""
     return list(_COUNTED)
 
 
-def _joins(space: Space) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...] | None:
-    return paper_joins(space) if space.multi_branch else None
+def _joins(space: Space) -> tuple[Array, ...] | None:
+    return free_joins(space) if space.multi_branch else None
 
 
-def paper_joins(space: Space) -> tuple[np.ndarray[Any, np.dtype[np.float64]], ...]:
-    """Per layer of a multi-branch space, joins that cost nothing; infinite where a number is not allowed."""
+def free_joins(space: Space) -> tuple[Array, ...]:
+    """Return `ChainCost.joins` of a multi-branch space in which joining branches costs nothing."""
     joins = []
     for layer in space.layers:
         join = np.zeros(layer.max_branches + 1)
-        # No branch at all is no choice of a reduction layer.
+        # A reduction layer has at least one branch.
         join[0] = np.inf if layer.join == "reduction" else 0.0
         joins.append(join)
     return tuple(joins)
 
 
 def counted(space: Space, name: str) -> ChainCost:
-    """MACs, parameters, bytes of weights, or BitOps of a space's architectures.
+    """Return a counted cost of a space; its kind is 'counted'.
+
+    Args:
+        space: Single-path or multi-branch space.
+        name: 'macs', 'params', 'weight_bytes', or 'bitops'.
 
     Raises:
-        ConstraintError: a name that is not counted.
+        ConstraintError: The name is not that of a counted cost, or BitOps are asked of a space without bit widths.
     """
     if name not in _COUNTED:
         raise ConstraintError(f"{name!r} is not counted; known are {', '.join(_COUNTED)}")
@@ -71,31 +76,36 @@ def counted(space: Space, name: str) -> ChainCost:
 
 
 def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
-    """Latency as the sum of a table's operator times in context, in seconds per batch.
+    """Return latency as the sum of operators in context, in seconds per batch; its kind is 'measured'.
 
-    A multi-branch layer costs its branches and what joining them costs (`nascli.lut.in_context.joins`).
+    A multi-branch layer costs the sum of its branches plus the joining of them (`nascli.lut.in_context.joins`).
+
+    Args:
+        space: Single-path or multi-branch space.
+        table: Measurements.
+        command: Command that measures what the table lacks, for messages.
 
     Raises:
-        MissingMeasurementsError: naming the operators that the table lacks, and `command`.
-        ConstraintError: a multi-branch space whose joins the table does not have.
+        MissingMeasurementsError: The table lacks operators.
+        ConstraintError: The table lacks the joins of a multi-branch space.
     """
     placements = space.distinct_placements()
     figures = require_context(table, placements, command)
     seconds = {placement.key: figure.seconds for placement, figure in zip(placements, figures, strict=True)}
     joins = None
     if space.multi_branch:
-        found = [join_costs(table, layer) for layer in space.layers]
-        if any(values is None for values in found):
+        measured_joins = [join_costs(table, layer) for layer in space.layers]
+        if any(values is None for values in measured_joins):
             raise ConstraintError(
                 f"{table.setup.label} lacks what joining the branches of {space.name} costs.",
                 f"Measure it: {command}",
             )
-        joins = tuple(values for values in found if values is not None)
+        joins = tuple(values for values in measured_joins if values is not None)
     return _summed(space, lambda placement: seconds[placement.key], joins, table.setup.device)
 
 
 def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
-    """The sum of operators timed alone; None where one was never timed alone."""
+    """Return latency as the sum of operators that were timed alone, or None if the table lacks one."""
     seconds = {}
     for operator in space.operators():
         figure = table.lookup(operator.program)
@@ -110,20 +120,20 @@ def alone_latency(space: Space, table: LatencyTable) -> ChainCost | None:
 
 
 def branch_count(space: Space) -> ChainCost:
-    """How many branches a multi-branch architecture has."""
+    """Return the number of branches of the architectures of a multi-branch space."""
     return ChainCost(
         name="branches",
         dimension="count",
         offset=0.0,
         unary=tuple(np.zeros(len(layer.candidates)) for layer in space.layers),
-        joins=tuple(join + np.arange(len(join)) for join in paper_joins(space)),
+        joins=tuple(join + np.arange(len(join)) for join in free_joins(space)),
     )
 
 
 def _summed(
     space: Space,
     seconds: Callable[[Placement], float],
-    joins: tuple[np.ndarray[Any, np.dtype[np.float64]], ...] | None,
+    joins: tuple[Array, ...] | None,
     device: str,
 ) -> ChainCost:
     """Return the chain of the seconds of all operators, which may depend on where an operator stands."""

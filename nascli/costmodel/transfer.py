@@ -1,13 +1,14 @@
-"""A device with few measurements, from tables of other devices.
+"""Latency on a device with few measurements, from tables of other devices.
 
-The new device's latencies of n networks or operators are modelled, in logarithms and up to scale, as a mixture of
-the known devices' plus a residual that is smooth in what the known devices and the architectures say:
+The logarithms of the latencies of n networks or operators on the new device are modelled, up to scale, as a mixture of
+those on the known devices plus a residual that is smooth in the known latencies and in features of the architectures:
 
     z(new) = sum_d w_d z(d) + r,   w_d proportional to exp(3 k corr_d),   r ~ GP(0, s (K_devices + K_architectures))
 
-with corr_d the correlation with device d on the k samples, K_devices the linear kernel of the standardised
-latencies, K_architectures that of the features. With few samples this leans on the devices that are most alike,
-with more on what the samples say. Mixing keeps the order of networks wherever the known devices agree on it.
+where corr_d is the correlation with device d on the k samples, K_devices the linear kernel of the standardised
+latencies, and K_architectures that of the features. With few samples, predictions follow the devices that are most
+alike; with more samples, they follow the samples. A mixture keeps the order of networks on which the known devices
+agree.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ MIN_SAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Transferred:
-    """Predicted latencies of a device with few measurements.
+class TransferPrediction:
+    """Predicted latencies on a device with few measurements.
 
     Attributes:
-        seconds: `(n,)` the figures.
-        deviation: `(n,)` standard deviation of their logarithms; what was measured has the noise alone.
-        weights: `(devices,)` how much of each known device is in the mixture.
+        seconds: `(n,)` latencies in seconds.
+        deviation: `(n,)` standard deviation of the logarithms of the latencies.
+        weights: `(devices,)` weights of the known devices in the mixture, which add up to 1.
     """
 
     seconds: Array
@@ -39,21 +40,23 @@ class Transferred:
     weights: Array
 
     def interval(self, z: float = 1.645) -> tuple[Array, Array]:
-        """Lower and upper ends, 90 % by default."""
+        """Return the lower and upper ends of intervals of `z` standard deviations; 90 % by default."""
         return self.seconds * np.exp(-z * self.deviation), self.seconds * np.exp(z * self.deviation)
 
 
-def transfer(known: Array, features: Array, measured: npt.NDArray[np.intp], seconds: Array) -> Transferred:
-    """Latencies of a new device from few samples of it.
+def transfer(
+    known: Array, features: Array, measured: npt.NDArray[np.intp], seconds: Array
+) -> TransferPrediction:
+    """Predict latencies on a new device from few samples.
 
     Args:
-        known: `(n, devices)` seconds of the same networks or operators on other devices.
-        features: `(n, f)` what describes them, such as codes one-hot; may have no columns.
-        measured: `(k,)` which of them were measured on the new device.
-        seconds: `(k,)` what they took.
+        known: `(n, devices)` seconds of the same networks or operators on known devices.
+        features: `(n, f)` features of the networks or operators, such as one-hot choices; `f` may be 0.
+        measured: `(k,)` indices of those that were measured on the new device.
+        seconds: `(k,)` their latencies on the new device in seconds.
 
     Raises:
-        ConstraintError: fewer than 3 samples, no known device, or latencies that are not above 0.
+        ConstraintError: There are fewer than 3 samples, there is no known device, or a latency is not above 0.
     """
     if known.ndim != 2 or known.shape[1] < 1 or len(measured) < MIN_SAMPLES or len(measured) != len(seconds):
         raise ConstraintError(
@@ -70,9 +73,9 @@ def transfer(known: Array, features: Array, measured: npt.NDArray[np.intp], seco
     weights = _weights(z[measured], y)
     mixture = z @ weights
     here = mixture[measured]
-    # The slope is drawn towards 1, in the units of the spread, by as much as two further samples.
-    moved = here - here.mean()
-    slope = float((moved @ y + 2 * moved.var()) / max(moved @ moved + 2 * moved.var(), 1e-12))
+    # The slope is shrunk towards 1, with the weight of two further samples.
+    centred = here - here.mean()
+    slope = float((centred @ y + 2 * centred.var()) / max(centred @ centred + 2 * centred.var(), 1e-12))
     slope = slope if slope > 0 else 1.0
     base = slope * (mixture - here.mean())
     residual = y - base[measured]
@@ -84,9 +87,9 @@ def transfer(known: Array, features: Array, measured: npt.NDArray[np.intp], seco
     mean = across @ inverse @ residual
     prior = _RESIDUAL * np.sum([(part**2).sum(axis=1) for part in parts], axis=0)
     left = np.maximum(prior - np.einsum("nk,kj,nj->n", across, inverse, across), 0.0)
-    # What the samples' own residuals say of the model's scale.
+    # The residuals of the samples tell the scale of the model, which is not reduced.
     scale = max(1.0, float(residual @ inverse @ residual) / len(y))
-    return Transferred(
+    return TransferPrediction(
         seconds=np.exp(centre + spread * (base + mean)),
         deviation=spread * np.sqrt(scale * (left + _NOISE)),
         weights=weights,
@@ -95,23 +98,23 @@ def transfer(known: Array, features: Array, measured: npt.NDArray[np.intp], seco
 
 def _standardised(values: Array) -> Array:
     deviation = values.std(axis=0)
-    kept = deviation > 1e-12
-    scaled: Array = (values[:, kept] - values[:, kept].mean(axis=0)) / deviation[kept]
-    return scaled if kept.any() else np.zeros((len(values), 1))
+    varying = deviation > 1e-12
+    scaled: Array = (values[:, varying] - values[:, varying].mean(axis=0)) / deviation[varying]
+    return scaled if varying.any() else np.zeros((len(values), 1))
 
 
 def nearest_device(known: Array, measured: npt.NDArray[np.intp], seconds: Array) -> tuple[int, Array]:
-    """The known device that is most like the new one, and its latencies at the new device's scale.
+    """Return the known device that is most like the new one, with its latencies at the scale of the new device.
 
-    This is what can be said without `transfer`, and what it is compared with.
+    This is the baseline that `transfer` is compared with.
 
     Args:
-        known: `(n, devices)` seconds of the same networks or operators on other devices.
-        measured: `(k,)` which of them were measured on the new device.
-        seconds: `(k,)` what they took.
+        known: `(n, devices)` seconds of the same networks or operators on known devices.
+        measured: `(k,)` indices of those that were measured on the new device.
+        seconds: `(k,)` their latencies on the new device in seconds.
 
     Returns:
-        the column of the device whose logarithms correlate best with those of the samples, and its `(n,)` latencies
+        The column of the device whose logarithms correlate best with those of the samples, and its `(n,)` latencies
         times the geometric mean of the samples' ratios.
     """
     logs, target = np.log(known[measured]), np.log(seconds)
@@ -121,11 +124,11 @@ def nearest_device(known: Array, measured: npt.NDArray[np.intp], seconds: Array)
 
 
 def _correlations(values: Array, y: Array) -> Array:
-    """`(devices,)` Pearson correlation of each column with y; 0 for what does not vary."""
-    moved = values - values.mean(axis=0)
+    """Return the `(devices,)` Pearson correlation of each column with y; 0 for a column without variation."""
+    columns = values - values.mean(axis=0)
     centred = y - y.mean()
-    norms = np.sqrt((moved**2).sum(axis=0) * (centred**2).sum())
-    return np.asarray((moved * centred[:, None]).sum(axis=0) / np.maximum(norms, 1e-12))
+    norms = np.sqrt((columns**2).sum(axis=0) * (centred**2).sum())
+    return np.asarray((columns * centred[:, None]).sum(axis=0) / np.maximum(norms, 1e-12))
 
 
 def _weights(z: Array, y: Array) -> Array:

@@ -1,4 +1,4 @@
-"""How far to believe a transfer: what it says of the measured samples without those samples."""
+"""Quality of a transfer: how well it predicts measured samples that it was not given."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nascli.costmodel.transfer import MIN_SAMPLES, Transferred, nearest_device, transfer
+from nascli.costmodel.transfer import MIN_SAMPLES, TransferPrediction, nearest_device, transfer
 
 Array = npt.NDArray[np.float64]
-# Two more than `transfer` needs: each pair is left out once.
+# Two more than `transfer` needs, because each pair is left out once.
 MIN_SAMPLES_TO_LEAVE_OUT = MIN_SAMPLES + 2
-# Of very many samples or pairs some at random say as much.
+# Maximum number of samples or pairs that are left out; of more, these are drawn at random.
 _MAX_LEFT_OUT = 300
 Left = TypeVar("Left")
 
@@ -40,32 +40,32 @@ class TransferQuality:
     within_interval: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a document."""
+        """Return the fields as a document."""
         return asdict(self)
 
 
 def left_out_quality(
     known: Array, features: Array, measured: npt.NDArray[np.intp], seconds: Array, z: float
 ) -> tuple[TransferQuality, TransferQuality]:
-    """How the transfer and the nearest device alone predict measured networks from the others.
+    """Evaluate the transfer, and the nearest device as its baseline, by leaving out samples and pairs of samples.
 
     Args:
-        known: `(n, devices)` seconds of architectures on other devices.
-        features: `(n, f)` what describes the architectures.
-        measured: `(k,)` which of them were measured on the new device; at least `MIN_SAMPLES_TO_LEAVE_OUT`.
-        seconds: `(k,)` what they took.
-        z: Half of an interval in standard deviations.
+        known: `(n, devices)` seconds of architectures on known devices.
+        features: `(n, f)` features of the architectures.
+        measured: `(k,)` indices of those that were measured on the new device; at least `MIN_SAMPLES_TO_LEAVE_OUT`.
+        seconds: `(k,)` their latencies on the new device in seconds.
+        z: Half the width of an interval in standard deviations.
 
     Returns:
-        the quality of the transfer, and that of the nearest device.
+        The quality of the transfer, and that of the nearest device.
     """
 
-    def both(left: Sequence[int]) -> tuple[Transferred, Array]:
+    def both(left: Sequence[int]) -> tuple[TransferPrediction, Array]:
         others = np.delete(measured, left), np.delete(seconds, left)
         return transfer(known, features, *others), nearest_device(known, *others)[1]
 
     rng = np.random.default_rng(0)
-    chosen = _some(list(range(len(measured))), rng)
+    chosen = _subset(list(range(len(measured))), rng)
     ours, alone, inside = np.empty(len(chosen)), np.empty(len(chosen)), 0
     for number, left in enumerate(chosen):
         result, near = both([left])
@@ -73,7 +73,7 @@ def left_out_quality(
         i = measured[left]
         ours[number], alone[number] = result.seconds[i], near[i]
         inside += bool(low[i] <= seconds[left] <= high[i])
-    pairs = _some(list(itertools.combinations(range(len(measured)), 2)), rng)
+    pairs = _subset(list(itertools.combinations(range(len(measured)), 2)), rng)
     ordered = np.zeros(2)
     for pair in pairs:
         result, near = both(pair)
@@ -90,8 +90,8 @@ def left_out_quality(
     )
 
 
-def _some(values: list[Left], rng: np.random.Generator) -> list[Left]:
-    """All of the values, or so many of them as are left out at most."""
+def _subset(values: list[Left], rng: np.random.Generator) -> list[Left]:
+    """Return all values, or a random subset of the maximum number that is left out."""
     if len(values) <= _MAX_LEFT_OUT:
         return values
     return [values[i] for i in sorted(rng.choice(len(values), _MAX_LEFT_OUT, replace=False))]
@@ -103,7 +103,7 @@ def _quality(predicted: Array, seconds: Array, pairs: float, inside: float | Non
 
 
 def rank_correlation(a: Array, b: Array) -> float | None:
-    """Spearman's rank correlation; None where one of the two does not vary."""
+    """Return Spearman's rank correlation, or None if one of the two does not vary."""
     from scipy.stats import spearmanr
 
     if np.ptp(a) == 0 or np.ptp(b) == 0:

@@ -63,14 +63,14 @@ def make_space(name: str, **parameters: Parameter) -> Space:
         UnknownNameError: There is no space with this name.
         SpaceError: A parameter is unknown, a value breaks a rule of the space, or the space is a `StagedSpace`.
     """
-    made = make_space_of_any_kind(name, **parameters)
-    if isinstance(made, StagedSpace):
+    space = make_space_of_any_kind(name, **parameters)
+    if isinstance(space, StagedSpace):
         raise SpaceError(
             f"{name} consists of stages with free depths and widths; it cannot be profiled or searched "
             "layer by layer.",
             f"See it with: nascli spaces {name}",
         )
-    return made
+    return space
 
 
 def make_space_of_any_kind(name: str, **parameters: Parameter) -> Space | StagedSpace:
@@ -86,22 +86,22 @@ def make_space_of_any_kind(name: str, **parameters: Parameter) -> Space | Staged
         if key not in known_parameters:
             known = ", ".join(f"{k}={v.default}" for k, v in known_parameters.items())
             raise SpaceError(f"space {name} has no parameter {key!r}; it takes {known}")
-    given = {k: v for k, v in parameters.items() if v != known_parameters[k].default}
-    return _make(name, tuple(sorted(given.items())))
+    changed = {k: v for k, v in parameters.items() if v != known_parameters[k].default}
+    return _make(name, tuple(sorted(changed.items())))
 
 
 @lru_cache(maxsize=64)
-def _make(name: str, given: tuple[tuple[str, Parameter], ...]) -> Space | StagedSpace:
+def _make(name: str, parameters: tuple[tuple[str, Parameter], ...]) -> Space | StagedSpace:
     try:
-        made = _factory(name)(**dict(given))
+        space = _factory(name)(**dict(parameters))
     except NascliError as error:
         raise SpaceError(f"space {name}: {error.message}", error.hint) from error
     # The function may be the user's own and raise anything.
     except Exception as error:
         raise SpaceError(f"space {name}: its function failed: {type(error).__name__}: {error}") from error
-    if not isinstance(made, (Space, StagedSpace)):
-        raise SpaceError(f"space {name}: its function must return a Space, got {type(made).__name__}")
-    return replace(made, name=name, parameters=given)
+    if not isinstance(space, (Space, StagedSpace)):
+        raise SpaceError(f"space {name}: its function must return a Space, got {type(space).__name__}")
+    return replace(space, name=name, parameters=parameters)
 
 
 def load_registered_space(spec: str) -> Space:

@@ -31,7 +31,7 @@ class CostModel(Protocol):
     def name(self) -> str:
         """What constraints call it."""
 
-    def __call__(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def __call__(self, population: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """`(n,)` in SI units."""
 
     @property

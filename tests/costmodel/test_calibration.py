@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nascli.costmodel import ChainCost
-from nascli.costmodel.calibration import calibrate, spread_codes
+from nascli.costmodel.calibration import calibrate, spread_architectures
 from nascli.errors import ConstraintError
 from nascli.spaces import load_space
 
@@ -117,9 +117,9 @@ def test_what_is_no_calibration_is_refused():
         calibrate(SPACE, [plain], codes, np.full(10, np.nan))
 
 
-def test_spread_codes_cover_the_space():
+def test_spread_architectures_cover_the_space():
     plain, _ = sums()
-    codes = SPACE.check(spread_codes(SPACE, plain, 12, np.random.default_rng(0)))
+    codes = SPACE.check(spread_architectures(SPACE, plain, 12, np.random.default_rng(0)))
     values = plain(codes)
     assert values[0] == pytest.approx(plain.minimum) and values[1] == pytest.approx(plain.maximum)
     # Five slices between the extremes, and five at random.
@@ -131,11 +131,11 @@ MULTI = load_space("nse-19-mini:width=0.5")
 
 
 def multi_sums(seed=0):
-    from nascli.costmodel.models import branch_count, paper_joins
+    from nascli.costmodel.models import branch_count, free_joins
 
     rng = np.random.default_rng(seed)
     unary = tuple(1e-4 * (1 + rng.random(len(layer.candidates))) for layer in MULTI.layers)
-    joins = tuple(join + 2e-5 * np.arange(len(join)) for join in paper_joins(MULTI))
+    joins = tuple(join + 2e-5 * np.arange(len(join)) for join in free_joins(MULTI))
     return ChainCost("latency", "time", 1e-4, unary, joins, "measured", "d"), branch_count(MULTI)
 
 
@@ -163,8 +163,8 @@ def test_branches_that_save_time_leave_no_negative_join():
     assert np.abs(found.cost(held_out) / truth - 1).mean() < 0.02
 
 
-def test_spread_codes_cover_a_multi_branch_space():
+def test_spread_architectures_cover_a_multi_branch_space():
     plain, _ = multi_sums()
-    codes = MULTI.check(spread_codes(MULTI, plain, 10, np.random.default_rng(0)))
+    codes = MULTI.check(spread_architectures(MULTI, plain, 10, np.random.default_rng(0)))
     costs = plain(codes)
     assert costs.min() < plain.minimum * 1.02 and costs.max() > plain.maximum * 0.95

@@ -1,4 +1,4 @@
-"""Exact feasible sets: the architectures within a budget, as a thing to compute with."""
+"""Exact feasible sets: all architectures of a space that satisfy budgets, counted, sampled, and optimised over."""
 
 from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.costmodel.feasible.bins import BinnedSampler

@@ -1,4 +1,4 @@
-"""Putting costs on a grid: integer steps per choice, rounded so that the real constraint always holds."""
+"""Costs on a grid: integer steps for every choice, rounded such that the real constraint always holds."""
 
 from __future__ import annotations
 
@@ -14,62 +14,69 @@ from nascli.costmodel.constraints import Constraint
 
 Array = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
-# Forgives the rounding of a division, far below a cell.
+# Tolerance for the rounding of a division, far below one cell.
 _EPSILON = 1e-9
-# Sums of a few dozen floats in another order differ by less than this, relatively.
+# Sums of a few dozen floats in different orders differ relatively by less than this.
 ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class BoundedCost:
-    """One bounded cost."""
+    """A cost and the constraint that bounds it.
+
+    Attributes:
+        constraint: The constraint.
+        cost: The cost.
+    """
 
     constraint: Constraint
     cost: ChainCost
 
     @property
     def high(self) -> float:
-        """The upper bound; the cost of the most expensive architecture where there is none."""
+        """Upper bound, but at most the cost of the most expensive architecture."""
         return min(self.constraint.high, self.cost.maximum)
 
     @property
     def binds(self) -> bool:
-        """Whether any architecture can break it."""
+        """Whether some architecture breaks the constraint."""
         return self.constraint.high < self.cost.maximum or self.constraint.low > self.cost.minimum
 
     def holds(self, costs: Array) -> npt.NDArray[np.bool_]:
-        """Which real costs are inside the window, but for the rounding of the sum itself."""
-        room = ROUNDING * np.abs(costs)
-        return (costs <= self.constraint.high + room) & (costs >= self.constraint.low - room)
+        """Return which of `(n,)` costs satisfy the constraint, up to the rounding of a sum."""
+        tolerance = ROUNDING * np.abs(costs)
+        return (costs <= self.constraint.high + tolerance) & (costs >= self.constraint.low - tolerance)
 
 
 @dataclass(frozen=True)
 class BudgetAxis:
-    """One budget on its grid.
+    """A bounded cost on a grid of cells.
 
     Attributes:
-        budget: the real thing.
-        size: number of states, which count the cells that are left to spend.
-        leftover: states above this at the end would break the lower bound.
-        unit: what a cell stands for.
-        exact: whether the grid loses nothing.
-        choices: per layer, the steps of its candidates; with boundary terms `(before, after)`.
-        joins: per multi-branch layer, the steps of joining k branches; -1 where k is not allowed.
-        slack: by how much at most a bound is tightened.
+        budget: The bounded cost.
+        size: Number of states. A state is the number of cells that are left to spend.
+        max_leftover: Maximum number of cells that may be left at the end; more would break the lower bound.
+        unit: Cost of one cell.
+        exact: Whether no rounding takes place.
+        steps: For each layer, the cells of its candidates: `(candidates,)`, or `(before, candidates)` with boundary
+            terms.
+        join_steps: For each layer of a multi-branch space, the cells of joining 0, 1, ... branches, and -1 for a
+            number of branches that is not allowed.
+        slack: By how much rounding tightens a bound at most, in the unit of the cost.
     """
 
     budget: BoundedCost
     size: int
-    leftover: int
+    max_leftover: int
     unit: float
     exact: bool
-    choices: tuple[Steps, ...]
-    joins: tuple[Steps, ...] | None
+    steps: tuple[Steps, ...]
+    join_steps: tuple[Steps, ...] | None
     slack: float
 
 
 def _transitions(cost: ChainCost) -> list[Array]:
-    """Per layer the cost of each choice, with boundary terms of each pair `(before, after)`."""
+    """Return, for each layer, the costs of its candidates, or of pairs `(before, candidates)` with boundary terms."""
     if cost.pairwise is None:
         return list(cost.unary)
     after = [u[None, :] + b for u, b in zip(cost.unary[1:], cost.pairwise, strict=True)]
@@ -77,14 +84,14 @@ def _transitions(cost: ChainCost) -> list[Array]:
 
 
 def _divisor(values: Array) -> float | None:
-    """The greatest common divisor of integer costs; None if they are not integers."""
+    """Return the greatest common divisor of costs, or None if they are not integers."""
     if not np.all(values == np.round(values)) or np.any(np.abs(values) > 2**53):
         return None
     return float(math.gcd(*(int(value) for value in values)) or 1)
 
 
 def exact_size(budget: BoundedCost) -> int | None:
-    """How many states a lossless grid of this budget has; None where there is none."""
+    """Return the number of states of a grid without rounding, or None if there is no such grid."""
     extras, joins, base = _reduced(budget.cost)
     finite = [values[np.isfinite(values)] for values in joins or []]
     divisor = _divisor(np.concatenate([*(values.ravel() for values in extras), *finite]))
@@ -94,7 +101,7 @@ def exact_size(budget: BoundedCost) -> int | None:
 
 
 def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
-    """Costs above the cheapest of each layer, which every architecture pays anyway."""
+    """Return the costs of choices above the minimum of their layer, the costs of joins, and the sum of the minima."""
     transitions = _transitions(cost)
     if cost.joins is not None:
         return transitions, list(cost.joins), cost.offset
@@ -103,54 +110,55 @@ def _reduced(cost: ChainCost) -> tuple[list[Array], list[Array] | None, float]:
 
 
 def make_axis(budget: BoundedCost, states: int, *, relaxed: bool = False) -> BudgetAxis:
-    """Put a budget on a grid of at most about `states` states, exactly if they suffice.
+    """Put a bounded cost on a grid, without rounding if that needs no more than `states` states.
 
     Args:
-        budget: the real thing.
-        states: how many cells at most.
-        relaxed: round so that every architecture within the budget stays, and some beyond it; otherwise so that none
-            beyond it stays, and some within are lost.
+        budget: The bounded cost.
+        states: Approximate maximum number of states.
+        relaxed: How to round. If false, every architecture on the grid satisfies the constraint, and some feasible
+            ones are lost. If true, every feasible architecture is on the grid, and some infeasible ones are as well.
     """
     cost, constraint = budget.cost, budget.constraint
     extras, joins, base = _reduced(cost)
-    room = max(0.0, budget.high - base)
+    available = max(0.0, budget.high - base)
     lossless = exact_size(budget)
     exact = lossless is not None and lossless <= states
     if exact:
         finite = [values[np.isfinite(values)] for values in joins or []]
         unit = _divisor(np.concatenate([*(v.ravel() for v in extras), *finite])) or 1.0
     else:
-        unit = max(room / (states - 1), np.finfo(float).tiny)
-    # Half of the forgiveness of `holds` goes to the bound, so that a budget of exactly one network has it.
-    left = math.floor((room + ROUNDING / 2 * abs(budget.high)) / unit + _EPSILON) if room else 0
+        unit = max(available / (states - 1), np.finfo(float).tiny)
+    # Half of the tolerance of `holds` is granted here, so that a budget of exactly one architecture contains it.
+    tolerant = available + ROUNDING / 2 * abs(budget.high)
+    left = math.floor(tolerant / unit + _EPSILON) if available else 0
     left = left if exact else min(left, states - 1)
     if constraint.high >= cost.maximum:
-        # Nothing is too expensive: rounding up must not push the most expensive architecture over the edge.
+        # Nothing is too expensive, so rounding up must not exclude the most expensive architecture.
         left = max(left, _most_expensive(extras, joins, unit))
-    never = left + 1
+    unaffordable = left + 1
     to_cells = _floor if relaxed else _ceil
-    choices = tuple(np.minimum(to_cells(v / unit), never).astype(np.int64) for v in extras)
+    steps = tuple(np.minimum(to_cells(v / unit), unaffordable).astype(np.int64) for v in extras)
     join_steps = None
     if joins is not None:
         join_steps = tuple(
             np.where(
                 np.isfinite(v),
-                np.minimum(to_cells(np.where(np.isfinite(v), v, 0) / unit), never),
+                np.minimum(to_cells(np.where(np.isfinite(v), v, 0) / unit), unaffordable),
                 -1,
             ).astype(np.int64)
             for v in joins
         )
-    lost = 0.0 if exact else _rounding(extras, joins, unit, to_cells)
-    leftover = left
+    rounding = 0.0 if exact else _max_rounding(extras, joins, unit, to_cells)
+    max_leftover = left
     if constraint.low > -math.inf:
-        # Rounded up, cells may be `lost` more than the real cost; rounded down, so many fewer.
-        min_cells = (constraint.low - base) / unit + (-lost if relaxed else lost)
-        leftover = min(left, left - math.ceil(min_cells - _EPSILON))
-    return BudgetAxis(budget, left + 1, leftover, unit, exact, choices, join_steps, lost * unit)
+        # Rounded up, cells exceed the real cost by up to `rounding`; rounded down, they fall below it by as much.
+        min_cells = (constraint.low - base) / unit + (-rounding if relaxed else rounding)
+        max_leftover = min(left, left - math.ceil(min_cells - _EPSILON))
+    return BudgetAxis(budget, left + 1, max_leftover, unit, exact, steps, join_steps, rounding * unit)
 
 
 def _most_expensive(extras: Sequence[Array], joins: Sequence[Array] | None, unit: float) -> int:
-    """Cells of the most expensive architecture after rounding up."""
+    """Return the cells of the most expensive architecture after rounding up."""
     total = 0.0
     for layer, values in enumerate(extras):
         steps = _ceil(values / unit)
@@ -164,19 +172,19 @@ def _most_expensive(extras: Sequence[Array], joins: Sequence[Array] | None, unit
 
 
 def _ceil(cells: Array) -> Array:
-    up: Array = np.ceil(cells - _EPSILON)
-    return up
+    rounded: Array = np.ceil(cells - _EPSILON)
+    return rounded
 
 
 def _floor(cells: Array) -> Array:
-    down: Array = np.floor(cells + _EPSILON)
-    return down
+    rounded: Array = np.floor(cells + _EPSILON)
+    return rounded
 
 
-def _rounding(
+def _max_rounding(
     extras: Sequence[Array], joins: Sequence[Array] | None, unit: float, to_cells: Callable[[Array], Array]
 ) -> float:
-    """The most cells by which rounding can change an architecture."""
+    """Return the maximum number of cells by which rounding changes the cost of an architecture."""
     total = 0.0
     for layer, values in enumerate(extras):
         errors = np.abs(to_cells(values / unit) - values / unit)
@@ -184,7 +192,7 @@ def _rounding(
             total += float(errors.max())
             continue
         join = joins[layer][np.isfinite(joins[layer])]
-        most = len(joins[layer]) - 1
-        total += float(np.sort(errors)[::-1][:most].sum())
+        max_branches = len(joins[layer]) - 1
+        total += float(np.sort(errors)[::-1][:max_branches].sum())
         total += float(np.abs(to_cells(join / unit) - join / unit).max())
     return total

@@ -1,4 +1,4 @@
-"""Sampling uniformly over bins of a cost (SPOS's uniform constraint sampling), each bin exactly."""
+"""Sampling uniformly over bins of a cost (uniform constraint sampling of SPOS)."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from nascli.spaces.space import Population, Space
 
 
 class BinnedSampler:
-    """Draws a bin uniformly, then an architecture uniformly from those whose cost lies in it."""
+    """Sampler that draws a bin uniformly, and then an architecture uniformly from those whose cost lies in the bin.
+
+    Attributes:
+        space: The space.
+        bins: Feasible sets of the bins that are not empty.
+        empty: Lower and upper ends of the empty bins.
+    """
 
     def __init__(
         self, space: Space, cost: ChainCost, edges: Sequence[float], others: Sequence[BoundedCost] = ()
     ) -> None:
-        """Prepare the bins; empty ones are left out and listed in `empty`.
+        """Prepare the feasible sets of the bins.
 
         Args:
-            space: where to draw from.
-            cost: what is binned.
-            edges: ascending ends of the bins, in SI units; SPOS has 290M to 360M MACs by 10M.
-            others: budgets that hold in all bins.
+            space: The space.
+            cost: Cost that is divided into bins.
+            edges: Ascending ends of the bins in SI units, such as 290M, 300M, ..., 360M MACs in SPOS.
+            others: Budgets that hold in all bins.
 
         Raises:
-            ConstraintError: fewer than two edges, or not ascending.
-            InfeasibleError: every bin is empty.
+            ConstraintError: There are fewer than two edges, or they are not ascending.
+            InfeasibleError: All bins are empty.
         """
         if len(edges) < 2 or any(a >= b for a, b in pairwise(edges)):
             raise ConstraintError(f"bins need at least two ascending edges, got {list(edges)}")
@@ -51,11 +57,11 @@ class BinnedSampler:
             )
 
     def sample(self, n: int, rng: np.random.Generator) -> Population:
-        """`(n, layers)` architectures."""
-        which = rng.integers(0, len(self.bins), n)
-        codes = np.empty((n, len(self.space.layers)), dtype=self.space.dtype)
-        for number, part in enumerate(self.bins):
-            here = np.flatnonzero(which == number)
-            if len(here):
-                codes[here] = part.sample(len(here), rng)
-        return codes
+        """Draw `(n, layers)` architectures."""
+        bins = rng.integers(0, len(self.bins), n)
+        population = np.empty((n, len(self.space.layers)), dtype=self.space.dtype)
+        for number, feasible in enumerate(self.bins):
+            rows = np.flatnonzero(bins == number)
+            if len(rows):
+                population[rows] = feasible.sample(len(rows), rng)
+        return population

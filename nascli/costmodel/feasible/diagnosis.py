@@ -1,4 +1,4 @@
-"""When a feasible set seems empty: is it, which constraints bind, and by how much?
+"""Diagnosis of feasible sets that seem empty: whether they are, and by how much which constraint must be relaxed.
 
 An integer programme on the real costs decides, so that a coarse grid is never mistaken for infeasibility.
 """
@@ -15,11 +15,21 @@ from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.spaces.space import Space
 
-_TRIES = 30
+# Solutions that may turn out to be outside the real bounds before the solver is given up.
+_MAX_SOLUTIONS = 30
+Array = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 class IntegerProgramme:
-    """Binary variables of a space: candidates, pairs of neighbours, and numbers of branches."""
+    """The architectures of a space as solutions of a mixed-integer linear programme.
+
+    There is one binary variable for every candidate, for every number of branches of a multi-branch layer, and, if a
+    cost has boundary terms, for every pair of candidates of neighbouring layers.
+
+    Args:
+        space: The space.
+        costs: Costs that objectives and budgets are made of.
+    """
 
     def __init__(self, space: Space, costs: Sequence[ChainCost]) -> None:
         self.space = space
@@ -41,8 +51,8 @@ class IntegerProgramme:
         self.size = size
         self.rules = self._rules()
 
-    def coefficients(self, cost: ChainCost) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """A cost as a linear form, without its offset."""
+    def coefficients(self, cost: ChainCost) -> Array:
+        """Return the `(variables,)` coefficients of a cost, without its offset."""
         row = np.zeros(self.size)
         for start, values in zip(self._starts, cost.unary, strict=True):
             row[start : start + len(values)] = values
@@ -78,7 +88,7 @@ class IntegerProgramme:
         rules = []
         for number, start in enumerate(self._pairs):
             a, b = (len(self.space.layers[number + i].candidates) for i in (0, 1))
-            # The pairs of a candidate add up to the candidate itself, on either side.
+            # The variables of the pairs of a candidate add up to the variable of the candidate, on both sides.
             for i in range(a):
                 row = {start + i * b + j: 1.0 for j in range(b)} | {self._starts[number] + i: -1.0}
                 rules.append((row, 0.0, 0.0))
@@ -87,17 +97,22 @@ class IntegerProgramme:
                 rules.append((row, 0.0, 0.0))
         return rules
 
-    def solve(
-        self, objective: np.ndarray[tuple[int], np.dtype[np.float64]], budgets: Sequence[BoundedCost]
-    ) -> list[int] | None:
-        """The codes that minimise a linear form under the budgets; None if none were found.
+    def solve(self, objective: Array, budgets: Sequence[BoundedCost]) -> list[int] | None:
+        """Return the architecture that minimises a linear form under budgets, or None if the solver finds none.
 
-        The solver works within tolerances. What it gives is believed only if the real costs bear it out;
-        otherwise that architecture is cut off and the solver asked again, a few dozen times.
+        The solver works within tolerances. A solution that does not satisfy the real constraints is cut off, and the
+        solver is run again, up to 30 times.
+
+        Args:
+            objective: `(variables,)` coefficients of the linear form.
+            budgets: Bounded costs.
+
+        Returns:
+            `(layers,)` choices.
         """
         limits = [self._limit(budget) for budget in budgets]
         size = float(np.abs(objective).max()) or 1.0
-        for _ in range(_TRIES):
+        for _ in range(_MAX_SOLUTIONS):
             answer = milp(
                 objective / size,
                 constraints=[*self.rules, *limits],
@@ -106,30 +121,30 @@ class IntegerProgramme:
             )
             if answer.x is None:
                 return None
-            codes = self._codes(answer.x)
-            row = np.array([codes])
+            architecture = self._architecture(answer.x)
+            row = np.array([architecture])
             if all(bool(budget.holds(budget.cost(row))[0]) for budget in budgets):
-                return codes
+                return architecture
             limits.append(self._cut(answer.x))
         return None
 
     def _limit(self, budget: BoundedCost) -> LinearConstraint:
         row = self.coefficients(budget.cost)
-        # The solver's tolerances are absolute: seconds would drown in them.
+        # The tolerances of the solver are absolute and larger than latencies in seconds.
         size = float(np.abs(row).max()) or 1.0
         low = (budget.constraint.low - budget.cost.offset) / size
         high = (budget.constraint.high - budget.cost.offset) / size
         return LinearConstraint(row[None] / size, low, high)
 
-    def _codes(self, x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[int]:
-        codes = []
+    def _architecture(self, x: Array) -> list[int]:
+        choices = []
         for start, layer in zip(self._starts, self.space.layers, strict=True):
             chosen = np.flatnonzero(x[start : start + len(layer.candidates)] > 0.5)
-            codes.append(int(chosen[0]) if layer.join == "single" else sum(1 << int(i) for i in chosen))
-        return codes
+            choices.append(int(chosen[0]) if layer.join == "single" else sum(1 << int(i) for i in chosen))
+        return choices
 
-    def _cut(self, x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> LinearConstraint:
-        """Excludes one architecture: at least one candidate must change."""
+    def _cut(self, x: Array) -> LinearConstraint:
+        """Return the rule that excludes one architecture, because at least one candidate must change."""
         count = self._starts[-1] + len(self.space.layers[-1].candidates)
         row = np.zeros(self.size)
         chosen = x[:count] > 0.5
@@ -140,7 +155,16 @@ class IntegerProgramme:
 def find_feasible(
     space: Space, budgets: Sequence[BoundedCost], *, minimise: ChainCost | None = None
 ) -> list[int] | None:
-    """Codes of an architecture within the budgets, the cheapest by `minimise`; None if there is none."""
+    """Return an architecture within budgets, or None if there is none.
+
+    Args:
+        space: The space.
+        budgets: Bounded costs.
+        minimise: Cost that the architecture minimises; by default any architecture is returned.
+
+    Returns:
+        `(layers,)` choices.
+    """
     costs = [b.cost for b in budgets] + ([minimise] if minimise else [])
     programme = IntegerProgramme(space, costs)
     objective = np.zeros(programme.size) if minimise is None else programme.coefficients(minimise)
@@ -148,9 +172,9 @@ def find_feasible(
 
 
 def explain_infeasible(space: Space, budgets: Sequence[BoundedCost]) -> tuple[str, str]:
-    """What is wrong with budgets that nothing satisfies together, and how far each must give way."""
+    """Return a message for budgets that no architecture satisfies, and a hint how far each has to be relaxed."""
     programme = IntegerProgramme(space, [b.cost for b in budgets])
-    ways = []
+    relaxations = []
     for budget in budgets:
         others = [b for b in budgets if b is not budget]
         cost = budget.cost
@@ -160,12 +184,12 @@ def explain_infeasible(space: Space, budgets: Sequence[BoundedCost]) -> tuple[st
             answer = programme.solve(sign * programme.coefficients(cost), others)
             if answer is None:
                 continue
-            reached = float(cost(np.array([answer]))[0])
-            if sign * (reached - bound) > 0:
+            optimum = float(cost(np.array([answer]))[0])
+            if sign * (optimum - bound) > 0:
                 word = "at least" if sign > 0 else "at most"
-                ways.append(f"{cost.name} {word} {cost.format_bound(reached, int(sign))}")
+                relaxations.append(f"{cost.name} {word} {cost.format_bound(optimum, int(sign))}")
     names = " and ".join(str(b.constraint) for b in budgets)
-    hint = (
-        f"With the others kept, one of these is possible: {'; '.join(ways)}." if ways else "Drop one of them."
-    )
+    hint = "Drop one of them."
+    if relaxations:
+        hint = f"With the others kept, one of these is possible: {'; '.join(relaxations)}."
     return f"no architecture of {space.name} satisfies {names} together.", hint

@@ -1,7 +1,7 @@
-"""How one layer moves a table of completions backward, and draws a choice forward.
+"""The step of the dynamic programme over one layer: backward for tables of completions, forward for draws.
 
-A table has one entry per state, which says how much of each budget is left: `after[s]` is the weight of
-all completions of the later layers from state s. Weights are counts, probabilities, or best scores,
+A state says how many cells of each budget are left. A table has one entry per state: `after[s]` is the total weight of
+all completions of an architecture by the later layers from state s. Weights are counts, probabilities, or best scores,
 depending on the arithmetic.
 """
 
@@ -21,40 +21,48 @@ Left = npt.NDArray[np.int64]
 
 
 class Arithmetic(Protocol):
-    """Which semiring tables are in; `unit` is the weight of having nothing left to choose."""
+    """A semiring for tables of completions.
+
+    Attributes:
+        unit: Weight of the empty completion.
+    """
 
     unit: int
 
     def zeros(self, shape: tuple[int, ...]) -> Table:
-        """A table of nothing."""
+        """Return a table without completions."""
 
     def accumulate(self, into: Table, values: Table) -> None:
-        """Add alternatives in place."""
+        """Add alternative completions to `into` in place."""
 
     def weigh(self, values: Table, weight: float) -> Table:
-        """Follow a choice of this weight."""
+        """Return the weights of completions that begin with a choice of this weight."""
 
 
 class SumArithmetic:
-    """Weights that add and multiply, in floating point."""
+    """Floating-point weights: alternatives add, and choices multiply."""
 
     unit = 1
 
     def zeros(self, shape: tuple[int, ...]) -> Table:
-        """Nothing is 0."""
+        """Return zeros."""
         return np.zeros(shape)
 
     def accumulate(self, into: Table, values: Table) -> None:
-        """Alternatives add."""
+        """Add alternatives."""
         into += values
 
     def weigh(self, values: Table, weight: float) -> Table:
-        """Weights multiply."""
+        """Multiply by the weight of the choice."""
         return values if weight == 1 else values * weight
 
 
 class CountArithmetic:
-    """Exact counts of architectures: 64-bit integers, modulo a prime where they would overflow."""
+    """Exact counts in 64-bit integers.
+
+    Args:
+        prime: Modulus below 2^62 where counts would overflow, or None.
+    """
 
     unit = 1
 
@@ -62,40 +70,48 @@ class CountArithmetic:
         self.prime = prime
 
     def zeros(self, shape: tuple[int, ...]) -> Table:
-        """Nothing is 0."""
+        """Return zeros."""
         return np.zeros(shape, dtype=np.uint64)
 
     def accumulate(self, into: Table, values: Table) -> None:
-        """Alternatives add."""
+        """Add alternatives."""
         into += values
         if self.prime is not None:
             np.subtract(into, np.uint64(self.prime), out=into, where=into >= self.prime)
 
     def weigh(self, values: Table, weight: float) -> Table:
-        """Every choice counts once."""
+        """Return the counts unchanged, because every choice counts once."""
         return values
 
 
 class MaxArithmetic:
-    """The best additive score: alternatives compete, choices add."""
+    """Best additive scores: the better alternative counts, and choices add."""
 
     unit = 0
 
     def zeros(self, shape: tuple[int, ...]) -> Table:
-        """Nothing is minus infinity."""
+        """Return minus infinity."""
         return np.full(shape, -np.inf)
 
     def accumulate(self, into: Table, values: Table) -> None:
-        """The better alternative stays."""
+        """Take the maximum of alternatives."""
         np.maximum(into, values, out=into)
 
     def weigh(self, values: Table, weight: float) -> Table:
-        """A choice adds its score."""
+        """Add the score of the choice."""
         return values + weight
 
 
 def shift_table(table: Table, step: Steps, arithmetic: Arithmetic, into: Table, weight: float) -> None:
-    """Accumulate into each state what `table` holds after spending `step`."""
+    """Accumulate the completions after a choice that spends cells.
+
+    Args:
+        table: Table after the choice.
+        step: `(axes,)` cells that the choice spends.
+        arithmetic: Arithmetic of the tables.
+        into: Table before the choice, changed in place.
+        weight: Weight of the choice.
+    """
     shape = table.shape
     if any(s >= size for s, size in zip(step, shape, strict=True)):
         return
@@ -105,10 +121,10 @@ def shift_table(table: Table, step: Steps, arithmetic: Arithmetic, into: Table, 
 
 
 class _Lookup:
-    """Reads a table at `left - step` for many samples, giving `nothing` where the budget is overdrawn."""
+    """Look-up of a table at `left - step` for many states, with `nothing` where a budget is overspent."""
 
     def __init__(self, table: Table, steps: Steps, nothing: float) -> None:
-        # Padding in front stands for overdrawn states, so no reading needs a mask.
+        # Padding in front stands for overspent states, so that no look-up needs a mask.
         pad = np.minimum(steps.max(axis=0, initial=0), table.shape).astype(np.int64)
         padded = np.pad(table, [(int(p), 0) for p in pad], constant_values=nothing)
         strides = np.array([int(np.prod(padded.shape[i + 1 :])) for i in range(padded.ndim)], dtype=np.int64)
@@ -118,27 +134,27 @@ class _Lookup:
         self._offsets = np.minimum(steps, pad) @ strides
 
     def index(self, left: Left) -> npt.NDArray[np.int64]:
-        """Where the samples' states are."""
+        """Return the positions of `(n, axes)` states in the flattened table."""
         return left @ self._strides + self._base
 
     def read(self, index: npt.NDArray[np.int64], choice: int) -> Array:
-        """What is there after one choice."""
+        """Return the entries after the choice with this index."""
         return np.asarray(self._flat[index - self._offsets[choice]])
 
 
 def draw_choice(masses: Array, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """For each column of `(options, n)` masses, an option drawn in proportion."""
+    """Draw one option for each column of `(options, n)` masses, with probability proportional to its mass."""
     cumulative = np.cumsum(masses, axis=0)
     draws = rng.random(masses.shape[1]) * cumulative[-1]
     chosen = (cumulative <= draws).sum(axis=0)
     last = masses.shape[0] - 1 - np.argmax(masses[::-1] > 0, axis=0)
-    inside: npt.NDArray[np.intp] = np.minimum(chosen, last)
-    return inside
+    options: npt.NDArray[np.intp] = np.minimum(chosen, last)
+    return options
 
 
 @dataclass(frozen=True)
 class SinglePathLayer:
-    """A layer that takes one candidate.
+    """A layer that chooses one candidate.
 
     Attributes:
         steps: `(candidates, axes)` cells that each candidate spends.
@@ -147,7 +163,7 @@ class SinglePathLayer:
     steps: Steps
 
     def backward(self, after: Table, arithmetic: Arithmetic, weights: Sequence[float] | Array) -> Table:
-        """The table before this layer."""
+        """Return the table before this layer."""
         here = arithmetic.zeros(after.shape)
         for step, weight in zip(self.steps, weights, strict=True):
             if weight != 0 or isinstance(arithmetic, MaxArithmetic):
@@ -157,7 +173,17 @@ class SinglePathLayer:
     def forward(
         self, after: Table, weights: Array, left: Left, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], Left]:
-        """Draw a candidate for each sample; returns codes and what is left."""
+        """Draw a candidate for each sample.
+
+        Args:
+            after: Table after this layer.
+            weights: `(candidates,)` weights.
+            left: `(n, axes)` states of the samples.
+            rng: Random generator.
+
+        Returns:
+            `(n,)` choices, and `(n, axes)` states after them.
+        """
         lookup = _Lookup(after, self.steps, 0.0)
         index = lookup.index(left)
         masses = np.stack([lookup.read(index, a) * weight for a, weight in enumerate(weights)])
@@ -165,24 +191,27 @@ class SinglePathLayer:
         return chosen.astype(np.int64), left - self.steps[chosen]
 
     def choices(self, after: Table, scores: Array, state: Left) -> list[tuple[int, float, float, Left]]:
-        """Every candidate with its score, the best score after it, and what is left then."""
-        found = []
-        for code, (step, score) in enumerate(zip(self.steps, scores, strict=True)):
+        """Return every affordable candidate with its score, the best score after it, and the state after it."""
+        options = []
+        for choice, (step, score) in enumerate(zip(self.steps, scores, strict=True)):
             if np.all(step <= state):
                 left = state - step
-                found.append((code, float(score), float(after[tuple(left)]), left))
-        return found
+                options.append((choice, float(score), float(after[tuple(left)]), left))
+        return options
 
 
 @dataclass(frozen=True)
 class BranchWeights:
-    """A distribution over the bit sets of a layer: branches independently, or one of some fixed sets.
+    """Weights of the bit sets of a multi-branch layer.
+
+    The weight of a bit set is `free` times the product over its branches of `include` and over the other candidates of
+    `exclude`, plus its weight in `fixed`.
 
     Attributes:
-        include: `(candidates,)` weight of taking each branch.
-        exclude: `(candidates,)` weight of leaving it.
-        free: weight of the independent part.
-        fixed: (code, weight) of particular sets.
+        include: `(candidates,)` weight of choosing each branch.
+        exclude: `(candidates,)` weight of not choosing it.
+        free: Weight of the part in which branches are independent.
+        fixed: Pairs of a bit set and a further weight.
     """
 
     include: Array
@@ -193,12 +222,12 @@ class BranchWeights:
 
 @dataclass(frozen=True)
 class MultiBranchLayer:
-    """A layer that takes a set of candidates in parallel.
+    """A layer that chooses a set of parallel candidates.
 
     Attributes:
-        steps: `(candidates, axes)` cells of each branch.
-        joins: `(most + 1, axes)` cells of joining k branches.
-        allowed: numbers of branches that are allowed.
+        steps: `(candidates, axes)` cells that each branch spends.
+        joins: `(max_branches + 1, axes)` cells that joining 0, 1, ... branches spends.
+        allowed: Numbers of branches that are allowed.
     """
 
     steps: Steps
@@ -212,80 +241,83 @@ class MultiBranchLayer:
         include: Sequence[float] | Array,
         exclude: Sequence[float] | Array,
     ) -> list[Table]:
-        """Tables `(most + 1, *states)` after the first 0, 1, ... branches were decided.
+        """Return the tables within this layer, after the first 0, 1, ... candidates were decided.
 
-        Entry [i][k] weighs the ways to take k of the first i branches and then complete the network.
+        Returns:
+            Tables of shape `(max_branches + 1, *states)`. Entry `[i][k]` is the weight of all ways to choose k of the
+            first i candidates and to complete the architecture.
         """
-        most = len(self.joins) - 1
-        current = arithmetic.zeros((most + 1, *after.shape))
+        max_branches = len(self.joins) - 1
+        current = arithmetic.zeros((max_branches + 1, *after.shape))
         arithmetic.accumulate(current[0], after)
-        found = [current]
+        tables = [current]
         for step, take, leave in zip(self.steps, include, exclude, strict=True):
             new = arithmetic.zeros(current.shape)
             if leave != 0 or isinstance(arithmetic, MaxArithmetic):
                 arithmetic.accumulate(new, arithmetic.weigh(current, float(leave)))
             if take != 0 or isinstance(arithmetic, MaxArithmetic):
-                for k in range(1, most + 1):
+                for k in range(1, max_branches + 1):
                     shift_table(current[k - 1], step, arithmetic, new[k], float(take))
             current = new
-            found.append(current)
-        return found
+            tables.append(current)
+        return tables
 
-    def _joined(self, last: Table, arithmetic: Arithmetic, here: Table, weight: float) -> None:
+    def _add_joins(self, last: Table, arithmetic: Arithmetic, here: Table, weight: float) -> None:
         for k in self.allowed:
             shift_table(last[k], self.joins[k], arithmetic, here, weight)
 
-    def backward(self, after: Table, arithmetic: Arithmetic, branch_weights: BranchWeights) -> Table:
-        """The table before this layer."""
+    def backward(self, after: Table, arithmetic: Arithmetic, weights: BranchWeights) -> Table:
+        """Return the table before this layer."""
         here = arithmetic.zeros(after.shape)
-        if branch_weights.free != 0:
-            last = self.stages(after, arithmetic, branch_weights.include, branch_weights.exclude)[-1]
-            self._joined(last, arithmetic, here, branch_weights.free if arithmetic.unit else 0.0)
-        for code, weight in branch_weights.fixed:
-            shift_table(after, self.step_of(code), arithmetic, here, weight)
+        if weights.free != 0:
+            last = self.stages(after, arithmetic, weights.include, weights.exclude)[-1]
+            self._add_joins(last, arithmetic, here, weights.free if arithmetic.unit else 0.0)
+        for choice, weight in weights.fixed:
+            shift_table(after, self.step_of(choice), arithmetic, here, weight)
         return here
 
-    def step_of(self, code: int) -> Steps:
-        """Cells that a bit set spends."""
-        chosen = [i for i in range(len(self.steps)) if code >> i & 1]
+    def step_of(self, choice: int) -> Steps:
+        """Return the `(axes,)` cells that a bit set spends."""
+        chosen = [i for i in range(len(self.steps)) if choice >> i & 1]
         total: Steps = self.steps[chosen].sum(axis=0) + self.joins[len(chosen)]
         return total
 
     def forward(
-        self, after: Table, branch_weights: BranchWeights, left: Left, rng: np.random.Generator
+        self, after: Table, weights: BranchWeights, left: Left, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.int64], Left]:
-        """Draw a bit set for each sample; returns codes and what is left."""
-        stages = self.stages(after, SumArithmetic(), branch_weights.include, branch_weights.exclude)
+        """Draw a bit set for each sample; see `SinglePathLayer.forward`."""
+        stages = self.stages(after, SumArithmetic(), weights.include, weights.exclude)
         options: list[Array] = []
         for k in self.allowed:
             lookup = _Lookup(stages[-1][k], self.joins[k : k + 1], 0.0)
-            options.append(lookup.read(lookup.index(left), 0) * branch_weights.free)
-        for code, weight in branch_weights.fixed:
-            lookup = _Lookup(after, self.step_of(code)[None], 0.0)
+            options.append(lookup.read(lookup.index(left), 0) * weights.free)
+        for choice, weight in weights.fixed:
+            lookup = _Lookup(after, self.step_of(choice)[None], 0.0)
             options.append(lookup.read(lookup.index(left), 0) * weight)
-        chosen = draw_choice(np.stack(options), rng)
-        codes = np.zeros(len(left), dtype=np.int64)
+        drawn = draw_choice(np.stack(options), rng)
+        choices = np.zeros(len(left), dtype=np.int64)
         left = left.copy()
-        for position, (code, _) in enumerate(branch_weights.fixed, len(self.allowed)):
-            here = chosen == position
-            codes[here] = code
-            left[here] -= self.step_of(code)
-        free = np.flatnonzero(chosen < len(self.allowed))
+        for position, (choice, _) in enumerate(weights.fixed, len(self.allowed)):
+            here = drawn == position
+            choices[here] = choice
+            left[here] -= self.step_of(choice)
+        free = np.flatnonzero(drawn < len(self.allowed))
         if len(free):
-            counts = np.array(self.allowed)[chosen[free]]
-            drawn, rest = self._draw(stages, branch_weights, counts, left[free] - self.joins[counts], rng)
-            codes[free], left[free] = drawn, rest
-        return codes, left
+            counts = np.array(self.allowed)[drawn[free]]
+            choices[free], left[free] = self._draw_branches(
+                stages, weights, counts, left[free] - self.joins[counts], rng
+            )
+        return choices, left
 
-    def _draw(
+    def _draw_branches(
         self,
         stages: list[Table],
-        branch_weights: BranchWeights,
+        weights: BranchWeights,
         remaining: npt.NDArray[np.int64],
         left: Left,
         rng: np.random.Generator,
     ) -> tuple[npt.NDArray[np.int64], Left]:
-        codes = np.zeros(len(left), dtype=np.int64)
+        choices = np.zeros(len(left), dtype=np.int64)
         shape = stages[0].shape[1:]
         strides = np.array([int(np.prod(shape[i + 1 :])) for i in range(len(shape))], dtype=np.int64)
         per_count = int(np.prod(shape))
@@ -295,15 +327,15 @@ class MultiBranchLayer:
             step = self.steps[i]
             possible = (remaining > 0) & np.all(left >= step, axis=1)
             source = np.where(possible, (remaining - 1) * per_count + state - step @ strides, 0)
-            mass = np.where(possible, before[source] * branch_weights.include[i], 0.0)
-            stays = before[remaining * per_count + state] * branch_weights.exclude[i]
-            # Decided by the two masses, so that rounding of their sum cannot lead into a dead end.
-            taken = rng.random(len(left)) * (mass + stays) < mass
-            codes[taken] |= np.int64(1) << i
+            included = np.where(possible, before[source] * weights.include[i], 0.0)
+            excluded = before[remaining * per_count + state] * weights.exclude[i]
+            # Comparing with the mass itself keeps rounding of the sum from leading into a dead end.
+            taken = rng.random(len(left)) * (included + excluded) < included
+            choices[taken] |= np.int64(1) << i
             remaining = remaining - taken
             left = left - taken[:, None] * step
             state = state - taken * (step @ strides)
-        return codes, left
+        return choices, left
 
 
 Layer = SinglePathLayer | MultiBranchLayer
@@ -320,17 +352,17 @@ class PairedLayer:
     steps: Steps
 
     def backward(self, after: Table, arithmetic: Arithmetic, weights: Array) -> Table:
-        """The tables before this layer, one per candidate of the layer before."""
+        """Return the tables before this layer, one for each candidate of the layer before."""
         count, candidates, axes = self.steps.shape
         shape = after.shape[after.ndim - axes :]
         here = arithmetic.zeros((count, *shape))
         for before in range(count):
-            for code in range(candidates):
-                weight = float(weights[code])
+            for choice in range(candidates):
+                weight = float(weights[choice])
                 if weight == 0 and not isinstance(arithmetic, MaxArithmetic):
                     continue
-                source = after[code] if after.ndim > axes else after
-                shift_table(source, self.steps[before, code], arithmetic, here[before], weight)
+                source = after[choice] if after.ndim > axes else after
+                shift_table(source, self.steps[before, choice], arithmetic, here[before], weight)
         return here
 
     def forward(
@@ -341,27 +373,27 @@ class PairedLayer:
         before: npt.NDArray[np.int64],
         rng: np.random.Generator,
     ) -> tuple[npt.NDArray[np.int64], Left]:
-        """Draw a candidate for each sample, given the candidates before."""
+        """Draw a candidate for each sample, given its `(n,)` candidates in the layer before."""
         _, candidates, axes = self.steps.shape
         masses = np.zeros((candidates, len(left)))
-        for code in range(candidates):
-            rest = left - self.steps[before, code]
+        for choice in range(candidates):
+            rest = left - self.steps[before, choice]
             inside = np.all(rest >= 0, axis=1)
-            source = after[code] if after.ndim > axes else after
+            source = after[choice] if after.ndim > axes else after
             index = tuple(np.where(inside, rest[:, axis], 0) for axis in range(axes))
-            masses[code] = np.where(inside, source[index], 0.0) * weights[code]
+            masses[choice] = np.where(inside, source[index], 0.0) * weights[choice]
         chosen = draw_choice(masses, rng).astype(np.int64)
         return chosen, left - self.steps[before, chosen]
 
     def choices(
         self, after: Table, scores: Array, state: Left, before: int
     ) -> list[tuple[int, float, float, Left]]:
-        """Every candidate with its score, the best score after it, and what is left then."""
+        """Return every affordable candidate with its score, the best score after it, and the state after it."""
         axes = self.steps.shape[2]
-        found = []
-        for code, score in enumerate(scores):
-            left = state - self.steps[before, code]
+        options = []
+        for choice, score in enumerate(scores):
+            left = state - self.steps[before, choice]
             if np.all(left >= 0):
-                source = after[code] if after.ndim > axes else after
-                found.append((code, float(score), float(source[tuple(left)]), left))
-        return found
+                source = after[choice] if after.ndim > axes else after
+                options.append((choice, float(score), float(source[tuple(left)]), left))
+        return options

@@ -1,4 +1,4 @@
-"""A feasible set's dynamic programme on one grid: tables of completions, and draws along them."""
+"""The dynamic programme of a feasible set on one grid: tables of completions, and draws along them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,16 @@ ChoiceWeights = npt.NDArray[np.float64] | BranchWeights
 
 
 class DynamicProgramme:
-    """Layers and budgets as integer steps.
+    """The layers of a space with the integer steps of budgets.
 
     Args:
-        space: whose layers.
-        axes: the budgets that bind; none makes a table of one state.
+        space: Single-path or multi-branch space.
+        axes: The budgets that bind. Without any, tables have one state.
+
+    Attributes:
+        shape: Shape of the tables.
+        start: State before the first layer.
+        layers: The layers with their steps.
     """
 
     def __init__(self, space: Space, axes: Sequence[BudgetAxis]) -> None:
@@ -40,18 +45,22 @@ class DynamicProgramme:
     def backward(
         self, arithmetic: Arithmetic, weights: Sequence[ChoiceWeights], *, spent_whole: bool = False
     ) -> list[Table]:
-        """Tables of completions before each layer and after the last.
+        """Return the tables of completions before each layer and after the last.
 
         Args:
-            arithmetic: what is accumulated.
-            weights: per layer the weights.
-            spent_whole: of completions that leave no cell of any budget, instead of what the bounds allow.
+            arithmetic: Arithmetic of the tables.
+            weights: For each layer, the weights of its choices.
+            spent_whole: Whether only completions count that spend all cells of every budget, instead of those that the
+                lower bounds allow.
+
+        Returns:
+            One table more than layers.
         """
         end = arithmetic.zeros(self.shape)
         inside = np.ones(self.shape, dtype=bool)
         for number, axis in enumerate(self.axes):
             index = np.arange(axis.size).reshape([-1 if i == number else 1 for i in range(len(self.axes))])
-            inside &= index <= (0 if spent_whole else axis.leftover)
+            inside &= index <= (0 if spent_whole else axis.max_leftover)
         end[inside] = arithmetic.unit
         tables = [end]
         for layer, layer_weights in zip(reversed(self.layers), reversed(list(weights)), strict=True):
@@ -67,47 +76,59 @@ class DynamicProgramme:
         rng: np.random.Generator,
         prefix: Sequence[int],
     ) -> Population:
-        """`(n, layers)` architectures with probability proportional to their weights on the grid.
+        """Draw architectures of the grid with probability proportional to their weights.
+
+        Args:
+            weights: For each layer, the weights of its choices.
+            tables: Tables of `backward` with these weights.
+            n: Number of architectures.
+            rng: Random generator.
+            prefix: Choices of the first layers.
+
+        Returns:
+            `(n, layers)` architectures.
 
         Raises:
-            InfeasibleError: nothing of positive weight begins with the prefix.
+            InfeasibleError: No architecture of positive weight begins with the prefix.
         """
         start = self.after(prefix)
         if start is None or not self.entry(tables, prefix, start) > 0:
             raise InfeasibleError(
                 f"nothing feasible begins with {list(prefix)}." if prefix else "no weight is feasible."
             )
-        codes = np.empty((n, len(self.layers)), dtype=self.space.dtype)
-        codes[:, : len(prefix)] = np.asarray(prefix, dtype=self.space.dtype)
+        population = np.empty((n, len(self.layers)), dtype=self.space.dtype)
+        population[:, : len(prefix)] = np.asarray(prefix, dtype=self.space.dtype)
         left = np.tile(start, (n, 1))
-        before = codes[:, len(prefix) - 1].astype(np.int64) if prefix else np.zeros(n, dtype=np.int64)
+        before = np.zeros(n, dtype=np.int64)
+        if prefix:
+            before = population[:, len(prefix) - 1].astype(np.int64)
         for number in range(len(prefix), len(self.layers)):
             layer, layer_weights, after = self.layers[number], weights[number], tables[number + 1]
             if isinstance(layer, PairedLayer):
-                drawn, left = layer.forward(after, layer_weights, left, before, rng)  # type: ignore[arg-type]
-                before = drawn
+                choices, left = layer.forward(after, layer_weights, left, before, rng)  # type: ignore[arg-type]
+                before = choices
             else:
-                drawn, left = layer.forward(after, layer_weights, left, rng)  # type: ignore[arg-type]
-            codes[:, number] = drawn
-        return codes
+                choices, left = layer.forward(after, layer_weights, left, rng)  # type: ignore[arg-type]
+            population[:, number] = choices
+        return population
 
     def after(self, prefix: Sequence[int]) -> npt.NDArray[np.int64] | None:
-        """What is left after a prefix; None if it overdraws a budget."""
+        """Return the `(axes,)` state after a prefix, or None if it overspends a budget."""
         left = np.array(self.start, dtype=np.int64)
         before = 0
-        for layer, code in zip(self.layers, prefix, strict=False):
+        for layer, choice in zip(self.layers, prefix, strict=False):
             if isinstance(layer, MultiBranchLayer):
-                step = layer.step_of(int(code))
+                step = layer.step_of(int(choice))
             elif isinstance(layer, PairedLayer):
-                step = layer.steps[before, int(code)]
+                step = layer.steps[before, int(choice)]
             else:
-                step = layer.steps[int(code)]
-            before = int(code)
+                step = layer.steps[int(choice)]
+            before = int(choice)
             left = left - step
         return left if np.all(left >= 0) else None
 
     def entry(self, tables: list[Table], prefix: Sequence[int], left: npt.NDArray[np.int64]) -> float:
-        """The weight of what follows a prefix with so much left."""
+        """Return the weight of all completions of a prefix, which leaves the state `left`."""
         table = tables[len(prefix)]
         if table.ndim > len(self.shape):
             table = table[int(prefix[-1]) if prefix else 0]
@@ -120,18 +141,17 @@ def _layers(space: Space, axes: Sequence[BudgetAxis]) -> list[Layer | PairedLaye
     layers: list[Layer | PairedLayer] = []
     for number, layer in enumerate(space.layers):
         if axes:
-            steps = np.stack([axis.choices[number] for axis in axes], axis=1)
+            steps = np.stack([axis.steps[number] for axis in axes], axis=1)
         else:
             steps = np.zeros((len(layer.candidates), 1), dtype=np.int64)
         if layer.join == "single":
             layers.append(SinglePathLayer(steps))
             continue
-        least = layer.min_branches
-        allowed = tuple(range(least, min(layer.max_branches, len(layer.candidates)) + 1))
+        allowed = tuple(range(layer.min_branches, min(layer.max_branches, len(layer.candidates)) + 1))
         joins = np.zeros((layer.max_branches + 1, steps.shape[1]), dtype=np.int64)
         for column, axis in enumerate(axes):
-            assert axis.joins is not None
-            joins[:, column] = axis.joins[number]
+            assert axis.join_steps is not None
+            joins[:, column] = axis.join_steps[number]
             allowed = tuple(k for k in allowed if joins[k, column] >= 0)
         layers.append(MultiBranchLayer(steps, np.maximum(joins, 0), allowed))
     return layers
@@ -140,5 +160,5 @@ def _layers(space: Space, axes: Sequence[BudgetAxis]) -> list[Layer | PairedLaye
 def _paired(space: Space, axes: Sequence[BudgetAxis], number: int) -> PairedLayer:
     before = 1 if number == 0 else len(space.layers[number - 1].candidates)
     here = len(space.layers[number].candidates)
-    columns = [np.broadcast_to(np.atleast_2d(axis.choices[number]), (before, here)) for axis in axes]
+    columns = [np.broadcast_to(np.atleast_2d(axis.steps[number]), (before, here)) for axis in axes]
     return PairedLayer(np.stack(columns, axis=2))

@@ -1,9 +1,9 @@
-"""How far kernels stay behind the roofline: a small ensemble of networks, read from a file of plain arrays.
+"""How much slower kernels are than the roofline, learned by a small ensemble of neural networks.
 
-The features are dimensionless or relative to the device (its compute time, its memory time, waves of tiles over
-its multiprocessors), so that what was learned on one device carries over to another. The kernel's size enters
-only through the reduction's length, as an implicit matrix product has it: so a size that was never seen is
-predicted too.
+Features are dimensionless or relative to the device (its compute time, its memory time, the number of waves of tiles
+over its multiprocessors), so that an ensemble that was fitted to one device holds for others. The size of a convolution
+kernel enters only through the length of the reduction, as in an implicit matrix product, so that sizes that the
+ensemble has not seen are predicted as well.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from nascli.costmodel.roofline.kernels import BYTES, Kernels
 Array = npt.NDArray[np.float64]
 _TILES = ((128, 64), (128, 128), (64, 64), (256, 128), (32, 32))
 _BLOCKS = (4, 8, 16, 32, 64)
-# The time of a kernel that does nothing, seconds.
+# Seconds of a kernel that does nothing.
 LAUNCH = 2e-6
 
 
 def roof(kernels: Kernels, devices: Sequence[Hardware]) -> Array:
-    """`(n,)` seconds that no kernel can beat: arithmetic or memory, plus the launch."""
+    """Return the `(n,)` seconds of the roofline: the maximum of compute and memory time, plus the launch."""
     compute, memory, _ = _times(kernels, devices)
     return np.maximum(compute, memory) + LAUNCH
 
@@ -40,13 +40,13 @@ def _times(kernels: Kernels, devices: Sequence[Hardware]) -> tuple[Array, Array,
 
 
 def features(kernels: Kernels, devices: Sequence[Hardware]) -> Array:
-    """`(n, f)` what the ensemble sees of each kernel on each device."""
+    """Return the `(n, f)` features of kernels, each on its own device."""
     compute, memory, bandwidth = _times(kernels, devices)
     processors = np.array([d.processors for d in devices], dtype=float)
     depthwise = (kernels.groups > 1).astype(float)
     per_group = kernels.inputs / kernels.groups
     rows, reduction = kernels.batch * kernels.out_pixels, per_group * kernels.area
-    found = [
+    columns = [
         np.log((np.maximum(compute, memory) + LAUNCH) * 1e6),
         np.log(compute * 1e6 + 1e-3),
         np.log(memory * 1e6),
@@ -72,7 +72,7 @@ def features(kernels: Kernels, devices: Sequence[Hardware]) -> Array:
         across, down = np.ceil(kernels.outputs / wide), np.ceil(rows / tall)
         tiles = across * down
         waves = np.ceil(tiles / processors)
-        found += [
+        columns += [
             np.log(tiles / processors),
             np.log(waves * processors / tiles),
             np.log(across * wide / kernels.outputs),
@@ -80,20 +80,20 @@ def features(kernels: Kernels, devices: Sequence[Hardware]) -> Array:
         ]
     for block in _BLOCKS:
         for channels in (kernels.inputs, kernels.outputs):
-            found.append(np.log(np.ceil(channels / block) * block / channels))
-    return np.stack([np.asarray(column, dtype=float) for column in found], axis=1)
+            columns.append(np.log(np.ceil(channels / block) * block / channels))
+    return np.stack([np.asarray(column, dtype=float) for column in columns], axis=1)
 
 
 @dataclass(frozen=True)
 class Efficiency:
-    """The ensemble.
+    """The ensemble of neural networks.
 
     Attributes:
-        mean, deviation: `(f,)` of the features that it was fitted on.
-        centre: of the logarithms of time over roof.
-        layers: per member, its (weight, bias) pairs; SiLU between.
-        quantiles: relative errors on held-out data at 90 %: of a kernel on a known device, of a whole
-            network on a known device, of a whole network on a device left out.
+        mean, deviation: `(f,)` mean and standard deviation of the features in the training data.
+        centre: Mean logarithm of the ratio of measured time to roofline in the training data.
+        layers: For each network of the ensemble, pairs of weight and bias, with SiLU between layers.
+        quantiles: 90 % quantiles of the relative error on held-out data: of kernels on the fitted device, of whole
+            networks on the fitted device, and of whole networks on other devices.
     """
 
     mean: Array
@@ -103,7 +103,7 @@ class Efficiency:
     quantiles: tuple[float, float, float]
 
     def __call__(self, kernels: Kernels, devices: Sequence[Hardware]) -> Array:
-        """`(n,)` seconds of each kernel on its device."""
+        """Return the `(n,)` seconds of kernels, each on its own device."""
         if not len(kernels):
             return np.zeros(0)
         x = (features(kernels, devices) - self.mean) / self.deviation
@@ -111,7 +111,7 @@ class Efficiency:
         return np.asarray(roof(kernels, devices) * np.exp(logs))
 
     def save(self, path: str) -> None:
-        """Write plain arrays."""
+        """Write the ensemble as plain arrays to an .npz file."""
         arrays: dict[str, Array] = {
             "mean": self.mean,
             "deviation": self.deviation,
@@ -135,7 +135,7 @@ def _forward(member: Sequence[tuple[Array, Array]], x: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def load_efficiency() -> Efficiency:
-    """The ensemble that comes with the package; `benchmarks.roofline` fitted it and says how well it does."""
+    """Return the ensemble that comes with the package, which `benchmarks.roofline` fits and evaluates."""
     with (resources.files(__package__) / "efficiency.npz").open("rb") as file:
         arrays = {k: v.astype(float) for k, v in np.load(file, allow_pickle=False).items()}
     members: dict[int, list[tuple[Array, Array]]] = {}

@@ -1,4 +1,4 @@
-"""What the roofline needs to know of a device, from its data sheet."""
+"""The figures of a data sheet that the roofline model needs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Hardware:
     """Figures of a data sheet, in SI units.
 
     Attributes:
-        key: the device's name.
-        peak: by precision, operations a second, a multiply-add counted as two.
-        bandwidth: bytes a second from device memory.
-        processors: streaming multiprocessors.
+        key: Name of the device.
+        peak: Pairs of a precision and its operations per second, where a multiply-add counts as two.
+        bandwidth: Bytes per second of device memory.
+        processors: Number of streaming multiprocessors.
     """
 
     key: str
@@ -24,10 +24,10 @@ class Hardware:
     processors: int
 
     def peak_of(self, precision: str) -> float:
-        """Operations a second at a precision.
+        """Return the operations per second at a precision.
 
         Raises:
-            DeviceError: the data sheet has no figure for it.
+            DeviceError: The data sheet has no figure for the precision.
         """
         known = dict(self.peak)
         if precision not in known:
@@ -39,10 +39,10 @@ class Hardware:
 
 
 def hardware(key: str, peak: tuple[tuple[str, float], ...], bandwidth: float, processors: int) -> Hardware:
-    """A device by its figures.
+    """Return the figures of a device, after checking them; see `Hardware`.
 
     Raises:
-        DeviceError: a figure that is not above 0.
+        DeviceError: A figure is not above 0.
     """
     if bandwidth <= 0 or processors < 1 or any(value <= 0 for _, value in peak):
         raise DeviceError(f"{key}: peak, bandwidth and processors must be above 0")

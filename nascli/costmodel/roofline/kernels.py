@@ -1,7 +1,7 @@
-"""A program as the kernels that an inference library launches, with what fuses into them fused.
+"""Programs as the kernels that an inference library launches.
 
-TensorRT and cuDNN run a convolution, the activation behind it and a residual sum in one kernel; what is left
-(pooling, gates, concatenations, sums of branches) moves bytes.
+TensorRT and cuDNN run a convolution, the activation after it, and a residual sum in one kernel. The remaining kernels
+(pooling, gates, concatenations, sums of branches) only move bytes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ BYTES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0}
 
 @dataclass(frozen=True)
 class Kernels:
-    """Convolution-like kernels as arrays `(n,)`; a fully connected layer is a 1x1 on one pixel.
+    """Kernels of convolutions and fully connected layers, as arrays of shape `(n,)`.
+
+    A fully connected layer is a 1x1 convolution on one pixel.
 
     Attributes:
-        batch, inputs, outputs: samples, input and output channels.
-        in_pixels, out_pixels: of one channel.
-        groups: of the convolution.
-        area: of the kernel.
-        stride: of the convolution.
-        fused: 1 where a sum is fused into it.
-        precision: of each, as a name.
-        cudnn: 1 where a framework's library runs it rather than TensorRT.
+        batch: Samples per batch.
+        inputs, outputs: Number of input and output channels.
+        in_pixels, out_pixels: Number of pixels of an input and an output channel.
+        groups: Number of groups.
+        area: Height times width of the convolution kernel.
+        stride: Stride.
+        fused: 1 where a residual sum is fused into the kernel, otherwise 0.
+        precision: Name of the precision.
+        cudnn: 1 where cuDNN runs the kernel, 0 where TensorRT does.
     """
 
     batch: Array
@@ -51,17 +54,17 @@ class Kernels:
 
     @property
     def macs(self) -> Array:
-        """Multiply-accumulates of each."""
+        """Multiply-accumulates of each kernel."""
         return self.batch * self.out_pixels * self.outputs * self.inputs / self.groups * self.area
 
     @property
     def width(self) -> Array:
-        """Bytes of an element."""
+        """Bytes per element."""
         return np.array([BYTES[p] for p in self.precision])
 
     @property
     def traffic(self) -> tuple[Array, Array, Array]:
-        """Bytes of inputs, of outputs (a fused sum reads as many again), and of weights."""
+        """Bytes of inputs, of outputs (twice as many with a fused sum, which reads a second value), and of weights."""
         width = self.width
         return (
             self.batch * self.inputs * self.in_pixels * width,
@@ -69,20 +72,20 @@ class Kernels:
             self.outputs * self.inputs / self.groups * self.area * width,
         )
 
-    def taken(self, chosen: npt.NDArray[np.bool_]) -> Kernels:
-        """Some of them."""
-        return Kernels(**{name: values[chosen] for name, values in self.__dict__.items()})
+    def subset(self, mask: npt.NDArray[np.bool_]) -> Kernels:
+        """Return the kernels where `mask` is true."""
+        return Kernels(**{name: values[mask] for name, values in self.__dict__.items()})
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a program launches: its convolutions, and the bytes that each other kernel moves.
+    """The kernels that a program launches.
 
     Attributes:
-        kernels: convolutions and fully connected layers.
-        nodes: of each kernel, the program's node (1-based).
-        moved: `(m,)` bytes of each other kernel.
-        moved_nodes: of each of these, the program's node.
+        kernels: Kernels of convolutions and fully connected layers.
+        nodes: For each of them, its node in the program (1-based).
+        moved: `(m,)` bytes that each of the other kernels moves.
+        moved_nodes: For each of those, its node in the program (1-based).
     """
 
     kernels: Kernels
@@ -92,10 +95,10 @@ class Work:
 
 
 def width_of(precision: str) -> float:
-    """Bytes of an element.
+    """Return the bytes per element at a precision.
 
     Raises:
-        DeviceError: a precision that the model was not fitted on.
+        DeviceError: The roofline model does not know the precision.
     """
     if precision not in BYTES:
         raise DeviceError(
@@ -106,7 +109,18 @@ def width_of(precision: str) -> float:
 
 
 def kernels_of(program: Program, batch: int, precision: str) -> Work:
-    """The kernels of a program at a batch and precision, activations and one sum each fused."""
+    """Return the kernels of a program.
+
+    A convolution absorbs the activation after it, and at most one residual sum.
+
+    Args:
+        program: The program.
+        batch: Samples per batch.
+        precision: 'fp32', 'fp16', or 'int8'.
+
+    Raises:
+        DeviceError: The roofline model does not know the precision.
+    """
     users: dict[int, list[int]] = {}
     for index, node in enumerate(program.nodes, 1):
         for value in set(node.inputs):
@@ -136,7 +150,7 @@ def kernels_of(program: Program, batch: int, precision: str) -> Work:
                 producer[index] = free[-1]
                 continue
         elif isinstance(primitive, Split):
-            # A view of its input's channels: the next kernel reads it in place.
+            # A split is a view: the next kernel reads its channels in place.
             continue
         moved[index] = batch * width * (sum(program.shape_of(i).size for i in node.inputs) + y.size)
     columns = list(np.array(list(rows.values()), dtype=float).reshape(len(rows), 9).T)

@@ -1,4 +1,4 @@
-"""Latency of programs and spaces on a device that is not here. Every figure says that it is predicted."""
+"""Latency of programs and spaces from the data sheet of a device. The kind of every figure is 'predicted'."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.costmodel.chain import ChainCost
-from nascli.costmodel.models import paper_joins
+from nascli.costmodel.models import free_joins
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
 from nascli.costmodel.roofline.hardware import Hardware
 from nascli.costmodel.roofline.kernels import kernels_of, width_of
 from nascli.spaces.programs import Program
 from nascli.spaces.space import Space
 
-# Kernels that only move bytes reach about this share of the data sheet's bandwidth.
+# Kernels that only move bytes reach about this share of the bandwidth in the data sheet.
 _STREAMING = 0.75
-# What the efficiencies were fitted on.
+# Device that the efficiencies were fitted to.
 FITTED_ON = "v100"
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedLatency:
     """A predicted latency in seconds per batch.
 
     Attributes:
-        seconds: the figure.
-        low, high: its 90 % interval, from errors on data that the model was not fitted on.
-        by_node: seconds of each of the program's nodes (1-based) that launches a kernel.
+        seconds: The latency.
+        low, high: 90 % interval, from the errors on data that the model was not fitted to.
+        by_node: Seconds of every node of the program (1-based) that launches a kernel.
     """
 
     seconds: float
@@ -38,28 +38,44 @@ class Predicted:
 
 def predict_program(
     program: Program, device: Hardware, batch: int, precision: str, efficiency: Efficiency | None = None
-) -> Predicted:
-    """Latency of an operator or a network.
+) -> PredictedLatency:
+    """Predict the latency of an operator or a network.
+
+    Args:
+        program: Program of the operator or network.
+        device: Figures of the data sheet.
+        batch: Samples per batch.
+        precision: 'fp32', 'fp16', or 'int8'.
+        efficiency: Model of kernel efficiency; by default the one that comes with the package.
 
     Raises:
-        DeviceError: a precision that the device's data sheet has no figure for.
+        DeviceError: The data sheet has no figure for the precision.
     """
     model = efficiency or load_efficiency()
     device.peak_of(precision)
     work = kernels_of(program, batch, precision)
-    found = dict(zip(work.nodes, model(work.kernels, [device] * len(work.kernels)), strict=True))
+    seconds_by_node = dict(zip(work.nodes, model(work.kernels, [device] * len(work.kernels)), strict=True))
     streamed = work.moved / (device.bandwidth * _STREAMING) + LAUNCH
-    found |= dict(zip(work.moved_nodes, streamed, strict=True))
-    by_node = {node: float(seconds) for node, seconds in found.items()}
+    seconds_by_node |= dict(zip(work.moved_nodes, streamed, strict=True))
+    by_node = {node: float(seconds) for node, seconds in seconds_by_node.items()}
     total = sum(by_node.values())
     share = model.quantiles[1 if device.key == FITTED_ON else 2]
-    return Predicted(total, total / (1 + share), total * (1 + share), by_node)
+    return PredictedLatency(total, total / (1 + share), total * (1 + share), by_node)
 
 
 def roofline_latency(space: Space, device: Hardware, batch: int, precision: str) -> ChainCost:
-    """Latency of a space's architectures as a sum of predicted operators; its kind is 'predicted'.
+    """Return the latency of a space as a sum of predicted operators, in seconds per batch; its kind is 'predicted'.
 
-    A sum of branches is streamed: each further branch reads and writes its layer's output once more.
+    Joining branches costs memory traffic: every further branch reads and writes the output of its layer once more.
+
+    Args:
+        space: Single-path or multi-branch space.
+        device: Figures of the data sheet.
+        batch: Samples per batch.
+        precision: 'fp32', 'fp16', or 'int8'.
+
+    Raises:
+        DeviceError: The data sheet has no figure for the precision.
     """
     seconds: dict[str, float] = {}
 
@@ -77,7 +93,7 @@ def roofline_latency(space: Space, device: Hardware, batch: int, precision: str)
         ]
         joins = tuple(
             join + np.maximum(np.arange(len(join)) - (layer.join == "reduction"), 0) * seconds_each
-            for join, layer, seconds_each in zip(paper_joins(space), space.layers, each, strict=True)
+            for join, layer, seconds_each in zip(free_joins(space), space.layers, each, strict=True)
         )
     return ChainCost(
         name="latency",

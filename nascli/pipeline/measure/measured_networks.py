@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.costmodel import counted, table_latency
-from nascli.costmodel.calibration import spread_codes
+from nascli.costmodel.calibration import spread_architectures
 from nascli.errors import (
     ArchitectureError,
     ConstraintError,
@@ -103,7 +103,10 @@ def networks_to_measure(space: Space, count: int, seed: int, known: Sequence[Cho
     """
     rng = generator(seed, RandomStream.TRANSFER_NETWORKS)
     # A small space repeats itself, and of the repetitions one counts.
-    drawn = [*spread_codes(space, counted(space, "macs"), max(2, count), rng), *space.sample(20 * count, rng)]
+    drawn = [
+        *spread_architectures(space, counted(space, "macs"), max(2, count), rng),
+        *space.sample(20 * count, rng),
+    ]
     rows = dict.fromkeys(tuple(row.tolist()) for row in drawn)
     return [row for row in rows if row not in set(known)][:count]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import table_latency
-from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, spread_codes
+from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, spread_architectures
 from nascli.errors import ConstraintError
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
@@ -42,7 +42,7 @@ def measured_calibration(
         space_subjects(space), spec, execution, protocol=protocol, seed=seed, progress=progress
     )
     plain = table_latency(space, table, command)
-    codes = spread_codes(space, plain, networks, generator(seed, RandomStream.CALIBRATION))
+    codes = spread_architectures(space, plain, networks, generator(seed, RandomStream.CALIBRATION))
     rows = [tuple(int(code) for code in row) for row in codes]
     measure_networks(
         [space.network(row, f"{space.name} {list(row)}") for row in rows],
@@ -80,7 +80,7 @@ def calibrate_space(
         "calibrated": _errors(calibration.errors),
         "half_width": calibration.half_width(CONFIDENCE) if len(calibration.errors) >= 9 else None,
         "confidence": CONFIDENCE,
-        "fitted_s": list(calibration.fitted),
+        "fitted_s": list(calibration.fitted_range),
         "contradicting": [list(codes) for codes in calibration.contradicting],
     }
 

@@ -217,7 +217,7 @@ def test_several_devices_and_costs_at_once(rng):
 def test_infeasible_budgets_say_which_and_by_how_much():
     space = chain_space([2, 2])
     cheap = ChainCost("macs", "count", 1.0, (np.array([5.0, 2.0]), np.array([7.0, 9.0])))
-    with pytest.raises(InfeasibleError, match=r"the cheapest has macs 10 \(codes \[1, 0\]\)"):
+    with pytest.raises(InfeasibleError, match=r"the cheapest has macs 10 \(architecture \[1, 0\]\)"):
         FeasibleSet(space, [window(cheap, -np.inf, 9)])
     assert FeasibleSet(space, [window(cheap, -np.inf, 10)]).count() == 1
     with pytest.raises(InfeasibleError, match="the most expensive has macs 15"):

@@ -73,14 +73,13 @@ def calibrated(
     progress: Progress | None = None,
 ) -> ChainCost:
     """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
-    from nascli.pipeline.measure.network_calibration import measured_calibration
+    from nascli.pipeline.measure.network_calibration import calibrate_space
 
     spec = TargetSpec(device=device, runtime=runtime, precision=precision, batch=batch, threads=threads)
     execution = Execution(store=store or default_store())
-    found, _ = measured_calibration(
+    return calibrate_space(
         space, spec, execution, networks=networks, seed=seed, progress=progress or Silent()
-    )
-    return found.cost
+    ).cost
 
 
 def optimise(

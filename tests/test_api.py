@@ -133,10 +133,10 @@ def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
             for round_ in range(6):
                 seconds = np.full(3, float(cost(row[None])[0]) * (1 + 0.02 * rng.standard_normal()))
                 store.add_sample(table.setup, key, Sample(round_, seconds, 1.0, 1.0 + round_))
-    known = predict_network(tmp_path / "a.json", where(), Execution(), 0.9)
-    assert known["kind"] == "calibrated" and known["interval_s"] is None
-    assert known["no_interval"].startswith("8 networks give intervals of at most 89%")
-    assert predict_network(tmp_path / "a.json", where(), Execution(), 0.8)["interval_s"] is not None
+    known = predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.9)
+    assert known.kind == "calibrated" and known.low is known.high is None
+    assert known.no_interval.startswith("8 networks give intervals of at most 89%")
+    assert predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.8).low is not None
 
 
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):

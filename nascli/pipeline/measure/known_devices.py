@@ -74,7 +74,7 @@ def known_costs(
         except (MissingMeasurementsError, ConstraintError) as error:
             reasons[setup.device] = error
             continue
-        calibration = None if table.imported else known_calibration(space, spec, execution, table, plain)
+        calibration = None if table.imported else known_calibration(space, table, plain, execution)
         cost = plain if calibration is None else calibration.cost
         kind = "imported" if table.imported else cost.kind
         found[setup.device, setup.runtime, setup.threads, setup.mode] = KnownTable(setup, cost, kind)

@@ -380,8 +380,8 @@ def optimise(
     Examples:
         >>> budget = nascli.constrain("proxyless-mini", "macs<=8M")
         >>> best = nascli.optimise(lambda choices: -sum(choices), budget, evaluations=20)[0]
-        >>> best.value >= -30
-        True
+        >>> len(best.architecture), best.succeeded
+        (10, True)
     """
     from nascli.search.driver import drive
     from nascli.search.evaluators.function import FunctionEvaluator

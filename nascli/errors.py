@@ -15,8 +15,8 @@ class Remedy:
     """What would mend an error, as data. The command line shows it as something to type.
 
     Attributes:
-        job: The job that mends it, named as in the Python interface, such as 'profile'; None where the same call
-            succeeds with other arguments.
+        job: The job that mends it, such as 'profile' or 'list_tables'; None where the same call succeeds with other
+            arguments.
         arguments: The arguments that matter, by name: of the job, or of the call. The value None means that the
             user has to choose one, or to leave the argument out.
     """

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from nascli.profiles.target import TargetSpec
 
 # Options that are not spelled like the argument that they set.
-_SPELLINGS = {"clock_mhz": "--lock-clocks", "form": "--format", "constraints": "--constraint"}
+_OPTIONS = {"clock_mhz": "--lock-clocks", "sources": "--from"}
+# Commands that are not spelled like the job that they run.
+_COMMANDS = {"list_tables": "lut list", "import_packs": "lut import", "run_checks": "doctor"}
 
 
 def option(argument: str) -> str:
     """The option that sets an argument of the library."""
-    return _SPELLINGS.get(argument, "--" + argument.replace("_", "-"))
+    return _OPTIONS.get(argument, "--" + argument.replace("_", "-"))
 
 
 def target_as_options(spec: TargetSpec) -> str:
@@ -55,7 +57,7 @@ def remedy_as_text(remedy: Remedy) -> str:
             words.append(f"{option(name)} {shlex.quote(str(value))}")
     if remedy.job is None:
         return (", " if None in remedy.arguments.values() else " ").join(words)
-    return " ".join(word for word in ("nascli", remedy.job, *words) if word)
+    return " ".join(word for word in ("nascli", _COMMANDS.get(remedy.job, remedy.job), *words) if word)
 
 
 def error_as_text(error: NascliError) -> str:

@@ -30,7 +30,9 @@ def profile_first(
     try:
         yield
     except MissingMeasurementsError as error:
-        subject = {"space": space} if network is None else {"network": network}
+        subject = {
+            name: value for name, value in (("space", space), ("network", network)) if value is not None
+        }
         error.hint = "Measure them."
         error.remedy = Remedy(job="profile", arguments={**subject, "target": spec, "execution": execution})
         raise

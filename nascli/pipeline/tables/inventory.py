@@ -159,7 +159,7 @@ def table_meant(spec: TargetSpec, execution: Execution) -> Setup:
         setup = stored_setup(spec, store)
         if setup not in [known for known, _, _ in store.setups()]:
             raise StoreError(
-                f"nothing was measured for {setup.label}.", "See what there is.", Remedy(job="lut list")
+                f"nothing was measured for {setup.label}.", "See what there is.", Remedy(job="list_tables")
             )
         return setup
 

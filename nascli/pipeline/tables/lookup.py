@@ -80,6 +80,6 @@ def read_table_of(spec: TargetSpec, execution: Execution, device: str) -> Latenc
                 f"a constraint on {device} needs a table of it at batch {spec.batch}, {spec.precision}; "
                 "found: none.",
                 "See what there is.",
-                Remedy(job="lut list"),
+                Remedy(job="list_tables"),
             )
         return LatencyTable.read(store, stored_setup(there, store))

@@ -226,8 +226,8 @@ def _write_architecture(path: Path) -> None:
 def _write_plan(path: Path) -> None:
     from nascli.profiles.target import TargetSpec
 
-    written = write_plan(SPACE, None, TargetSpec(batch=2), "host", path.parent)
-    Path(written["plan"]).replace(path)
+    written = write_plan(load_space(SPACE), TargetSpec(batch=2), path.parent)
+    written.file.replace(path)
 
 
 def _write_checkpoint(path: Path) -> None:

@@ -1,86 +1,343 @@
-"""The Python interface: a whole study in a dozen lines."""
+"""The Python interface: everything that `import nascli` offers.
+
+Latencies are in seconds per batch, sizes in bytes, and counts are plain numbers. Functions that measure keep what they
+measured in a store (an SQLite file that all projects share unless `store` names another), and never measure twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nascli.costmodel import BoundedCost, ChainCost, FeasibleSet, counted, parse_constraints, table_latency
+from nascli.costmodel import (
+    BoundedCost,
+    ChainCost,
+    Constraint,
+    FeasibleSet,
+    counted,
+    parse_constraint,
+    table_latency,
+)
+from nascli.costmodel.constraints import intersect
 from nascli.costmodel.models import counted_names
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, SpaceError
 from nascli.execution import Execution
-from nascli.lut import LatencyTable
+from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
+from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
+from nascli.pipeline.measure.prediction import Prediction, predict_network
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import space_subjects
-from nascli.pipeline.run.result import SearchResult
+from nascli.pipeline.measure.subjects import subjects_of
+from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.pipeline.tables.lookup import device_key
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress, Silent
 from nascli.search.base import Evaluation
+from nascli.spaces.architecture import Architecture
 from nascli.spaces.catalog import load_space, make_space
+from nascli.spaces.network import Network
 from nascli.spaces.space import Parameter, Space
+from nascli.units import Dimension
+
+if TYPE_CHECKING:
+    from nascli.pipeline.run.result import SearchResult
+    from nascli.search.preset import Preset
+
+# The units in which a bound is written without loss.
+_UNITS: Mapping[Dimension, str] = {"time": "s", "bytes": "B", "count": ""}
 
 
 def space(spec: str, **parameters: Parameter) -> Space:
-    """A search space by name, with its parameters: ``space("proxyless", resolution=160)``."""
+    """Make a search space.
+
+    Args:
+        spec: A name such as "proxyless-mini", with parameters such as "proxyless-mini:resolution=32,width=0.5", or a
+            file of your own: "FILE.py:NAME" or "FILE.toml". `nascli spaces` lists the names.
+        **parameters: The parameters, instead of in `spec`.
+
+    Returns:
+        The space.
+
+    Raises:
+        UnknownNameError: There is no space or parameter of that name.
+        SpaceError: A parameter's value breaks a rule of the space.
+
+    Examples:
+        >>> space = nascli.space("proxyless-mini", resolution=16)
+        >>> space.size
+        177885288
+    """
     return make_space(spec, **parameters) if parameters else load_space(spec)
 
 
 def profile(
-    space: Space,
+    profiled: Space | Network | Architecture | str,
     *,
     device: str = "cpu",
     batch: int = 16,
     threads: int = 1,
     runtime: str = "auto",
     precision: str = "fp32",
-    store: Path | None = None,
+    target: TargetSpec | None = None,
+    store: str | Path | None = None,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> LatencyTable:
-    """The latency table of a space on a device; measures only what the store lacks."""
-    spec = TargetSpec(device=device, runtime=runtime, precision=precision, batch=batch, threads=threads)
-    execution = Execution(store=store or default_store())
+    """Measure every operator that the store lacks, and return the table.
+
+    A run that was killed goes on where it was.
+
+    Args:
+        profiled: A space, or its specification; every candidate of it is measured. Or a network or an architecture,
+            whose own layers are measured.
+        device: "cpu", or the key of a card such as "titanxp"; `nascli devices` lists them.
+        batch: Samples per run.
+        threads: Threads inside one operator.
+        runtime: The name of a runtime such as "ort-cpu", or "auto" for the first that works on the device.
+        precision: "fp32", "fp16", "tf32" or "int8", as far as the runtime has it.
+        target: A complete target, instead of the five above: for CUDA graphs, rotated inputs, or a locked clock.
+        store: The store's file; None for the one that all projects share.
+        seed: The seed of the order in which operators are measured.
+        progress: Is told how far it is; None is silent.
+
+    Returns:
+        The latency of every operator of the setup, measured now or before.
+
+    Raises:
+        DeviceError: The device is not in this machine, or failed; what was measured is kept.
+        RuntimeUnavailableError: The runtime does not work here.
+
+    Examples:
+        >>> space = nascli.space("proxyless-mini")
+        >>> table = nascli.profile(space, device="cpu", batch=16)  # doctest: +SKIP
+    """
+    if isinstance(profiled, str):
+        profiled = load_space(profiled)
+    elif isinstance(profiled, Architecture):
+        profiled = profiled.network
     return profile_models(
-        space_subjects(space),
-        spec,
-        execution,
+        subjects_of(profiled).models,
+        target
+        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        _execution(store),
         protocol=MeasurementProtocol(),
-        seed=0,
+        seed=seed,
         progress=progress or Silent(),
     )
 
 
-def latency(space: Space, table: LatencyTable) -> ChainCost:
-    """Latency of a space's architectures in seconds per batch, as the sum of the table's operators."""
-    return table_latency(space, table, "nascli.profile(space)")
+def latency(space: Space | str, table: LatencyTable) -> ChainCost:
+    """The latency of a space's architectures, as the sum of a table's operators.
+
+    `calibrate` gives one that is corrected by whole networks.
+
+    Args:
+        space: The space, or its specification.
+        table: A table of the space, as `profile` gives it.
+
+    Returns:
+        A function of `(n, layers)` architectures that gives `(n,)` seconds per batch; also what `constrain` takes.
+
+    Raises:
+        MissingMeasurementsError: The table lacks operators of the space; the error names them.
+
+    Examples:
+        >>> cost = nascli.latency(space, table)  # doctest: +SKIP
+        >>> cost(space.sample(2, np.random.default_rng(0)))  # doctest: +SKIP
+        array([0.00541, 0.00497])
+    """
+    return table_latency(_as_space(space), table, "nascli.profile(space)")
 
 
-def calibrated(
-    space: Space,
+def calibrate(
+    space: Space | str,
     *,
     device: str = "cpu",
     batch: int = 16,
     threads: int = 1,
     runtime: str = "auto",
     precision: str = "fp32",
+    target: TargetSpec | None = None,
     networks: int = 24,
+    store: str | Path | None = None,
     seed: int = 0,
-    store: Path | None = None,
     progress: Progress | None = None,
-) -> ChainCost:
-    """Latency of a space's architectures, calibrated on whole networks; measures only what is missing."""
-    from nascli.pipeline.measure.network_calibration import measured_calibration
+) -> CalibrationSummary:
+    """Measure whole networks that cover a space, and correct the sum of operators by them.
 
-    spec = TargetSpec(device=device, runtime=runtime, precision=precision, batch=batch, threads=threads)
-    execution = Execution(store=store or default_store())
-    found, _ = measured_calibration(
-        space, spec, execution, networks=networks, seed=seed, progress=progress or Silent()
+    Operators that the store lacks are measured first. From then on `predict` gives calibrated figures with intervals
+    for the space, and a search uses them.
+
+    Args:
+        space: The space, or its specification.
+        device, batch, threads, runtime, precision, target: As in `profile`.
+        networks: How many whole networks are measured; an interval needs nine.
+        store: The store's file; None for the one that all projects share.
+        seed: The seed of the networks, and of the order in which they are measured.
+        progress: Is told how far it is; None is silent.
+
+    Returns:
+        How well the plain and the calibrated model predict networks, and the calibrated latency as `.cost`.
+
+    Raises:
+        ConstraintError: There are fewer networks than a calibration needs.
+        DeviceError: The device is not in this machine, or failed; what was measured is kept.
+
+    Examples:
+        >>> calibration = nascli.calibrate(space, networks=24)  # doctest: +SKIP
+        >>> budget = nascli.constrain(space, "latency=8ms", latency=calibration.cost)  # doctest: +SKIP
+    """
+    return calibrate_space(
+        _as_space(space),
+        target
+        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        _execution(store),
+        networks=networks,
+        seed=seed,
+        progress=progress or Silent(),
     )
-    return found.cost
+
+
+def predict(
+    network: str | Path | Architecture | Network,
+    *,
+    device: str = "cpu",
+    batch: int = 16,
+    threads: int = 1,
+    runtime: str = "auto",
+    precision: str = "fp32",
+    target: TargetSpec | None = None,
+    confidence: float = 0.9,
+    store: str | Path | None = None,
+) -> Prediction:
+    """Predict the latency of a network from a table, without measuring.
+
+    Args:
+        network: An architecture's .json file, an .onnx file, or an architecture or a network.
+        device, batch, threads, runtime, precision, target: As in `profile`. The device need not be in this machine:
+            a table in the store is enough, or for a card its data sheet.
+        confidence: With which the interval holds the measured latency.
+        store: The store's file; None for the one that all projects share.
+
+    Returns:
+        The latency with its interval, where the space was calibrated, and the share of each block.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        StoreError: There is no such table.
+        MissingMeasurementsError: The table lacks operators of the network; the error names them.
+
+    Examples:
+        >>> prediction = nascli.predict("runs/first/architecture.json")  # doctest: +SKIP
+        >>> prediction.seconds, prediction.low, prediction.high  # doctest: +SKIP
+        (0.00541, 0.00529, 0.00553)
+    """
+    return predict_network(
+        _as_source(network),
+        target
+        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        _execution(store),
+        confidence=confidence,
+    )
+
+
+def measure(
+    network: str | Path | Architecture | Network,
+    *,
+    device: str = "cpu",
+    batch: int = 16,
+    threads: int = 1,
+    runtime: str = "auto",
+    precision: str = "fp32",
+    target: TargetSpec | None = None,
+    store: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Measure the latency of a network end to end.
+
+    Args:
+        network: An architecture's .json file, an .onnx file, or an architecture or a network.
+        device, batch, threads, runtime, precision, target: As in `profile`.
+        store: The store's file; None for the one that all projects share.
+        progress: Is told how far it is; None is silent.
+
+    Returns:
+        The latency with its 95 % interval.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        DeviceError: The device is not in this machine, or failed.
+        RuntimeUnavailableError: The runtime does not work here.
+
+    Examples:
+        >>> measurement = nascli.measure("model.onnx", batch=1)  # doctest: +SKIP
+        >>> measurement.seconds, measurement.low, measurement.high  # doctest: +SKIP
+        (0.00212, 0.00211, 0.00213)
+    """
+    return measure_network(
+        _as_source(network),
+        target
+        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        _execution(store),
+        progress=progress or Silent(),
+    )
+
+
+def constrain(
+    space: Space | str,
+    *constraints: str | Constraint,
+    latency: ChainCost | Sequence[ChainCost] | None = None,
+) -> FeasibleSet:
+    """The exact set of architectures that satisfy constraints.
+
+    Args:
+        space: The space, or its specification.
+        *constraints: What the architectures must satisfy, such as "latency=8ms", "macs<=330M" or
+            "300M<=macs<=350M". "latency@titanxp<=6ms" bounds the latency on the device that it names.
+        latency: The latency on one device, as `latency` or `calibrate` gives it, or on several.
+
+    Returns:
+        The set, which counts its members, and draws from them without rejection.
+
+    Raises:
+        ConstraintError: A constraint cannot be read, contradicts another, or bounds a latency that is not given; or it
+            names a device although its cost is the same on all.
+        InfeasibleError: No architecture satisfies them; the error names the cheapest.
+
+    Examples:
+        >>> budget = nascli.constrain("proxyless-mini", "macs<=8M")
+        >>> budget.count()
+        29
+        >>> budget.sample(2, np.random.default_rng(0)).shape
+        (2, 10)
+    """
+    costs = [] if latency is None else [latency] if isinstance(latency, ChainCost) else list(latency)
+    made = _as_space(space)
+    parsed = intersect([parse_constraint(c) if isinstance(c, str) else c for c in constraints])
+    return FeasibleSet(made, [BoundedCost(c, _cost_of(c, made, costs)) for c in parsed])
+
+
+def _cost_of(constraint: Constraint, space: Space, costs: Sequence[ChainCost]) -> ChainCost:
+    """The cost that a constraint bounds: a count, or one of the latencies."""
+    if constraint.name in counted_names():
+        if constraint.device is not None:
+            raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
+        return counted(space, constraint.name)
+    key = None if constraint.device is None else device_key(constraint.device)
+    fitting = [cost for cost in costs if key in (None, cost.device)]
+    if len(fitting) != 1:
+        names = ", ".join(str(cost.device) for cost in costs) or "none"
+        raise ConstraintError(
+            f"{constraint} needs latency=... of one device, as nascli.latency(space, table) gives it; "
+            f"given: {names}."
+        )
+    return fitting[0]
 
 
 def optimise(
@@ -89,36 +346,43 @@ def optimise(
     *,
     evaluations: int = 100,
     algorithm: str = "guided",
-    journal: Path | None = None,
+    journal: str | Path | None = None,
     workers: int = 1,
     repeats: int = 1,
     time_limit: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Evaluation]:
-    """Search a feasible set with an evaluator of your own; the best first.
+    """Search a feasible set with an evaluator of your own.
 
     Args:
-        evaluate: an architecture to a number, higher is better; `command_function` of
-            `nascli.search.evaluators.function` makes one of a command line. What raises, returns NaN or overruns is
-            passed over and noted.
-        feasible: where to search, as `constrain` makes it.
-        evaluations: how many architectures are evaluated at most.
-        algorithm: guided, spos, evolution or random.
-        journal: a file that keeps every evaluation; with it, a killed search goes on where it was. It belongs to
-            the space and to the evaluator of that name.
-        workers: architectures that are evaluated at a time.
-        repeats: evaluations of each, of which the median counts.
-        time_limit: seconds for one evaluation.
-        seed: of the search.
-        progress: is shown the best so far.
+        evaluate: Gives an architecture, a tuple of integers, a number; higher is better. `command_function` of
+            `nascli.search.evaluators.function` makes one of a command line. An architecture on which it raises, returns
+            NaN, or overruns is passed over and noted.
+        feasible: Where to search, as `constrain` makes it.
+        evaluations: How many architectures are evaluated at most.
+        algorithm: "guided", "spos", "evolution" or "random".
+        journal: A file that keeps every evaluation; with it, a killed search goes on where it was. It belongs to the
+            space and to the evaluator of that name.
+        workers: How many architectures are evaluated at a time.
+        repeats: How often each is evaluated; the median counts.
+        time_limit: Seconds for one evaluation.
+        seed: The seed of the search.
+        progress: Is shown the best score so far; None is silent.
+
+    Returns:
+        The evaluations that succeeded, best first.
 
     Raises:
-        UnknownNameError: another algorithm.
-        NascliError: every evaluation failed.
-    """
-    import tempfile
+        UnknownNameError: There is no such algorithm.
+        NascliError: Every evaluation failed.
 
+    Examples:
+        >>> budget = nascli.constrain("proxyless-mini", "macs<=8M")
+        >>> best = nascli.optimise(lambda choices: -sum(choices), budget, evaluations=20)[0]
+        >>> len(best.architecture), best.succeeded
+        (10, True)
+    """
     from nascli.search.driver import drive
     from nascli.search.evaluators.function import FunctionEvaluator
     from nascli.search.journal import Journal
@@ -134,78 +398,144 @@ def optimise(
             "space": feasible.space.digest,
             "evaluator": getattr(evaluate, "__qualname__", type(evaluate).__name__),
         }
-        kept = Journal(journal or Path(folder) / "journal.jsonl", about)
+        log = Journal(Path(journal or Path(folder) / "journal.jsonl"), about)
         try:
-            return drive(searcher, guarded, kept, progress or Silent(), max_evaluations=evaluations).ranked
+            return drive(searcher, guarded, log, progress or Silent(), max_evaluations=evaluations).ranked
         finally:
-            kept.close()
-
-
-def constrain(
-    space: Space, *constraints: str, latency: ChainCost | Sequence[ChainCost] | None = None
-) -> FeasibleSet:
-    """The exact set of architectures that satisfy constraints such as ``"latency=8ms", "macs<=330M"``.
-
-    Args:
-        space: whose architectures.
-        constraints: what they must satisfy.
-        latency: the latency here, as `latency` gives it, or of several devices; ``latency@titanxp<=6ms`` is held
-            against that of the device that it names.
-
-    Raises:
-        ConstraintError: a latency constraint without a latency of its device, or a device on a cost that is the
-            same on all.
-        InfeasibleError: nothing satisfies them.
-    """
-    given = [] if latency is None else [latency] if isinstance(latency, ChainCost) else list(latency)
-    budgets = []
-    for constraint in parse_constraints(constraints):
-        if constraint.name in counted_names():
-            if constraint.device is not None:
-                raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
-            budgets.append(BoundedCost(constraint, counted(space, constraint.name)))
-            continue
-        key = None if constraint.device is None else device_key(constraint.device)
-        fitting = [cost for cost in given if key in (None, cost.device)]
-        if len(fitting) != 1:
-            there = ", ".join(str(cost.device) for cost in given) or "none"
-            raise ConstraintError(
-                f"{constraint} needs latency=... of one device, as nascli.latency(space, table) gives it; "
-                f"given: {there}."
-            )
-        budgets.append(BoundedCost(constraint, fitting[0]))
-    return FeasibleSet(space, budgets)
+            log.close()
 
 
 def search(
-    constraints: str | list[str],
+    space: Space | str,
+    budget: str | Constraint | Sequence[str | Constraint] | FeasibleSet,
     *,
-    space: str = "proxyless-mini",
     data: str = "digits",
-    device: str = "cpu",
+    algorithm: str | None = None,
+    preset: str | Preset = "small",
+    changes: Sequence[str] = (),
+    device: str | None = None,
     batch: int = 16,
     threads: int = 1,
-    algorithm: str | None = None,
-    preset: str = "small",
+    runtime: str = "auto",
+    precision: str = "fp32",
+    target: TargetSpec | None = None,
+    confidence: float | None = None,
+    supernet: str | Path | None = None,
+    after: str | Path | None = None,
+    out: str | Path | None = None,
+    store: str | Path | None = None,
+    ray: str | None = None,
     seed: int = 0,
-    out: Path | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
-    """Search, verify and train as `nascli search` does."""
+    """Find the most accurate network within a budget, verify it on the device, and train it.
+
+    Operators that the store lacks are measured first. A search that was killed goes on where it was, and one that is
+    complete is read from its folder.
+
+    Args:
+        space: The space, or its specification.
+        budget: One or several constraints such as "latency=8ms", or a set made by `constrain`. Of a set the
+            constraints count: the search derives the latency from the store again.
+        data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
+        algorithm: The name of an algorithm such as "pcnas"; None for the default, SPOS.
+        preset: All settings of the algorithm, or their name: "small" for a CPU and small images, "paper" for what
+            the paper did on ImageNet.
+        changes: Hyper-parameters that differ from the preset, such as "nse.threshold=-3".
+        device: Where latency is measured, as in `profile`; None for the device of the budget's latency, or the CPU.
+        batch, threads, runtime, precision, target: As in `profile`.
+        confidence: With which the latency model must say that the budget is kept, which needs a calibration; None
+            takes the model's figure as it is.
+        supernet: A checkpoint of a supernet, instead of training one.
+        after: The folder of a finished search that a second space goes on from.
+        out: The folder of the run; None for a folder below runs/ whose name tells runs apart.
+        store: The store's file; None for the one that all projects share.
+        ray: The address of a Ray cluster that evaluates architectures, or "auto"; None evaluates in this process.
+        seed: The seed of everything random.
+        progress: Is told how far the search is; None is silent.
+
+    Returns:
+        The result: `latency` (measured, in seconds), `top1` (on the test part) and `network` (the trained module) of
+        the winner, its baselines, and everything that result.json holds.
+
+    Raises:
+        SpaceError: The budget was made for another space.
+        ConstraintError: A constraint cannot be read, or the algorithm cannot search the space or does not take an
+            option.
+        InfeasibleError: No architecture keeps the budget, by the model or on the device.
+        DeviceError: The device is not in this machine, or failed.
+        RunError: The folder holds a run of other settings.
+
+    Examples:
+        >>> result = nascli.search("proxyless-mini", "latency=8ms", data="digits", seed=0)  # doctest: +SKIP
+        >>> result.latency, result.top1  # doctest: +SKIP
+        (0.00763, 0.975)
+    """
     from nascli.pipeline.run.search import run_search
     from nascli.pipeline.run.settings import SearchSettings, choose_preset
-    from nascli.search.registry import default_algorithm
+    from nascli.search.registry import default_algorithm, find_algorithm
 
-    texts = (constraints,) if isinstance(constraints, str) else tuple(constraints)
-    name = algorithm or default_algorithm()
-    chosen, _ = choose_preset(name, preset)
+    made, chosen = _as_space(space), algorithm or default_algorithm()
+    budgets, measured_on = _budget_texts(made, budget)
     settings = SearchSettings(
-        space=space,
+        space=made.spec,
         data=data,
-        budgets=texts,
-        target=TargetSpec(device=device, batch=batch, threads=threads),
-        algorithm=name,
-        preset=chosen,
+        budgets=budgets,
+        target=target
+        or TargetSpec(
+            device=device or measured_on or "cpu",
+            batch=batch,
+            threads=threads,
+            runtime=runtime,
+            precision=precision,
+        ),
+        algorithm=chosen,
+        preset=choose_preset(chosen, preset, changes=changes)[0]
+        if isinstance(preset, str)
+        else find_algorithm(chosen).change(preset, changes),
         seed=seed,
+        confidence=confidence,
+        supernet=None if supernet is None else str(supernet),
+        after=None if after is None else str(after),
+        execution=_execution(store, ray),
     )
-    return run_search(settings, out or settings.default_folder, progress or Silent())
+    return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
+
+
+def _budget_texts(
+    space: Space, budget: str | Constraint | Sequence[str | Constraint] | FeasibleSet
+) -> tuple[tuple[str, ...], str | None]:
+    """A budget in words that lose nothing, and the device that its latency is of; None where none is bounded."""
+    if isinstance(budget, FeasibleSet):
+        if budget.space.digest != space.digest:
+            raise SpaceError(f"the budget is one of {budget.space.spec}, not of {space.spec}.")
+        devices = {b.cost.device for b in budget.budgets if b.constraint.device is None} - {None}
+        device = next(iter(devices), None)
+        # This machine's name in settings.json is the one that the command line gives it.
+        device = "cpu" if device == device_key("cpu") else device
+        return tuple(_exact_text(b.constraint) for b in budget.budgets), device
+    constraints = [budget] if isinstance(budget, str | Constraint) else budget
+    return tuple(c if isinstance(c, str) else _exact_text(c) for c in constraints), None
+
+
+def _exact_text(constraint: Constraint) -> str:
+    """A constraint as text from which the same one is parsed, to the last digit."""
+    unit = _UNITS[constraint.dimension]
+    name = constraint.name if constraint.device is None else f"{constraint.name}@{constraint.device}"
+    if constraint.low == -math.inf:
+        return f"{name}<={constraint.high!r}{unit}"
+    if constraint.high == math.inf:
+        return f"{name}>={constraint.low!r}{unit}"
+    return f"{constraint.low!r}{unit}<={name}<={constraint.high!r}{unit}"
+
+
+def _as_space(space: Space | str) -> Space:
+    return load_space(space) if isinstance(space, str) else space
+
+
+def _as_source(network: str | Path | Architecture | Network) -> Path | Architecture | Network:
+    return Path(network) if isinstance(network, str) else network
+
+
+def _execution(store: str | Path | None, ray: str | None = None) -> Execution:
+    return Execution(store=default_store() if store is None else Path(store), ray=ray)

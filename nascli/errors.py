@@ -6,14 +6,39 @@ lines and exits with 1. Anything else that escapes is a bug in nascli.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What would mend an error, as data. The command line shows it as something to type.
+
+    Attributes:
+        job: The job that mends it, such as 'profile' or 'list_tables'; None where the same call succeeds with other
+            arguments.
+        arguments: The arguments that matter, by name: of the job, or of the call. The value None means that the
+            user has to choose one, or to leave the argument out.
+    """
+
+    job: str | None = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
 
 class NascliError(Exception):
-    """A domain error. Its text states the rule and the values; `hint` says what to do about it."""
+    """A domain error.
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    Attributes:
+        message: The rule that was broken, and the values that broke it.
+        hint: What to do about it, in words; None where the message says all.
+        remedy: The same as data; None where there is nothing to call.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, remedy: Remedy | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.remedy = remedy
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"

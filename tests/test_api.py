@@ -1,11 +1,20 @@
+import doctest
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import nascli
+from nascli import api
+from nascli.costmodel import parse_constraint
 from nascli.costmodel.budgets import CostSet
-from nascli.errors import ConstraintError, InfeasibleError, StoreError
+from nascli.errors import ConstraintError, InfeasibleError, MissingMeasurementsError, SpaceError, StoreError
 from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.in_context.carriers import subjects_in_context
@@ -13,7 +22,7 @@ from nascli.paths import default_store
 from nascli.pipeline.measure.network_calibration import calibrate_space
 from nascli.pipeline.measure.prediction import predict_network
 from nascli.pipeline.run.costs import measured_costs
-from nascli.pipeline.run.settings import SearchSettings
+from nascli.pipeline.run.settings import SearchSettings, choose_preset
 from nascli.pipeline.tables.lookup import read_table_of
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.profiling import network_operator
@@ -37,6 +46,80 @@ def test_a_study_in_a_few_lines():
         nascli.constrain(space, "latency=8ms")
     with pytest.raises(AttributeError):
         nascli.nothing  # noqa: B018
+
+
+def test_a_calibrated_space_is_predicted_measured_and_searched(tmp_path):
+    spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
+    space, store = nascli.space(spec), tmp_path / "own.sqlite"
+    options = {"batch": 2, "store": store}
+    calibration = nascli.calibrate(space, networks=12, **options)
+    assert calibration.cost.kind == "calibrated" and calibration.networks <= 12
+    architecture = Architecture.of(space, space.sample(1, np.random.default_rng(3)))
+    prediction = nascli.predict(architecture, **options)
+    assert prediction.kind == "calibrated" and prediction.low < prediction.seconds < prediction.high
+    architecture.save(tmp_path / "a.json")
+    assert nascli.predict(str(tmp_path / "a.json"), **options) == prediction
+    narrower = nascli.predict(architecture, confidence=0.5, **options)
+    assert narrower.low >= prediction.low and narrower.confidence == 0.5
+    # A bare network belongs to no space: its own operators are summed.
+    assert nascli.predict(architecture.network, **options).kind == "measured"
+    measured = nascli.measure(architecture.network, **options)
+    assert measured.low <= measured.seconds <= measured.high and measured.rounds > 0
+    assert not default_store().exists()
+
+    budget = nascli.constrain(space, "latency<=1s", parse_constraint("macs<=1G"), latency=calibration.cost)
+    quick = {"population": 4, "generations": 2}
+    preset, _ = choose_preset("spos", supernet_epochs=1, retrain_epochs=1, searcher=quick)
+    result = nascli.search(space, budget, preset=preset, out=tmp_path / "run", confidence=0.8, **options)
+    assert 0 < result.latency < 1 and 0 <= result.top1 <= 1
+    assert result.network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    assert result.to_json()["constraints"] == ["latency<=1.0s", "macs<=1000000000.0"]
+    settings = json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["where"]["device"] == "cpu" and settings["space"] == space.spec
+    again = nascli.search(spec, budget, preset=preset, out=tmp_path / "run", confidence=0.8, **options)
+    assert again.to_json() == result.to_json()
+    with pytest.raises(SpaceError, match="the budget is one of proxyless-mini:"):
+        nascli.search("proxyless-mini", budget)
+
+
+def test_a_whole_target_may_be_named(tmp_path):
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    target = TargetSpec(batch=3, runtime="ort-cpu")
+    network = space.network([0] * len(space.layers))
+    table = nascli.profile(network, target=target, store=str(tmp_path / "s.sqlite"))
+    assert table.setup.batch == 3 and table.setup.runtime == "ort-cpu"
+    assert nascli.predict(network, target=target, store=tmp_path / "s.sqlite").setup == table.setup
+    with pytest.raises(MissingMeasurementsError, match="no latency for"):
+        nascli.latency(space, table)
+
+
+def test_the_function_and_the_package_of_one_name():
+    """Whatever was imported before: a subpackage is bound to its name when it is first imported."""
+    code = (
+        "import nascli, nascli.search.journal\n"
+        "assert nascli.search.journal.Journal and callable(nascli.search)\n"
+        "try: nascli.search('proxyless-mini', 'speed=8ms')\n"
+        "except nascli.errors.UnknownNameError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "unknown cost 'speed'" in done.stdout
+
+
+def test_examples_of_the_interface():
+    failed, tried = doctest.testmod(api, extraglobs={"nascli": nascli, "np": np})
+    assert failed == 0 and tried > 5
+
+
+def test_a_user_sees_the_types(tmp_path):
+    user = Path(__file__).parent / "data" / "typed_user.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(user)],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(Path(nascli.__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def where(batch=2):
@@ -74,8 +157,8 @@ def test_a_second_device_bounds_the_same_search():
     constraints = SearchSettings("proxyless-mini", "digits", texts, where()).constraints
     assert [c.device for c in constraints] == [None, "titanxp"]
     model = CostSet({}, here, {"titanxp": there})
-    budgets = model.bounds(constraints)
-    assert [b.cost for b in budgets] == [here, there]
+    bounds = model.bounds(constraints)
+    assert [b.cost for b in bounds] == [here, there]
 
 
 def test_a_bound_is_held_against_its_own_device():
@@ -133,10 +216,10 @@ def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
             for round_ in range(6):
                 seconds = np.full(3, float(cost(row[None])[0]) * (1 + 0.02 * rng.standard_normal()))
                 store.add_sample(table.setup, key, Sample(round_, seconds, 1.0, 1.0 + round_))
-    known = predict_network(tmp_path / "a.json", where(), Execution(), 0.9)
-    assert known["kind"] == "calibrated" and known["interval_s"] is None
-    assert known["no_interval"].startswith("8 networks give intervals of at most 89%")
-    assert predict_network(tmp_path / "a.json", where(), Execution(), 0.8)["interval_s"] is not None
+    known = predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.9)
+    assert known.kind == "calibrated" and known.low is known.high is None
+    assert known.no_interval.startswith("8 networks give intervals of at most 89%")
+    assert predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.8).low is not None
 
 
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):

@@ -1,6 +1,7 @@
 """Who may import whom: dependencies point downward only."""
 
 import ast
+import re
 import resource
 import subprocess
 import sys
@@ -154,3 +155,19 @@ def test_nothing_dangerous_is_called():
                     "torch.load",
                 }, f"{path.relative_to(ROOT)} calls {name}"
                 assert name != "print", f"{path.relative_to(ROOT)} prints"
+
+
+# What is spelled like an option and is another program's.
+FOREIGN_OPTIONS = ("ray start", "--reset-gpu-clocks")
+NO_OPTIONS = ("api.py", "execution.py", "pipeline/measure", "pipeline/tables", "pipeline/inspect", "report")
+
+
+@pytest.mark.parametrize("place", NO_OPTIONS)
+def test_options_are_named_by_the_commands_alone(place):
+    for path in FILES:
+        if not str(path.relative_to(ROOT)).startswith(place):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                own = not any(program in ast.unparse(node) for program in FOREIGN_OPTIONS)
+                assert not (own and re.search(r"(?<![\w-])--[a-z]", node.value)), f"{path}: {node.value!r}"

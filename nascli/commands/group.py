@@ -45,7 +45,9 @@ class Group(click.Group):
         except NascliError as error:
             if ctx.params.get("debug"):
                 raise
-            exit_with_error(str(error), 1)
+            from nascli.commands.hints import error_as_text
+
+            exit_with_error(error_as_text(error), 1)
         except ModuleNotFoundError as error:
             package = (error.name or "").split(".")[0]
             if ctx.params.get("debug") or package not in _EXTRAS:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from nascli.commands.options import json_option
 from nascli.commands.output import print_table, show_json
+from nascli.units import format_big_integer, format_bytes, format_count
+
+if TYPE_CHECKING:
+    from nascli.pipeline.inspect.count import NetworkCounts
+    from nascli.pipeline.inspect.fvcore_count import FvcoreComparison
 
 
 @click.command()
@@ -21,9 +28,7 @@ def doctor(as_json: bool) -> None:
 
     checks = run_checks()
     if as_json:
-        show_json(
-            [{"name": c.name, "works": c.works, "detail": c.detail, "advice": c.advice} for c in checks]
-        )
+        show_json(checks)
         return
     rows = [[c.name, "yes" if c.works else "no", c.detail, c.advice] for c in checks]
     print_table(["part", "works", "what", "to do"], rows)
@@ -46,14 +51,14 @@ def devices(name: str | None, as_json: bool) -> None:
         if as_json:
             show_json(known)
         else:
-            rows = [[d["key"], d["title"], "yes" if d["here"] else "no"] for d in known]
+            rows = [[device.key, device.title, "yes" if device.here else "no"] for device in known]
             print_table(["device", "title", "here"], rows)
         return
     facts = describe_device(name)
     if as_json:
         show_json(facts)
     else:
-        print_table(["fact", "value"], [[key, str(value)] for key, value in facts.items()])
+        print_table(["fact", "value"], [[key, str(value)] for key, value in facts.to_json().items()])
 
 
 @click.command()
@@ -73,18 +78,26 @@ def spaces(name: str | None, as_json: bool) -> None:
         if as_json:
             show_json(known)
         else:
-            print_table(["space", "about"], [[s["name"], s["about"]] for s in known])
+            print_table(["space", "about"], [[space.name, space.about] for space in known])
         return
-    document = describe_space(name)
+    space = describe_space(name)
+    size, macs, params = format_big_integer(space.size), _range(space.macs), _range(space.params)
     if as_json:
-        show_json(document)
+        show_json({**space.to_json(), "size_text": size, "macs_text": macs, "params_text": params})
         return
     print_table(
         ["block", "input", "output", "candidates"],
-        [[b["name"], b["input"], b["output"], ", ".join(b["candidates"])] for b in document["blocks"]],
-        title=f"{document['spec']}: {document['size_text']} architectures, "
-        f"{document['macs_text']} MACs, {document['params_text']} parameters",
+        [[block.name, block.input, block.output, ", ".join(block.candidates)] for block in space.blocks],
+        title=f"{space.spec}: {size} architectures, {macs} MACs, {params} parameters",
     )
+
+
+def _range(ends: tuple[int, int]) -> str:
+    return f"{format_count(ends[0])} to {format_count(ends[1])}"
+
+
+def _byte_range(ends: tuple[int, int]) -> str:
+    return f"{format_bytes(ends[0])} to {format_bytes(ends[1])}"
 
 
 @click.command()
@@ -102,17 +115,71 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
       nascli count mobilenetv2 --check
       nascli count runs/first/architecture.json
     """
-    from nascli.pipeline.inspect.count import count_target
+    from nascli.pipeline.inspect.count import NetworkCounts, OnnxCounts, count_target
 
-    document = count_target(what, check=check)
+    counts = count_target(what, check=check)
     if as_json:
-        show_json(document["document"])
-        return
-    print_table(["count", "value"], [[k, v] for k, v in document["shown"].items()], title=document["title"])
-    if layers and document["layers"]:
-        print_table(["block", "operator", "output", "MACs", "params"], document["layers"])
-    for line in document["remarks"]:
-        click.echo(line)
+        show_json(counts)
+    elif isinstance(counts, NetworkCounts):
+        _show_network(counts, layers)
+    elif isinstance(counts, OnnxCounts):
+        rows = [["MACs", format_count(counts.macs)], ["params", format_count(counts.params)]]
+        print_table(["count", "value"], rows, title=counts.title)
+        if counts.not_counted:
+            names = ", ".join(counts.not_counted)
+            click.echo(f"not counted, since it has no MACs by convention or is unknown: {names}")
+    else:
+        rows = [
+            [_TITLES[name], _byte_range(ends) if name == "weight_bytes" else _range(ends)]
+            for name, ends in counts.ranges.items()
+        ]
+        print_table(["count", "value"], rows, title=f"range over {counts.title}")
+
+
+_TITLES = {"macs": "MACs", "params": "params", "weight_bytes": "weights as deployed"}
+
+
+def _show_network(network: NetworkCounts, layers: bool) -> None:
+    """Print the counts of a network, of its blocks if they are wanted, and fvcore's beside them."""
+    counts = network.counts
+    rows = [
+        ["MACs", f"{counts.macs:,}"],
+        ["params", f"{counts.params:,}"],
+        ["of which weights", f"{counts.weights:,}"],
+        ["weights as deployed", format_bytes(counts.weight_bytes)],
+        ["bytes moved (batch 1)", format_bytes(counts.moved_bytes)],
+        ["peak activations (batch 1)", format_bytes(counts.peak_bytes)],
+    ]
+    if counts.bitops:
+        rows.append(["BitOps", f"{counts.bitops / 2**30:.2f} x 2^30"])
+    print_table(["count", "value"], rows, title=network.title)
+    if layers:
+        blocks = [
+            [b.block, b.operator, b.output, f"{b.counts.macs:,}", f"{b.counts.params:,}"]
+            for b in network.blocks
+        ]
+        print_table(["block", "operator", "output", "MACs", "params"], blocks)
+    if network.fvcore is not None:
+        for line in _comparison_lines(network.fvcore):
+            click.echo(line)
+
+
+def _comparison_lines(comparison: FvcoreComparison) -> list[str]:
+    """fvcore's count against ours in words, explained to the last operation."""
+    own, products, other = comparison.own_macs, comparison.products, comparison.other
+    verdict = "equal to ours" if products == own else f"{products - own:+,} against ours"
+    lines = [
+        f"fvcore counts {comparison.total:,}, we count {own:,} MACs. Its convolutions and linear layers: "
+        f"{products:,} ({verdict}).",
+        f"The rest is batch normalisation, 2 per element: {comparison.batch_norm:,} "
+        f"(from the description: {comparison.own_batch_norm:,})"
+        + (f", and others: {other:,}." if other else "."),
+    ]
+    if comparison.not_counted:
+        lines.append(f"fvcore leaves out: {', '.join(comparison.not_counted)}.")
+    if comparison.has_pooling:
+        lines.append("Pooling counts 0 here, as in the literature's tables.")
+    return lines
 
 
 @click.command()

@@ -9,7 +9,14 @@ import click
 from click.core import ParameterSource
 
 from nascli.commands.options import json_option, space_option, target_of, target_options
-from nascli.commands.output import print_table, show_json, terminal_progress
+from nascli.commands.output import HasJson, print_table, show_json, terminal_progress
+
+if TYPE_CHECKING:
+    from nascli.execution import Execution
+    from nascli.pipeline.measure.prediction import Prediction
+    from nascli.pipeline.measure.profile import ProfileSummary
+    from nascli.profiles.target import TargetSpec
+    from nascli.spaces import Network, Space
 
 if TYPE_CHECKING:
     from nascli.pipeline.measure.new_device import NewDeviceRanking
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 @target_options
 @json_option
 def profile(
+    *,
     spec: str,
     network: Path | None,
     age: str | None,
@@ -59,58 +67,100 @@ def profile(
       nascli profile --device titanxp --host user@lab-machine
       nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
     """
-    from nascli.pipeline.measure.profile import profile_target
-    from nascli.pipeline.measure.remote import run_plan, write_plan
+    _refuse_contradictions(host, plan, pack, ray, age, unstable)
+    if plan is not None:
+        if place["clock"] is not None or place["device"] != "cpu":
+            raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
+        _profile_by_plan(plan, pack, target_of(**place)[1], seed, as_json)
+    elif host is not None:
+        clock = place.pop("clock")
+        _write_plan(_profiled(spec, network), target_of(clock=None, **place)[0], host, clock, as_json)
+    elif ray is not None:
+        _profile_by_cluster(_profiled(spec, network), *target_of(**place, ray=ray), seed, as_json)
+    else:
+        from nascli.pipeline.measure.profile import profile_target
 
-    if sum(given is not None for given in (host, plan, ray)) > 1:
+        progress = terminal_progress()
+        summary = profile_target(
+            _profiled(spec, network),
+            *target_of(**place),
+            age=age,
+            unstable=unstable,
+            seed=seed,
+            progress=progress,
+        )
+        progress.finish()
+        _show_summary(summary, summary, as_json)
+
+
+def _refuse_contradictions(
+    host: str | None, plan: Path | None, pack: Path | None, ray: str | None, age: str | None, unstable: bool
+) -> None:
+    """Refuse options that do not go together."""
+    elsewhere = [flag for flag, value in (("--host", host), ("--plan", plan), ("--ray", ray)) if value]
+    if len(elsewhere) > 1:
         raise click.UsageError("--host writes a plan, --plan measures one, --ray has it measured: give one")
     if pack is not None and plan is None:
         raise click.UsageError("--pack goes with --plan; without a plan: nascli lut export")
-    elsewhere = next(
-        (flag for flag, given in (("--host", host), ("--plan", plan), ("--ray", ray)) if given), None
-    )
-    if elsewhere is not None and (age is not None or unstable):
+    if elsewhere and (age is not None or unstable):
         raise click.UsageError(
-            f"--older-than and --unstable are about this machine's store, not {elsewhere}'s"
+            f"--older-than and --unstable are about this machine's store, not {elsewhere[0]}'s"
         )
-    if plan is not None and (place["clock"] is not None or place["device"] != "cpu"):
-        raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
-    if host is not None:
-        clock = place.pop("clock")
-        target, _ = target_of(clock=None, **place)
-        written = write_plan(spec, network, target, host, Path.cwd(), clock)
-        if as_json:
-            show_json(written)
-            return
-        click.echo(f"{written['models']} models to measure are in {written['plan']}. Next:")
-        for command in written["commands"]:
-            click.echo(f"  {command}")
-        return
-    target, execution = target_of(**place, ray=ray)
-    progress = terminal_progress()
-    if ray is not None:
-        from nascli.pipeline.measure.remote import profile_on_ray
 
-        brought = profile_on_ray(spec, network, target, execution, ray, seed=seed, progress=progress)
-        if as_json:
-            show_json(brought)
-        else:
-            click.echo(f"{brought['new']} of {brought['samples']} samples were new in {brought['store']}")
-        return
-    if plan is not None:
-        document = run_plan(plan, pack, execution, seed=seed, progress=progress)
-    else:
-        document = profile_target(
-            spec, network, target, execution, age=age, unstable=unstable, seed=seed, progress=progress
-        )
+
+def _profiled(spec: str, network: Path | None) -> Space | Network:
+    """The space or the network that is meant."""
+    from nascli.pipeline.measure.subjects import read_network
+    from nascli.spaces import load_space
+
+    return load_space(spec) if network is None else read_network(network)[0]
+
+
+def _profile_by_plan(plan: Path, pack: Path | None, execution: Execution, seed: int, as_json: bool) -> None:
+    from nascli.pipeline.measure.remote import run_plan
+
+    progress = terminal_progress()
+    measured = run_plan(plan, pack, execution, seed=seed, progress=progress)
     progress.finish()
+    _show_summary(measured, measured.summary, as_json)
+
+
+def _write_plan(
+    profiled: Space | Network, target: TargetSpec, host: str, clock: str | None, as_json: bool
+) -> None:
+    from nascli.commands.hints import plan_commands
+    from nascli.pipeline.measure.remote import write_plan
+
+    plan = write_plan(profiled, target, Path.cwd(), clock=clock)
+    commands = plan_commands(plan, host)
     if as_json:
-        show_json(document)
+        show_json({**plan.to_json(), "commands": commands})
         return
-    unsettled = len(document["unstable"])
+    click.echo(f"{plan.models} models to measure are in {plan.file}. Next:")
+    for command in commands:
+        click.echo(f"  {command}")
+
+
+def _profile_by_cluster(
+    profiled: Space | Network, target: TargetSpec, execution: Execution, seed: int, as_json: bool
+) -> None:
+    from nascli.pipeline.measure.remote import profile_on_ray
+
+    brought = profile_on_ray(profiled, target, execution, seed=seed, progress=terminal_progress())
+    if as_json:
+        show_json(brought)
+    else:
+        click.echo(f"{brought.new} of {brought.pack.samples} samples were new in {brought.store}")
+
+
+def _show_summary(result: HasJson, summary: ProfileSummary, as_json: bool) -> None:
+    if as_json:
+        show_json(result)
+        return
+    unsettled = len(summary.unstable)
     click.echo(
-        f"{document['operators']} models in {document['store']}; {unsettled} did not settle within "
-        f"{document['interval_target']:.0%}"
+        f"{summary.operators} models in {summary.store}; {unsettled} did not settle within "
+        f"{summary.interval_target:.0%}"
         + (": nascli profile --unstable measures them anew" if unsettled else "")
     )
 
@@ -137,32 +187,30 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
     from nascli.spaces import load_space
 
     progress = terminal_progress()
-    document = calibrate_space(
+    summary = calibrate_space(
         load_space(spec), *target_of(**place), networks=networks, seed=seed, progress=progress
     )
     progress.finish()
     if as_json:
-        show_json(document)
+        show_json(summary)
         return
     rows = [
-        [
-            name,
-            f"{document[key]['bias']:+.1%}",
-            f"{document[key]['mean_absolute']:.1%}",
-            f"{document[key]['within_5_percent']:.0%}",
-        ]
-        for name, key in (("plain sum", "plain"), ("calibrated, each network left out", "calibrated"))
+        [name, f"{errors.bias:+.1%}", f"{errors.mean_absolute:.1%}", f"{errors.within_5_percent:.0%}"]
+        for name, errors in (
+            ("plain sum", summary.plain),
+            ("calibrated, each network left out", summary.calibrated),
+        )
     ]
     print_table(["model", "bias", "mean abs. error", "within 5 %"], rows)
     click.echo(
-        f"{document['networks']} networks of {document['space']}; "
-        f"{document['confidence']:.0%} interval: ±{document['half_width']:.1%}"
-        if document["half_width"] is not None
-        else f"{document['networks']} networks are too few for an interval of {document['confidence']:.0%}"
+        f"{summary.networks} networks of {summary.space}; "
+        f"{summary.confidence:.0%} interval: ±{summary.half_width:.1%}"
+        if summary.half_width is not None
+        else f"{summary.networks} networks are too few for an interval of {summary.confidence:.0%}"
     )
-    if document["contradicting"]:
-        shown = "; ".join(str(codes) for codes in document["contradicting"])
-        click.echo(f"the other networks contradict the figures of these codes: {shown}")
+    if summary.contradicting:
+        listed = "; ".join(str(list(choices)) for choices in summary.contradicting)
+        click.echo(f"the other networks contradict the figures of these architectures: {listed}")
 
 
 @click.command()
@@ -183,40 +231,50 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
     Example:
       nascli predict --device cpu runs/first/architecture.json --explain
     """
+    from nascli.commands.hints import no_interval_as_text
     from nascli.pipeline.measure.prediction import predict_network
+
+    prediction = predict_network(network, *target_of(**place), confidence=confidence)
+    no_interval = no_interval_as_text(prediction)
+    if as_json:
+        show_json({**prediction.to_json(), "no_interval": no_interval})
+        return
+    click.echo(f"{_with_interval(prediction)}: {prediction.model}")
+    if prediction.kind == "predicted":
+        click.echo("predicted, not measured: import or measure a table for a figure to rely on")
+    elif prediction.extrapolated:
+        click.echo("beyond what was calibrated on: the interval may be too narrow")
+    if no_interval is not None:
+        click.echo(f"no interval: {no_interval}")
+    if explain:
+        print_table(["block", "operator", "latency", "share", "", "kind"], _part_rows(prediction))
+
+
+def _with_interval(prediction: Prediction) -> str:
     from nascli.units import format_seconds
 
-    document = predict_network(network, *target_of(**place), confidence)
-    if as_json:
-        show_json(document)
-        return
-    interval = document["interval_s"]
-    shown = format_seconds(document["latency_s"])
-    if interval is not None:
-        ends = ", ".join(format_seconds(end) for end in interval)
-        shown += f" [{ends}] at {document['confidence']:.0%}"
-    click.echo(f"{shown}: {document['model']}")
-    if document["kind"] == "predicted":
-        click.echo("predicted, not measured: import or measure a table for a figure to rely on")
-    elif document["extrapolated"]:
-        click.echo("beyond what was calibrated on: the interval may be too narrow")
-    if document["no_interval"] is not None:
-        click.echo(f"no interval: {document['no_interval']}")
-    if not explain:
-        return
-    largest = max(part["share"] for part in document["parts"])
-    rows = [
+    if prediction.low is None or prediction.high is None or prediction.confidence is None:
+        return format_seconds(prediction.seconds)
+    ends = f"[{format_seconds(prediction.low)}, {format_seconds(prediction.high)}]"
+    return f"{format_seconds(prediction.seconds)} {ends} at {prediction.confidence:.0%}"
+
+
+def _part_rows(prediction: Prediction) -> list[list[str]]:
+    """Each block with a bar as long as its share."""
+    from nascli.units import format_seconds
+
+    largest = max(part.share for part in prediction.parts)
+    return [
         [
-            part["block"],
-            part["operator"],
-            format_seconds(part["seconds"]),
-            f"{part['share']:.1%}",
-            "█" * max(1, round(24 * part["share"] / largest)) if part["share"] else "",
-            part["kind"],
+            part.block,
+            part.operator,
+            format_seconds(part.seconds),
+            f"{part.share:.1%}",
+            "█" * max(1, round(24 * part.share / largest)) if part.share else "",
+            part.kind,
         ]
-        for part in document["parts"]
+        for part in prediction.parts
     ]
-    print_table(["block", "operator", "latency", "share", "", "kind"], rows)
 
 
 @click.command()
@@ -230,11 +288,11 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     Example:
       nascli measure --device cpu runs/first/architecture.json
     """
-    from nascli.pipeline.measure.whole_networks import measure_file
+    from nascli.pipeline.measure.whole_networks import measure_network
     from nascli.units import format_seconds
 
     progress = terminal_progress()
-    figure = measure_file(architecture, *target_of(**place), progress)
+    figure = measure_network(architecture, *target_of(**place), progress=progress)
     progress.finish()
     if as_json:
         interval = [figure.low, figure.high]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -32,9 +33,25 @@ def terminal_progress() -> TerminalProgress:
     return progress
 
 
-def show_json(document: Any) -> None:
-    """One document on stdout."""
+class HasJson(Protocol):
+    """A result of the library, which says itself what its document is."""
+
+    def to_json(self) -> Mapping[str, object]:
+        """The result as a document."""
+        ...
+
+
+Document = HasJson | Mapping[str, object]
+
+
+def show_json(result: Document | Sequence[Document]) -> None:
+    """Print a result of the library, a document, or a list of either on stdout."""
+    document = [_plain(item) for item in result] if isinstance(result, Sequence) else _plain(result)
     click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _plain(result: Document) -> Mapping[str, object]:
+    return result if isinstance(result, Mapping) else result.to_json()
 
 
 def print_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:

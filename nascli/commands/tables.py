@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nascli.commands.options import json_option, target_of, target_options
 from nascli.commands.output import print_table, show_json
 from nascli.units import printable
+
+if TYPE_CHECKING:
+    from nascli.pipeline.tables.inventory import OperatorRow
 
 
 @click.group()
@@ -36,7 +40,7 @@ def lut_list(store: Path | None, as_json: bool) -> None:
         show_json(tables)
         return
     keys = ["device", "runtime", "runtime_version", "precision", "batch", "threads", "mode", "operators"]
-    print_table(keys, [[str(t[key]) for key in keys] for t in tables])
+    print_table(keys, [[str(table.to_json()[key]) for key in keys] for table in tables])
 
 
 @lut.command("show")
@@ -63,12 +67,26 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
             click.echo(str(page))
         return
 
-    rows = show_table(*target_of(**place), networks)
+    rows = show_table(*target_of(**place), networks=networks)
     if as_json:
         show_json(rows)
         return
-    keys = ["operator", "alone", "interval", "in context", "rounds", "macs"]
-    print_table(keys, [[str(row["shown"][key]) for key in keys] for row in rows])
+    print_table(
+        ["operator", "alone", "interval", "in context", "rounds", "macs"], [_cells(row) for row in rows]
+    )
+
+
+def _cells(row: OperatorRow) -> list[str]:
+    from nascli.units import format_count, format_seconds
+
+    return [
+        row.operator,
+        format_seconds(row.alone.seconds),
+        f"±{row.alone.relative_width:.1%}" if row.has_interval else "unknown",
+        "-" if row.inside is None else format_seconds(row.inside.seconds),
+        str(row.alone.rounds),
+        format_count(row.macs),
+    ]
 
 
 @lut.command("export")
@@ -84,11 +102,11 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import export_table
 
-    document = export_table(*target_of(**place), out)
+    pack = export_table(*target_of(**place), out)
     if as_json:
-        show_json(document)
+        show_json(pack)
     else:
-        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+        click.echo(f"{pack.operators} operators, {pack.samples} samples in {out}")
 
 
 @lut.command("import")
@@ -108,6 +126,7 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
 @click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
 @json_option
 def lut_import(
+    *,
     files: tuple[Path, ...],
     form: str,
     device: str | None,
@@ -130,18 +149,27 @@ def lut_import(
     from nascli.paths import default_store
     from nascli.pipeline.tables.exchange import import_foreign_files, import_packs
 
-    place = store or default_store()
+    path = store or default_store()
     if form == "pack":
-        documents = import_packs(files, place)
+        imported = import_packs(files, path)
     else:
-        documents = import_foreign_files(files, form, device, batch, threads, precision, runtime, place)
+        imported = import_foreign_files(
+            files,
+            form,
+            path,
+            device=device,
+            batch=batch,
+            threads=threads,
+            precision=precision,
+            runtime=runtime,
+        )
     if as_json:
-        show_json(documents)
+        show_json(imported)
         return
-    for document in documents:
+    for summary in imported:
         click.echo(
-            f"{document['file']}: {document['new']} of {document['samples']} samples were new"
-            + (f"; left out: {document['left_out']}" if document.get("left_out") else "")
+            f"{summary.file}: {summary.new} of {summary.samples} samples were new"
+            + (f"; left out: {summary.left_out}" if summary.left_out else "")
         )
 
 
@@ -158,11 +186,11 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import push
 
-    document = push(*target_of(**place), url)
+    sent = push(*target_of(**place), url)
     if as_json:
-        show_json(document)
+        show_json(sent)
     else:
-        click.echo(f"{document['operators']} operators, {document['samples']} samples in {printable(url)}")
+        click.echo(f"{sent.pack.operators} operators, {sent.pack.samples} samples in {printable(url)}")
 
 
 @lut.command("pull")
@@ -179,11 +207,11 @@ def lut_pull(url: str, store: Path | None, as_json: bool) -> None:
     from nascli.paths import default_store
     from nascli.pipeline.tables.exchange import pull
 
-    document = pull(url, store or default_store())
+    received = pull(url, store or default_store())
     if as_json:
-        show_json(document)
+        show_json(received)
     else:
-        click.echo(f"{printable(url)}: {document['new']} of {document['samples']} samples were new")
+        click.echo(f"{printable(url)}: {received.new} of {received.pack.samples} samples were new")
 
 
 @lut.command("merge")
@@ -199,11 +227,11 @@ def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """
     from nascli.pipeline.tables.exchange import merge_packs
 
-    document = merge_packs(packs, out)
+    merged = merge_packs(packs, out)
     if as_json:
-        show_json(document)
+        show_json(merged)
     else:
-        click.echo(f"{document['operators']} operators, {document['samples']} samples in {out}")
+        click.echo(f"{merged.operators} operators, {merged.samples} samples in {out}")
 
 
 @lut.command("diff")
@@ -219,22 +247,34 @@ def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json
     Example:
       nascli lut diff old-driver.parquet new-driver.parquet
     """
-    from nascli.pipeline.tables.exchange import diff_packs, draw_diff
+    from nascli.pipeline.tables.exchange import diff_packs, draw_difference
+    from nascli.units import format_seconds
 
-    document = diff_packs(first, second)
+    difference = diff_packs(first, second)
     if picture is not None:
-        draw_diff(document, first.stem, second.stem, picture)
+        draw_difference(difference, first.stem, second.stem, picture)
     if as_json:
-        show_json(document)
+        show_json(difference)
         return
-    for line in document["setup"]:
-        click.echo(f"differs in {line}")
-    keys = ["operator", "first", "second", "ratio", "apart"]
-    print_table(keys, [[row["shown"][key] for key in keys] for row in document["rows"][:most]])
+    for field in difference.setup:
+        click.echo(f"differs in {field}")
+    print_table(
+        ["operator", "first", "second", "ratio", "apart"],
+        [
+            [
+                row.label,
+                format_seconds(row.first.seconds),
+                format_seconds(row.second.seconds),
+                f"{row.ratio:.3f}",
+                "yes" if row.differs else "",
+            ]
+            for row in difference.rows[:most]
+        ],
+    )
     click.echo(
-        f"{len(document['rows'])} operators in both, median ratio {document['median_ratio']:.3f}, "
-        f"{sum(row['apart'] for row in document['rows'])} with intervals apart; "
-        f"{len(document['only_first'])} only in the first, {len(document['only_second'])} only in the second"
+        f"{len(difference.rows)} operators in both, median ratio {difference.median_ratio:.3f}, "
+        f"{sum(row.differs for row in difference.rows)} with intervals apart; "
+        f"{len(difference.only_first)} only in the first, {len(difference.only_second)} only in the second"
     )
 
 
@@ -255,13 +295,13 @@ def lut_check(store: Path | None, as_json: bool) -> None:
 
     findings = check_store(store or default_store())
     if as_json:
-        show_json(findings)
+        show_json([asdict(finding) for finding in findings])
     elif findings:
-        keys = ["severity", "what", "setup"]
-        print_table(keys, [[finding[key] for key in keys] for finding in findings])
+        rows = [[finding.severity, finding.what, finding.setup] for finding in findings]
+        print_table(["severity", "what", "setup"], rows)
     else:
         click.echo("nothing is wrong")
-    if any(finding["severity"] == "damage" for finding in findings):
+    if any(finding.severity == "damage" for finding in findings):
         sys.exit(1)
 
 

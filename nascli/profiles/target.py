@@ -1,11 +1,11 @@
-"""Where to measure: what a user says, and the device and runtime that are meant."""
+"""Where to measure: what a user says, and the device and the runtime that are meant."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
 
-from nascli.errors import DeviceError, RuntimeUnavailableError
+from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError
 from nascli.execution import Execution
 from nascli.lut import Setup
 from nascli.paths import default_store
@@ -77,7 +77,9 @@ class TargetSpec:
                 return Target(device, runtime, options, self.batch)
             reasons.append(f"{runtime.name}: {missing}")
         raise RuntimeUnavailableError(
-            f"no runtime works here on {device.key}. " + "; ".join(reasons), "Look at: nascli doctor"
+            f"no runtime works here on {device.key}. " + "; ".join(reasons),
+            "See what is missing.",
+            Remedy(job="run_checks"),
         )
 
     def command(self, execution: Execution) -> str:
@@ -106,24 +108,43 @@ class TargetSpec:
 
 
 def clock_of(text: str, device: str) -> int:
-    """The clock in MHz that a user wants held: a number, or 'sustained' for what the card tells.
+    """The clock in MHz that a user wants held.
+
+    Args:
+        text: A number of MHz, or 'sustained' for what the card says that it sustains.
+        device: The card.
 
     Raises:
-        DeviceError: neither, or no card.
+        DeviceError: The text is neither, or the device is not here or is no card.
     """
     if text.isdigit() and 0 < int(text) < 100_000:
         return int(text)
     if text != "sustained":
-        raise DeviceError(f"--lock-clocks takes MHz such as 1404, not {text!r}")
+        raise DeviceError(
+            f"a clock is a number of MHz, or 'sustained', not {text!r}.",
+            "Name one.",
+            Remedy(arguments={"clock_mhz": 1404}),
+        )
     card = find_device(device).card
     if card is None:
-        raise DeviceError(f"{device} is no NVIDIA card.", "Leave out --lock-clocks.")
+        raise DeviceError(
+            f"{device} is no NVIDIA card, whose clock could be held.",
+            "Leave the clock alone.",
+            Remedy(arguments={"clock_mhz": None}),
+        )
     return sustained_mhz(card)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to measure: a device that is here, a runtime that works, and how models are run."""
+    """A device that is here, and how models are run on it.
+
+    Attributes:
+        device: The device.
+        runtime: The runtime.
+        options: How the runtime runs a model.
+        batch: Samples per run.
+    """
 
     device: Device
     runtime: Runtime
@@ -134,8 +155,8 @@ class Target:
         """The key that all measurements on this target carry.
 
         Raises:
-            RuntimeUnavailableError: the runtime is not installed, or does not run on the device.
-            DeviceError: a precision or a way to run models that the runtime does not have.
+            RuntimeUnavailableError: The runtime is not installed, or does not run on the device.
+            DeviceError: The runtime does not have the precision or the way to run models.
         """
         reason = self.runtime.refuses(self.device)
         if reason is not None:
@@ -147,11 +168,19 @@ class Target:
             raise DeviceError(
                 f"{self.runtime.name} measures {', '.join(self.runtime.precisions)}, "
                 f"not {self.options.precision!r}",
-                "Choose one of these with --precision, or another --runtime.",
+                "Choose one of these, or another runtime.",
+                Remedy(arguments={"precision": None, "runtime": None}),
             )
-        for mode, option in (("cuda_graph", "--cuda-graph"), ("rotate", "--rotate-inputs")):
+        for mode, argument, ability in (
+            ("cuda_graph", "cuda_graph", "CUDA graphs"),
+            ("rotate", "rotate_inputs", "rotated inputs"),
+        ):
             if getattr(self.options, mode) and mode not in self.runtime.modes:
-                raise DeviceError(f"{self.runtime.name} has no {option}", f"Leave out {option}.")
+                raise DeviceError(
+                    f"{self.runtime.name} has no {ability}.",
+                    "Leave them out.",
+                    Remedy(arguments={argument: None}),
+                )
         return Setup(
             device=self.device.key,
             runtime=self.runtime.name,

@@ -208,7 +208,7 @@ def test_a_card_that_disappears_ends_the_run_and_what_was_measured_is_kept(tmp_p
 def test_ways_to_run_models_that_a_runtime_does_not_have(tmp_path):
     with Store(tmp_path / "s") as store:
         target = Target(DEVICE, SimulatedRuntime(SimulatedMachine()), RuntimeOptions(cuda_graph=True), 4)
-        with pytest.raises(DeviceError, match="simulated has no --cuda-graph"):
+        with pytest.raises(DeviceError, match="simulated has no CUDA graphs"):
             on_card(target, store)
 
 

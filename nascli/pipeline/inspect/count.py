@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nascli.costmodel import counted
 from nascli.errors import UnknownNameError
@@ -14,98 +15,134 @@ from nascli.spaces import Architecture, Counts, Network, count, load_space, spac
 from nascli.spaces.catalog import load_space_of_any_kind
 from nascli.spaces.reference_networks import network_names, reference_network
 from nascli.spaces.staged import StagedSpace
-from nascli.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from nascli.pipeline.inspect.fvcore_count import FvcoreComparison
 
 
-def count_target(what: str, *, check: bool) -> dict[str, Any]:
-    """Counts of one network, or the ranges of a space.
+@dataclass(frozen=True)
+class BlockCounts:
+    """The counts of one block of a network.
 
-    Returns:
-        `document` (integers, for machines), `shown`, `layers` and `remarks` (for people), and a `title`.
+    Attributes:
+        block: The block's name.
+        operator: The operator in it.
+        output: The shape of its output, as text.
+        counts: Its counts for one sample.
+    """
+
+    block: str
+    operator: str
+    output: str
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class NetworkCounts:
+    """The counts of a network.
+
+    Attributes:
+        title: The network's name, and its space.
+        counts: The counts for one sample.
+        blocks: The counts of each block.
+        fvcore: fvcore's count beside ours; None where it was not asked for.
+    """
+
+    title: str
+    counts: Counts
+    blocks: tuple[BlockCounts, ...]
+    fvcore: FvcoreComparison | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The counts as a document."""
+        document: dict[str, object] = asdict(self.counts)
+        return document if self.fvcore is None else document | {"fvcore": self.fvcore.to_json()}
+
+
+@dataclass(frozen=True)
+class OnnxCounts:
+    """The counts of an ONNX model, whatever it is built of.
+
+    Attributes:
+        title: The file.
+        macs: Multiply-accumulates for one sample.
+        params: Parameters.
+        not_counted: The kinds of nodes that have no MACs by convention, or are unknown.
+    """
+
+    title: str
+    macs: int
+    params: int
+    not_counted: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The counts as a document."""
+        return {"macs": self.macs, "params": self.params, "not_counted": list(self.not_counted)}
+
+
+@dataclass(frozen=True)
+class SpaceCounts:
+    """The smallest and the largest count of a space's architectures.
+
+    Attributes:
+        title: The space.
+        ranges: Both by the name of the count: 'macs', 'params', 'weight_bytes'.
+    """
+
+    title: str
+    ranges: Mapping[str, tuple[int, int]]
+
+    def to_json(self) -> dict[str, object]:
+        """The ranges as a document."""
+        return {name: list(ends) for name, ends in self.ranges.items()}
+
+
+def count_target(what: str, *, check: bool) -> NetworkCounts | OnnxCounts | SpaceCounts:
+    """Count one network, or the range over a space.
+
+    Args:
+        what: The name of a reference network, an architecture's .json file, an .onnx file, or a space.
+        check: Whether fvcore counts a network too.
 
     Raises:
-        NascliError: nothing of that name, or a file that cannot be read.
+        NascliError: There is nothing of that name, or the file cannot be read.
+        RuntimeUnavailableError: fvcore is asked for and not installed.
     """
     if what.endswith(".onnx"):
         macs, params, unknown = count_onnx(Path(what))
-        document = {"macs": macs, "params": params, "not_counted": unknown}
-        remarks = [f"not counted, since it has no MACs by convention or is unknown: {', '.join(unknown)}"]
-        shown = {"MACs": format_count(macs), "params": format_count(params)}
-        return _answer(what, document, shown, remarks=remarks if unknown else [])
+        return OnnxCounts(what, macs, params, tuple(unknown))
     if what.endswith(".json"):
         architecture = Architecture.load(Path(what))
         title = f"{architecture.name} of {architecture.space.spec}"
-        return _network(title, architecture.network, check)
+        return _count_network(title, architecture.network, check)
     if what in network_names():
-        return _network(what, reference_network(what), check)
+        return _count_network(what, reference_network(what), check)
     if what.partition(":")[0] not in space_names() and ":" not in what and not what.endswith(".toml"):
         raise UnknownNameError(
             "network or space", what, [*network_names(), *space_names()], "Or name a .json or .onnx file."
         )
-    return _space(what)
+    return _count_space(what)
 
 
-def _answer(
-    title: str,
-    document: dict[str, Any],
-    shown: dict[str, str],
-    layers: list[list[str]] | None = None,
-    remarks: list[str] | None = None,
-) -> dict[str, Any]:
-    return {
-        "title": title,
-        "document": document,
-        "shown": shown,
-        "layers": layers or [],
-        "remarks": remarks or [],
-    }
-
-
-def _shown(counts: Counts) -> dict[str, str]:
-    shown = {
-        "MACs": f"{counts.macs:,}",
-        "params": f"{counts.params:,}",
-        "of which weights": f"{counts.weights:,}",
-        "weights as deployed": format_bytes(counts.weight_bytes),
-        "bytes moved (batch 1)": format_bytes(counts.moved_bytes),
-        "peak activations (batch 1)": format_bytes(counts.peak_bytes),
-    }
-    if counts.bitops:
-        shown["BitOps"] = f"{counts.bitops / 2**30:.2f} x 2^30"
-    return shown
-
-
-def _network(title: str, network: Network, check: bool) -> dict[str, Any]:
-    counts = network.counts
-    document: dict[str, Any] = asdict(counts)
-    layers = []
-    for block in network.blocks:
-        own = count(block.operator.program)
-        layers.append(
-            [block.name, block.operator.short, str(block.output), f"{own.macs:,}", f"{own.params:,}"]
-        )
-    remarks: list[str] = []
+def _count_network(title: str, network: Network, check: bool) -> NetworkCounts:
+    blocks = tuple(
+        BlockCounts(block.name, block.operator.short, str(block.output), count(block.operator.program))
+        for block in network.blocks
+    )
+    comparison = None
     if check:
         from nascli.pipeline.inspect.fvcore_count import compare_with_fvcore
 
-        opinion, remarks = compare_with_fvcore(network)
-        document["fvcore"] = opinion
-    return _answer(title, document, _shown(counts), layers, remarks)
+        comparison = compare_with_fvcore(network)
+    return NetworkCounts(title, network.counts, blocks, comparison)
 
 
-def _space(spec: str) -> dict[str, Any]:
+def _count_space(spec: str) -> SpaceCounts:
     if isinstance(load_space_of_any_kind(spec), StagedSpace):
         described = describe_space(spec)
-        document = {"macs": described["macs"], "params": described["params"]}
-        return _answer(
-            f"range over {spec}",
-            document,
-            {"MACs": described["macs_text"], "params": described["params_text"]},
-        )
+        return SpaceCounts(spec, {"macs": described.macs, "params": described.params})
     space = load_space(spec)
     costs = {name: counted(space, name) for name in ("macs", "params", "weight_bytes")}
-    return _answer(
-        f"range over {space.spec}",
-        {name: [round(cost.minimum), round(cost.maximum)] for name, cost in costs.items()},
-        {name: f"{c.format(c.minimum)} to {c.format(c.maximum)}" for name, c in costs.items()},
+    return SpaceCounts(
+        space.spec, {name: (round(cost.minimum), round(cost.maximum)) for name, cost in costs.items()}
     )

@@ -21,12 +21,23 @@ from nascli.version import __version__
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Attributes:
+        name: What it is.
+        works: Whether it works here.
+        detail: What was found, or why it does not work.
+        advice: What to do about it; empty where there is nothing to do.
+    """
 
     name: str
     works: bool
     detail: str
     advice: str = ""
+
+    def to_json(self) -> dict[str, str | bool]:
+        """The check as a document."""
+        return {"name": self.name, "works": self.works, "detail": self.detail, "advice": self.advice}
 
 
 def _package(name: str, extra: str, purpose: str) -> Check:
@@ -37,7 +48,7 @@ def _package(name: str, extra: str, purpose: str) -> Check:
 
 
 def run_checks() -> list[Check]:
-    """Look at interpreter, device, runtimes, optional packages and the store."""
+    """Look at the interpreter, the devices, the runtimes, the optional packages, and the store."""
     cpu = this_cpu()
     checks = [
         Check("nascli", True, __version__),

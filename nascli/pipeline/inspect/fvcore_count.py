@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -14,11 +14,43 @@ from nascli.spaces.primitives import Conv, Pool
 from nascli.supernet.modules import network_module
 
 
-def compare_with_fvcore(network: Network) -> tuple[dict[str, Any], list[str]]:
-    """Count a network with fvcore.
+@dataclass(frozen=True)
+class FvcoreComparison:
+    """What fvcore counts of a network, beside our MACs.
 
-    Returns:
-        fvcore's total and where it differs from our MACs, and the same in words.
+    Attributes:
+        total: fvcore's total.
+        products: What it counts of convolutions and linear layers.
+        batch_norm: What it counts of batch normalisation.
+        other: The rest of its total.
+        not_counted: The operations that it leaves out.
+        own_macs: Our MACs.
+        own_batch_norm: Two per normalised element, from the network's description.
+        has_pooling: Whether the network pools, which counts nothing here.
+    """
+
+    total: int
+    products: int
+    batch_norm: int
+    other: int
+    not_counted: tuple[str, ...]
+    own_macs: int
+    own_batch_norm: int
+    has_pooling: bool
+
+    def to_json(self) -> dict[str, object]:
+        """fvcore's counts as a document."""
+        return {
+            "total": self.total,
+            "products": self.products,
+            "batch_norm": self.batch_norm,
+            "other": self.other,
+            "not_counted": list(self.not_counted),
+        }
+
+
+def compare_with_fvcore(network: Network) -> FvcoreComparison:
+    """Count a network with fvcore.
 
     Raises:
         RuntimeUnavailableError: fvcore is not installed.
@@ -29,7 +61,7 @@ def compare_with_fvcore(network: Network) -> tuple[dict[str, Any], list[str]]:
         return _compare(network)
 
 
-def _compare(network: Network) -> tuple[dict[str, Any], list[str]]:
+def _compare(network: Network) -> FvcoreComparison:
     try:
         from fvcore.nn import FlopCountAnalysis
     except ImportError as error:
@@ -40,29 +72,20 @@ def _compare(network: Network) -> tuple[dict[str, Any], list[str]]:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_operator = {str(name): int(value) for name, value in analysis.by_operator().items()}
     total = sum(by_operator.values())
-    own = network.counts.macs
-    normalised = 2 * sum(
+    products = sum(by_operator.get(name, 0) for name in ("conv", "linear", "addmm", "matmul"))
+    batch_norm = by_operator.get("batch_norm", 0)
+    normalised = sum(
         node.shape.size
         for node in network.program.nodes
         if isinstance(node.primitive, Conv) and node.primitive.norm
     )
-    products = sum(by_operator.get(name, 0) for name in ("conv", "linear", "addmm", "matmul"))
-    other = total - products - by_operator.get("batch_norm", 0)
-    opinion: dict[str, Any] = {
-        "total": total,
-        "products": products,
-        "batch_norm": by_operator.get("batch_norm", 0),
-        "other": other,
-        "not_counted": sorted(str(name) for name in analysis.unsupported_ops()),
-    }
-    lines = [
-        f"fvcore counts {total:,}, we count {own:,} MACs. Its convolutions and linear layers: {products:,} "
-        f"({'equal to ours' if products == own else f'{products - own:+,} against ours'}).",
-        f"The rest is batch normalisation, 2 per element: {by_operator.get('batch_norm', 0):,} "
-        f"(from the description: {normalised:,})" + (f", and others: {other:,}." if other else "."),
-    ]
-    if opinion["not_counted"]:
-        lines.append(f"fvcore leaves out: {', '.join(opinion['not_counted'])}.")
-    if any(isinstance(node.primitive, Pool) for node in network.program.nodes):
-        lines.append("Pooling counts 0 here, as in the literature's tables.")
-    return opinion, lines
+    return FvcoreComparison(
+        total=total,
+        products=products,
+        batch_norm=batch_norm,
+        other=total - products - batch_norm,
+        not_counted=tuple(sorted(str(name) for name in analysis.unsupported_ops())),
+        own_macs=network.counts.macs,
+        own_batch_norm=2 * normalised,
+        has_pooling=any(isinstance(node.primitive, Pool) for node in network.program.nodes),
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nascli.costmodel import ChainCost, table_latency
-from nascli.errors import ConstraintError, MissingMeasurementsError, StoreError, UnknownNameError
+from nascli.errors import ConstraintError, MissingMeasurementsError, Remedy, StoreError, UnknownNameError
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup, Store
-from nascli.pipeline.measure.latency_model import known_calibration
+from nascli.pipeline.measure.latency_model import known_calibration, profile_first
 from nascli.pipeline.tables.lookup import device_key
 from nascli.profiles.target import TargetSpec
 from nascli.spaces.space import Space
@@ -51,36 +51,47 @@ def known_costs(
         MissingMeasurementsError: A device in `sources` whose table is incomplete.
     """
     if not execution.store.exists():
-        raise StoreError(f"there is no store at {execution.store}.", "Name one that there is with --store.")
+        raise StoreError(
+            f"there is no store at {execution.store}.",
+            "Name one that exists.",
+            Remedy(arguments={"store": None}),
+        )
     own = device_key(spec.device)
     named = {device_key(name): name for name in sources}
     if own in named:
-        raise StoreError(f"{named[own]} is the new device itself.", "Name other devices with --from.")
+        raise StoreError(
+            f"{named[own]} is the new device itself.",
+            "Name other devices.",
+            Remedy(arguments={"sources": None}),
+        )
     with Store(execution.store) as store:
         setups = [setup for setup, _, count in store.setups() if count and setup.device != own]
         for key, name in named.items():
             if key not in {setup.device for setup in setups}:
                 known = sorted({setup.device for setup in setups})
-                raise UnknownNameError("device of the store", name, known, "See the tables: nascli lut list")
+                error = UnknownNameError("device of the store", name, known, "See the tables.")
+                error.remedy = Remedy(job="list_tables")
+                raise error
         setups = [setup for setup in setups if not named or setup.device in named]
         fitting = [s for s in setups if (s.batch, s.precision) == (spec.batch, spec.precision)]
         tables = [LatencyTable.read(store, setup) for setup in fitting]
     found: dict[tuple[str, str, int, str], KnownTable] = {}
     reasons: dict[str, Exception] = {}
     for setup, table in zip(fitting, tables, strict=True):
-        command = f"nascli profile --space {space.spec} --device {setup.device} --batch {setup.batch}"
+        there = replace(spec, device=setup.device, runtime=setup.runtime, threads=setup.threads)
         try:
-            plain = table_latency(space, table, command)
+            with profile_first(there, execution, space=space.spec):
+                plain = table_latency(space, table, f"profile {space.spec}")
         except (MissingMeasurementsError, ConstraintError) as error:
             reasons[setup.device] = error
             continue
-        calibration = None if table.imported else known_calibration(space, spec, execution, table, plain)
+        calibration = None if table.imported else known_calibration(space, table, plain, execution)
         cost = plain if calibration is None else calibration.cost
         kind = "imported" if table.imported else cost.kind
         found[setup.device, setup.runtime, setup.threads, setup.mode] = KnownTable(setup, cost, kind)
-    there = {table.setup.device for table in found.values()}
+    complete = {table.setup.device for table in found.values()}
     for key, name in named.items():
-        if key not in there:
+        if key not in complete:
             raise reasons.get(key) or _no_table(space, spec, execution, name, setups)
     if not found:
         raise _no_table(space, spec, execution, None, setups)
@@ -94,5 +105,6 @@ def _no_table(
     return StoreError(
         f"no {'other device' if name is None else f'table of {name}'} in {execution.store} has all operators of "
         f"{space.spec} at batch {spec.batch}, {spec.precision}; found: {listed or 'none'}.",
-        "Bring in tables of other devices (nascli lut import, nascli lut pull), or choose --batch and --precision.",
+        "Import tables of other devices, or choose the batch and the precision of those that are there.",
+        Remedy(arguments={"batch": None, "precision": None}),
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 
 from nascli.costmodel import ChainCost, counted
 from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, calibrate
 from nascli.costmodel.models import alone_latency, branch_count
 from nascli.costmodel.roofline import Hardware, hardware
+from nascli.errors import MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context
@@ -17,21 +22,43 @@ from nascli.spaces.blocks import FixedBlock
 from nascli.spaces.space import Space
 
 
+@contextmanager
+def profile_first(
+    spec: TargetSpec, execution: Execution, *, space: str | None = None, network: Path | None = None
+) -> Iterator[None]:
+    """Give a lack of measurements its remedy: to profile a space, or the layers of a network's file."""
+    try:
+        yield
+    except MissingMeasurementsError as error:
+        subject = {
+            name: value for name, value in (("space", space), ("network", network)) if value is not None
+        }
+        error.hint = "Measure them."
+        error.remedy = Remedy(job="profile", arguments={**subject, "target": spec, "execution": execution})
+        raise
+
+
 def known_calibration(
-    space: Space, spec: TargetSpec, execution: Execution, table: LatencyTable, plain: ChainCost
+    space: Space, table: LatencyTable, plain: ChainCost, execution: Execution
 ) -> Calibration | None:
     """The calibration that the networks measured so far give; None where there are too few.
 
     Only networks of the table's own setup count: what was measured with another runtime, batch or number of
     threads says nothing about this one.
+
+    Args:
+        space: Whose networks.
+        table: The table of the space's operators.
+        plain: The sum of that table's operators.
+        execution: Names the store that knows the networks.
     """
     with Store(execution.store) as store:
         members = store.networks(space.digest)
-    found = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
-    if len(found) < MIN_NETWORKS:
+    measured = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
+    if len(measured) < MIN_NETWORKS:
         return None
-    codes = space.check(np.array([codes for codes, _ in found]))
-    seconds = np.array([figure.seconds for _, figure in found])
+    codes = space.check(np.array([codes for codes, _ in measured]))
+    seconds = np.array([figure.seconds for _, figure in measured])
     return calibrate(space, [plain, *calibration_terms(space, table)], codes, seconds)
 
 
@@ -45,13 +72,13 @@ def calibration_terms(space: Space, table: LatencyTable) -> list[ChainCost]:
 
 def fixed_costs(table: LatencyTable, space: Space) -> dict[str, float]:
     """Seconds of the blocks without a choice, by name."""
-    found = {}
+    seconds = {}
     for block, (placement, *_) in zip(space.blocks, space.placements, strict=True):
         if isinstance(block, FixedBlock):
             figure = in_context(table, block.operator, first=placement.first, last=placement.last)
             assert figure is not None
-            found[block.name] = figure.seconds
-    return found
+            seconds[block.name] = figure.seconds
+    return seconds
 
 
 MODEL = "sum of operator latencies in context"

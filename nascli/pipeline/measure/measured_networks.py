@@ -16,6 +16,7 @@ from nascli.errors import (
     ConstraintError,
     DeviceError,
     MissingMeasurementsError,
+    Remedy,
     RuntimeUnavailableError,
     UnknownNameError,
 )
@@ -122,7 +123,9 @@ def _setup_there(spec: TargetSpec, execution: Execution) -> tuple[Setup | None, 
                 return stored_setup(spec, store), False
         if isinstance(error, DeviceError):
             return None, False
-        error.hint = error.hint or "Latencies of a device that nascli does not know come with --measurements."
+        if error.hint is None:
+            error.hint = "Latencies of a device that nascli does not know come from a file of measurements."
+            error.remedy = Remedy(arguments={"measurements": None})
         raise
     return target.setup(), True
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import NascliError, StoreError
+from nascli.errors import NascliError, Remedy, StoreError
 from nascli.files import write_atomically
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.spaces.architecture import Architecture
@@ -87,7 +87,8 @@ def read_form(space: Space, path: Path) -> dict[tuple[int, ...], float]:
         raise StoreError(
             f"{path} needs a column codes and exactly one column named seconds, ms, or us; found: "
             f"{', '.join(columns) or 'no columns'}.",
-            "nascli transfer --write-networks FOLDER writes such a form.",
+            "Have such a form written.",
+            Remedy(job="transfer", arguments={"write_networks": "FOLDER"}),
         )
     try:
         for row in reader:

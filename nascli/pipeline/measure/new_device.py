@@ -23,7 +23,7 @@ from nascli.costmodel.transfer_quality import (
     left_out_quality,
     rank_correlation,
 )
-from nascli.errors import ArchitectureError, ConstraintError
+from nascli.errors import ArchitectureError, ConstraintError, Remedy
 from nascli.execution import Execution
 from nascli.lut import Setup
 from nascli.pipeline.measure.known_devices import KnownTable, known_costs
@@ -216,7 +216,8 @@ def _too_few(
         return ConstraintError(rule, f"Measure more of them, and write their latencies into {form}.")
     return ConstraintError(
         rule,
-        "Write ten models to measure there, with a form for their latencies: nascli transfer --write-networks FOLDER",
+        "Have ten models written to measure there, with a form for their latencies.",
+        Remedy(job="transfer", arguments={"write_networks": "FOLDER"}),
     )
 
 

@@ -1,18 +1,19 @@
-"""What table and calibration say about a network: the figure, its interval, and each part's share."""
+"""What table and calibration say about a network: its latency, the interval, and each part's share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nascli.costmodel import table_latency
 from nascli.costmodel.roofline import Hardware, predict_program
 from nascli.costmodel.roofline.latency import FITTED_ON
-from nascli.errors import ConstraintError, MissingMeasurementsError
+from nascli.errors import ConstraintError, MissingMeasurementsError, Remedy
 from nascli.execution import Execution
-from nascli.lut import LatencyTable
+from nascli.lut import LatencyTable, Setup
 from nascli.lut.in_context.carriers import require_context
 from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
@@ -20,6 +21,7 @@ from nascli.pipeline.measure.latency_model import (
     ROOFLINE,
     find_data_sheet,
     known_calibration,
+    profile_first,
 )
 from nascli.pipeline.measure.subjects import read_network
 from nascli.pipeline.tables.lookup import read_table
@@ -27,102 +29,196 @@ from nascli.profiles.target import TargetSpec
 from nascli.spaces import Architecture, Network
 from nascli.spaces.blocks import Layer
 
-NOT_CALIBRATED = "whole networks were not measured for it (nascli calibrate)"
+
+@dataclass(frozen=True)
+class PredictedPart:
+    """What one block of a network adds to its latency.
+
+    Attributes:
+        block: The block's name.
+        operator: The operator in it.
+        seconds: Its latency per batch.
+        kind: Where the figure is from, such as 'measured', 'in context' or 'predicted'.
+        share: Its part of the sum over all blocks.
+    """
+
+    block: str
+    operator: str
+    seconds: float
+    kind: str
+    share: float
 
 
-def predict_network(path: Path, spec: TargetSpec, execution: Execution, confidence: float) -> dict[str, Any]:
-    """Latency of an architecture's file or an ONNX model.
+@dataclass(frozen=True)
+class DataSheetSetup:
+    """What a prediction from a data sheet depends on besides the network."""
 
-    Where at least eight networks of the architecture's space were measured (`nascli calibrate`), the
-    figure is calibrated on them and has an interval; else it is the plain sum and says so.
+    device: str
+    batch: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predicted latency of a network.
+
+    Attributes:
+        seconds: The latency per batch.
+        low: The lower end of the interval; None where no interval is known.
+        high: The upper end.
+        confidence: With which the interval holds the measured latency; None without an interval.
+        kind: 'measured' or 'imported' for a sum of a table's figures, 'calibrated' for one that was corrected by
+            whole networks, 'predicted' for a figure from a data sheet.
+        model: The latency model in words.
+        no_interval: Why there is no interval; None where there is one.
+        remedy: What would give an interval; None where there is one, or nothing would.
+        extrapolated: Whether the latency lies beyond the networks that the model was fitted on.
+        setup: What the figures depend on besides the operators.
+        table_digest: The digest of the table; None for a data sheet.
+        parts: What each block adds to the plain sum.
+    """
+
+    seconds: float
+    low: float | None
+    high: float | None
+    confidence: float | None
+    kind: str
+    model: str
+    no_interval: str | None
+    remedy: Remedy | None
+    extrapolated: bool
+    setup: Setup | DataSheetSetup
+    table_digest: str | None
+    parts: tuple[PredictedPart, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The prediction as a document."""
+        return {
+            "latency_s": self.seconds,
+            "kind": self.kind,
+            "model": self.model,
+            "interval_s": None if self.low is None else [self.low, self.high],
+            "no_interval": self.no_interval,
+            "confidence": self.confidence,
+            "extrapolated": self.extrapolated,
+            "setup": asdict(self.setup),
+            "table_digest": self.table_digest,
+            "parts": [asdict(part) for part in self.parts],
+        }
+
+
+def predict_network(
+    source: Path | Architecture | Network, spec: TargetSpec, execution: Execution, *, confidence: float = 0.9
+) -> Prediction:
+    """Predict the latency of a network from a table, or for a card without a table from its data sheet.
+
+    Where at least eight networks of the architecture's space were measured, the prediction is calibrated on them
+    and has an interval; else it is the plain sum and says so.
+
+    Args:
+        source: An architecture's .json file, an .onnx model, or what such a file would give.
+        spec: On which device and how.
+        execution: Names the store.
+        confidence: With which the interval shall hold the measured latency.
 
     Raises:
-        MissingMeasurementsError: naming the operators that the table lacks.
+        ArchitectureError: The file cannot be read.
+        StoreError: There is no such table, and no data sheet of the device.
+        MissingMeasurementsError: The table lacks operators of the network; the error names them.
     """
-    network, architecture = read_network(path)
+    network, architecture = read_network(source)
     device = find_data_sheet(spec, execution)
     if device is not None:
         return _from_data_sheet(network, device, spec)
     table = read_table(spec, execution)
-    if architecture is not None and architecture.space.multi_branch:
-        return _multi_branch(architecture, spec, execution, table, confidence)
-    measured_by = f"--network {path}" if architecture is None else f"--space {architecture.space.spec}"
-    figures = require_context(
-        table, network.placements, f"nascli profile {measured_by} {spec.command(execution)}"
+    if architecture is None:
+        path = source if isinstance(source, Path) else None
+        with profile_first(spec, execution, network=path):
+            return _plain(table, *_placed_rows(network, table))
+    with profile_first(spec, execution, space=architecture.space.spec):
+        if architecture.space.multi_branch:
+            rows, total = _multi_branch_rows(architecture, table)
+        else:
+            rows, total = _placed_rows(network, table)
+    return _calibrated(_plain(table, rows, total), architecture, table, execution, confidence)
+
+
+# A block's name, its operator, its seconds, and their kind.
+_Row = tuple[str, str, float, str]
+
+
+def _parts(rows: Sequence[_Row], total: float) -> tuple[PredictedPart, ...]:
+    """The rows with their shares of a total in seconds."""
+    return tuple(
+        PredictedPart(block, operator, seconds, kind, seconds / total)
+        for block, operator, seconds, kind in rows
     )
-    total = sum(figure.seconds for figure in figures)
-    parts = [
-        {
-            "block": block.name,
-            "operator": block.operator.short,
-            "seconds": figure.seconds,
-            "kind": figure.kind,
-            "share": figure.seconds / total,
-        }
-        for block, figure in zip(network.blocks, figures, strict=True)
-    ]
-    document = _document(total, table, parts)
-    if architecture is not None:
-        document |= _calibrated(architecture, spec, execution, table, confidence)
-    return document
 
 
-def _from_data_sheet(network: Network, device: Hardware, spec: TargetSpec) -> dict[str, Any]:
+def _from_data_sheet(network: Network, device: Hardware, spec: TargetSpec) -> Prediction:
     """A prediction by the roofline; its interval is what such predictions were off on data they had not seen."""
-    found = predict_program(network.program, device, spec.batch, spec.precision)
-    parts, node = [], 0
+    predicted = predict_program(network.program, device, spec.batch, spec.precision)
+    rows: list[_Row] = []
+    node = 0
     for block in network.blocks:
         end = node + len(block.operator.program.nodes)
-        seconds = sum(found.by_node.get(i, 0.0) for i in range(node + 1, end + 1))
-        parts.append(
-            {
-                "block": block.name,
-                "operator": block.operator.short,
-                "seconds": seconds,
-                "kind": "predicted",
-                "share": seconds / found.seconds,
-            }
-        )
+        seconds = sum(predicted.by_node.get(i, 0.0) for i in range(node + 1, end + 1))
+        rows.append((block.name, block.operator.short, seconds, "predicted"))
         node = end
-    return {
-        "latency_s": found.seconds,
-        "kind": "predicted",
-        "model": ROOFLINE.format(device.key),
-        "interval_s": [found.low, found.high],
-        "no_interval": None,
-        "confidence": 0.9,
-        "extrapolated": device.key != FITTED_ON,
-        "setup": {"device": device.key, "batch": spec.batch, "precision": spec.precision},
-        "table_digest": None,
-        "parts": parts,
-    }
+    return Prediction(
+        seconds=predicted.seconds,
+        low=predicted.low,
+        high=predicted.high,
+        confidence=0.9,
+        kind="predicted",
+        model=ROOFLINE.format(device.key),
+        no_interval=None,
+        remedy=None,
+        extrapolated=device.key != FITTED_ON,
+        setup=DataSheetSetup(device.key, spec.batch, spec.precision),
+        table_digest=None,
+        parts=_parts(rows, predicted.seconds),
+    )
 
 
-def _document(total: float, table: LatencyTable, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "latency_s": total,
-        "kind": "imported" if table.imported else "measured",
-        "model": MODEL,
-        "interval_s": None,
-        "no_interval": "an imported table" if table.imported else NOT_CALIBRATED,
-        "confidence": None,
-        "extrapolated": False,
-        "setup": table.setup.to_json(),
-        "table_digest": table.digest,
-        "parts": parts,
-    }
+def _plain(table: LatencyTable, rows: Sequence[_Row], total: float) -> Prediction:
+    """The plain sum of a table's figures, which has no interval."""
+    return Prediction(
+        seconds=total,
+        low=None,
+        high=None,
+        confidence=None,
+        kind="imported" if table.imported else "measured",
+        model=MODEL,
+        no_interval="an imported table" if table.imported else "whole networks were not measured for it",
+        remedy=None if table.imported else Remedy(job="calibrate"),
+        extrapolated=False,
+        setup=table.setup,
+        table_digest=table.digest,
+        parts=_parts(rows, total),
+    )
 
 
-def _multi_branch(
-    architecture: Architecture, spec: TargetSpec, execution: Execution, table: LatencyTable, confidence: float
-) -> dict[str, Any]:
-    """A layer is its branches and their joining, each measured on its own."""
-    space = architecture.space
-    command = f"nascli profile --space {space.spec} {spec.command(execution)}"
-    plain = table_latency(space, table, command)
+def _placed_rows(network: Network, table: LatencyTable) -> tuple[list[_Row], float]:
+    """The operators of a network, each in its context, and their sum."""
+    figures = require_context(table, network.placements, f"profile {network.name}")
+    rows = [
+        (block.name, block.operator.short, figure.seconds, figure.kind)
+        for block, figure in zip(network.blocks, figures, strict=True)
+    ]
+    return rows, sum(figure.seconds for figure in figures)
+
+
+def _multi_branch_rows(architecture: Architecture, table: LatencyTable) -> tuple[list[_Row], float]:
+    """The blocks of a multi-branch architecture, and their sum by the cost model.
+
+    A layer is its branches and their joining, each measured on its own.
+    """
+    space, lack = architecture.space, f"profile {architecture.space.spec}"
+    plain = table_latency(space, table, lack)
     total = float(plain(space.check(np.array([architecture.choices])))[0])
     choices = iter(zip(architecture.choices, plain.unary, plain.joins or (), strict=True))
-    parts = []
+    rows: list[_Row] = []
     for block, placements in zip(space.blocks, space.placements, strict=True):
         if isinstance(block, Layer):
             code, unary, joins = next(choices)
@@ -131,48 +227,51 @@ def _multi_branch(
             seconds = float(unary[list(chosen)].sum() + joins[len(chosen)])
         else:
             operator = block.operator.short
-            seconds = require_context(table, placements, command)[0].seconds
-        parts.append(
-            {
-                "block": block.name,
-                "operator": operator,
-                "seconds": seconds,
-                "kind": "in context",
-                "share": seconds / total,
-            }
-        )
-    return _document(total, table, parts) | _calibrated(architecture, spec, execution, table, confidence)
+            seconds = require_context(table, placements, lack)[0].seconds
+        rows.append((block.name, operator, seconds, "in context"))
+    return rows, total
 
 
 def _calibrated(
-    architecture: Architecture, spec: TargetSpec, execution: Execution, table: LatencyTable, confidence: float
-) -> dict[str, Any]:
+    plain: Prediction,
+    architecture: Architecture,
+    table: LatencyTable,
+    execution: Execution,
+    confidence: float,
+) -> Prediction:
+    """A plain sum corrected by the whole networks of its space that were measured, if they are enough."""
     space = architecture.space
     if table.imported:
-        return {}
+        return plain
     try:
-        plain = table_latency(space, table, "")
+        cost = table_latency(space, table, "")
     except MissingMeasurementsError:
         # The architecture's own operators are there, but not all of its space's: no calibration of the space.
-        return {
-            "no_interval": f"not all operators of the space are measured (nascli profile --space {space.spec})"
-        }
-    calibration = known_calibration(space, spec, execution, table, plain)
+        return replace(
+            plain,
+            no_interval="not all operators of the space are measured",
+            remedy=Remedy(job="profile", arguments={"space": space.spec}),
+        )
+    calibration = known_calibration(space, table, cost, execution)
     if calibration is None:
-        return {}
+        return plain
     seconds = float(calibration.cost(space.check(np.array([architecture.choices])))[0])
-    found = {
-        "latency_s": seconds,
-        "kind": "calibrated",
-        "model": CALIBRATED.format(len(calibration.errors)),
-        "extrapolated": calibration.extrapolates(seconds),
-    }
+    corrected = replace(
+        plain,
+        seconds=seconds,
+        kind="calibrated",
+        model=CALIBRATED.format(len(calibration.errors)),
+        extrapolated=calibration.extrapolates(seconds),
+    )
     try:
         half = calibration.half_width(confidence)
     except ConstraintError as error:
-        return found | {"no_interval": " ".join(str(error).splitlines())}
-    return found | {
-        "interval_s": [seconds * (1 - half), seconds * (1 + half)],
-        "no_interval": None,
-        "confidence": confidence,
-    }
+        return replace(corrected, no_interval=" ".join(str(error).splitlines()), remedy=None)
+    return replace(
+        corrected,
+        low=seconds * (1 - half),
+        high=seconds * (1 + half),
+        confidence=confidence,
+        no_interval=None,
+        remedy=None,
+    )

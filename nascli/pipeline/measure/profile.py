@@ -4,54 +4,94 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from nascli.execution import Execution
-from nascli.lut import LatencyTable, Store
+from nascli.lut import LatencyTable, Setup, Store
 from nascli.pipeline.measure.subjects import subjects_of
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.profiling import NO_REMEASURING, Plan, RemeasurePolicy, make_plan, profile_operators
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
+from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
+from nascli.spaces.space import Space
 from nascli.units import format_seconds, parse_quantity
 
 
+@dataclass(frozen=True)
+class ProfileSummary:
+    """What a profiling run tells of its table.
+
+    Attributes:
+        setup: What the table's figures depend on besides the operator.
+        store: The store that keeps them.
+        operators: The number of models that were asked for.
+        interval_target: Half of the 95 % interval, relative to the figure, at which a model counts as settled.
+        unstable: The labels of models that did not settle.
+        table_digest: The digest of the table.
+        measured_now: How many models this run measured; None where a plan file was followed.
+    """
+
+    setup: Setup
+    store: Path
+    operators: int
+    interval_target: float
+    unstable: tuple[str, ...]
+    table_digest: str
+    measured_now: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The summary as a document."""
+        document: dict[str, object] = {
+            "setup": self.setup.to_json(),
+            "store": str(self.store),
+            "operators": self.operators,
+            "interval_target": self.interval_target,
+            "unstable": list(self.unstable),
+            "table_digest": self.table_digest,
+        }
+        return document if self.measured_now is None else document | {"measured_now": self.measured_now}
+
+
 def profile_target(
-    space: str,
-    network: Path | None,
+    profiled: Space | Network,
     spec: TargetSpec,
     execution: Execution,
     *,
-    age: str | None,
-    unstable: bool,
-    seed: int,
+    age: str | None = None,
+    unstable: bool = False,
+    seed: int = 0,
     progress: Progress,
-) -> dict[str, Any]:
-    """Measure what the store lacks of a space or of a network's own layers.
+) -> ProfileSummary:
+    """Measure what the store lacks of a space, or of a network's own layers.
 
     Args:
-        space: a space's name and parameters.
-        network: an architecture's file or an ONNX model, instead of the space.
+        profiled: The space or the network.
         spec: On which device and how.
         execution: Where measurements are kept.
-        age: such as '30d': figures older than this are measured anew.
-        unstable: whether to measure anew what did not settle.
-        seed: order of the measurements.
-        progress: what is told how far it is.
+        age: A duration such as '30d': figures older than this are measured anew.
+        unstable: Whether to measure anew what did not settle.
+        seed: The seed of the order in which models are measured.
+        progress: Is told the plan, and how far it is.
+
+    Raises:
+        UnitError: `age` is no duration.
+        DeviceError: The device is not here, or failed; what was measured is kept.
+        RuntimeUnavailableError: The runtime does not work here.
     """
     protocol = MeasurementProtocol()
     before = None if age is None else time.time() - parse_quantity(age, "time")
     renewal = RemeasurePolicy(before, unstable)
-    name, distinct, models = subjects_of(space, network)
-    work = plan(models, spec, execution, protocol, renewal)
+    subjects = subjects_of(profiled)
+    work = plan(subjects.models, spec, execution, protocol, renewal)
     anew = sum(generation > 0 for generation in work.generations)
     progress.message(
-        f"{name} on {work.setup.label}: {distinct} distinct operators, "
+        f"{subjects.name} on {work.setup.label}: {subjects.distinct} distinct operators, "
         f"{len(work.operators)} models (operators alone and in context); "
         f"{len(work.operators) - len(work.todo)} known, {len(work.todo)} to measure ({work.partial} begun, "
         f"{anew} anew); about {format_seconds(work.expected_seconds)}"
@@ -60,31 +100,32 @@ def profile_target(
         for advice in machine_advice(spec.threads):
             progress.message(f"noise: {advice.what}. {advice.do}")
     table = profile_models(
-        models, spec, execution, protocol=protocol, seed=seed, progress=progress, renewal=renewal
+        subjects.models, spec, execution, protocol=protocol, seed=seed, progress=progress, renewal=renewal
     )
-    return {**shown(work.operators, table, spec, execution, protocol), "measured_now": len(work.todo)}
+    return summarise(work.operators, table, execution, protocol, measured_now=len(work.todo))
 
 
-def shown(
+def summarise(
     operators: Sequence[Operator],
     table: LatencyTable,
-    spec: TargetSpec,
     execution: Execution,
     protocol: MeasurementProtocol,
-) -> dict[str, Any]:
-    """What a profiling run tells of its table, as a document."""
-    return {
-        "setup": table.setup.to_json(),
-        "store": str(execution.store),
-        "operators": len(operators),
-        "interval_target": protocol.target,
-        "unstable": [
-            operator.label
-            for operator in operators
-            if (figure := table.lookup(operator.program)) is not None and not protocol.settled(figure)
-        ],
-        "table_digest": table.digest,
-    }
+    *,
+    measured_now: int | None = None,
+) -> ProfileSummary:
+    """Which of the profiled operators settled, and in which table they are."""
+    figures = [(operator.label, table.lookup(operator.program)) for operator in operators]
+    return ProfileSummary(
+        setup=table.setup,
+        store=execution.store,
+        operators=len(operators),
+        interval_target=protocol.target,
+        unstable=tuple(
+            label for label, figure in figures if figure is not None and not protocol.settled(figure)
+        ),
+        table_digest=table.digest,
+        measured_now=measured_now,
+    )
 
 
 def plan(
@@ -94,7 +135,7 @@ def plan(
     protocol: MeasurementProtocol,
     renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> Plan:
-    """What profiling these models would measure."""
+    """What profiling some models would measure."""
     with Store(execution.store) as store:
         return make_plan(models, store, spec.resolve(execution), protocol, renewal)
 
@@ -109,7 +150,23 @@ def profile_models(
     progress: Progress,
     renewal: RemeasurePolicy = NO_REMEASURING,
 ) -> LatencyTable:
-    """Measure what the store lacks of some models; returns the setup's table."""
+    """Measure what the store lacks of some models.
+
+    Args:
+        models: What to measure.
+        spec: On which device and how.
+        execution: Where measurements are kept.
+        protocol: How closely a model is measured.
+        seed: The seed of the order in which models are measured.
+        progress: Is told how far it is.
+        renewal: What is measured anew although the store has it.
+
+    Returns:
+        The table of the target's setup.
+
+    Raises:
+        DeviceError: The device is not here, or failed; what was measured is kept.
+    """
     target = spec.resolve(execution)
     with Store(execution.store) as store:
         return profile_operators(

@@ -8,26 +8,29 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shlex
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nascli.errors import DeviceError, NascliError, StoreError
+from nascli.errors import DeviceError, NascliError, Remedy, StoreError
 from nascli.execution import Execution
 from nascli.files import write_atomically
 from nascli.lut import Store
-from nascli.lut.exchange.packs import describe, import_pack, read_pack, read_store, write_pack
-from nascli.pipeline.measure.profile import profile_models, shown
+from nascli.lut.exchange.packs import import_pack, read_pack, read_store, write_pack
+from nascli.pipeline.measure.profile import ProfileSummary, profile_models, summarise
 from nascli.pipeline.measure.subjects import subjects_of
+from nascli.pipeline.tables.exchange import PackSummary
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec, clock_of
 from nascli.progress import Progress, Silent
 from nascli.search.evaluators.batched import connect
+from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.programs import Program
+from nascli.spaces.space import Space
 
 _LARGEST_FILE = 1 << 28
 
@@ -109,27 +112,87 @@ def read_plan(path: Path) -> PlanFile:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the document"
         raise StoreError(
-            f"{path} is no plan: {place}: {first['msg']}", "Write it again with --host."
+            f"{path} is no plan: {place}: {first['msg']}", "Write it again.", Remedy(arguments={"host": None})
         ) from error
     if plan.computed_digest() != plan.digest:
         raise StoreError(f"{path} is damaged: its digest does not match.", "Carry the file over again.")
     return plan
 
 
-def write_plan(
-    space: str, network: Path | None, spec: TargetSpec, host: str, folder: Path, clock: str | None = None
-) -> dict[str, Any]:
-    """Write the plan of a profiling run for another machine; `clock` is what its card is held at, as a user says it.
+@dataclass(frozen=True)
+class WrittenPlan:
+    """A plan file, and what it asks for.
 
-    Returns:
-        the file, and the commands that carry it there, measure, and bring the pack back.
+    Attributes:
+        file: The plan.
+        pack: The name of the pack that measuring it gives.
+        operators: The number of distinct operators.
+        models: The number of models to measure: the operators alone and in context.
+    """
+
+    file: Path
+    pack: str
+    operators: int
+    models: int
+
+    def to_json(self) -> dict[str, object]:
+        """The plan's file and numbers as a document."""
+        return {"plan": str(self.file), "operators": self.operators, "models": self.models}
+
+
+@dataclass(frozen=True)
+class MeasuredPlan:
+    """What measuring a plan gave.
+
+    Attributes:
+        summary: The table that was measured.
+        pack: The pack that was written; None where none was wanted.
+    """
+
+    summary: ProfileSummary
+    pack: Path | None
+
+    def to_json(self) -> dict[str, object]:
+        """The summary as a document, with the pack's file."""
+        return {**self.summary.to_json(), "pack": None if self.pack is None else str(self.pack)}
+
+
+@dataclass(frozen=True)
+class ClusterProfile:
+    """What a device of a cluster brought.
+
+    Attributes:
+        pack: The pack that the device's node sent.
+        new: How many of its samples the store did not have.
+        store: The store that keeps them now.
+    """
+
+    pack: PackSummary
+    new: int
+    store: Path
+
+    def to_json(self) -> dict[str, object]:
+        """The pack as a document, with the number of new samples."""
+        return {**self.pack.to_json(), "new": self.new, "store": str(self.store)}
+
+
+def write_plan(
+    profiled: Space | Network, spec: TargetSpec, folder: Path, *, clock: str | None = None
+) -> WrittenPlan:
+    """Write the plan of a profiling run for another machine.
+
+    Args:
+        profiled: The space, or the network whose own layers are meant.
+        spec: On which device and how; the device need not be here.
+        folder: Where the plan's file is written.
+        clock: What the card's clock is held at: a number of MHz, or 'sustained', which the other machine resolves.
 
     Raises:
-        StoreError: the file cannot be written.
+        StoreError: The file cannot be written.
     """
-    name, distinct, models = subjects_of(space, network)
+    subjects = subjects_of(profiled)
     plan = PlanFile(
-        what=name,
+        what=subjects.name,
         device=spec.device,
         runtime=spec.runtime,
         batch=spec.batch,
@@ -138,29 +201,19 @@ def write_plan(
         cuda_graph=spec.cuda_graph,
         rotate=spec.rotate_inputs,
         clock=clock,
-        models=[_Model(label=model.label, program=model.program.canonical) for model in models],
+        models=[_Model(label=model.label, program=model.program.canonical) for model in subjects.models],
     ).sealed()
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{spec.device}-{name}").strip("-")
-    file, pack = folder / f"{stem}.plan.json", f"{stem}.parquet"
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", f"{spec.device}-{subjects.name}").strip("-")
+    file = folder / f"{stem}.plan.json"
     try:
         write_atomically(file, plan.model_dump_json().encode())
     except OSError as error:
         raise StoreError(f"cannot write {file}: {error.strerror}") from error
-    there = shlex.quote(host)
-    return {
-        "plan": str(file),
-        "operators": distinct,
-        "models": len(models),
-        "commands": [
-            f"scp {shlex.quote(str(file))} {there}:",
-            f"ssh {there} nascli profile --plan {file.name} --pack {pack}",
-            f"scp {there}:{pack} .",
-            f"nascli lut import {pack}",
-        ],
-    }
+    return WrittenPlan(file, f"{stem}.parquet", subjects.distinct, len(subjects.models))
 
 
-def _pack_what_there_is(spec: TargetSpec, execution: Execution, pack: Path, progress: Progress) -> None:
+def _write_partial_pack(spec: TargetSpec, execution: Execution, pack: Path, progress: Progress) -> None:
+    """Write what a run that failed has measured."""
     with Store(execution.store) as store:
         try:
             write_pack(read_store(store, spec.resolve(execution).setup()), pack)
@@ -171,13 +224,20 @@ def _pack_what_there_is(spec: TargetSpec, execution: Execution, pack: Path, prog
 
 
 def run_plan(
-    path: Path, pack: Path | None, execution: Execution, *, seed: int, progress: Progress
-) -> dict[str, Any]:
+    path: Path, pack: Path | None, execution: Execution, *, seed: int = 0, progress: Progress
+) -> MeasuredPlan:
     """Measure what a plan file says, and write the pack.
 
+    Args:
+        path: The plan.
+        pack: The Parquet file to write; None writes none.
+        execution: Where measurements are kept.
+        seed: The seed of the order in which models are measured.
+        progress: Is told how far it is.
+
     Raises:
-        StoreError: a damaged plan; a pack that cannot be written.
-        DeviceError: as `profile`; what was measured is kept, and run again it goes on.
+        StoreError: The plan is damaged, or the pack cannot be written.
+        DeviceError: The device is not here, or failed. What was measured is kept and packed; run again, it goes on.
     """
     plan = read_plan(path)
     spec = plan.target()
@@ -187,14 +247,13 @@ def run_plan(
     try:
         table = profile_models(models, spec, execution, protocol=protocol, seed=seed, progress=progress)
     except DeviceError:
-        # What was refused or cut off is told, and what was measured is brought back all the same.
         if pack is not None:
-            _pack_what_there_is(spec, execution, pack, progress)
+            _write_partial_pack(spec, execution, pack, progress)
         raise
     if pack is not None:
         with Store(execution.store) as store:
             write_pack(read_store(store, table.setup), pack)
-    return {**shown(models, table, spec, execution, protocol), "pack": None if pack is None else str(pack)}
+    return MeasuredPlan(summarise(models, table, execution, protocol), pack)
 
 
 def ray_resource(device: str) -> str:
@@ -212,22 +271,27 @@ def measure_plan(plan: bytes, seed: int) -> bytes:
 
 
 def profile_on_ray(
-    space: str,
-    network: Path | None,
+    profiled: Space | Network,
     spec: TargetSpec,
     execution: Execution,
-    address: str,
     *,
-    seed: int,
+    seed: int = 0,
     progress: Progress,
-) -> dict[str, Any]:
-    """Have a device of the cluster measured, and import what it says.
+) -> ClusterProfile:
+    """Have a device of a Ray cluster measured, and import what it says.
+
+    Args:
+        profiled: The space, or the network whose own layers are meant.
+        spec: On which device of the cluster, and how.
+        execution: Names the cluster (`ray`), and the store that receives the measurements.
+        seed: The seed of the order in which models are measured.
+        progress: Is told what is measured.
 
     Raises:
-        DeviceError: no node of the cluster has the device.
-        RuntimeUnavailableError: no cluster.
+        DeviceError: No node of the cluster has the device.
+        RuntimeUnavailableError: There is no cluster.
     """
-    ray = connect(address)
+    ray = connect(execution.ray or "auto")
     name = ray_resource(spec.device)
     if not ray.cluster_resources().get(name):
         known = sorted(r.removeprefix("nascli-") for r in ray.cluster_resources() if r.startswith("nascli-"))
@@ -236,14 +300,13 @@ def profile_on_ray(
             f"On the machine with the card: ray start --address=... --resources '{{\"{name}\": 1}}'",
         )
     with tempfile.TemporaryDirectory() as folder:
-        written = write_plan(space, network, spec, "ray", Path(folder))
-        plan = Path(written["plan"]).read_bytes()
-        progress.message(f"{written['models']} models are measured by the cluster's {spec.device}")
+        written = write_plan(profiled, spec, Path(folder))
+        progress.message(f"{written.models} models are measured by the cluster's {spec.device}")
         # A node that is lost in the middle: the task is done again on another one that has the device.
         task = ray.remote(num_cpus=0, resources={name: 1}, max_retries=3)(measure_plan)
         pack_file = Path(folder) / "back.parquet"
-        pack_file.write_bytes(ray.get(task.remote(plan, seed)))
+        pack_file.write_bytes(ray.get(task.remote(written.file.read_bytes(), seed)))
         pack = read_pack(pack_file)
     with Store(execution.store) as store:
         new = import_pack(pack, store)
-    return {**describe(pack), "new": new, "store": str(execution.store)}
+    return ClusterProfile(PackSummary.of(pack), new, execution.store)

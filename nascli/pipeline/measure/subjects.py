@@ -1,17 +1,32 @@
-"""What is measured for a space or a network."""
+"""What is measured for a space or a network, and networks read from files."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
 from nascli.profiles.onnx.reader import read_onnx_network
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.catalog import load_space
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a profiling run measures.
+
+    Attributes:
+        name: The space's specification, or the network's name.
+        distinct: The number of distinct operators.
+        models: The operators alone and in context, and the joins of branches.
+    """
+
+    name: str
+    distinct: int
+    models: tuple[Operator, ...]
 
 
 def space_subjects(space: Space) -> list[Operator]:
@@ -19,28 +34,27 @@ def space_subjects(space: Space) -> list[Operator]:
     return [*subjects_in_context(space.distinct_placements()), *join_models(space)]
 
 
-def subjects_of(space: str, network: Path | None) -> tuple[str, int, list[Operator]]:
-    """What a user wants profiled: a name for it, how many distinct operators it has, and what to measure.
+def subjects_of(profiled: Space | Network) -> Subjects:
+    """What to measure for every candidate of a space, or for the layers of a network."""
+    if isinstance(profiled, Space):
+        return Subjects(profiled.spec, len(profiled.operators()), tuple(space_subjects(profiled)))
+    distinct = len({operator.program.canonical for operator in profiled.operators})
+    return Subjects(profiled.name, distinct, tuple(subjects_in_context(profiled.placements)))
+
+
+def read_network(source: Path | Architecture | Network) -> tuple[Network, Architecture | None]:
+    """A network, and the architecture that it is where it belongs to a space.
 
     Args:
-        space: a space's name and parameters; every candidate of it is meant.
-        network: an architecture's file, or an ONNX model, whose own layers are meant instead.
-    """
-    if network is None:
-        known = load_space(space)
-        return known.spec, len(known.operators()), space_subjects(known)
-    found, _ = read_network(network)
-    distinct = len({operator.program.canonical for operator in found.operators})
-    return found.name, distinct, subjects_in_context(found.placements)
-
-
-def read_network(path: Path) -> tuple[Network, Architecture | None]:
-    """A network from an architecture's file, with that architecture, or from an ONNX model.
+        source: An architecture's .json file, an .onnx model, or what such a file would give.
 
     Raises:
-        ArchitectureError: unreadable, or built of what nascli has no primitive for.
+        ArchitectureError: The file cannot be read, or holds what no primitive computes.
     """
-    if path.suffix == ".onnx":
-        return read_onnx_network(path), None
-    architecture = Architecture.load(path)
-    return architecture.network, architecture
+    if isinstance(source, Network):
+        return source, None
+    if isinstance(source, Path):
+        if source.suffix == ".onnx":
+            return read_onnx_network(source), None
+        source = Architecture.load(source)
+    return source.network, source

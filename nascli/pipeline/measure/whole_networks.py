@@ -14,6 +14,7 @@ from nascli.profiles.profiling import network_operator, profile_operators
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
+from nascli.spaces.architecture import Architecture
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 
@@ -31,14 +32,20 @@ def measure_networks(
     """End-to-end latency of whole networks, side by side; kept in the store like any operator.
 
     Args:
-        networks: what to measure.
+        networks: The networks.
         spec: On which device and how.
         execution: Where measurements are kept.
-        protocol: how closely.
-        seed: order of the measurements.
-        progress: what is told how far it is.
-        members: the space that the networks come from and their codes; noted, so that the space's cost model
-            can learn from them later.
+        protocol: How closely a network is measured.
+        seed: The seed of the order in which networks are measured.
+        progress: Is told how far it is.
+        members: The space that the networks come from and their architectures, which the store notes, so that
+            the space's cost model can learn from them later.
+
+    Returns:
+        The networks' latencies, in their order.
+
+    Raises:
+        DeviceError: The device is not here, or failed; what was measured is kept.
     """
     operators = [network_operator(network) for network in networks]
     with Store(execution.store) as store:
@@ -63,12 +70,24 @@ def measure_networks(
     return figures
 
 
-def measure_file(path: Path, spec: TargetSpec, execution: Execution, progress: Progress) -> Measurement:
-    """End-to-end latency of an architecture's file or an ONNX model.
+def measure_network(
+    source: Path | Architecture | Network, spec: TargetSpec, execution: Execution, *, progress: Progress
+) -> Measurement:
+    """Measure the end-to-end latency of a network.
 
-    An architecture's figure is noted for the cost model of its space.
+    The store notes an architecture's latency for the cost model of its space.
+
+    Args:
+        source: An architecture's .json file, an .onnx model, or what such a file would give.
+        spec: On which device and how.
+        execution: Where measurements are kept.
+        progress: Is told how far it is.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        DeviceError: The device is not here, or failed; what was measured is kept.
     """
-    network, architecture = read_network(path)
+    network, architecture = read_network(source)
     members = None if architecture is None else (architecture.space, [architecture.choices])
     (figure,) = measure_networks(
         [network], spec, execution, protocol=MeasurementProtocol(), seed=0, progress=progress, members=members

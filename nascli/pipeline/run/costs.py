@@ -92,7 +92,7 @@ def _document(settings: SearchSettings, space: Space, progress: Progress) -> dic
         subjects, spec, execution, protocol=protocol, seed=settings.seed, progress=progress
     )
     latency, model = table_latency(space, table, command), MODEL
-    calibration = known_calibration(space, spec, execution, table, latency)
+    calibration = known_calibration(space, table, latency, execution)
     margin = 0.0 if settings.confidence is None else _margin(calibration, settings, space)
     if calibration is not None:
         latency, model = calibration.cost, CALIBRATED.format(len(calibration.errors))
@@ -108,7 +108,7 @@ def _document(settings: SearchSettings, space: Space, progress: Progress) -> dic
         },
         "setup": table.setup.to_json(),
         "table_digest": table.digest,
-        "evidence": table_quality(spec, execution, table, subjects),
+        "evidence": table_quality(table, subjects, execution).to_json(),
     }
 
 

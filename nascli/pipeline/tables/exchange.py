@@ -3,117 +3,271 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from nascli.errors import StoreError, missing_package
+from nascli.errors import Remedy, StoreError, missing_package
 from nascli.execution import Execution
 from nascli.lut import Setup, Store
-from nascli.lut.exchange.diff import compare_packs
+from nascli.lut.exchange.diff import OperatorDifference, compare_packs
 from nascli.lut.exchange.foreign import registry
-from nascli.lut.exchange.packs import combine_packs, describe, import_pack, read_pack, read_store, write_pack
-from nascli.pipeline.tables.inventory import _existing
+from nascli.lut.exchange.packs import Pack, combine_packs, import_pack, read_pack, read_store, write_pack
+from nascli.pipeline.tables.inventory import existing_store
 from nascli.pipeline.tables.lookup import stored_setup
 from nascli.profiles.target import TargetSpec
 from nascli.report.svg import difference_picture
-from nascli.units import format_seconds
 
 
-def export_table(spec: TargetSpec, execution: Execution, out: Path) -> dict[str, Any]:
-    """Write the pack of a place's table."""
-    with Store(_existing(execution.store)) as store:
+@dataclass(frozen=True)
+class PackSummary:
+    """What a pack holds.
+
+    Attributes:
+        setup: What its figures depend on besides the operator.
+        facts: What was recorded of the device.
+        operators: How many operators it has.
+        samples: How many samples.
+    """
+
+    setup: Setup
+    facts: Mapping[str, str]
+    operators: int
+    samples: int
+
+    @classmethod
+    def of(cls, pack: Pack) -> PackSummary:
+        """The summary of a pack."""
+        return cls(pack.setup, pack.facts, len(pack.operators), pack.count)
+
+    def to_json(self) -> dict[str, object]:
+        """The summary as a document."""
+        return {
+            "setup": self.setup.to_json(),
+            "facts": dict(self.facts),
+            "operators": self.operators,
+            "samples": self.samples,
+        }
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What one file brought into a store.
+
+    Attributes:
+        file: The file.
+        operators: How many operators it has.
+        samples: How many samples.
+        new: How many of the samples the store did not have.
+        pack: The pack that it is; None for a table of another tool.
+        left_out: What of another tool's table was not understood; empty where everything was.
+    """
+
+    file: Path
+    operators: int
+    samples: int
+    new: int
+    pack: PackSummary | None = None
+    left_out: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """The summary as a document."""
+        if self.pack is not None:
+            return {"file": str(self.file), "new": self.new, **self.pack.to_json()}
+        return {
+            "file": str(self.file),
+            "operators": self.operators,
+            "samples": self.samples,
+            "new": self.new,
+            "left_out": self.left_out,
+        }
+
+
+@dataclass(frozen=True)
+class PackTransfer:
+    """A pack that went to a URL, or came from one.
+
+    Attributes:
+        pack: What it holds.
+        url: The URL.
+        new: How many of its samples the store did not have; None for a pack that went out.
+    """
+
+    pack: PackSummary
+    url: str
+    new: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The transfer as a document."""
+        document = {**self.pack.to_json(), "url": self.url}
+        return document if self.new is None else document | {"new": self.new}
+
+
+@dataclass(frozen=True)
+class TableDifference:
+    """How two packs differ.
+
+    Attributes:
+        setup: In which fields their setups differ, with both values.
+        median_ratio: The median over operators of the second latency over the first.
+        rows: The operators in both, largest change first.
+        only_first: The operators that the second pack lacks.
+        only_second: The operators that the first pack lacks.
+    """
+
+    setup: tuple[str, ...]
+    median_ratio: float
+    rows: tuple[OperatorDifference, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The difference as a document."""
+        return {
+            "setup": list(self.setup),
+            "median_ratio": self.median_ratio,
+            "rows": [
+                {
+                    "operator": row.label,
+                    "first_s": row.first.seconds,
+                    "second_s": row.second.seconds,
+                    "ratio": row.ratio,
+                    "apart": row.differs,
+                }
+                for row in self.rows
+            ],
+            "only_first": list(self.only_first),
+            "only_second": list(self.only_second),
+        }
+
+
+def export_table(spec: TargetSpec, execution: Execution, out: Path) -> PackSummary:
+    """Write the table of a target into a pack.
+
+    Raises:
+        StoreError: There is no such table, or the file cannot be written.
+    """
+    with Store(existing_store(execution.store)) as store:
         pack = read_store(store, stored_setup(spec, store))
     write_pack(pack, out)
-    return describe(pack)
+    return PackSummary.of(pack)
 
 
-def import_packs(paths: Sequence[Path], store_path: Path) -> list[dict[str, Any]]:
-    """Add packs to a store; all are read and checked before the first is added."""
+def import_packs(paths: Sequence[Path], store_path: Path) -> list[ImportSummary]:
+    """Add packs to a store; all are read and checked before the first is added.
+
+    Raises:
+        StoreError: A pack is damaged; nothing is added then.
+    """
     packs = [(path, read_pack(path)) for path in paths]
     with Store(store_path) as store:
         return [
-            {"file": str(path), "new": import_pack(pack, store), **describe(pack)} for path, pack in packs
+            ImportSummary(
+                path, len(pack.operators), pack.count, import_pack(pack, store), PackSummary.of(pack)
+            )
+            for path, pack in packs
         ]
 
 
 def import_foreign_files(
     paths: Sequence[Path],
     form: str,
-    device: str | None,
-    batch: int | None,
-    threads: int,
-    precision: str,
-    runtime: str,
     store_path: Path,
-) -> list[dict[str, Any]]:
-    """Add tables in another tool's format; all are read and checked before the first is added.
+    *,
+    device: str | None = None,
+    batch: int | None = None,
+    threads: int = 1,
+    precision: str = "fp32",
+    runtime: str = "unknown",
+) -> list[ImportSummary]:
+    """Add tables in another tool's format to a store; all are read and checked before the first is added.
+
+    Args:
+        paths: The tables; several of the same operators are several samples.
+        form: The name of the format.
+        store_path: The store's file.
+        device: The device that they were measured on, which such tables do not say.
+        batch: Samples per run, where the tables do not say it.
+        threads: Threads inside one operator.
+        precision: The precision that was measured.
+        runtime: What the other tool measured with.
 
     Raises:
-        StoreError: no device or batch is said, or a file that is damaged or impossible.
+        UnknownNameError: There is no such format.
+        StoreError: Device or batch is not known, or a file is damaged or impossible.
     """
     tables = [(path, registry.read_foreign(path, form)) for path in paths]
-    said = batch or next((table.batch for _, table in tables if table.batch is not None), None)
-    if device is None or said is None:
-        missing = [name for name, value in (("--device", device), ("--batch", said)) if value is None]
+    known_batch = batch or next((table.batch for _, table in tables if table.batch is not None), None)
+    if device is None or known_batch is None:
+        missing = [name for name, value in (("device", device), ("batch", known_batch)) if value is None]
         raise StoreError(
-            f"a {form} table does not say {' and '.join(missing)}, and figures without them mean nothing.",
-            "Name them, such as: --device titanxp --batch 128",
+            f"a {form} table does not say its {' and its '.join(missing)}, and figures without them mean nothing.",
+            "Name them.",
+            Remedy(arguments={"device": "titanxp", "batch": 128}),
         )
     if device == "cpu":
         raise StoreError(
             "'cpu' means whatever machine nascli runs on, and a table of another tool is of one machine.",
-            "Name it, such as: --device cpu-of-the-lab",
+            "Name it.",
+            Remedy(arguments={"device": "cpu-of-the-lab"}),
         )
-    setup = Setup(device, runtime, f"imported from {form}", precision, said, threads)
+    setup = Setup(device, runtime, f"imported from {form}", precision, known_batch, threads)
     with Store(store_path) as store:
-        return registry.import_foreign(tables, setup, form, store)
+        documents = registry.import_foreign(tables, setup, form, store)
+    return [
+        ImportSummary(
+            Path(row["file"]), row["operators"], row["samples"], row["new"], left_out=row["left_out"]
+        )
+        for row in documents
+    ]
 
 
-def draw_diff(document: dict[str, Any], first: str, second: str, path: Path) -> None:
-    """Write the picture of a comparison as SVG."""
-    points = [(row["first_s"], row["ratio"], row["operator"], row["apart"]) for row in document["rows"]]
+def draw_difference(difference: TableDifference, first: str, second: str, path: Path) -> None:
+    """Write the picture of a difference as SVG.
+
+    Args:
+        difference: What to draw.
+        first: The name of the first pack.
+        second: The name of the second.
+        path: The file to write.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    points = [(row.first.seconds, row.ratio, row.label, row.differs) for row in difference.rows]
     try:
         path.write_text(difference_picture(points, first, second), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
-def merge_packs(paths: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Write several packs of one setup as one."""
+def merge_packs(paths: Sequence[Path], out: Path) -> PackSummary:
+    """Write several packs of one setup as one.
+
+    Raises:
+        StoreError: The packs differ in their setups, one is damaged, or the file cannot be written.
+    """
     merged = combine_packs([read_pack(path) for path in paths])
     write_pack(merged, out)
-    return describe(merged)
+    return PackSummary.of(merged)
 
 
-def diff_packs(first: Path, second: Path) -> dict[str, Any]:
-    """How two packs differ, as a document."""
+def diff_packs(first: Path, second: Path) -> TableDifference:
+    """How two packs differ.
+
+    Raises:
+        StoreError: A pack is damaged, or they have no operator in common.
+    """
     comparison = compare_packs(read_pack(first), read_pack(second))
-    rows = [
-        {
-            "operator": row.label,
-            "first_s": row.first.seconds,
-            "second_s": row.second.seconds,
-            "ratio": row.ratio,
-            "apart": row.differs,
-            "shown": {
-                "operator": row.label,
-                "first": format_seconds(row.first.seconds),
-                "second": format_seconds(row.second.seconds),
-                "ratio": f"{row.ratio:.3f}",
-                "apart": "yes" if row.differs else "",
-            },
-        }
-        for row in comparison.rows
-    ]
-    return {
-        "setup": comparison.setup,
-        "median_ratio": comparison.median_ratio,
-        "rows": rows,
-        "only_first": comparison.only_first,
-        "only_second": comparison.only_second,
-    }
+    return TableDifference(
+        setup=tuple(comparison.setup),
+        median_ratio=comparison.median_ratio,
+        rows=tuple(comparison.rows),
+        only_first=tuple(comparison.only_first),
+        only_second=tuple(comparison.only_second),
+    )
 
 
 # What fsspec could open besides (archives in archives, other people's repositories) has no business here.
@@ -139,8 +293,8 @@ def _opened(url: str) -> tuple[Any, str]:
     return found, path
 
 
-def push(spec: TargetSpec, execution: Execution, url: str) -> dict[str, Any]:
-    """Write the pack of a place's table to a URL.
+def push(spec: TargetSpec, execution: Execution, url: str) -> PackTransfer:
+    """Write the table of a target to a URL.
 
     Raises:
         StoreError: nothing was measured there, no such kind of URL, or it cannot be written.
@@ -163,10 +317,10 @@ def push(spec: TargetSpec, execution: Execution, url: str) -> dict[str, Any]:
                 if "http" in url[:5]
                 else None,
             ) from error
-    return {**describe(pack), "url": url}
+    return PackTransfer(PackSummary.of(pack), url)
 
 
-def pull(url: str, store_path: Path) -> dict[str, Any]:
+def pull(url: str, store_path: Path) -> PackTransfer:
     """Import the pack at a URL. Its digest is checked before anything is added; nothing in it is executed.
 
     Raises:
@@ -190,4 +344,4 @@ def pull(url: str, store_path: Path) -> dict[str, Any]:
             raise StoreError(error.message.replace(str(file), url), error.hint) from error
     with Store(store_path) as store:
         new = import_pack(pack, store)
-    return {**describe(pack), "url": url, "new": new}
+    return PackTransfer(PackSummary.of(pack), url, new)

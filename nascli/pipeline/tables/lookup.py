@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nascli.errors import StoreError
+from nascli.errors import Remedy, StoreError
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup, Store
 from nascli.paths import default_store
@@ -18,7 +18,7 @@ def device_key(name: str) -> str:
 
 
 def stored_setup(spec: TargetSpec, store: Store) -> Setup:
-    """The setup of a place; for a device that is not here, that of its table in the store.
+    """The setup of a target; for a device that is not here, that of its table in the store.
 
     Raises:
         StoreError: the device is not here, and the store has no table of it at that batch and precision, or
@@ -43,20 +43,25 @@ def stored_setup(spec: TargetSpec, store: Store) -> Setup:
         raise StoreError(
             f"a table of {spec.device} must be of one runtime, at batch {spec.batch}, {threads}, "
             f"{spec.precision}; found: {found}.",
-            "Choose with --batch, --precision, --threads or --runtime.",
+            "Choose one.",
+            Remedy(arguments=dict.fromkeys(("batch", "precision", "threads", "runtime"))),
         )
     # The newest of several runtime versions: the last one that was added.
     return fitting[-1]
 
 
 def read_table(spec: TargetSpec, execution: Execution) -> LatencyTable:
-    """The table of a place as the store has it, without measuring.
+    """The table of a target as the store has it, without measuring.
 
     Raises:
         StoreError: a store that was named and is not there.
     """
     if execution.store != default_store() and not execution.store.exists():
-        raise StoreError(f"there is no store at {execution.store}.", "Name one that there is with --store.")
+        raise StoreError(
+            f"there is no store at {execution.store}.",
+            "Name one that exists.",
+            Remedy(arguments={"store": None}),
+        )
     with Store(execution.store) as store:
         return LatencyTable.read(store, stored_setup(spec, store))
 
@@ -74,6 +79,7 @@ def read_table_of(spec: TargetSpec, execution: Execution, device: str) -> Latenc
             raise StoreError(
                 f"a constraint on {device} needs a table of it at batch {spec.batch}, {spec.precision}; "
                 "found: none.",
-                "See what there is with: nascli lut list",
+                "See what there is.",
+                Remedy(job="list_tables"),
             )
         return LatencyTable.read(store, stored_setup(there, store))

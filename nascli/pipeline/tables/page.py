@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from nascli.errors import StoreError
+from nascli.errors import Remedy, StoreError
 from nascli.execution import Execution
 from nascli.files import write_atomically
 from nascli.lut import LatencyTable, Store
@@ -48,7 +48,8 @@ def write_table_page(spec: TargetSpec, execution: Execution, out: Path) -> Path:
     if not rows:
         raise StoreError(
             f"no operators were measured for {setup.label}.",
-            f"Measure: nascli profile {spec.command(execution)}",
+            "Profile a space or a network first.",
+            Remedy(job="profile", arguments={"target": spec, "execution": execution}),
         )
     try:
         write_atomically(out, render_table(setup.label, table.digest, rows).encode())

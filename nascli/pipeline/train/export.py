@@ -21,7 +21,7 @@ from nascli.errors import (
 )
 from nascli.execution import Execution
 from nascli.files import write_atomically
-from nascli.pipeline.measure.whole_networks import measure_file
+from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import RuntimeOptions
@@ -164,7 +164,7 @@ def measured_export(
     Raises:
         InfeasibleError: it breaks one of them; the file is written all the same.
     """
-    figure = measure_file(path, spec, execution, progress)
+    figure = measure_network(path, spec, execution, progress=progress)
     for bound in bounds:
         if not (bound.low <= figure.low and figure.high <= bound.high):
             raise InfeasibleError(

@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 from simulated_devices import DEVICES, MIXED, add_networks, add_table, truth
 
+from nascli.commands.hints import error_as_text
 from nascli.costmodel.transfer import nearest_device, transfer
 from nascli.costmodel.transfer_quality import left_out_quality, rank_correlation
 from nascli.errors import (
@@ -210,7 +211,7 @@ def test_figures_from_a_form_rank_a_device_that_nobody_knows(store, tiny, tmp_pa
         ("codes,ms\n0 0 0 0,1\n0 0 0 0,fast\n", "line 3: could not convert"),
         ("codes,ms\n0 0 0 0,-1\n", "line 2: a latency must be finite and above 0"),
         ("codes,ms\n0 0 0 0,nan\n", "line 2: a latency must be finite"),
-        ("codes,ms\n0 0 0,1\n", "line 2: .*has 4 codes"),
+        ("codes,ms\n0 0 0,1\n", "line 2: .*has 4 choices"),
         ("codes,ms\n0 0 0 77,1\n", "line 2: .*must be in"),
         ("codes,ms\n0 0 0 99999999999999999999,1\n", "line 2: "),
         ("", "no columns"),
@@ -254,10 +255,10 @@ def test_what_is_missing_is_told(store, tiny, tmp_path):
         ranked(tiny, store, batch=8, sources=["alpha"])
     with pytest.raises(UnknownNameError, match="unknown device 'new'") as unknown:
         ranked(tiny, store)
-    assert "--measurements" in unknown.value.hint
+    assert "--measurements" in error_as_text(unknown.value)
     with pytest.raises(ConstraintError, match=r"measured on titanxp .*: 0; .* at least 5") as few:
         ranked(tiny, store, "titanxp")
-    assert "--write-networks" in few.value.hint
+    assert "--write-networks FOLDER" in error_as_text(few.value)
     add_networks(store, "new", MIXED, tiny, networks_to_measure(tiny, 4, 0))
     with pytest.raises(ConstraintError, match=r"measured on new .*: 4; .* at least 5"):
         ranked(tiny, store)

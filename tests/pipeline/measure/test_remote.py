@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from nascli.commands.hints import plan_commands
 from nascli.errors import StoreError
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
@@ -33,10 +34,11 @@ def where(device="cpu"):
 def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir(), there.mkdir()
-    written = write_plan(SPACE, None, where(), "user@lab machine", here)
-    assert [command.split()[0] for command in written["commands"]] == ["scp", "ssh", "scp", "nascli"]
-    assert "'user@lab machine'" in written["commands"][1]
-    plan = here / written["plan"]
+    written = write_plan(load_space(SPACE), where(), here)
+    commands = plan_commands(written, "user@lab machine")
+    assert [command.split()[0] for command in commands] == ["scp", "ssh", "scp", "nascli"]
+    assert "'user@lab machine'" in commands[1]
+    plan = here / written.file
     carried = there / plan.name
     carried.write_bytes(plan.read_bytes())
     measure = [sys.executable, "-c", THERE, "profile", "--plan", carried.name, "--pack", "p.parquet",
@@ -44,7 +46,7 @@ def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
     done = subprocess.run(measure, cwd=there, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert answer["operators"] == written["models"] and answer["pack"] == "p.parquet"
+    assert answer["operators"] == written.models and answer["pack"] == "p.parquet"
     imported = subprocess.run(
         [sys.executable, "-m", "nascli", "lut", "import", str(there / "p.parquet"), "--store", "s.sqlite"],
         cwd=here, capture_output=True, text=True, timeout=120,
@@ -61,9 +63,9 @@ def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
 
 
 def test_plans_for_cards_that_are_not_here_can_be_written(tmp_path):
-    written = write_plan(SPACE, None, where("titanxp"), "lab", tmp_path)
-    plan = read_plan(tmp_path / written["plan"])
-    assert plan.device == "titanxp" and len(plan.operators()) == written["models"] == len(plan.models)
+    written = write_plan(load_space(SPACE), where("titanxp"), tmp_path)
+    plan = read_plan(written.file)
+    assert plan.device == "titanxp" and len(plan.operators()) == written.models == len(plan.models)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,8 @@ def test_plans_for_cards_that_are_not_here_can_be_written(tmp_path):
     ],
 )
 def test_a_damaged_plan_is_refused(tmp_path, change, message):
-    written = write_plan(SPACE, None, where(), "lab", tmp_path)
-    path = tmp_path / written["plan"]
+    written = write_plan(load_space(SPACE), where(), tmp_path)
+    path = written.file
     document = json.loads(path.read_text())
     change(document)
     path.write_text(json.dumps(document))
@@ -103,7 +105,7 @@ def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path
     from nascli.profiles.runtimes.ort_cpu import OrtCpu
     from nascli.progress import Silent
 
-    written = write_plan(SPACE, None, where(), "lab", tmp_path)
+    written = write_plan(load_space(SPACE), where(), tmp_path)
     plain, count = OrtCpu.load, []
 
     def refusing(self, model, options):
@@ -116,7 +118,7 @@ def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path
     pack = tmp_path / "p.parquet"
     with pytest.raises(DeviceError, match="refuses"):
         run_plan(
-            tmp_path / written["plan"],
+            written.file,
             pack,
             Execution(store=tmp_path / "lab.sqlite"),
             seed=0,
@@ -126,6 +128,6 @@ def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path
 
 
 def test_a_plan_says_what_the_clock_is_held_at(tmp_path):
-    written = write_plan(SPACE, None, where("titanxp"), "lab", tmp_path, "1404")
-    plan = read_plan(tmp_path / written["plan"])
+    written = write_plan(load_space(SPACE), where("titanxp"), tmp_path, clock="1404")
+    plan = read_plan(written.file)
     assert plan.clock == "1404" and plan.target().clock_mhz == 1404

@@ -48,9 +48,9 @@ def history(path):
 
 def test_a_pack_goes_to_a_folder_and_comes_back(where, tmp_path):
     url = f"file://{tmp_path}/shared/deep/cpu.parquet"
-    assert push(*where, url)["samples"] == 5
+    assert push(*where, url).pack.samples == 5
     other = tmp_path / "other.sqlite"
-    assert pull(url, other)["new"] == 5 and pull(url, other)["new"] == 0
+    assert pull(url, other).new == 5 and pull(url, other).new == 0
     assert history(other) == history(where[1].store)
 
 
@@ -58,7 +58,7 @@ def test_a_pack_is_pulled_from_a_web_server(where, server, tmp_path):
     folder, address = server
     push(*where, f"file://{folder}/cpu.parquet")
     other = tmp_path / "other.sqlite"
-    assert pull(f"{address}/cpu.parquet", other)["new"] == 5
+    assert pull(f"{address}/cpu.parquet", other).new == 5
     assert history(other) == history(where[1].store)
     data = bytearray((folder / "cpu.parquet").read_bytes())
     data[len(data) // 3] ^= 255
@@ -88,8 +88,8 @@ def test_a_bucket(where, tmp_path, monkeypatch):
         import s3fs
 
         s3fs.S3FileSystem().mkdir("tables")
-        assert push(*where, "s3://tables/cpu.parquet")["samples"] == 5
-        assert pull("s3://tables/cpu.parquet", tmp_path / "other.sqlite")["new"] == 5
+        assert push(*where, "s3://tables/cpu.parquet").pack.samples == 5
+        assert pull("s3://tables/cpu.parquet", tmp_path / "other.sqlite").new == 5
     finally:
         running.stop()
 

@@ -104,25 +104,18 @@ def test_a_node_that_is_killed_costs_time_and_nothing_else(cluster, tmp_path):
 def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
     from nascli.pipeline.measure.remote import profile_on_ray
 
-    spec, execution = TargetSpec(batch=2), Execution(store=tmp_path / "store.sqlite")
-    found = profile_on_ray(SPACE.spec, None, spec, execution, cluster.address, seed=0, progress=Silent())
-    assert found["new"] == found["samples"] > 100
+    spec = TargetSpec(batch=2)
+    execution = Execution(store=tmp_path / "store.sqlite", ray=cluster.address)
+    brought = profile_on_ray(SPACE, spec, execution, progress=Silent())
+    assert brought.new == brought.pack.samples > 100
     with Store(execution.store) as store:
         ((setup, _, _),) = store.setups()
         assert LatencyTable.read(store, setup).missing(space_subjects(SPACE)) == []
     # Asked again, the node measures nothing and this store learns nothing.
-    again = profile_on_ray(SPACE.spec, None, spec, execution, cluster.address, seed=0, progress=Silent())
-    assert again["new"] == 0 and again["samples"] == found["samples"]
+    again = profile_on_ray(SPACE, spec, execution, progress=Silent())
+    assert again.new == 0 and again.pack.samples == brought.pack.samples
     with pytest.raises(DeviceError, match="no node of the cluster has titanxp; it has: cpu"):
-        profile_on_ray(
-            SPACE.spec,
-            None,
-            TargetSpec(device="titanxp", batch=2),
-            execution,
-            cluster.address,
-            seed=0,
-            progress=Silent(),
-        )
+        profile_on_ray(SPACE, TargetSpec(device="titanxp", batch=2), execution, progress=Silent())
 
 
 def broken():

@@ -10,7 +10,7 @@ from nascli.costmodel import ChainCost, Constraint, table_latency
 from nascli.costmodel.budgets import CostSet
 from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.roofline import roofline_latency
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.files import read_json, reading, write_json
 from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
@@ -18,6 +18,7 @@ from nascli.pipeline.measure.latency_model import (
     find_data_sheet,
     fixed_costs,
     known_calibration,
+    profile_first,
 )
 from nascli.pipeline.measure.profile import plan, profile_models
 from nascli.pipeline.measure.subjects import space_subjects
@@ -80,7 +81,6 @@ def _document(settings: SearchSettings, space: Space, progress: Progress) -> dic
     """Profile what is missing, and derive the costs as the run keeps them."""
     spec, execution = settings.target, settings.execution
     protocol, subjects = MeasurementProtocol(), space_subjects(space)
-    command = f"nascli profile --space {space.spec} {spec.command(execution)}"
     work = plan(subjects, spec, execution, protocol)
     if work.todo:
         progress.message(
@@ -91,7 +91,8 @@ def _document(settings: SearchSettings, space: Space, progress: Progress) -> dic
     table = profile_models(
         subjects, spec, execution, protocol=protocol, seed=settings.seed, progress=progress
     )
-    latency, model = table_latency(space, table, command), MODEL
+    with profile_first(spec, execution, space=space.spec):
+        latency, model = table_latency(space, table, f"profile {space.spec}"), MODEL
     calibration = known_calibration(space, table, latency, execution)
     margin = 0.0 if settings.confidence is None else _margin(calibration, settings, space)
     if calibration is not None:
@@ -135,11 +136,12 @@ def _latency_elsewhere(space: Space, settings: SearchSettings, device: str, prog
     spec, execution = settings.target, settings.execution
     sheet = find_data_sheet(replace(spec, device=device), execution)
     if sheet is None:
-        command = f"nascli profile --space {space.spec}, on {device}"
-        return table_latency(space, read_table_of(spec, execution, device), command)
+        there = replace(spec, device=device)
+        with profile_first(there, execution, space=space.spec):
+            return table_latency(space, read_table_of(spec, execution, device), f"profile {space.spec} there")
     progress.message(
         f"no table of {device} is in the store: its latency is predicted from its data sheet, which is no "
-        "measurement; import one for a budget that holds (nascli lut import)"
+        "measurement; import one for a budget that holds"
     )
     return roofline_latency(space, sheet, spec.batch, spec.precision)
 
@@ -149,8 +151,11 @@ def _margin(calibration: Calibration | None, settings: SearchSettings, space: Sp
     assert settings.confidence is not None
     if calibration is None:
         raise ConstraintError(
-            f"--confidence {settings.confidence} needs a calibrated model of {space.spec}, whose interval is known.",
-            f"Measure whole networks first: nascli calibrate --space {space.spec} "
-            f"{settings.target.command(settings.execution)}",
+            f"a confidence of {settings.confidence} needs a calibrated model of {space.spec}, whose interval is known.",
+            "Measure whole networks first.",
+            Remedy(
+                job="calibrate",
+                arguments={"space": space.spec, "target": settings.target, "execution": settings.execution},
+            ),
         )
     return calibration.half_width(settings.confidence)

@@ -89,7 +89,7 @@ class CandidateNetworks:
             seed=settings.seed,
             progress=self._progress,
         )
-        return table_latency(own, table, "nascli profile"), fixed_costs(table, own)
+        return table_latency(own, table, "profile it"), fixed_costs(table, own)
 
     def measured(self, architectures: Sequence[Choices]) -> list[Measurement]:
         """End-to-end latency of several architectures, taken side by side."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from nascli.costmodel import Constraint
 from nascli.costmodel.budgets import CostSet, counted_costs
 from nascli.costmodel.models import counted_names
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.files import write_json
 from nascli.pipeline.run.costs import measured_costs, require_tables_elsewhere
 from nascli.pipeline.run.settings import SearchSettings
@@ -93,11 +93,14 @@ def _require_counted(space: Space, settings: SearchSettings) -> None:
             raise ConstraintError(
                 f"{space.name} has convolutions with bit widths, which no runtime here can measure: {constraint} "
                 "cannot be kept.",
-                "Bound what is counted: --constraint bitops<=6.3G",
+                "Bound what is counted.",
+                Remedy(arguments={"constraint": "bitops<=6.3G"}),
             )
     if settings.confidence is not None:
         raise ConstraintError(
-            "--confidence is about a latency model, and counted budgets are exact.", "Leave it out."
+            "a confidence is about a latency model, and counted budgets are exact.",
+            "Leave it out.",
+            Remedy(arguments={"confidence": None}),
         )
 
 

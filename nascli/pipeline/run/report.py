@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nascli.costmodel import ChainCost, counted
-from nascli.errors import RunError
+from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically
 from nascli.pipeline.run.old_settings import read_settings
 from nascli.report.charts import PlottedEvaluation
@@ -38,13 +38,19 @@ def write_report(run: Path) -> Path:
     result = read_json(run / RESULT)
     if result is None:
         raise RunError(
-            f"{run} is not a finished run: it has no {RESULT}.", "Finish it: nascli search --out RUN ..."
+            f"{run} is not a finished run: it has no {RESULT}.",
+            "Finish it with the search that began it.",
+            Remedy(job="search", arguments={"out": run}),
         )
     with reading(run / RESULT):
         measured = result["measured_latency_s"] is not None
     costs = read_json(run / COSTS)
     if measured and costs is None:
-        raise RunError(f"{run} has no {COSTS}.", "Finish it: nascli search --out RUN ...")
+        raise RunError(
+            f"{run} has no {COSTS}.",
+            "Finish it with the search that began it.",
+            Remedy(job="search", arguments={"out": run}),
+        )
     architecture = Architecture.load(run / ARCHITECTURE)
     journal = Journal(run / EVALUATIONS)
     try:
@@ -117,9 +123,7 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     for run in runs:
         result = read_json(run / RESULT)
         if result is None or result.get("measured_latency_s") is None:
-            raise RunError(
-                f"{run} is not a finished run with measurements.", "Name folders of nascli search."
-            )
+            raise RunError(f"{run} is not a finished run with measurements.", "Name the folders of searches.")
         # One at a time, so that a damaged one is named.
         with reading(run / RESULT):
             render_comparison([(run.name, result)])

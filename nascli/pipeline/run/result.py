@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nascli.costmodel import Constraint
 from nascli.costmodel.budgets import CostValue
-from nascli.errors import RunError
+from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading
 from nascli.lut import Measurement
 from nascli.search.base import Choices
@@ -170,7 +170,9 @@ def read_result(folder: Path) -> SearchResult:
     document = read_json(folder / RESULT)
     if document is None:
         raise RunError(
-            f"{folder} is not a finished run: it has no {RESULT}.", "Finish it: nascli search --out RUN ..."
+            f"{folder} is not a finished run: it has no {RESULT}.",
+            "Finish it with the search that began it.",
+            Remedy(job="search", arguments={"out": folder}),
         )
     return SearchResult.from_json(document, folder)
 

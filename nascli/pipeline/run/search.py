@@ -50,7 +50,7 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
     with RunFolder(folder, {**settings.to_json(), "space_digest": digest}, upgrade_settings) as run:
         done = read_json(run.file(RESULT))
         if done is not None:
-            progress.message(f"{folder} is complete; to search anew, choose another --out or --seed")
+            progress.message(f"{folder} is complete; to search anew, choose another folder or seed")
             return SearchResult.from_json(done, folder)
         context = _context(settings, run, progress)
         problem = build_problem(settings, named, context)

@@ -10,7 +10,7 @@ from typing import Any
 
 from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.execution import Execution
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import TargetSpec
@@ -141,19 +141,21 @@ def _require_options(settings: SearchSettings) -> None:
     algorithm = settings.descriptor
     if settings.after is not None and not algorithm.continues_runs:
         raise ConstraintError(
-            f"--after continues a finished run, which {algorithm.title} cannot.",
-            f"Leave it out, or choose {_choices(lambda a: a.continues_runs)}.",
+            f"{algorithm.title} does not go on from a finished run.",
+            f"Leave that run out, or choose {_choices(lambda a: a.continues_runs)}.",
+            Remedy(arguments={"after": None, "algorithm": None}),
         )
     if settings.supernet is not None and (algorithm.trains_as_it_searches or algorithm.learns_spaces):
         raise ConstraintError(
-            f"--supernet is for searches of a supernet trained beforehand; {algorithm.name} trains its own as it "
-            "searches.",
-            f"Leave it out, or choose {_choices(_shares_supernet)}.",
+            f"{algorithm.title} trains its own supernet as it searches, and takes none that was trained beforehand.",
+            f"Leave that supernet out, or choose {_choices(_shares_supernet)}.",
+            Remedy(arguments={"supernet": None, "algorithm": None}),
         )
     if settings.execution.ray is not None and algorithm.trains_as_it_searches:
         raise ConstraintError(
-            f"--ray spreads evaluations, and {algorithm.name} evaluates between steps of its training.",
-            f"Leave it out, or choose {_choices(_shares_supernet)}.",
+            f"a cluster spreads evaluations, and {algorithm.title} evaluates between steps of its training.",
+            f"Leave the cluster out, or choose {_choices(_shares_supernet)}.",
+            Remedy(arguments={"ray": None, "algorithm": None}),
         )
 
 

@@ -82,7 +82,7 @@ def _nvml() -> Any:
 
 
 @contextmanager
-def opened(nvml: Any | None = None) -> Iterator[Any]:
+def open_nvml(nvml: Any | None = None) -> Iterator[Any]:
     """NVML, initialised.
 
     Raises:
@@ -109,7 +109,7 @@ def find_cards(nvml: Any | None = None) -> list[Card]:
         RuntimeUnavailableError: no package, no driver.
         DeviceError: a card that does not answer.
     """
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         driver = _text(library.nvmlSystemGetDriverVersion())
         version = int(library.nvmlSystemGetCudaDriverVersion_v2())
         cuda = (version // 1000, version % 1000 // 10)
@@ -169,7 +169,7 @@ def _slices(library: Any, handle: Any, whole: Card) -> list[Card]:
     return found
 
 
-def slug(name: str) -> str:
+def key_from_name(name: str) -> str:
     """A key for a card that has no profile: 'NVIDIA GeForce RTX 4090' -> 'rtx-4090'."""
     plain = re.sub(r"\b(nvidia|geforce|tesla|quadro)\b", " ", name.lower())
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "card"

@@ -17,7 +17,7 @@ from typing import Any
 
 from nascli.errors import DeviceError
 from nascli.paths import home
-from nascli.profiles.devices.cards import Card, opened
+from nascli.profiles.devices.cards import Card, open_nvml
 
 # In a mark: the clock is held as an application clock.
 _APPLICATIONS = "application clocks"
@@ -27,19 +27,19 @@ def _mark(card: Card) -> Path:
     return home() / "locks" / f"{card.uuid}.clocks"
 
 
-def left_locked(card: Card) -> bool:
+def is_left_locked(card: Card) -> bool:
     """Whether a process that was killed has left the card's clock locked."""
     return _mark(card).exists()
 
 
-def unlock(card: Card, nvml: Any | None = None) -> None:
+def unlock_clock(card: Card, nvml: Any | None = None) -> None:
     """Give the clock back to the driver.
 
     Raises:
         DeviceError: not permitted.
     """
     by_application = _mark(card).exists() and _APPLICATIONS in _mark(card).read_text(encoding="utf-8")
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         try:
             handle = library.nvmlDeviceGetHandleByIndex(card.index)
             if by_application:
@@ -61,7 +61,7 @@ def sustained_mhz(card: Card, nvml: Any | None = None) -> int:
     Raises:
         DeviceError: the card does not tell.
     """
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         try:
             handle = library.nvmlDeviceGetHandleByIndex(card.index)
             return int(library.nvmlDeviceGetDefaultApplicationsClock(handle, library.NVML_CLOCK_GRAPHICS))
@@ -88,7 +88,7 @@ def _lock(library: Any, card: Card, mhz: int) -> None:
 
 
 @contextmanager
-def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
+def locked_clock(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
     """Hold the clock at `mhz`.
 
     Raises:
@@ -105,7 +105,7 @@ def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
         # Before the lock, so that nothing ends the process between the two.
         for number in previous:
             signal.signal(number, leave)
-        with opened(nvml) as library:
+        with open_nvml(nvml) as library:
             try:
                 _lock(library, card, mhz)
             except library.NVMLError as error:
@@ -117,6 +117,6 @@ def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
         yield
     finally:
         if mark.exists():
-            unlock(card, nvml)
+            unlock_clock(card, nvml)
         for number, handler in previous.items():
             signal.signal(number, handler)

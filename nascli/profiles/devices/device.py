@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
-from nascli.profiles.devices.cards import Card, find_cards, slug
+from nascli.profiles.devices.cards import Card, find_cards, key_from_name
 from nascli.profiles.devices.data_sheets import data_sheets
 
 
@@ -48,7 +48,7 @@ def this_cpu() -> Device:
     info = _cpuinfo()
     title = info.get("model name") or platform.machine()
     numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping")]
-    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
     suffix = "-".join(number for number in numbers if number)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
@@ -61,14 +61,14 @@ def this_cpu() -> Device:
         ("vector", " ".join(vector)),
         ("cache", info.get("cache size", "")),
     )
-    key = "-".join(part for part in ("cpu", slug, suffix) if part)
+    key = "-".join(part for part in ("cpu", name, suffix) if part)
     return Device(key=key, title=title, cores=cores, facts=facts)
 
 
 def card_key(card: Card) -> str:
     """The key that tables of a card carry: its profile's, or one made of its name; of a MIG slice, with it."""
     names = {name: profile.key for profile in data_sheets().values() for name in profile.nvml_names}
-    key = names.get(card.name, slug(card.name))
+    key = names.get(card.name, key_from_name(card.name))
     return key if card.slice is None else f"{key}-mig-{card.slice}"
 
 

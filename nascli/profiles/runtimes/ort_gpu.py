@@ -23,7 +23,12 @@ from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
-from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, folder_of, installed, linked_major
+from nascli.profiles.runtimes.packages import (
+    TENSORRT_PACKAGES,
+    installed_version,
+    linked_major,
+    package_folder,
+)
 
 WARMUP_SECONDS = 0.2
 TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
@@ -31,7 +36,7 @@ TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def providers_in_force(wanted: str, actual: Iterable[str]) -> None:
+def check_provider(wanted: str, actual: Iterable[str]) -> None:
     """Refuse a session that fell back.
 
     Raises:
@@ -69,8 +74,8 @@ class OrtGpuSession:
                 enable_fallback=0,
             )
         except Exception as error:
-            raise refusal(provider, error) from error
-        providers_in_force(provider, self._session.get_providers())
+            raise loading_error(provider, error) from error
+        check_provider(provider, self._session.get_providers())
         self._input = self._session.get_inputs()[0]
         shape = tuple(int(size) for size in self._input.shape)
         self._half = "float16" in self._input.type
@@ -79,7 +84,7 @@ class OrtGpuSession:
         except DeviceError:
             raise
         except Exception as error:
-            raise refusal(provider, error) from error
+            raise loading_error(provider, error) from error
 
     def _bind(self, ort: Any, shape: tuple[int, ...], options: RuntimeOptions) -> None:
         """Put inputs and outputs on the card, and run once: that is where workspaces are taken."""
@@ -138,7 +143,7 @@ class OrtGpuSession:
         self._session = None
 
 
-def refusal(provider: str, error: Exception) -> DeviceError:
+def loading_error(provider: str, error: Exception) -> DeviceError:
     """What an error at loading means."""
     text = str(error)
     if "no kernel image" in text:
@@ -162,7 +167,7 @@ def refusal(provider: str, error: Exception) -> DeviceError:
 
 
 def _provider_file(name: str) -> Path | None:
-    folder = folder_of("onnxruntime")
+    folder = package_folder("onnxruntime")
     return None if folder is None else folder / "capi" / f"libonnxruntime_providers_{name}.so"
 
 
@@ -180,7 +185,7 @@ class _OrtGpu(ABC):
         if file is None:
             return "onnxruntime-gpu is not installed: pip install 'nascli[gpu]'"
         if not file.is_file():
-            if installed("onnxruntime") and installed("onnxruntime-gpu"):
+            if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
                 return (
                     "onnxruntime and onnxruntime-gpu are both installed and share a folder, the CPU's lies on "
                     "top: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nascli[gpu]'"
@@ -196,7 +201,7 @@ class _OrtGpu(ABC):
 
     def version(self) -> str:
         """Version of the installed onnxruntime-gpu."""
-        version = installed("onnxruntime-gpu")
+        version = installed_version("onnxruntime-gpu")
         if version is None:
             raise missing_package("onnxruntime-gpu", "gpu", f"measuring with {self.name}")
         return version
@@ -299,7 +304,7 @@ class OrtTensorrt(_OrtGpu):
         reason = super().refuses(device)
         if reason is not None or device.card is None:
             return reason
-        return too_old_for_tensorrt(device, tensorrt_version())
+        return tensorrt_refuses(device, tensorrt_version())
 
     def version(self) -> str:
         """Versions of onnxruntime-gpu and of the TensorRT below it, which chooses the kernels."""
@@ -308,10 +313,10 @@ class OrtTensorrt(_OrtGpu):
 
 def tensorrt_version() -> str | None:
     """Version of the installed TensorRT; None if there is none."""
-    return next((version for version in map(installed, TENSORRT_PACKAGES) if version), None)
+    return next((version for version in map(installed_version, TENSORRT_PACKAGES) if version), None)
 
 
-def too_old_for_tensorrt(device: Device, version: str | None = None) -> str | None:
+def tensorrt_refuses(device: Device, version: str | None = None) -> str | None:
     """TensorRT 10 begins at compute capability 7.0, from 10.5 on at 7.5 (its support matrices).
 
     Args:

@@ -18,7 +18,7 @@ TENSORRT_PACKAGES = (
 )
 
 
-def installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     """Version of an installed package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
@@ -26,7 +26,7 @@ def installed(package: str) -> str | None:
         return None
 
 
-def folder_of(module: str) -> Path | None:
+def package_folder(module: str) -> Path | None:
     """The folder of an importable package, without importing it."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:

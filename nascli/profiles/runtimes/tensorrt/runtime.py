@@ -21,10 +21,10 @@ from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, Ti
 from nascli.profiles.runtimes.ort_gpu import (
     TENSORRT_PRECISIONS,
     WARMUP_SECONDS,
+    tensorrt_refuses,
     tensorrt_version,
-    too_old_for_tensorrt,
 )
-from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, installed
+from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, installed_version
 from nascli.profiles.runtimes.tensorrt.engine import Messages, build, failure, layers_of
 
 # Engines of one model that are timed in turn: a builder may choose other kernels each time.
@@ -271,7 +271,7 @@ class TensorRt:
         """None if TensorRT serves the card's generation."""
         if device.card is None:
             return f"{self.name} runs on NVIDIA cards, and {device.key} is none"
-        return too_old_for_tensorrt(device, tensorrt_version()) or _cuda_too_new(device)
+        return tensorrt_refuses(device, tensorrt_version()) or _cuda_too_new(device)
 
     def version(self) -> str:
         """Version of TensorRT."""
@@ -312,7 +312,7 @@ def _cuda_too_new(device: Device) -> str | None:
     majors = [
         13 if "cu13" in package else 12
         for package in TENSORRT_PACKAGES
-        if "cu" in package and installed(package)
+        if "cu" in package and installed_version(package)
     ]
     if device.card is None or not majors or min(majors) <= device.card.cuda[0]:
         return None

@@ -95,10 +95,10 @@ class PyCuda:
         self._cuda.memcpy_dtoh(values, memory.address)
 
     def capture(self, enqueue: Callable[[int], None]) -> Callable[[Stream], None]:
-        """Refuse: pycuda cannot.
+        """Refuse, since pycuda has no CUDA graphs.
 
         Raises:
-            RuntimeUnavailableError: always.
+            RuntimeUnavailableError: Always.
         """
         raise RuntimeUnavailableError(
             "pycuda has no CUDA graphs.", "Install cuda-core, or leave out --cuda-graph."

@@ -63,7 +63,7 @@ def test_devices_by_name_with_several_cards(monkeypatch):
     assert find_device("cuda:1").key == "t4" and find_device("cuda").card.index == 0
     with pytest.raises(DeviceError, match="there are 2 such cards, numbered from 0"):
         find_device("titanxp:2")
-    with pytest.raises(DeviceError, match="behind the colon stands the number"):
+    with pytest.raises(DeviceError, match="the colon must be followed by the number of a card"):
         find_device("titanxp:one")
     with pytest.raises(DeviceError, match=r"V100.* is not in this machine; here is: cpu .*titanxp"):
         find_device("v100")

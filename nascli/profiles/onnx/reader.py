@@ -1,6 +1,6 @@
-"""Reading an ONNX model as a network: its nodes as primitives, cut into operators where one value flows.
+"""Reading an ONNX model as a network: its nodes become primitives, and are cut into operators where one value flows.
 
-What has no primitive here is an error that names the node: a model is read whole or not at all.
+A model is read completely or not at all: a node without a primitive is an error that names it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Builder, Program
 
-_LARGEST_FILE = 1 << 31
+_MAX_FILE_BYTES = 1 << 31
+# Initialisers with more elements are weights, whose values do not matter.
+_MAX_CONSTANT_SIZE = 64
 # Nodes that change nothing at inference.
-_PASS = ("Identity", "Dropout", "Flatten")
+_PASS_THROUGH = ("Identity", "Dropout", "Flatten")
 _ACTS = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid", "HardSigmoid": "hsigmoid"}
 Array = npt.NDArray[Any]
 
 
 def read_onnx_network(path: Path) -> Network:
-    """The network that an ONNX model describes; its weights do not matter.
+    """Read an ONNX model as a network. Its weights are ignored.
 
     Raises:
-        ArchitectureError: unreadable, several inputs or outputs, or a node that has no primitive here.
+        ArchitectureError: The file cannot be read, the model has several inputs or outputs, or a node has no
+            primitive.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ArchitectureError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ArchitectureError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise ArchitectureError(f"cannot read {path}: {error.strerror or error}") from error
@@ -55,18 +58,18 @@ def read_onnx_network(path: Path) -> Network:
 
 
 def _blocks(program: Program) -> list[FixedBlock]:
-    """One block for each stretch between two values through which everything flows."""
-    points = [point for point in program.cut_points if not _belongs_to_next(program, point)]
-    found = []
+    """Return one block for each piece between two consecutive cut points."""
+    points = [point for point in program.cut_points if not _belongs_together(program, point)]
+    blocks = []
     for number, (start, end) in enumerate(itertools.pairwise(points)):
         piece = program.segment(start, end)
         kinds = "-".join(dict.fromkeys(node.primitive.kind for node in piece.nodes))
-        found.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
-    return found
+        blocks.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
+    return blocks
 
 
-def _belongs_to_next(program: Program, value: int) -> bool:
-    """An activation stays with what it follows, a flat vector with the layer that makes it."""
+def _belongs_together(program: Program, value: int) -> bool:
+    """Return whether no cut is wanted at a value: before an activation, or behind global pooling."""
     if value in (0, len(program.nodes)):
         return False
     following = program.nodes[value].primitive
@@ -74,13 +77,15 @@ def _belongs_to_next(program: Program, value: int) -> bool:
 
 
 class _Reader:
+    """Appends the primitive of each node of a model to a program."""
+
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
         self._constants: dict[str, Array] = {}
         self._dims = {tensor.name: tuple(tensor.dims) for tensor in self._graph.initializer}
-        small = [t for t in self._graph.initializer if int(np.prod(t.dims, initial=1)) <= 64]
-        for tensor in small:
-            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        for tensor in self._graph.initializer:
+            is_small = int(np.prod(tensor.dims, initial=1)) <= _MAX_CONSTANT_SIZE
+            if is_small and tensor.data_location != onnx.TensorProto.EXTERNAL:
                 self._constants[tensor.name] = numpy_helper.to_array(tensor)
         inputs = [value for value in self._graph.input if value.name not in self._dims]
         if len(inputs) != 1 or len(self._graph.output) != 1:
@@ -115,6 +120,7 @@ class _Reader:
         return self._builder.build(self._values[self._graph.output[0].name])
 
     def _read(self, node: onnx.NodeProto) -> int:
+        """Read one node, and return how many nodes were read."""
         if node.op_type == "Constant":
             self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             return 1
@@ -167,7 +173,7 @@ class _Reader:
             )
 
     def _norm(self, node: onnx.NodeProto) -> int:
-        """Batch normalisation folds into the convolution before it."""
+        """Read a batch normalisation, which folds into the convolution before it."""
         value = self._x(node)
         before = self._builder.nodes[value - 1].primitive if value else None
         if not isinstance(before, p.Conv):
@@ -216,7 +222,7 @@ class _Reader:
             value = self._value(next(name for name in node.input if name not in constant))
             before = self._builder.nodes[value - 1].primitive if value else None
             dims = self._dims.get(constant[0]) or self._constants[constant[0]].shape
-            # A bias of its own behind a matrix product.
+            # A separate bias behind a convolution or a linear layer.
             if not isinstance(before, p.Conv | p.Linear) or math.prod(dims) not in (1, before.out):
                 raise ArchitectureError(
                     f"node {node.name or node.output[0]}: adding a constant is understood as a bias per channel right "
@@ -234,7 +240,7 @@ class _Reader:
         for gate, x in ((a, b), (b, a)):
             made = self._builder.nodes[gate - 1] if gate else None
             if made and made.primitive == p.Act("sigmoid") and made.inputs == (x,):
-                # Another reader of the sigmoid keeps it.
+                # The sigmoid is removed unless another node reads it.
                 if gate == len(self._builder.nodes) and self._readers_of(gate) == 1:
                     self._builder.nodes.pop()
                 return self._append(p.Act("swish"), x)
@@ -244,11 +250,11 @@ class _Reader:
         return self._append(p.Scale(), a if gates[0] == b else b, gates[0])
 
     def _readers_of(self, value: int) -> int:
-        """How many nodes read a value, under whichever of its names; the graph's output is one more."""
-        names = [name for name, known in self._values.items() if known == value]
+        """Return how many nodes read a value under any of its names; the graph's output counts as one."""
+        names = [name for name, other in self._values.items() if other == value]
         # Each further name was made by a node that only passes the value on.
-        passed_on = len(names) - 1
-        return sum(self._uses.get(name, 0) for name in names) - passed_on
+        pass_through_nodes = len(names) - 1
+        return sum(self._uses.get(name, 0) for name in names) - pass_through_nodes
 
     def _slice(self, node: onnx.NodeProto) -> int:
         start, stop, axis = (int(self._constants[name].reshape(-1)[0]) for name in node.input[1:4])
@@ -277,7 +283,7 @@ class _Reader:
         raise ArchitectureError(f"Reshape is understood before a classifier only, got {shape} to {wanted}")
 
     def _shuffle(self, nodes: list[onnx.NodeProto]) -> int:
-        """Reshape, Transpose, Reshape: channels interleaved across groups. Returns how many nodes it was."""
+        """Read a channel shuffle (Reshape, Transpose, Reshape), and return how many nodes it had; 0 without one."""
         if [node.op_type for node in nodes] != ["Reshape", "Transpose", "Reshape"]:
             return 0
         apart = [int(size) for size in self._constants[nodes[0].input[1]].reshape(-1)]
@@ -305,7 +311,7 @@ class _Reader:
         "Concat": _concat,
         "Reshape": _reshape,
         **dict.fromkeys(_ACTS, _act),
-        **dict.fromkeys(_PASS, _pass),
+        **dict.fromkeys(_PASS_THROUGH, _pass),
     }
 
 

@@ -37,7 +37,7 @@ class OrtCpuSession:
     def __init__(self, model: bytes, options: RuntimeOptions) -> None:
         import onnxruntime as ort
 
-        self._alone = options.threads == 1 and hasattr(time, "thread_time_ns")
+        self._is_single_threaded = options.threads == 1 and hasattr(time, "thread_time_ns")
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
@@ -64,26 +64,26 @@ class OrtCpuSession:
         threads it is unknown.
         """
         run, binding, wall = self._session.run_with_iobinding, self._binding, time.perf_counter_ns
-        own = time.thread_time_ns if self._alone else None
+        thread_clock = time.thread_time_ns if self._is_single_threaded else None
         for _ in range(warmup):
             run(binding)
-        taken = np.empty(runs)
+        nanoseconds = np.empty(runs)
         waits = np.zeros(runs)
         for index in range(runs):
-            if own is None:
+            if thread_clock is None:
                 start = wall()
                 run(binding)
-                taken[index] = wall() - start
+                nanoseconds[index] = wall() - start
             else:
-                own_start = own()
+                thread_start = thread_clock()
                 start = wall()
                 run(binding)
-                taken[index] = wall() - start
-                waits[index] = taken[index] - (own() - own_start)
-        if own is None:
-            return Burst(taken * 1e-9)
+                nanoseconds[index] = wall() - start
+                waits[index] = nanoseconds[index] - (thread_clock() - thread_start)
+        if thread_clock is None:
+            return Burst(nanoseconds * 1e-9)
         waits[waits < _MIN_WAIT_NS] = 0
-        return Burst((taken - waits) * 1e-9, float(waits.sum()) * 1e-9)
+        return Burst((nanoseconds - waits) * 1e-9, float(waits.sum()) * 1e-9)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the model's output for one batch."""

@@ -137,12 +137,12 @@ class OrtGpuSession:
         """Run the model `runs` times, after `warmup` runs that do not count; each ends when the card is done."""
         for _ in range(warmup):
             self._once()
-        taken = np.empty(runs)
+        nanoseconds = np.empty(runs)
         for index in range(runs):
             start = time.perf_counter_ns()
             self._once()
-            taken[index] = time.perf_counter_ns() - start
-        return Burst(taken * 1e-9)
+            nanoseconds[index] = time.perf_counter_ns() - start
+        return Burst(nanoseconds * 1e-9)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the model's output for one batch."""

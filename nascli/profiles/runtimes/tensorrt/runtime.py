@@ -203,7 +203,7 @@ class TensorrtSession:
             raise failure("load the engine", str(error)) from error
         self._bursts: list[list[float]] = [[] for _ in plans]
         self._host_bound = 0
-        self._turn = 0
+        self._next_engine = 0
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
         """Run the next engine `runs` times, after `warmup` runs of the same engine that do not count.
@@ -211,7 +211,7 @@ class TensorrtSession:
         Raises:
             DeviceError: The card failed.
         """
-        turn, self._turn = self._turn, (self._turn + 1) % len(self._engines)
+        turn, self._next_engine = self._next_engine, (self._next_engine + 1) % len(self._engines)
         try:
             for number in range(warmup):
                 self._engines[turn].enqueue(number)

@@ -90,7 +90,7 @@ class _Reader:
         inputs = [value for value in self._graph.input if value.name not in self._dims]
         if len(inputs) != 1 or len(self._graph.output) != 1:
             raise ArchitectureError(
-                f"one input and one output are understood, got {len(inputs)} and {len(self._graph.output)}"
+                f"one input and one output are supported, got {len(inputs)} and {len(self._graph.output)}"
             )
         dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
         if len(dims) != 4 or not all(dims[1:]):
@@ -128,7 +128,7 @@ class _Reader:
         if reader is None or len(node.output) < 1:
             raise ArchitectureError(
                 f"node {node.name or node.output[0]} is a {node.op_type}, which nascli has no primitive for; "
-                f"understood are {', '.join(sorted(self._readers))} and channel shuffles"
+                f"supported are {', '.join(sorted(self._readers))} and channel shuffles"
             )
         self._values[node.output[0]] = reader(self, node)
         return 1
@@ -148,7 +148,7 @@ class _Reader:
         a = _attributes(node)
         out, _, *kernel = self._dims[node.input[1]]
         if len(kernel) != 2:
-            raise ArchitectureError(f"{node.name}: only 2-d convolutions are understood")
+            raise ArchitectureError(f"{node.name}: only 2-d convolutions are supported")
         dilation = tuple(a.get("dilations", (1, 1)))
         self._same_padding(node, a, kernel, dilation)
         conv = p.Conv(
@@ -177,7 +177,7 @@ class _Reader:
         value = self._x(node)
         before = self._builder.nodes[value - 1].primitive if value else None
         if not isinstance(before, p.Conv):
-            raise ArchitectureError("batch normalisation is understood right after a convolution only")
+            raise ArchitectureError("batch normalisation is supported right after a convolution only")
         return value
 
     def _act(self, node: onnx.NodeProto) -> int:
@@ -188,21 +188,21 @@ class _Reader:
         bounds = [float(self._constants[name]) for name in node.input[1:] if name]
         low, high = bounds if len(bounds) == 2 else (a.get("min"), a.get("max"))
         if (low, high) != (0.0, 6.0):
-            raise ArchitectureError(f"Clip is understood between 0 and 6, got {low} and {high}")
+            raise ArchitectureError(f"Clip is supported between 0 and 6, got {low} and {high}")
         return self._append(p.Act("relu6"), self._x(node))
 
     def _pool(self, node: onnx.NodeProto) -> int:
         a = _attributes(node)
         kernel, strides = list(a["kernel_shape"]), _pair(a.get("strides", (1, 1)))
         if kernel[0] != kernel[1] or strides[0] != strides[1]:
-            raise ArchitectureError(f"pooling is understood with square windows, got {kernel}, {strides}")
+            raise ArchitectureError(f"pooling is supported with square windows, got {kernel}, {strides}")
         self._same_padding(node, a, kernel, (1, 1))
         value = self._x(node)
         height, width = self._builder.shape_of(value)[1:]
         over = [(size + 2 * (kernel[0] // 2) - kernel[0]) % strides[0] for size in (height, width)]
         if set(a.get("dilations", (1, 1))) != {1} or (a.get("ceil_mode", 0) and any(over)):
             raise ArchitectureError(
-                f"node {node.name or node.output[0]}: pooling is understood without dilations, and where its windows "
+                f"node {node.name or node.output[0]}: pooling is supported without dilations, and where its windows "
                 f"fit without being cut off (ceil_mode), got {height}x{width}, window {kernel}, strides {strides}"
             )
         mode = "max" if node.op_type == "MaxPool" else "avg"
@@ -213,7 +213,7 @@ class _Reader:
             a = _attributes(node)
             axes = a.get("axes") or self._constants[node.input[1]].tolist()
             if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-                raise ArchitectureError(f"ReduceMean is understood over height and width, got {list(axes)}")
+                raise ArchitectureError(f"ReduceMean is supported over height and width, got {list(axes)}")
         return self._append(p.GlobalPool(), self._x(node))
 
     def _add(self, node: onnx.NodeProto) -> int:
@@ -225,7 +225,7 @@ class _Reader:
             # A separate bias behind a convolution or a linear layer.
             if not isinstance(before, p.Conv | p.Linear) or math.prod(dims) not in (1, before.out):
                 raise ArchitectureError(
-                    f"node {node.name or node.output[0]}: adding a constant is understood as a bias per channel right "
+                    f"node {node.name or node.output[0]}: adding a constant is supported as a bias per channel right "
                     f"behind a convolution or a linear layer, got a constant of {list(dims)}"
                 )
             return value
@@ -246,7 +246,7 @@ class _Reader:
                 return self._append(p.Act("swish"), x)
         gates = [value for value in (b, a) if self._builder.shape_of(value)[1:] == (1, 1)]
         if not gates:
-            raise ArchitectureError("Mul is understood as swish, as a gate per channel, and by a constant")
+            raise ArchitectureError("Mul is supported as swish, as a gate per channel, and by a constant")
         return self._append(p.Scale(), a if gates[0] == b else b, gates[0])
 
     def _readers_of(self, value: int) -> int:
@@ -259,7 +259,7 @@ class _Reader:
     def _slice(self, node: onnx.NodeProto) -> int:
         start, stop, axis = (int(self._constants[name].reshape(-1)[0]) for name in node.input[1:4])
         if axis != 1:
-            raise ArchitectureError(f"Slice is understood along the channels, got axis {axis}")
+            raise ArchitectureError(f"Slice is supported along the channels, got axis {axis}")
         value = self._x(node)
         return self._append(p.Split(start, min(stop, self._builder.shape_of(value).channels)), value)
 
@@ -271,7 +271,7 @@ class _Reader:
 
     def _concat(self, node: onnx.NodeProto) -> int:
         if _attributes(node).get("axis") != 1:
-            raise ArchitectureError("Concat is understood along the channels")
+            raise ArchitectureError("Concat is supported along the channels")
         return self._append(p.Concat(), *(self._value(name) for name in node.input))
 
     def _reshape(self, node: onnx.NodeProto) -> int:
@@ -280,7 +280,7 @@ class _Reader:
         wanted = [int(size) for size in self._constants[node.input[1]].reshape(-1)]
         if shape[1:] == (1, 1) and len(wanted) == 2:
             return value
-        raise ArchitectureError(f"Reshape is understood before a classifier only, got {shape} to {wanted}")
+        raise ArchitectureError(f"Reshape is supported before a classifier only, got {shape} to {wanted}")
 
     def _shuffle(self, nodes: list[onnx.NodeProto]) -> int:
         """Read a channel shuffle (Reshape, Transpose, Reshape), and return how many nodes it had; 0 without one."""

@@ -245,7 +245,7 @@ class _OrtGpu(ABC):
             return None
         if needed > device.card.cuda[0]:
             return (
-                f"this onnxruntime-gpu needs CUDA {needed}, and the driver {device.card.driver} serves "
+                f"this onnxruntime-gpu needs CUDA {needed}, and the driver {device.card.driver} supports "
                 f"{device.card.cuda[0]}.{device.card.cuda[1]}: install a newer driver"
             )
         if needed >= 13 and device.card.compute_capability < (7, 5):
@@ -359,11 +359,14 @@ def tensorrt_refuses(device: Device, version: str | None = None) -> str | None:
     capability = device.card.compute_capability
     shown = ".".join(map(str, capability))
     if capability < (7, 0):
-        return f"TensorRT 10 and later do not serve compute capability {shown} ({device.title}): use --runtime ort-cuda"
+        return (
+            f"TensorRT 10 and later do not support compute capability {shown} ({device.title}): "
+            "use --runtime ort-cuda"
+        )
     numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
     if len(numbers) == 2 and capability < (7, 5) and tuple(numbers) >= (10, 5):
         return (
-            f"TensorRT {version} does not serve compute capability {shown} ({device.title}): "
+            f"TensorRT {version} does not support compute capability {shown} ({device.title}): "
             "pip install 'tensorrt<10.5', or use --runtime ort-cuda"
         )
     return None

@@ -70,13 +70,13 @@ def test_tensorrt_10_against_an_installed_11(tmp_path, monkeypatch):
 
 def test_a_build_that_does_not_fit_card_or_driver(tmp_path, monkeypatch):
     build(tmp_path, monkeypatch, 13, 10, "10.16.1")
-    assert "needs CUDA 13, and the driver 580.65 serves 12.9" in OrtCuda().refuses(PASCAL)
+    assert "needs CUDA 13, and the driver 580.65 supports 12.9" in OrtCuda().refuses(PASCAL)
     newer = device_of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1), cuda=13000))[0])
     assert "onnxruntime-gpu[cuda,cudnn]<1.27" in OrtCuda().refuses(newer)
     assert OrtCuda().refuses(AMPERE) is None and OrtTensorrt().refuses(AMPERE) is None
     build(tmp_path, monkeypatch, 12, 10, "10.16.1")
     assert OrtCuda().refuses(PASCAL) is None
-    assert "do not serve compute capability 6.1" in OrtTensorrt().refuses(PASCAL)
+    assert "do not support compute capability 6.1" in OrtTensorrt().refuses(PASCAL)
     assert "use --runtime ort-cuda" in TensorRt().refuses(PASCAL)
     assert TensorRt().refuses(AMPERE) is None
 

@@ -347,7 +347,7 @@ def _cuda_too_new(device: Device) -> str | None:
     if device.card is None or not majors or min(majors) <= device.card.cuda[0]:
         return None
     return (
-        f"the TensorRT that is installed needs CUDA {min(majors)}, and the driver {device.card.driver} serves "
+        f"the TensorRT that is installed needs CUDA {min(majors)}, and the driver {device.card.driver} supports "
         f"{'.'.join(map(str, device.card.cuda))}: install a newer driver, or "
         f"pip install tensorrt-cu{device.card.cuda[0]}"
     )

@@ -1,4 +1,4 @@
-"""Latency tables: keys, schema, store, and the figures derived from raw samples."""
+"""Latency tables: keys, the store of raw samples, and the measurements derived from them."""
 
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Measurement, Sample

@@ -1,1 +1,1 @@
-"""What an architecture's parts cost on a device, by measuring."""
+"""Measuring what the operators of an architecture cost on a device."""

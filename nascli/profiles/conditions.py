@@ -1,7 +1,6 @@
-"""What the machine is like while it measures: before, during each round, and after.
+"""The state of the machine before and after measuring, and during each round.
 
-Everything is read from the system and may be missing, on another system or in a container: then it is None,
-never zero.
+Everything is read from the system. What a system or a container does not provide is None, never zero.
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ def _text(path: Path) -> str | None:
 
 
 def _ticks() -> tuple[float, float] | None:
-    """Seconds that all cores were busy, and that the hypervisor took, since the machine started."""
+    """Return the busy seconds of all cores and the seconds that the hypervisor took, since the machine started."""
     text = _text(_PROC / "stat")
     if text is None or not text.startswith("cpu "):
         return None
     fields = [int(field) for field in text.splitlines()[0].split()[1:9]]
     if len(fields) < 8:
         return None
-    user, nice, system, _, _, irq, softirq, steal = fields
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
     hertz = os.sysconf("SC_CLK_TCK")
     return (user + nice + system + irq + softirq) / hertz, steal / hertz
 
 
 def _pressure() -> float | None:
-    """Seconds in which some process waited for a core, since the machine started."""
+    """Return the seconds during which some process waited for a core, since the machine started."""
     for line in (_text(_PROC / "pressure" / "cpu") or "").splitlines():
         if line.startswith("some") and "total=" in line:
             return int(line.rpartition("total=")[2]) * 1e-6
@@ -52,10 +51,10 @@ def _pressure() -> float | None:
 
 
 class ConditionMonitor:
-    """Notes what the machine does between `start` and `stop`."""
+    """Observes what the machine does between `start` and `stop`."""
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to observe."""
         self._began_at = time.time()
         self._clock = time.monotonic()
         self._ticks = _ticks()
@@ -63,7 +62,7 @@ class ConditionMonitor:
         self._own = time.process_time()
 
     def stop(self, bursts: int) -> RoundConditions:
-        """What happened since `start`, during which `bursts` operators were timed."""
+        """Return the conditions since `start`, during which `bursts` operators were timed."""
         seconds = max(time.monotonic() - self._clock, 1e-9)
         own = time.process_time() - self._own
         ticks, pressure = _ticks(), _pressure()
@@ -77,25 +76,25 @@ class ConditionMonitor:
 
 
 def governors() -> set[str]:
-    """The frequency governors of the cores; empty in most virtual machines, which hide them."""
-    found = (_text(path) for path in _CPUS.glob("cpu[0-9]*/cpufreq/scaling_governor"))
-    return {governor for governor in found if governor}
+    """Return the distinct frequency governors of the cores; empty in most virtual machines, which hide them."""
+    texts = (_text(path) for path in _CPUS.glob("cpu[0-9]*/cpufreq/scaling_governor"))
+    return {governor for governor in texts if governor}
 
 
 def _frequencies() -> list[float] | None:
     text = _text(_PROC / "cpuinfo") or ""
-    found = [float(line.partition(":")[2]) for line in text.splitlines() if line.startswith("cpu MHz")]
-    return found or None
+    frequencies = [float(line.partition(":")[2]) for line in text.splitlines() if line.startswith("cpu MHz")]
+    return frequencies or None
 
 
 def _throttled() -> int | None:
-    """How often the cores were slowed down for their heat since the machine started."""
-    found = [_text(p) for p in _CPUS.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
-    return sum(int(count) for count in found if count) if found else None
+    """Return how often the cores were slowed down because of heat since the machine started."""
+    counts = [_text(path) for path in _CPUS.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
+    return sum(int(count) for count in counts if count) if counts else None
 
 
 def quota() -> float | None:
-    """Cores that a container may use; None without a limit."""
+    """Return the number of cores that the container may use; None without a limit."""
     text = _text(Path("/sys/fs/cgroup/cpu.max"))
     if text is None or text.startswith("max") or len(text.split()) != 2:
         return None
@@ -104,7 +103,12 @@ def quota() -> float | None:
 
 
 def snapshot() -> dict[str, Any]:
-    """The machine as it is now, for the provenance of a table."""
+    """Return the state of the machine as a JSON document, for the provenance of a table.
+
+    It contains the load averages, the frequencies of the cores in MHz, their governors, the number of times they were
+    throttled, the cores that this process may use, the quota of the container, and the versions of the kernel, Python,
+    and the packages that influence latencies.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     load = os.getloadavg() if hasattr(os, "getloadavg") else None
     versions = {}

@@ -13,7 +13,7 @@ from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.profiles.advice import round_advice
 from nascli.profiles.devices.cards import Probe
-from nascli.profiles.devices.clocks import left_locked, locked, unlock
+from nascli.profiles.devices.clocks import is_left_locked, locked_clock, unlock_clock
 from nascli.profiles.devices.lock import DeviceLock
 from nascli.profiles.measurement import is_finished, measure_subjects
 from nascli.profiles.protocol import MeasurementProtocol, Subject
@@ -205,15 +205,15 @@ def _carry_out(
 def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[None]:
     """Return a context in which the card's clock is locked as the target says."""
     card = target.device.card
-    if card is not None and left_locked(card):
+    if card is not None and is_left_locked(card):
         # A process that was killed could not give the clock back.
-        unlock(card)
+        unlock_clock(card)
         progress.message(f"{card.name}: unlocked the clock that a killed process had left locked")
     if target.options.clock_mhz is None:
         return nullcontext()
     if card is None:
         raise DeviceError(f"{target.device.key} is not an NVIDIA card.", "Leave out --lock-clocks.")
-    return locked(card, target.options.clock_mhz)
+    return locked_clock(card, target.options.clock_mhz)
 
 
 def _report(recorder: StoreRecorder, count: int, progress: Progress) -> None:

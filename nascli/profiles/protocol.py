@@ -1,8 +1,8 @@
-"""The measurement protocol: interleaved rounds against an anchor model, until each figure has settled.
+"""The measurement protocol: interleaved rounds against an anchor model, until each operator has settled.
 
-In each round every operator that has not settled is timed once, in random order, as a short burst; a
-fixed anchor model is timed between any two bursts. An operator's sample carries the mean of the anchor
-right before and right after it, so slow drifts of the whole machine cancel in the ratio.
+In each round every operator that has not settled is timed once, in random order, as a short burst of runs. A fixed
+anchor model is timed between any two bursts. A sample contains the mean of the anchor's times right before and right
+after its burst, so that slow drifts of the whole machine cancel in the ratio.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ class MeasurementProtocol:
     """How long and how often to measure.
 
     Attributes:
-        target: half the 95 % interval over the figure at which an operator has settled.
-        min_rounds: rounds before settling is judged.
-        max_rounds: rounds after which an operator that has not settled is left as unstable.
-        burst_seconds: time aimed at in one burst.
-        min_runs: runs in a burst at least.
-        long_seconds: a model that takes longer is run twice in a burst: one run of it averages over as much
-            as a burst of a short one.
-        max_runs: runs in a burst at most.
-        warmup_runs: runs before a burst that do not count; they bring the weights into the cache.
-        memory_bytes: operators loaded at once take at most about this much.
+        target: Relative half width of the 95 % interval at which an operator has settled, between 0 and 1.
+        min_rounds: Minimum number of rounds before an operator can settle, at least 3.
+        max_rounds: Number of rounds after which an operator that has not settled is left as unstable.
+        burst_seconds: Duration of a burst that is aimed at.
+        min_runs: Minimum number of runs in a burst.
+        long_seconds: A model that takes longer than this is run twice in a burst, since one run of it averages over
+            as much time as a burst of a short model.
+        max_runs: Maximum number of runs in a burst.
+        warmup_runs: Runs before a burst that do not count; they bring the weights into the cache.
+        memory_bytes: Approximate maximum of the memory that models loaded at the same time take.
+
+    Raises:
+        NascliError: A value lies outside its range.
     """
 
     target: float = 0.01
@@ -52,13 +55,13 @@ class MeasurementProtocol:
             )
 
     def runs(self, seconds: float) -> int:
-        """Runs in a burst of a model that takes `seconds`."""
+        """Return the number of runs in a burst of a model that takes `seconds`."""
         if seconds > self.long_seconds:
             return 2
         return int(np.clip(np.ceil(self.burst_seconds / seconds), self.min_runs, self.max_runs))
 
     def settled(self, figure: Measurement) -> bool:
-        """Whether the interval is narrow enough, and the device was not slowed down."""
+        """Return whether a measurement is precise enough and the device was not slowed down."""
         return (
             figure.rounds >= self.min_rounds and figure.relative_width <= self.target and not figure.throttled
         )
@@ -66,14 +69,14 @@ class MeasurementProtocol:
 
 @dataclass(frozen=True)
 class Subject:
-    """Something to time.
+    """A model to be timed.
 
     Attributes:
-        key: its key in the table.
-        label: for people.
-        program: what it computes.
-        memory: about how many bytes it takes while loaded.
-        generation: that its samples belong to; above 0 where it is measured anew.
+        key: The key of its program.
+        label: Its name in messages.
+        program: What it computes.
+        memory: Approximate number of bytes that it takes while it is loaded.
+        generation: The generation that its samples belong to; above 0 if it is measured anew.
     """
 
     key: str

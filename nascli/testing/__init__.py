@@ -1,1 +1,1 @@
-"""Contract suites that third parties can run on their own runtimes, searchers, cost models, stores, and recorders."""
+"""Contract suites that third parties can run: algorithms, searchers, cost models, runtimes, stores, and recorders."""

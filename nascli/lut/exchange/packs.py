@@ -172,10 +172,10 @@ def write_pack(pack: Pack, path: Path) -> None:
         "digest": _digest(pack),
     }
     table = _table(pack).replace_schema_metadata({"nascli": json.dumps(about, sort_keys=True)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd")
     try:
-        write_atomically(path, sink.getvalue().to_pybytes())
+        write_atomically(path, buffer.getvalue().to_pybytes())
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 

@@ -11,10 +11,10 @@ from nascli.errors import DeviceError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.devices.cards import Card
-from nascli.profiles.devices.clocks import left_locked
+from nascli.profiles.devices.clocks import is_left_locked
 from nascli.profiles.devices.device import Device, card_key, device_of_card, find_cards_here, this_cpu
 from nascli.profiles.runtimes.base import Runtime
-from nascli.profiles.runtimes.packages import installed
+from nascli.profiles.runtimes.packages import installed_version
 from nascli.profiles.runtimes.registry import all_runtimes
 from nascli.version import __version__
 
@@ -84,7 +84,7 @@ def _card(card: Card) -> Check:
         f"{card.name}, compute capability {'.'.join(map(str, card.compute_capability))}, driver {card.driver} "
         f"(CUDA {card.cuda[0]}.{card.cuda[1]})"
     )
-    if left_locked(card):
+    if is_left_locked(card):
         return Check(
             f"device {card_key(card)}",
             False,
@@ -112,7 +112,7 @@ def _runtime(runtime: Runtime, devices: Sequence[Device]) -> Check:
 
 
 def _conflicts() -> list[Check]:
-    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+    if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
         return [
             Check(
                 "onnxruntime",

@@ -1,4 +1,4 @@
-"""What timing on a card needs of CUDA: memory, a stream, events, graphs. Three packages can provide it."""
+"""What timing on a card needs of CUDA: memory, streams, events, and graphs. Three packages can provide them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy.typing as npt
 
 from nascli.errors import DeviceError, ModelRefusedError
 
-# What errors say once the card is out of reach: then no other model will fare better.
-_LOST = (
+# Parts of the messages of errors after which no other model can run on the card either.
+_LOST_CARD_MESSAGES = (
     "device is lost", "gpu is lost", "illegal memory access", "uncorrectable ecc", "launch failure", "hardware error",
     "misaligned address", "no cuda-capable device", "busy or unavailable", "unspecified driver error", "unknown error",
 )  # fmt: skip
 
 
 def means_lost_card(text: str) -> bool:
-    """Whether an error's text says that the card, and not the model, is the trouble."""
-    return any(sign in text.lower() for sign in _LOST)
+    """Return whether the message of an error means that the card failed, and not only one model."""
+    return any(part in text.lower() for part in _LOST_CARD_MESSAGES)
 
 
 def allocation_error(size: int, error: Exception) -> DeviceError:
-    """What an allocation that failed means: no room for one model, or a card that is out of reach."""
+    """Return the error to raise when `size` bytes could not be allocated: the card failed, or it has no room."""
     if means_lost_card(str(error)):
         return DeviceError(
             f"the card failed: {error}",
@@ -35,67 +35,75 @@ class Event(Protocol):
     """A mark in a stream."""
 
     def done(self) -> bool:
-        """Whether the card has come past it. Asking does not wait."""
+        """Return whether the card has passed the mark, without waiting."""
 
     def since(self, earlier: Event) -> float:
-        """Seconds on the card's own clock between `earlier` and this one; both must be done."""
+        """Return the seconds between `earlier` and this event on the card's clock. Both must be done."""
 
 
 class Stream(Protocol):
-    """A queue of work on the card; never the default stream, which would wait for all others."""
+    """A queue of work on the card. It is not the default stream, which would wait for all others."""
 
     @property
     def handle(self) -> int:
-        """What libraries take: a `cudaStream_t` as a number."""
+        """The `cudaStream_t` as a number, which libraries take."""
 
     def record(self, event: Event) -> None:
-        """Put a mark behind the work that is queued now."""
+        """Put the event behind the work that is queued now."""
 
     def synchronise(self) -> None:
         """Wait until all queued work is done."""
 
 
 class Memory(Protocol):
-    """Bytes on the card."""
+    """A piece of the card's memory."""
 
     @property
     def address(self) -> int:
-        """Where they are."""
+        """Its address on the card."""
 
     def free(self) -> None:
-        """Give them back; not used again."""
+        """Give the memory back; it must not be used any more."""
 
 
 class Driver(Protocol):
-    """One card, through one package."""
+    """One card, used through one package.
+
+    Attributes:
+        name: The name of the package.
+    """
 
     name: str
 
     def stream(self) -> Stream:
-        """A stream of its own."""
+        """Make a new stream."""
 
     def event(self) -> Event:
-        """An event that notes the time."""
+        """Make an event that records the time."""
 
     def allocate(self, size: int) -> Memory:
-        """`size` bytes on the card.
+        """Allocate `size` bytes on the card.
 
         Raises:
-            ModelRefusedError: the card has no room for them.
+            ModelRefusedError: The card has no room for them.
+            DeviceError: The card failed.
         """
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Copy an array onto the card, and wait."""
+        """Copy an array to the card, and wait until it is there."""
 
     def download(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Fill an array from the card, and wait."""
+        """Fill an array from the card's memory, and wait until it is filled."""
 
     def capture(self, enqueue: Callable[[int], None]) -> Callable[[Stream], None]:
-        """Record what `enqueue` puts into the stream whose handle it is given, as a graph.
+        """Record work as a CUDA graph.
+
+        Args:
+            enqueue: Puts the work into the stream whose handle it is given.
 
         Returns:
-            what launches the graph in a stream.
+            A function that launches the graph in a stream.
 
         Raises:
-            RuntimeUnavailableError: the package has no CUDA graphs.
+            RuntimeUnavailableError: The package has no CUDA graphs.
         """

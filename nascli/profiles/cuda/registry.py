@@ -1,4 +1,4 @@
-"""Packages that provide CUDA memory, streams, and events, in the order in which they are tried."""
+"""The packages that provide CUDA memory, streams, and events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nascli.profiles.cuda.with_cuda_core import CudaCore
 from nascli.profiles.cuda.with_pycuda import PyCuda
 from nascli.profiles.cuda.with_torch import TorchCuda
 
-# In the order in which they are tried: the module that must be there, and the package that brings it.
+# By name, in the order in which they are tried: the module that must be importable, and what pip installs.
 DRIVERS: dict[str, tuple[str, str]] = {
     "cuda-core": ("cuda.core", "cuda-core[cu12]"),
     "pycuda": ("pycuda", "pycuda"),
@@ -27,17 +27,17 @@ def _installed(module: str) -> bool:
 
 
 def choose_driver(name: str = "auto") -> str:
-    """The package to use: the one named, or the first that is installed.
+    """Return the name of the package to use: the given one, or for 'auto' the first that is installed.
 
     Raises:
-        UnknownNameError: no such package.
-        RuntimeUnavailableError: it, or none of them, is installed.
+        UnknownNameError: There is no package with this name.
+        RuntimeUnavailableError: The package is not installed; or, for 'auto', none of them is.
     """
     if name != "auto" and name not in DRIVERS:
         raise UnknownNameError("CUDA driver", name, ["auto", *DRIVERS])
-    for known in DRIVERS if name == "auto" else [name]:
-        if _installed(DRIVERS[known][0]):
-            return known
+    for candidate in DRIVERS if name == "auto" else [name]:
+        if _installed(DRIVERS[candidate][0]):
+            return candidate
     wanted = "cuda-core" if name == "auto" else name
     raise RuntimeUnavailableError(
         f"timing on a card needs one of {', '.join(DRIVERS)}; "
@@ -50,12 +50,13 @@ def open_driver(name: str, ordinal: int) -> Driver:
     """Open a card.
 
     Args:
-        name: 'auto', 'cuda-core', 'pycuda' or 'torch'.
-        ordinal: the card's number among those that CUDA shows to this process.
+        name: 'auto', 'cuda-core', 'pycuda', or 'torch'.
+        ordinal: The card's number among those that CUDA shows to this process.
 
     Raises:
-        UnknownNameError, RuntimeUnavailableError: as `choose_driver`.
-        DeviceError: the card cannot be opened.
+        UnknownNameError: There is no package with this name.
+        RuntimeUnavailableError: The package is not installed; or, for 'auto', none of them is.
+        DeviceError: The card cannot be opened.
     """
     chosen = choose_driver(name)
     makers: dict[str, Callable[[int], Driver]] = {"cuda-core": CudaCore, "pycuda": PyCuda, "torch": TorchCuda}

@@ -1,8 +1,8 @@
-"""Timing queries on a card as `trtexec` times its GPU Compute Time.
+"""Timing queries on a card as `trtexec` measures its GPU Compute Time.
 
-Each query lies between two events in one stream. The next query is queued before the one before it is waited
-for, so the card never runs dry between two; the host spins on the event and does not sleep. A query's time is
-the difference of its events on the card's own clock: no transfer, no launch, no queue.
+Each query lies between two events in one stream. The host queues the next query before it waits for the previous one,
+so that the card is never idle between two queries, and it polls the event instead of sleeping. The time of a query is
+the difference of its events on the card's clock; it contains no transfer, no launch, and no time in the queue.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from nascli.errors import DeviceError
 from nascli.profiles.cuda.base import Driver, Event, Stream
 
 IN_FLIGHT = 2
-# A query that is not done after this long never will be: the card hangs.
-_LONGEST_SECONDS = 60.0
-# The host must queue a query in clearly less time than the card takes for it.
-_HOST_BOUND = 0.8
+# The card hangs if a query is not done after this time.
+_MAX_QUERY_SECONDS = 60.0
+# The host limits the card if queueing a query takes more than this share of the query's time.
+_HOST_BOUND_SHARE = 0.8
 
 
 class Queries(NamedTuple):
-    """What a burst of queries took.
+    """The times of a burst of queries.
 
     Attributes:
-        seconds: `(runs,)` on the card.
-        enqueue: `(runs,)` seconds that the host took to queue each.
+        seconds: `(runs,)` seconds that the card took for each query.
+        enqueue: `(runs,)` seconds that the host took to queue each query.
     """
 
     seconds: npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ class Queries(NamedTuple):
     @property
     def host_bound(self) -> bool:
         """Whether the card waited for the host, so that `seconds` holds gaps between kernels."""
-        return bool(np.median(self.enqueue) > _HOST_BOUND * np.median(self.seconds))
+        return bool(np.median(self.enqueue) > _HOST_BOUND_SHARE * np.median(self.seconds))
 
 
 def time_queries(
@@ -54,15 +54,15 @@ def time_queries(
     """Time `runs` queries, one after the other.
 
     Args:
-        driver: makes the events.
-        stream: that `enqueue` puts its work into.
-        enqueue: queues one query; given its number.
-        runs: how many.
-        clock: the host's clock, in seconds.
-        in_flight: queries queued at once.
+        driver: Makes the events.
+        stream: The stream that `enqueue` puts its work into.
+        enqueue: Queues the query with the given number.
+        runs: The number of queries.
+        clock: Returns the host's time in seconds.
+        in_flight: Maximum number of queries that are queued at the same time.
 
     Raises:
-        DeviceError: a query that never ends.
+        DeviceError: A query does not end.
     """
     events = [(driver.event(), driver.event()) for _ in range(runs)]
     queueing = np.empty(runs)
@@ -84,8 +84,8 @@ def time_queries(
 def _spin(event: Event, clock: Callable[[], float]) -> None:
     start = clock()
     while not event.done():
-        if clock() - start > _LONGEST_SECONDS:
+        if clock() - start > _MAX_QUERY_SECONDS:
             raise DeviceError(
-                f"a query has not ended after {_LONGEST_SECONDS:.0f} s: the card hangs.",
+                f"a query has not ended after {_MAX_QUERY_SECONDS:.0f} s: the card hangs.",
                 "What was measured is kept. Look at nvidia-smi, and run the same command again.",
             )

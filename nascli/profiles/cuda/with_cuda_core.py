@@ -52,7 +52,11 @@ class _Memory:
 
 
 class CudaCore:
-    """The card with one ordinal."""
+    """A card through `cuda-core`.
+
+    Args:
+        ordinal: The card's number among those that CUDA shows to this process.
+    """
 
     name = "cuda-core"
 
@@ -66,15 +70,15 @@ class CudaCore:
         self._pinned = LegacyPinnedMemoryResource()
 
     def stream(self) -> Stream:
-        """A stream of its own."""
+        """Make a new stream."""
         return _Stream(self._device.create_stream())
 
     def event(self) -> Event:
-        """An event that notes the time, which cuda-core's do not unless asked."""
+        """Make an event that records the time, which cuda-core's events do only on request."""
         return _Event(self._device.create_event(self._timed))
 
     def allocate(self, size: int) -> Memory:
-        """`size` bytes on the card."""
+        """Allocate `size` bytes on the card; see `Driver.allocate`."""
         try:
             buffer = self._device.allocate(size, stream=self._copies)
         except Exception as error:
@@ -82,28 +86,28 @@ class CudaCore:
         self._copies.sync()
         return _Memory(buffer, self._copies)
 
-    def _staged(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
+    def _pinned_buffer(self, size: int) -> tuple[Any, npt.NDArray[np.uint8]]:
         buffer = self._pinned.allocate(size)
         return buffer, np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(buffer.handle)))
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Copy an array onto the card, and wait."""
-        buffer, view = self._staged(values.nbytes)
+        """Copy an array to the card, and wait until it is there."""
+        buffer, view = self._pinned_buffer(values.nbytes)
         view[:] = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8)
         memory.raw.copy_from(buffer, stream=self._copies)  # type: ignore[attr-defined]
         self._copies.sync()
         buffer.close()
 
     def download(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Fill an array from the card, and wait."""
-        buffer, view = self._staged(values.nbytes)
+        """Fill an array from the card's memory, and wait until it is filled."""
+        buffer, view = self._pinned_buffer(values.nbytes)
         memory.raw.copy_to(buffer, stream=self._copies)  # type: ignore[attr-defined]
         self._copies.sync()
         values[...] = np.frombuffer(view.tobytes(), dtype=values.dtype).reshape(values.shape)
         buffer.close()
 
     def capture(self, enqueue: Callable[[int], None]) -> Callable[[Stream], None]:
-        """Record a graph."""
+        """Record work as a CUDA graph; see `Driver.capture`."""
         builder = self._device.create_graph_builder()
         builder.begin_building()
         enqueue(int(builder.stream.handle))

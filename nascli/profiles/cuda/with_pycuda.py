@@ -1,4 +1,4 @@
-"""CUDA through `pycuda`, for machines where it is what is installed. It has no CUDA graphs."""
+"""CUDA through `pycuda`, which has no CUDA graphs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ class _Memory:
 
 
 class PyCuda:
-    """The card with one ordinal, in the context that the CUDA runtime uses too."""
+    """A card through `pycuda`, in its primary context, which the CUDA runtime uses too.
+
+    Args:
+        ordinal: The card's number among those that CUDA shows to this process.
+    """
 
     name = "pycuda"
 
@@ -61,40 +65,40 @@ class PyCuda:
 
         self._cuda: Any = cuda
         cuda.init()
-        # The primary context is the one that TensorRT works in; a context of our own would share nothing.
+        # TensorRT works in the primary context; memory of another context could not be shared with it.
         self._context = cuda.Device(ordinal).retain_primary_context()
         self._context.push()
-        # A context that is still there when Python ends makes pycuda abort.
+        # pycuda aborts if a context is still current when Python ends.
         atexit.register(self._context.pop)
 
     def stream(self) -> Stream:
-        """A stream of its own."""
+        """Make a new stream."""
         return _Stream(self._cuda.Stream())
 
     def event(self) -> Event:
-        """An event that notes the time."""
+        """Make an event that records the time."""
         return _Event(self._cuda.Event())
 
     def allocate(self, size: int) -> Memory:
-        """`size` bytes on the card."""
+        """Allocate `size` bytes on the card; see `Driver.allocate`."""
         try:
             return _Memory(self._cuda.mem_alloc(size))
         except Exception as error:
             raise allocation_error(size, error) from error
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Copy an array onto the card, and wait."""
+        """Copy an array to the card, and wait until it is there."""
         self._cuda.memcpy_htod(memory.address, np.ascontiguousarray(values))
 
     def download(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Fill an array from the card, and wait."""
+        """Fill an array from the card's memory, and wait until it is filled."""
         self._cuda.memcpy_dtoh(values, memory.address)
 
     def capture(self, enqueue: Callable[[int], None]) -> Callable[[Stream], None]:
-        """Refuse: pycuda cannot.
+        """Refuse, since pycuda has no CUDA graphs.
 
         Raises:
-            RuntimeUnavailableError: always.
+            RuntimeUnavailableError: Always.
         """
         raise RuntimeUnavailableError(
             "pycuda has no CUDA graphs.", "Install cuda-core, or leave out --cuda-graph."

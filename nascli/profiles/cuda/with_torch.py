@@ -51,7 +51,11 @@ class _Memory:
 
 
 class TorchCuda:
-    """The card with one ordinal."""
+    """A card through `torch`.
+
+    Args:
+        ordinal: The card's number among those that CUDA shows to this process.
+    """
 
     name = "torch"
 
@@ -63,33 +67,33 @@ class TorchCuda:
         torch.cuda.set_device(self._device)
 
     def stream(self) -> Stream:
-        """A stream of its own."""
+        """Make a new stream."""
         return _Stream(self._torch.cuda.Stream(self._device))
 
     def event(self) -> Event:
-        """An event that notes the time."""
+        """Make an event that records the time."""
         return _Event(self._torch.cuda.Event(enable_timing=True))
 
     def allocate(self, size: int) -> Memory:
-        """`size` bytes on the card."""
+        """Allocate `size` bytes on the card; see `Driver.allocate`."""
         try:
             return _Memory(self._torch.empty(size, dtype=self._torch.uint8, device=self._device))
         except self._torch.cuda.OutOfMemoryError as error:
             raise ModelRefusedError(f"the card has no room for {size} bytes: {error}") from error
 
     def upload(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Copy an array onto the card, and wait."""
+        """Copy an array to the card, and wait until it is there."""
         flat = np.frombuffer(np.ascontiguousarray(values).tobytes(), dtype=np.uint8).copy()
         memory.raw.copy_(self._torch.from_numpy(flat))  # type: ignore[attr-defined]
         self._torch.cuda.synchronize(self._device)
 
     def download(self, memory: Memory, values: npt.NDArray[Any]) -> None:
-        """Fill an array from the card, and wait."""
+        """Fill an array from the card's memory, and wait until it is filled."""
         flat = memory.raw[: values.nbytes].cpu().numpy()  # type: ignore[attr-defined]
         values[...] = np.frombuffer(flat.tobytes(), dtype=values.dtype).reshape(values.shape)
 
     def capture(self, enqueue: Callable[[int], None]) -> Callable[[Stream], None]:
-        """Record a graph."""
+        """Record work as a CUDA graph; see `Driver.capture`."""
         graph = self._torch.cuda.CUDAGraph()
         recording = self._torch.cuda.Stream(self._device)
         with self._torch.cuda.graph(graph, stream=recording):

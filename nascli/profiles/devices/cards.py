@@ -1,4 +1,4 @@
-"""NVIDIA cards in this machine, and what state they are in, through NVML."""
+"""NVIDIA cards in this machine and their state, read through NVML."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from nascli.errors import DeviceError, RuntimeUnavailableError
 
-# Bits of NVML's event reasons that mean: slower than it could. Idle (0x1), clocks set by the user (0x2) and
-# display clocks (0x100) are no trouble.
+# The bits of NVML's clock event reasons that mean that a card runs slower than it could. Idle (0x1), clocks set by the
+# user (0x2), and display clocks (0x100) are not among them.
 SLOWING: dict[int, str] = {
     0x4: "power cap",
     0x8: "hardware slowdown",
@@ -32,14 +32,14 @@ class Card:
 
     Attributes:
         index: NVML's number, which follows the order of the PCI bus.
-        name: as the driver calls it.
-        uuid: of the card or the slice.
+        name: The driver's name for it, such as 'NVIDIA TITAN Xp'.
+        uuid: UUID of the card or of the slice.
         pci: PCI bus id.
-        compute_capability: such as (6, 1).
-        memory: bytes.
-        driver: the driver's version.
-        cuda: the newest CUDA version that the driver serves, such as (12, 9).
-        slice: the MIG profile such as '1g.5gb'; None for a whole card.
+        compute_capability: Major and minor number, such as (6, 1).
+        memory: Bytes of device memory.
+        driver: Version of the driver.
+        cuda: The newest CUDA version that the driver supports, such as (12, 9).
+        slice: The MIG profile, such as '1g.5gb'; None for a whole card.
     """
 
     index: int
@@ -53,7 +53,7 @@ class Card:
     slice: str | None = None
 
     def facts(self) -> dict[str, str]:
-        """What is recorded beside every table."""
+        """Return what is recorded with every table of the card."""
         return {
             "model": self.name,
             "uuid": self.uuid,
@@ -82,11 +82,14 @@ def _nvml() -> Any:
 
 
 @contextmanager
-def opened(nvml: Any | None = None) -> Iterator[Any]:
-    """NVML, initialised.
+def open_nvml(nvml: Any | None = None) -> Iterator[Any]:
+    """Return a context that gives the initialised NVML library.
+
+    Args:
+        nvml: The module to use; None imports `pynvml`.
 
     Raises:
-        RuntimeUnavailableError: no package, no driver.
+        RuntimeUnavailableError: The package is not installed, or the driver does not answer.
     """
     library = _nvml() if nvml is None else nvml
     try:
@@ -103,17 +106,20 @@ def opened(nvml: Any | None = None) -> Iterator[Any]:
 
 
 def find_cards(nvml: Any | None = None) -> list[Card]:
-    """All cards and MIG slices, in NVML's order; a card that is divided is replaced by its slices.
+    """Return all cards in NVML's order; a card that is divided into MIG slices is replaced by its slices.
+
+    Args:
+        nvml: The module to use; None imports `pynvml`.
 
     Raises:
-        RuntimeUnavailableError: no package, no driver.
-        DeviceError: a card that does not answer.
+        RuntimeUnavailableError: The package is not installed, or the driver does not answer.
+        DeviceError: A card does not answer.
     """
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         driver = _text(library.nvmlSystemGetDriverVersion())
         version = int(library.nvmlSystemGetCudaDriverVersion_v2())
         cuda = (version // 1000, version % 1000 // 10)
-        found: list[Card] = []
+        cards: list[Card] = []
         for index in range(int(library.nvmlDeviceGetCount())):
             try:
                 handle = library.nvmlDeviceGetHandleByIndex(index)
@@ -129,8 +135,8 @@ def find_cards(nvml: Any | None = None) -> list[Card]:
                 )
             except library.NVMLError as error:
                 raise DeviceError(f"card {index} does not answer: {error}", "Look at nvidia-smi.") from error
-            found.extend(_slices(library, handle, whole) or [whole])
-        return found
+            cards.extend(_slices(library, handle, whole) or [whole])
+        return cards
 
 
 def _pair(values: Any) -> tuple[int, int]:
@@ -141,19 +147,19 @@ def _pair(values: Any) -> tuple[int, int]:
 def _slices(library: Any, handle: Any, whole: Card) -> list[Card]:
     try:
         enabled, _ = library.nvmlDeviceGetMigMode(handle)
-        most = int(library.nvmlDeviceGetMaxMigDeviceCount(handle)) if enabled else 0
+        max_count = int(library.nvmlDeviceGetMaxMigDeviceCount(handle)) if enabled else 0
     except library.NVMLError:
         # Cards without MIG answer that they do not support the question.
         return []
-    found = []
-    for number in range(most):
+    slices = []
+    for number in range(max_count):
         try:
             part = library.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
         except library.NVMLError:
             continue
         name = _text(library.nvmlDeviceGetName(part))
         profile = re.search(r"MIG (\S+)", name)
-        found.append(
+        slices.append(
             Card(
                 index=whole.index,
                 name=whole.name,
@@ -166,20 +172,26 @@ def _slices(library: Any, handle: Any, whole: Card) -> list[Card]:
                 slice=profile[1] if profile else "slice",
             )
         )
-    return found
+    return slices
 
 
-def slug(name: str) -> str:
-    """A key for a card that has no profile: 'NVIDIA GeForce RTX 4090' -> 'rtx-4090'."""
+def key_from_name(name: str) -> str:
+    """Return the key of a card that has no data sheet: 'NVIDIA GeForce RTX 4090' becomes 'rtx-4090'."""
     plain = re.sub(r"\b(nvidia|geforce|tesla|quadro)\b", " ", name.lower())
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "card"
 
 
 def cuda_ordinal(card: Card, cards: list[Card], environment: Mapping[str, str] = os.environ) -> int:
-    """The number that CUDA gives a card in this process, where CUDA counts along the PCI bus as NVML does.
+    """Return the number that CUDA gives a card in this process.
+
+    Args:
+        card: The card.
+        cards: All cards in this machine.
+        environment: The environment variables, of which CUDA_DEVICE_ORDER and CUDA_VISIBLE_DEVICES count.
 
     Raises:
-        DeviceError: CUDA does not show the card to this process, or counts in another order.
+        DeviceError: CUDA does not show the card to this process; or there are several cards and CUDA does not count
+            them along the PCI bus as NVML does.
     """
     if environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID" and len({c.index for c in cards}) > 1:
         raise DeviceError(
@@ -208,7 +220,15 @@ def cuda_ordinal(card: Card, cards: list[Card], environment: Mapping[str, str] =
 
 
 class Probe:
-    """Asks one card how it is. What it does not tell is None."""
+    """Reads the state of one card. What the card does not report is None.
+
+    Args:
+        card: The card.
+        nvml: The module to use; None imports `pynvml`.
+
+    Raises:
+        RuntimeUnavailableError: The package is not installed.
+    """
 
     def __init__(self, card: Card, nvml: Any | None = None) -> None:
         self._card = card
@@ -233,21 +253,32 @@ class Probe:
             ) from error
 
     def reasons(self) -> int | None:
-        """NVML's raw mask of event reasons.
+        """Return NVML's bit mask of clock event reasons.
 
         Raises:
-            DeviceError: the card is gone.
+            DeviceError: The card does not answer any more.
         """
         value = self._ask(lambda: self._library.nvmlDeviceGetCurrentClocksEventReasons(self._handle))
         return None if value is None else int(value)
 
     def is_slowed(self) -> bool:
-        """Whether the card runs slower than it could; False where it does not say."""
+        """Return whether the card runs slower than it could; False if it does not report that.
+
+        Raises:
+            DeviceError: The card does not answer any more.
+        """
         mask = self.reasons()
         return mask is not None and any(mask & bit for bit in SLOWING)
 
     def state(self) -> dict[str, Any]:
-        """Clocks in MHz, temperature in degrees Celsius, power in watts, and who else is there."""
+        """Return the card's state as a JSON document.
+
+        It contains clocks in MHz, the temperature in degrees Celsius, power in watts, what slows the card, and the
+        process ids of others that use it.
+
+        Raises:
+            DeviceError: The card does not answer any more.
+        """
         library, handle = self._library, self._handle
         milliwatts = self._ask(lambda: library.nvmlDeviceGetPowerUsage(handle))
         limit = self._ask(lambda: library.nvmlDeviceGetEnforcedPowerLimit(handle))
@@ -272,5 +303,5 @@ class Probe:
         }
 
     def close(self) -> None:
-        """Let NVML go."""
+        """Release NVML."""
         self._library.nvmlShutdown()

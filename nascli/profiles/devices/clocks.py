@@ -1,8 +1,8 @@
-"""Locking a card's clock while it is measured, and unlocking it again whatever happens.
+"""Locking a card's clock while it is measured, and unlocking it afterwards.
 
-The lock is the driver's and outlives the process. It is taken back at the end, on errors and on SIGTERM and
-SIGHUP. A process that is killed with SIGKILL cannot; so a mark is left beside the store's locks, and the next
-measurement on that card, or `nascli doctor`, finds it.
+The lock belongs to the driver and outlives the process. It is released at the end, on errors, and on SIGTERM and
+SIGHUP. A process that is killed by SIGKILL cannot release it. Therefore a mark is written beside the device locks, by
+which the next measurement on that card and `nascli doctor` find a clock that was left locked.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 from nascli.errors import DeviceError
 from nascli.paths import home
-from nascli.profiles.devices.cards import Card, opened
+from nascli.profiles.devices.cards import Card, open_nvml
 
-# In a mark: the clock is held as an application clock.
+# A mark contains this if the clock is held as an application clock.
 _APPLICATIONS = "application clocks"
 
 
@@ -27,19 +27,20 @@ def _mark(card: Card) -> Path:
     return home() / "locks" / f"{card.uuid}.clocks"
 
 
-def left_locked(card: Card) -> bool:
-    """Whether a process that was killed has left the card's clock locked."""
+def is_left_locked(card: Card) -> bool:
+    """Return whether a process that was killed has left the card's clock locked."""
     return _mark(card).exists()
 
 
-def unlock(card: Card, nvml: Any | None = None) -> None:
-    """Give the clock back to the driver.
+def unlock_clock(card: Card, nvml: Any | None = None) -> None:
+    """Give control of the clock back to the driver, and remove the mark.
 
     Raises:
-        DeviceError: not permitted.
+        DeviceError: The driver refuses, usually because it needs root.
+        RuntimeUnavailableError: The package for NVML is not installed, or the driver does not answer.
     """
     by_application = _mark(card).exists() and _APPLICATIONS in _mark(card).read_text(encoding="utf-8")
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         try:
             handle = library.nvmlDeviceGetHandleByIndex(card.index)
             if by_application:
@@ -56,26 +57,27 @@ def unlock(card: Card, nvml: Any | None = None) -> None:
 
 
 def sustained_mhz(card: Card, nvml: Any | None = None) -> int:
-    """The clock that the card keeps under any load: its default application clock.
+    """Return the clock in MHz that the card sustains under any load: its default application clock.
 
     Raises:
-        DeviceError: the card does not tell.
+        DeviceError: The card does not report it.
+        RuntimeUnavailableError: The package for NVML is not installed, or the driver does not answer.
     """
-    with opened(nvml) as library:
+    with open_nvml(nvml) as library:
         try:
             handle = library.nvmlDeviceGetHandleByIndex(card.index)
             return int(library.nvmlDeviceGetDefaultApplicationsClock(handle, library.NVML_CLOCK_GRAPHICS))
         except library.NVMLError as error:
             raise DeviceError(
-                f"{card.name} does not tell its sustained clock: {error}",
+                f"{card.name} does not report its sustained clock: {error}",
                 "Name one in MHz: --lock-clocks 1404. See: nvidia-smi --query-supported-clocks=gr --format=csv",
             ) from error
 
 
 def _lock(library: Any, card: Card, mhz: int) -> None:
-    """Hold the clock: by a lock, which begins with Volta, or as Pascal's application clocks.
+    """Hold the clock by a lock, which cards since Volta have, or as an application clock.
 
-    The mark is written first: a lock without a mark would never be found.
+    The mark is written first, since nobody would find a lock without a mark.
     """
     handle = library.nvmlDeviceGetHandleByIndex(card.index)
     _mark(card).write_text(f"{mhz}\n", encoding="utf-8")
@@ -88,11 +90,17 @@ def _lock(library: Any, card: Card, mhz: int) -> None:
 
 
 @contextmanager
-def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
-    """Hold the clock at `mhz`.
+def locked_clock(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
+    """Return a context in which the card's clock is locked.
+
+    Args:
+        card: The card.
+        mhz: The clock in MHz.
+        nvml: The module to use; None imports `pynvml`.
 
     Raises:
-        DeviceError: not permitted, or not a clock of this card.
+        DeviceError: The driver refuses, because it needs root or the card does not have this clock.
+        RuntimeUnavailableError: The package for NVML is not installed, or the driver does not answer.
     """
     mark = _mark(card)
     mark.parent.mkdir(parents=True, exist_ok=True)
@@ -102,10 +110,10 @@ def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
         sys.exit(128 + number)
 
     try:
-        # Before the lock, so that nothing ends the process between the two.
+        # The handlers come before the lock, so that no signal ends the process between the two.
         for number in previous:
             signal.signal(number, leave)
-        with opened(nvml) as library:
+        with open_nvml(nvml) as library:
             try:
                 _lock(library, card, mhz)
             except library.NVMLError as error:
@@ -117,6 +125,6 @@ def locked(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None]:
         yield
     finally:
         if mark.exists():
-            unlock(card, nvml)
+            unlock_clock(card, nvml)
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Data sheets of cards: one TOML file each, beside this one."""
+"""Data sheets of cards. Each is one TOML file beside this module."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class DataSheet:
-    """What a card's data sheet says, in SI units (operations and bytes a second).
+    """The data sheet of a card, in SI units.
 
     Attributes:
-        key: the name used on the command line.
-        title: the full name.
-        nvml_names: what the driver calls it.
-        compute_capability: CUDA compute capability.
-        peak: multiply-add operations counted twice, per second, by precision.
-        processors: streaming multiprocessors.
-        bandwidth: bytes a second from device memory.
-        memory: bytes of device memory.
-        source: where the figures come from.
+        key: The card's name on the command line and in tables.
+        title: The full name.
+        nvml_names: The names that the driver gives it.
+        compute_capability: CUDA compute capability, such as '6.1'.
+        peak: Pairs of a precision and its peak in operations per second; a multiply-add counts as two operations.
+        processors: Number of streaming multiprocessors.
+        bandwidth: Bytes per second of device memory.
+        memory: Bytes of device memory.
+        source: Where the figures come from.
     """
 
     key: str
@@ -37,13 +37,13 @@ class DataSheet:
 
 @lru_cache(maxsize=1)
 def data_sheets() -> dict[str, DataSheet]:
-    """All device profiles, by key."""
-    found = {}
+    """Return all data sheets by key."""
+    sheets = {}
     for entry in sorted(resources.files(__package__).iterdir(), key=lambda e: e.name):
         if entry.name.endswith(".toml"):
             document = tomllib.loads(entry.read_text(encoding="utf-8"))
             key = entry.name.removesuffix(".toml")
-            found[key] = DataSheet(
+            sheets[key] = DataSheet(
                 key=key,
                 title=document["title"],
                 nvml_names=tuple(document["nvml_names"]),
@@ -54,4 +54,4 @@ def data_sheets() -> dict[str, DataSheet]:
                 memory=float(document["memory"]),
                 source=document["source"],
             )
-    return found
+    return sheets

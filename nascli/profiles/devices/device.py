@@ -1,4 +1,4 @@
-"""Devices: the CPU of this machine, its cards, and how users name them."""
+"""The devices of this machine, and how users name them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
-from nascli.profiles.devices.cards import Card, find_cards, slug
+from nascli.profiles.devices.cards import Card, find_cards, key_from_name
 from nascli.profiles.devices.data_sheets import data_sheets
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that is here and can be measured on.
+    """A device of this machine that can be measured.
 
     Attributes:
-        key: the full key that tables carry, with the model in it.
-        title: for people.
-        cores: logical processors that this process may use.
-        facts: what is recorded beside every table.
-        card: the NVIDIA card that it is; None for the CPU.
+        key: The full key in tables, which contains the model.
+        title: The name in messages.
+        cores: Number of logical processors that this process may use.
+        facts: Pairs of a name and a text that are recorded with every table.
+        card: The NVIDIA card; None for the CPU.
     """
 
     key: str
@@ -44,11 +44,11 @@ def _cpuinfo() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def this_cpu() -> Device:
-    """This machine's CPU; its key carries model, family and stepping."""
+    """Return this machine's CPU. Its key contains model name, family, model number, and stepping."""
     info = _cpuinfo()
     title = info.get("model name") or platform.machine()
     numbers = [info.get(name, "") for name in ("cpu family", "model", "stepping")]
-    slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((r|tm)\)|@.*|cpu", " ", title.lower())).strip("-")
     suffix = "-".join(number for number in numbers if number)
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
@@ -61,24 +61,28 @@ def this_cpu() -> Device:
         ("vector", " ".join(vector)),
         ("cache", info.get("cache size", "")),
     )
-    key = "-".join(part for part in ("cpu", slug, suffix) if part)
+    key = "-".join(part for part in ("cpu", name, suffix) if part)
     return Device(key=key, title=title, cores=cores, facts=facts)
 
 
 def card_key(card: Card) -> str:
-    """The key that tables of a card carry: its profile's, or one made of its name; of a MIG slice, with it."""
-    names = {name: profile.key for profile in data_sheets().values() for name in profile.nvml_names}
-    key = names.get(card.name, slug(card.name))
+    """Return the key of a card in tables.
+
+    It is the key of the card's data sheet, or without one a key made of its name. The key of a MIG slice contains the
+    slice's profile too.
+    """
+    keys = {name: sheet.key for sheet in data_sheets().values() for name in sheet.nvml_names}
+    key = keys.get(card.name, key_from_name(card.name))
     return key if card.slice is None else f"{key}-mig-{card.slice}"
 
 
 def device_of_card(card: Card) -> Device:
-    """A card as a device."""
+    """Return a card as a device."""
     return Device(card_key(card), card.name, len(os.sched_getaffinity(0)), tuple(card.facts().items()), card)
 
 
 def find_cards_here() -> tuple[list[Card], str | None]:
-    """The cards in this machine, and where none can be seen, why not."""
+    """Return the cards in this machine, and the reason why none can be seen, or None."""
     try:
         return find_cards(), None
     except RuntimeUnavailableError as error:
@@ -86,15 +90,15 @@ def find_cards_here() -> tuple[list[Card], str | None]:
 
 
 def find_device(name: str) -> Device:
-    """A device that is here, by the name that a user gives.
+    """Return a device of this machine by name.
 
     Args:
-        name: 'cpu', the full key of this CPU, the key of a card such as 'titanxp', with several of them
-            'titanxp:1' for the second, or 'cuda:0' for the card with that number.
+        name: 'cpu' or the full key of this CPU; the key of a card, such as 'titanxp', or 'titanxp:1' for the second
+            of several; or 'cuda:0' for the card with this number.
 
     Raises:
-        DeviceError: a known device that is not in this machine.
-        UnknownNameError: a name that nobody knows.
+        DeviceError: The device is known, but not in this machine.
+        UnknownNameError: There is no device with this name.
     """
     cpu = this_cpu()
     if name in ("cpu", cpu.key):
@@ -107,12 +111,12 @@ def find_device(name: str) -> Device:
     cards, reason = find_cards_here()
     kind, _, number = name.partition(":")
     if number and not number.isdigit():
-        raise DeviceError(f"{name}: behind the colon stands the number of a card, such as {kind}:1")
-    fitting = cards if kind == "cuda" else [card for card in cards if card_key(card) == kind]
-    if fitting:
-        if int(number or 0) >= len(fitting):
-            raise DeviceError(f"{name}: there are {len(fitting)} such cards, numbered from 0")
-        return device_of_card(fitting[int(number or 0)])
+        raise DeviceError(f"{name}: the colon must be followed by the number of a card, such as {kind}:1")
+    matches = cards if kind == "cuda" else [card for card in cards if card_key(card) == kind]
+    if matches:
+        if int(number or 0) >= len(matches):
+            raise DeviceError(f"{name}: there are {len(matches)} such cards, numbered from 0")
+        return device_of_card(matches[int(number or 0)])
     known = data_sheets()
     here = "; ".join([f"cpu ({cpu.title})", *(f"{card_key(card)} ({card.name})" for card in cards)])
     if kind in known:

@@ -1,7 +1,7 @@
-"""The ONNX reading of a program: static batch, batch normalisation folded, realistic weights.
+"""Programs as ONNX models with a static batch.
 
-Graphs are written with `onnx.helper`, which takes well under 2 ms for an operator; the deployed form is
-what gets measured, so a convolution always carries the bias that its normalisation folds into.
+Models have the form in which they are deployed: normalisation is folded into the convolutions, so that each has a
+bias. Weights are random unless they are given.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _normal_pool() -> Array:
 
 
 def random_array(shape: tuple[int, ...], scale: float, offset: int) -> Array:
-    """Normal numbers out of a fixed pool: never zeros, which some devices compute faster."""
+    """Return normally distributed numbers out of a fixed pool. Zeros would be computed faster by some devices."""
     size = int(np.prod(shape))
     start = offset * 7919 % _POOL_SIZE
     values = np.resize(np.roll(_normal_pool(), -start)[: min(size, _POOL_SIZE)], size)
@@ -55,6 +55,8 @@ def random_array(shape: tuple[int, ...], scale: float, offset: int) -> Array:
 
 
 class _Writer:
+    """Collects the nodes and initialisers of a program's graph."""
+
     def __init__(self, program: Program, batch: int, weights: Weights | None) -> None:
         self.program = program
         self.batch = batch
@@ -74,6 +76,7 @@ class _Writer:
         return name
 
     def weight(self, name: str, shape: tuple[int, ...], fan_in: int, offset: int) -> str:
+        """Add a given weight, or without given weights a random one."""
         if self.weights is None:
             scale = float(np.sqrt(2.0 / fan_in)) if len(shape) > 1 else 0.1
             return self.constant(name, random_array(shape, scale, offset))
@@ -189,19 +192,20 @@ def _dimensions(batch: int, shape: Shape, flat: bool) -> list[int]:
 
 
 def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> onnx.ModelProto:
-    """The program as an ONNX model.
+    """Write a program as an ONNX model in fp32.
 
     Args:
-        program: what to write; at least one node.
-        batch: the static batch size.
-        weights: arrays by name, ``n3.weight`` and ``n3.bias`` for the third value, normalisation folded;
-            None draws normal numbers.
+        program: The program, with at least one node.
+        batch: The static batch, at least 1.
+        weights: Arrays by name, such as ``n3.weight`` and ``n3.bias`` for the third node, with normalisation folded
+            into them; None takes random weights.
 
     Returns:
-        a model with input ``input`` (batch, channels, height, width) and output ``output``.
+        A model with input ``input`` of shape `(batch, channels, height, width)` and output ``output``.
 
     Raises:
-        SpaceError: a program without nodes, or weights that are missing or of the wrong shape.
+        SpaceError: The program has no nodes or a low-bit convolution, the batch is below 1, or a weight is missing or
+            has the wrong shape.
     """
     if batch < 1:
         raise SpaceError(f"batch must be at least 1, got {batch}")
@@ -233,6 +237,7 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
 
 
 def _rename_output(nodes: list[onnx.NodeProto], name: str) -> None:
+    """Give the value `name` the name ``output``."""
     for node in nodes:
         for field in (node.input, node.output):
             for position, value in enumerate(field):
@@ -241,6 +246,7 @@ def _rename_output(nodes: list[onnx.NodeProto], name: str) -> None:
 
 
 def _is_flat(program: Program, value: int) -> bool:
+    """Return whether a value is written with two dimensions, as linear layers write theirs."""
     while value > 0:
         node = program.nodes[value - 1]
         if isinstance(node.primitive, Linear):
@@ -254,17 +260,17 @@ def _is_flat(program: Program, value: int) -> bool:
 def onnx_bytes(
     program: Program, batch: int, weights: Weights | None = None, *, precision: str = "fp32"
 ) -> bytes:
-    """`onnx_model`, serialised.
+    """Write a program as a serialised ONNX model.
 
     Args:
-        program: what to write.
-        batch: the static batch size.
-        weights: as for `onnx_model`.
-        precision: 'fp32'; 'fp16'; or 'int8' and 'int8-symmetric' for integer convolutions with scales that
-            suit random weights, good for timing only.
+        program: The program, with at least one node.
+        batch: The static batch, at least 1.
+        weights: Arrays by name, as for `onnx_model`.
+        precision: 'fp32', 'fp16', 'int8', or 'int8-symmetric'. The scales of the integer models suit random weights,
+            so these models are good for timing only.
 
     Raises:
-        SpaceError: another precision, or trained weights in int8.
+        SpaceError: The precision is unknown, int8 is asked for with given weights, or `onnx_model` raises it.
     """
     if precision not in PRECISIONS:
         raise SpaceError(f"models are written in {', '.join(PRECISIONS)}, not {precision!r}")

@@ -14,12 +14,18 @@ Shape = tuple[int, ...]
 
 
 def count_onnx(path: Path) -> tuple[int, int, list[str]]:
-    """MACs for one sample, parameters, and the kinds of nodes that have no MACs here.
+    """Count the MACs and parameters of an ONNX model.
 
-    Convolutions, Gemm and MatMul are counted; the first dimension of the first input is the batch.
+    The MACs of Conv, Gemm, and MatMul are counted. The first dimension of the first input is taken as the batch.
+
+    Args:
+        path: The file; weights in external files are not needed.
+
+    Returns:
+        The MACs for one image, the number of parameters, and the sorted types of all other nodes.
 
     Raises:
-        ArchitectureError: unreadable, or a shape that cannot be inferred.
+        ArchitectureError: The file cannot be read, or a shape cannot be inferred.
     """
     try:
         model = onnx.load(str(path), load_external_data=False)
@@ -35,16 +41,16 @@ def count_onnx(path: Path) -> tuple[int, int, list[str]]:
         shapes.setdefault(value.name, tuple(dims))
     inputs = [value.name for value in graph.input if value.name not in weights]
     batch = shapes[inputs[0]][0] if inputs and shapes[inputs[0]] else 0
-    macs, unknown = 0, set()
+    macs, uncounted = 0, set()
     for node in graph.node:
         if node.op_type == "Conv":
             macs += _product(path, node, shapes, batch, weights.get(node.input[1], ())[1:])
         elif node.op_type in ("Gemm", "MatMul"):
             macs += _product(path, node, shapes, batch, (_inner(node, shapes),))
         else:
-            unknown.add(node.op_type)
+            uncounted.add(node.op_type)
     params = sum(math.prod(weights[name]) for name in floats if _is_parameter(graph, name))
-    return macs, params, sorted(unknown)
+    return macs, params, sorted(uncounted)
 
 
 def _is_parameter(graph: onnx.GraphProto, name: str) -> bool:
@@ -53,12 +59,14 @@ def _is_parameter(graph: onnx.GraphProto, name: str) -> bool:
 
 
 def _inner(node: onnx.NodeProto, shapes: dict[str, Shape]) -> int:
+    """Return the length of the dimension over which a matrix product sums; 0 if unknown."""
     shape = shapes.get(node.input[0], ())
     transposed = any(a.name == "transA" and a.i for a in node.attribute)
     return shape[0 if transposed else -1] if shape else 0
 
 
 def _product(path: Path, node: onnx.NodeProto, shapes: dict[str, Shape], batch: int, per: Shape) -> int:
+    """Return the MACs of a node for one image: the number of its outputs times the sizes in `per`."""
     output = shapes.get(node.output[0], ())
     sizes = output[1:] if batch == 0 else output
     if not output or not per or not all(sizes) or not all(per):

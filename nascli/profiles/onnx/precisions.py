@@ -1,9 +1,9 @@
-"""An ONNX model of ours with 8-bit convolutions: weights and activations between QuantizeLinear and
-DequantizeLinear pairs, which runtimes fuse into integer kernels.
+"""ONNX models in 8 bits and in half precision.
 
-The scales suit the normal random weights and inputs that are measured with; they are not calibrated on data,
-so what such a model computes is only good for timing it. Runtimes differ in what they fuse: ONNX Runtime's CPU
-kernels like unsigned activations, TensorRT takes signed ones around zero only, and biases in float.
+In a model in 8 bits, weights and activations lie between QuantizeLinear and DequantizeLinear pairs, which runtimes fuse
+into integer kernels. The scales suit the normally distributed weights and inputs with which models are measured. They
+are not calibrated on data, so such a model is only good for timing. Runtimes differ in what they fuse: ONNX Runtime's
+CPU kernels prefer unsigned activations; TensorRT needs signed ones around zero, and biases in float.
 """
 
 from __future__ import annotations
@@ -16,125 +16,149 @@ from onnx import TensorProto, helper, numpy_helper
 
 # Normalised values lie within a few units; unsigned 8 bits around 128 cover -6.4 to 6.35.
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
-# Behind ReLU and ReLU6 nothing lies below 0; a range that begins there lets runtimes drop the activation.
+# Values behind ReLU and ReLU6 are not negative; a range that begins at 0 lets runtimes drop the activation.
 _POSITIVE_SCALE, _POSITIVE_ZERO = np.float32(6 / 255), np.uint8(0)
+_SIGNED_POSITIVE_SCALE = np.float32(6 / 127)
 _FUSED_ACTIVATIONS = ("Relu", "Clip")
 _WEIGHTED = ("Conv", "Gemm")
 
 
 def to_int8(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelProto:
-    """The model with its weights in int8, and every value between nodes in 8 bits.
+    """Return a model with its weights in int8 and every value between nodes in 8 bits.
 
     Args:
-        model: in fp32, as `onnx_model` writes it.
-        symmetric: signed activations around zero and biases in float, as TensorRT wants them; otherwise
-            unsigned ones with a zero point, and biases in int32.
+        model: A model in fp32, as `onnx_model` writes it.
+        symmetric: Whether activations are signed around zero and biases in float, as TensorRT needs it. Otherwise
+            activations are unsigned with a zero point, and biases are in int32.
     """
-    zero, positive = (np.int8(0), np.int8(0)) if symmetric else (_ZERO, _POSITIVE_ZERO)
-    positive_scale = np.float32(6 / 127) if symmetric else _POSITIVE_SCALE
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    uses = Counter(name for node in graph.node for name in node.input)
-    consumer = {name: node for node in graph.node for name in node.input}
-    outputs = {value.name for value in graph.output}
-    nodes: list[onnx.NodeProto] = []
-    constants: list[onnx.TensorProto] = [
-        numpy_helper.from_array(np.array(_SCALE), "activation.scale"),
-        numpy_helper.from_array(np.array(zero), "activation.zero"),
-        numpy_helper.from_array(np.array(positive_scale), "positive.scale"),
-        numpy_helper.from_array(np.array(positive), "positive.zero"),
-    ]
-    renamed: dict[str, str] = {}
-    scales: dict[str, np.float32] = {}
-
-    def through(source: str, output: str, kind: str = "activation") -> None:
-        pair = [f"{kind}.scale", f"{kind}.zero"]
-        scales[output] = positive_scale if kind == "positive" else _SCALE
-        nodes.append(helper.make_node("QuantizeLinear", [source, *pair], [f"{output}.q"]))
-        nodes.append(helper.make_node("DequantizeLinear", [f"{output}.q", *pair], [output]))
-
-    for value in graph.input:
-        if value.name not in weights:
-            through(value.name, f"{value.name}.dq")
-            renamed[value.name] = f"{value.name}.dq"
-    for node in graph.node:
-        inputs = [renamed.get(name, name) for name in node.input]
-        if node.op_type in _WEIGHTED:
-            inputs[1:] = [
-                name
-                if symmetric and position == 1
-                else _weight(weights.pop(name), position, scales[inputs[0]], nodes, constants)
-                for position, name in enumerate(inputs[1:])
-            ]
-        (output,) = node.output
-        following = consumer.get(output)
-        fused = (
-            node.op_type in _WEIGHTED
-            and uses[output] == 1
-            and following is not None
-            and following.op_type in _FUSED_ACTIVATIONS
-        )
-        written = output if fused else f"{output}.float"
-        copy = onnx.NodeProto()
-        copy.CopyFrom(node)
-        del copy.input[:], copy.output[:]
-        copy.input.extend(inputs)
-        copy.output.append(written)
-        nodes.append(copy)
-        if not fused:
-            kind = "positive" if node.op_type in _FUSED_ACTIVATIONS else "activation"
-            through(written, output if output in outputs else f"{output}.dq", kind)
-            renamed[output] = f"{output}.dq"
-    graph_out = helper.make_graph(
-        nodes, graph.name, list(graph.input), list(graph.output), [*weights.values(), *constants]
-    )
+    quantiser = _Quantiser(model.graph, symmetric)
+    for value in model.graph.input:
+        quantiser.add_input(value.name)
+    for node in model.graph.node:
+        quantiser.add_node(node)
     return helper.make_model(
-        graph_out,
+        quantiser.graph(),
         ir_version=model.ir_version,
         opset_imports=list(model.opset_import),
         producer_name=model.producer_name,
     )
 
 
-def _weight(
-    tensor: onnx.TensorProto,
-    position: int,
-    input_scale: np.float32,
-    nodes: list[onnx.NodeProto],
-    constants: list[onnx.TensorProto],
-) -> str:
-    """A weight (position 0, per output channel) or a bias (position 1) in integers."""
-    values = numpy_helper.to_array(tensor).astype(np.float32)
-    name = tensor.name
-    if position == 0:
-        scale = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(np.float32) / np.float32(127)
+class _Quantiser:
+    """Writes the nodes of a graph again, with quantised values between them."""
+
+    def __init__(self, graph: onnx.GraphProto, symmetric: bool) -> None:
+        self._graph = graph
+        self._symmetric = symmetric
+        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._uses = Counter(name for node in graph.node for name in node.input)
+        self._consumer = {name: node for node in graph.node for name in node.input}
+        self._outputs = {value.name for value in graph.output}
+        self._positive_scale = _SIGNED_POSITIVE_SCALE if symmetric else _POSITIVE_SCALE
+        zero, positive_zero = (np.int8(0), np.int8(0)) if symmetric else (_ZERO, _POSITIVE_ZERO)
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = [
+            numpy_helper.from_array(np.array(_SCALE), "activation.scale"),
+            numpy_helper.from_array(np.array(zero), "activation.zero"),
+            numpy_helper.from_array(np.array(self._positive_scale), "positive.scale"),
+            numpy_helper.from_array(np.array(positive_zero), "positive.zero"),
+        ]
+        # The new name of each value, and the scale of each new value.
+        self._renamed: dict[str, str] = {}
+        self._scales: dict[str, np.float32] = {}
+
+    def graph(self) -> onnx.GraphProto:
+        """Return the graph that was written."""
+        return helper.make_graph(
+            self._nodes,
+            self._graph.name,
+            list(self._graph.input),
+            list(self._graph.output),
+            [*self._weights.values(), *self._constants],
+        )
+
+    def add_input(self, name: str) -> None:
+        """Quantise an input of the graph, unless it is a weight."""
+        if name not in self._weights:
+            self._quantise(name, f"{name}.dq")
+            self._renamed[name] = f"{name}.dq"
+
+    def add_node(self, node: onnx.NodeProto) -> None:
+        """Write a node with quantised weights, and quantise its output unless the next node is fused with it."""
+        inputs = [self._renamed.get(name, name) for name in node.input]
+        if node.op_type in _WEIGHTED:
+            inputs[1:] = self._weight_inputs(inputs[1:], self._scales[inputs[0]])
+        (output,) = node.output
+        is_fused = self._is_fused_with_next(node)
+        float_output = output if is_fused else f"{output}.float"
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        del copy.input[:], copy.output[:]
+        copy.input.extend(inputs)
+        copy.output.append(float_output)
+        self._nodes.append(copy)
+        if not is_fused:
+            kind = "positive" if node.op_type in _FUSED_ACTIVATIONS else "activation"
+            self._quantise(float_output, output if output in self._outputs else f"{output}.dq", kind)
+            self._renamed[output] = f"{output}.dq"
+
+    def _is_fused_with_next(self, node: onnx.NodeProto) -> bool:
+        """Return whether a convolution or linear layer is followed by nothing but an activation."""
+        (output,) = node.output
+        consumer = self._consumer.get(output)
+        return (
+            node.op_type in _WEIGHTED
+            and self._uses[output] == 1
+            and consumer is not None
+            and consumer.op_type in _FUSED_ACTIVATIONS
+        )
+
+    def _quantise(self, source: str, output: str, kind: str = "activation") -> None:
+        """Write a value through 8 bits: QuantizeLinear, then DequantizeLinear."""
+        parameters = [f"{kind}.scale", f"{kind}.zero"]
+        self._scales[output] = self._positive_scale if kind == "positive" else _SCALE
+        self._nodes.append(helper.make_node("QuantizeLinear", [source, *parameters], [f"{output}.q"]))
+        self._nodes.append(helper.make_node("DequantizeLinear", [f"{output}.q", *parameters], [output]))
+
+    def _weight_inputs(self, names: list[str], input_scale: np.float32) -> list[str]:
+        """Quantise a layer's weight and bias, if it has one, and return their names."""
+        weight_scale = self._add_weight(self._weights.pop(names[0]))
+        if not self._symmetric:
+            for name in names[1:]:
+                self._add_bias(self._weights.pop(name), (weight_scale * input_scale).astype(np.float32))
+        return names
+
+    def _add_weight(self, tensor: onnx.TensorProto) -> np.ndarray:
+        """Write a weight in int8 with one scale per output channel; return the `(channels,)` scales."""
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        scale: np.ndarray = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(
+            np.float32
+        ) / np.float32(127)
         scale[scale == 0] = 1
-        shaped = scale.reshape(-1, *[1] * (values.ndim - 1))
-        integers: np.ndarray = np.clip(np.round(values / shaped), -127, 127).astype(np.int8)
-    else:
-        weight_scale = next(
-            numpy_helper.to_array(c)
-            for c in constants
-            if c.name == name.removesuffix(".bias") + ".weight.scale"
+        per_channel = scale.reshape(-1, *[1] * (values.ndim - 1))
+        self._add_integers(
+            tensor.name, np.clip(np.round(values / per_channel), -127, 127).astype(np.int8), scale
         )
-        scale = (weight_scale * input_scale).astype(np.float32)
-        integers = np.round(values / scale).astype(np.int32)
-    constants.append(numpy_helper.from_array(integers, f"{name}.integers"))
-    constants.append(numpy_helper.from_array(scale, f"{name}.scale"))
-    constants.append(numpy_helper.from_array(np.zeros(len(scale), integers.dtype), f"{name}.zero"))
-    nodes.append(
-        helper.make_node(
-            "DequantizeLinear",
-            [f"{name}.integers", f"{name}.scale", f"{name}.zero"],
-            [name],
-            axis=0,
-        )
-    )
-    return name
+        return scale
+
+    def _add_bias(self, tensor: onnx.TensorProto, scale: np.ndarray) -> None:
+        """Write a bias in int32 with the given `(channels,)` scales."""
+        values = numpy_helper.to_array(tensor).astype(np.float32)
+        self._add_integers(tensor.name, np.round(values / scale).astype(np.int32), scale)
+
+    def _add_integers(self, name: str, integers: np.ndarray, scale: np.ndarray) -> None:
+        self._constants.append(numpy_helper.from_array(integers, f"{name}.integers"))
+        self._constants.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        self._constants.append(numpy_helper.from_array(np.zeros(len(scale), integers.dtype), f"{name}.zero"))
+        inputs = [f"{name}.integers", f"{name}.scale", f"{name}.zero"]
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
 
 
 def to_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with every float tensor in fp16; a runtime that takes types as they stand computes in it."""
+    """Return a copy of a model with every float tensor in fp16.
+
+    Runtimes that keep the types of a model compute in fp16 then.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for tensor in copy.graph.initializer:

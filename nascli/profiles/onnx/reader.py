@@ -1,6 +1,6 @@
-"""Reading an ONNX model as a network: its nodes as primitives, cut into operators where one value flows.
+"""Reading an ONNX model as a network: its nodes become primitives, and are cut into operators where one value flows.
 
-What has no primitive here is an error that names the node: a model is read whole or not at all.
+A model is read completely or not at all: a node without a primitive is an error that names it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Builder, Program
 
-_LARGEST_FILE = 1 << 31
+_MAX_FILE_BYTES = 1 << 31
+# Initialisers with more elements are weights, whose values do not matter.
+_MAX_CONSTANT_SIZE = 64
 # Nodes that change nothing at inference.
-_PASS = ("Identity", "Dropout", "Flatten")
+_PASS_THROUGH = ("Identity", "Dropout", "Flatten")
 _ACTS = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid", "HardSigmoid": "hsigmoid"}
 Array = npt.NDArray[Any]
 
 
 def read_onnx_network(path: Path) -> Network:
-    """The network that an ONNX model describes; its weights do not matter.
+    """Read an ONNX model as a network. Its weights are ignored.
 
     Raises:
-        ArchitectureError: unreadable, several inputs or outputs, or a node that has no primitive here.
+        ArchitectureError: The file cannot be read, the model has several inputs or outputs, or a node has no
+            primitive.
     """
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ArchitectureError(f"{path} is larger than {_LARGEST_FILE} bytes")
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ArchitectureError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
         model = onnx.load(str(path), load_external_data=False)
     except OSError as error:
         raise ArchitectureError(f"cannot read {path}: {error.strerror or error}") from error
@@ -55,18 +58,18 @@ def read_onnx_network(path: Path) -> Network:
 
 
 def _blocks(program: Program) -> list[FixedBlock]:
-    """One block for each stretch between two values through which everything flows."""
-    points = [point for point in program.cut_points if not _belongs_to_next(program, point)]
-    found = []
+    """Return one block for each piece between two consecutive cut points."""
+    points = [point for point in program.cut_points if not _belongs_together(program, point)]
+    blocks = []
     for number, (start, end) in enumerate(itertools.pairwise(points)):
         piece = program.segment(start, end)
         kinds = "-".join(dict.fromkeys(node.primitive.kind for node in piece.nodes))
-        found.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
-    return found
+        blocks.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
+    return blocks
 
 
-def _belongs_to_next(program: Program, value: int) -> bool:
-    """An activation stays with what it follows, a flat vector with the layer that makes it."""
+def _belongs_together(program: Program, value: int) -> bool:
+    """Return whether no cut is wanted at a value: before an activation, or behind global pooling."""
     if value in (0, len(program.nodes)):
         return False
     following = program.nodes[value].primitive
@@ -74,18 +77,20 @@ def _belongs_to_next(program: Program, value: int) -> bool:
 
 
 class _Reader:
+    """Appends the primitive of each node of a model to a program."""
+
     def __init__(self, model: onnx.ModelProto) -> None:
         self._graph = model.graph
         self._constants: dict[str, Array] = {}
         self._dims = {tensor.name: tuple(tensor.dims) for tensor in self._graph.initializer}
-        small = [t for t in self._graph.initializer if int(np.prod(t.dims, initial=1)) <= 64]
-        for tensor in small:
-            if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        for tensor in self._graph.initializer:
+            is_small = int(np.prod(tensor.dims, initial=1)) <= _MAX_CONSTANT_SIZE
+            if is_small and tensor.data_location != onnx.TensorProto.EXTERNAL:
                 self._constants[tensor.name] = numpy_helper.to_array(tensor)
         inputs = [value for value in self._graph.input if value.name not in self._dims]
         if len(inputs) != 1 or len(self._graph.output) != 1:
             raise ArchitectureError(
-                f"one input and one output are understood, got {len(inputs)} and {len(self._graph.output)}"
+                f"one input and one output are supported, got {len(inputs)} and {len(self._graph.output)}"
             )
         dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
         if len(dims) != 4 or not all(dims[1:]):
@@ -115,6 +120,7 @@ class _Reader:
         return self._builder.build(self._values[self._graph.output[0].name])
 
     def _read(self, node: onnx.NodeProto) -> int:
+        """Read one node, and return how many nodes were read."""
         if node.op_type == "Constant":
             self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             return 1
@@ -122,7 +128,7 @@ class _Reader:
         if reader is None or len(node.output) < 1:
             raise ArchitectureError(
                 f"node {node.name or node.output[0]} is a {node.op_type}, which nascli has no primitive for; "
-                f"understood are {', '.join(sorted(self._readers))} and channel shuffles"
+                f"supported are {', '.join(sorted(self._readers))} and channel shuffles"
             )
         self._values[node.output[0]] = reader(self, node)
         return 1
@@ -142,7 +148,7 @@ class _Reader:
         a = _attributes(node)
         out, _, *kernel = self._dims[node.input[1]]
         if len(kernel) != 2:
-            raise ArchitectureError(f"{node.name}: only 2-d convolutions are understood")
+            raise ArchitectureError(f"{node.name}: only 2-d convolutions are supported")
         dilation = tuple(a.get("dilations", (1, 1)))
         self._same_padding(node, a, kernel, dilation)
         conv = p.Conv(
@@ -167,11 +173,11 @@ class _Reader:
             )
 
     def _norm(self, node: onnx.NodeProto) -> int:
-        """Batch normalisation folds into the convolution before it."""
+        """Read a batch normalisation, which folds into the convolution before it."""
         value = self._x(node)
         before = self._builder.nodes[value - 1].primitive if value else None
         if not isinstance(before, p.Conv):
-            raise ArchitectureError("batch normalisation is understood right after a convolution only")
+            raise ArchitectureError("batch normalisation is supported right after a convolution only")
         return value
 
     def _act(self, node: onnx.NodeProto) -> int:
@@ -182,21 +188,21 @@ class _Reader:
         bounds = [float(self._constants[name]) for name in node.input[1:] if name]
         low, high = bounds if len(bounds) == 2 else (a.get("min"), a.get("max"))
         if (low, high) != (0.0, 6.0):
-            raise ArchitectureError(f"Clip is understood between 0 and 6, got {low} and {high}")
+            raise ArchitectureError(f"Clip is supported between 0 and 6, got {low} and {high}")
         return self._append(p.Act("relu6"), self._x(node))
 
     def _pool(self, node: onnx.NodeProto) -> int:
         a = _attributes(node)
         kernel, strides = list(a["kernel_shape"]), _pair(a.get("strides", (1, 1)))
         if kernel[0] != kernel[1] or strides[0] != strides[1]:
-            raise ArchitectureError(f"pooling is understood with square windows, got {kernel}, {strides}")
+            raise ArchitectureError(f"pooling is supported with square windows, got {kernel}, {strides}")
         self._same_padding(node, a, kernel, (1, 1))
         value = self._x(node)
         height, width = self._builder.shape_of(value)[1:]
         over = [(size + 2 * (kernel[0] // 2) - kernel[0]) % strides[0] for size in (height, width)]
         if set(a.get("dilations", (1, 1))) != {1} or (a.get("ceil_mode", 0) and any(over)):
             raise ArchitectureError(
-                f"node {node.name or node.output[0]}: pooling is understood without dilations, and where its windows "
+                f"node {node.name or node.output[0]}: pooling is supported without dilations, and where its windows "
                 f"fit without being cut off (ceil_mode), got {height}x{width}, window {kernel}, strides {strides}"
             )
         mode = "max" if node.op_type == "MaxPool" else "avg"
@@ -207,7 +213,7 @@ class _Reader:
             a = _attributes(node)
             axes = a.get("axes") or self._constants[node.input[1]].tolist()
             if sorted(int(axis) % 4 for axis in axes) != [2, 3]:
-                raise ArchitectureError(f"ReduceMean is understood over height and width, got {list(axes)}")
+                raise ArchitectureError(f"ReduceMean is supported over height and width, got {list(axes)}")
         return self._append(p.GlobalPool(), self._x(node))
 
     def _add(self, node: onnx.NodeProto) -> int:
@@ -216,10 +222,10 @@ class _Reader:
             value = self._value(next(name for name in node.input if name not in constant))
             before = self._builder.nodes[value - 1].primitive if value else None
             dims = self._dims.get(constant[0]) or self._constants[constant[0]].shape
-            # A bias of its own behind a matrix product.
+            # A separate bias behind a convolution or a linear layer.
             if not isinstance(before, p.Conv | p.Linear) or math.prod(dims) not in (1, before.out):
                 raise ArchitectureError(
-                    f"node {node.name or node.output[0]}: adding a constant is understood as a bias per channel right "
+                    f"node {node.name or node.output[0]}: adding a constant is supported as a bias per channel right "
                     f"behind a convolution or a linear layer, got a constant of {list(dims)}"
                 )
             return value
@@ -234,26 +240,26 @@ class _Reader:
         for gate, x in ((a, b), (b, a)):
             made = self._builder.nodes[gate - 1] if gate else None
             if made and made.primitive == p.Act("sigmoid") and made.inputs == (x,):
-                # Another reader of the sigmoid keeps it.
+                # The sigmoid is removed unless another node reads it.
                 if gate == len(self._builder.nodes) and self._readers_of(gate) == 1:
                     self._builder.nodes.pop()
                 return self._append(p.Act("swish"), x)
         gates = [value for value in (b, a) if self._builder.shape_of(value)[1:] == (1, 1)]
         if not gates:
-            raise ArchitectureError("Mul is understood as swish, as a gate per channel, and by a constant")
+            raise ArchitectureError("Mul is supported as swish, as a gate per channel, and by a constant")
         return self._append(p.Scale(), a if gates[0] == b else b, gates[0])
 
     def _readers_of(self, value: int) -> int:
-        """How many nodes read a value, under whichever of its names; the graph's output is one more."""
-        names = [name for name, known in self._values.items() if known == value]
+        """Return how many nodes read a value under any of its names; the graph's output counts as one."""
+        names = [name for name, other in self._values.items() if other == value]
         # Each further name was made by a node that only passes the value on.
-        passed_on = len(names) - 1
-        return sum(self._uses.get(name, 0) for name in names) - passed_on
+        pass_through_nodes = len(names) - 1
+        return sum(self._uses.get(name, 0) for name in names) - pass_through_nodes
 
     def _slice(self, node: onnx.NodeProto) -> int:
         start, stop, axis = (int(self._constants[name].reshape(-1)[0]) for name in node.input[1:4])
         if axis != 1:
-            raise ArchitectureError(f"Slice is understood along the channels, got axis {axis}")
+            raise ArchitectureError(f"Slice is supported along the channels, got axis {axis}")
         value = self._x(node)
         return self._append(p.Split(start, min(stop, self._builder.shape_of(value).channels)), value)
 
@@ -265,7 +271,7 @@ class _Reader:
 
     def _concat(self, node: onnx.NodeProto) -> int:
         if _attributes(node).get("axis") != 1:
-            raise ArchitectureError("Concat is understood along the channels")
+            raise ArchitectureError("Concat is supported along the channels")
         return self._append(p.Concat(), *(self._value(name) for name in node.input))
 
     def _reshape(self, node: onnx.NodeProto) -> int:
@@ -274,10 +280,10 @@ class _Reader:
         wanted = [int(size) for size in self._constants[node.input[1]].reshape(-1)]
         if shape[1:] == (1, 1) and len(wanted) == 2:
             return value
-        raise ArchitectureError(f"Reshape is understood before a classifier only, got {shape} to {wanted}")
+        raise ArchitectureError(f"Reshape is supported before a classifier only, got {shape} to {wanted}")
 
     def _shuffle(self, nodes: list[onnx.NodeProto]) -> int:
-        """Reshape, Transpose, Reshape: channels interleaved across groups. Returns how many nodes it was."""
+        """Read a channel shuffle (Reshape, Transpose, Reshape), and return how many nodes it had; 0 without one."""
         if [node.op_type for node in nodes] != ["Reshape", "Transpose", "Reshape"]:
             return 0
         apart = [int(size) for size in self._constants[nodes[0].input[1]].reshape(-1)]
@@ -305,7 +311,7 @@ class _Reader:
         "Concat": _concat,
         "Reshape": _reshape,
         **dict.fromkeys(_ACTS, _act),
-        **dict.fromkeys(_PASS, _pass),
+        **dict.fromkeys(_PASS_THROUGH, _pass),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a runtime must do to be measured: load an ONNX model, and time runs of it."""
+"""What a runtime must do to be measured: load an ONNX model, and time its runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Seconds = npt.NDArray[np.float64]
 
 
 class Burst(NamedTuple):
-    """Some runs, one after the other.
+    """The times of consecutive runs.
 
     Attributes:
-        seconds: `(runs,)` seconds of each run, without the time that it waited for a core.
-        waited: seconds spent waiting in all of them, already taken off; None where nobody can say.
+        seconds: `(runs,)` seconds of each run, without the time during which it waited for a core.
+        waited: Seconds during which all runs together waited, already subtracted from `seconds`; None if unknown.
     """
 
     seconds: Seconds
@@ -27,27 +27,31 @@ class Burst(NamedTuple):
 
 
 class TimingCache(Protocol):
-    """What a builder has found out about kernels, kept from one session to the next."""
+    """What an engine builder has learned about kernels, kept from one session to the next."""
 
     def read(self) -> bytes:
-        """What is known so far; empty at first."""
+        """Return the contents; empty at first."""
 
     def write(self, data: bytes) -> None:
-        """Replace it."""
+        """Replace the contents."""
 
 
 class MemoryCache:
-    """A timing cache that lasts as long as the process."""
+    """A timing cache in memory.
+
+    Args:
+        data: The initial contents.
+    """
 
     def __init__(self, data: bytes = b"") -> None:
         self._data = data
 
     def read(self) -> bytes:
-        """What is known so far."""
+        """Return the contents."""
         return self._data
 
     def write(self, data: bytes) -> None:
-        """Replace it."""
+        """Replace the contents."""
         self._data = data
 
 
@@ -56,15 +60,15 @@ class RuntimeOptions:
     """How models are run.
 
     Attributes:
-        threads: threads inside one operator; on a card only the host's.
-        precision: what convolutions compute in: 'fp32', 'tf32', 'fp16', 'int8'. The models handed over are
+        threads: Threads inside one operator; on a card, those of the host.
+        precision: What convolutions compute in: 'fp32', 'tf32', 'fp16', or 'int8'. The models that are loaded are
             written in it.
-        ordinal: the number that CUDA gives the card in this process.
-        cuda_driver: which package provides memory, streams and events: 'auto' or its name.
-        cuda_graph: launch a run as one CUDA graph.
-        rotate: give each run other inputs than the one before, more in all than a card's cache holds.
-        clock_mhz: the clock that the card is locked at; None if it is not.
-        timing_cache: where a builder keeps what it found out.
+        ordinal: The number that CUDA gives the card in this process.
+        cuda_driver: The package that provides CUDA memory, streams, and events, or 'auto'.
+        cuda_graph: Whether a run is launched as one CUDA graph.
+        rotate: Whether each run gets other inputs than the one before, which together exceed the card's cache.
+        clock_mhz: The clock in MHz that the card is locked at; None if it is not locked.
+        timing_cache: Where an engine builder keeps what it has learned.
     """
 
     threads: int = 1
@@ -78,7 +82,7 @@ class RuntimeOptions:
 
     @property
     def mode(self) -> str:
-        """What a table's key says of these options besides threads and precision; empty by default."""
+        """The options besides threads and precision that are part of a table's key; empty by default."""
         parts = [
             "cuda graph" if self.cuda_graph else "",
             "rotating inputs" if self.rotate else "",
@@ -88,34 +92,38 @@ class RuntimeOptions:
 
 
 class Session(Protocol):
-    """A loaded model with its inputs in place. Owned by the caller, who closes it."""
+    """A loaded model with its inputs in place. The caller must close it."""
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
-        """Run `runs` times, one after the other, after `warmup` runs of the same that do not count.
+        """Run the model `runs` times, one after the other, after `warmup` runs that do not count.
 
         Raises:
-            ModelRefusedError: this model cannot run, such as for want of memory.
-            DeviceError: the device failed.
+            ModelRefusedError: This model cannot run, for example because it needs more memory.
+            DeviceError: The device failed.
         """
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The model's output for one batch."""
+        """Return the model's output for one batch.
+
+        Args:
+            inputs: `(batch, channels, height, width)`.
+        """
 
     def notes(self) -> dict[str, Any]:
-        """What else there is to know of the loaded model, such as which layers were fused; a JSON document."""
+        """Return what else is known about the loaded model, such as its fused layers, as a JSON document."""
 
     def close(self) -> None:
-        """Free what the model holds; the session is not used again."""
+        """Free what the model holds. The session must not be used any more."""
 
 
 class Runtime(Protocol):
-    """A way to run ONNX models on one device. Stateless; sessions hold the resources.
+    """A way to run ONNX models on one device. It has no state; sessions hold the resources.
 
     Attributes:
-        name: on the command line and in tables.
-        precisions: that it measures, and how `onnx_bytes` writes models for each.
-        warmup_seconds: for how long the device is kept busy before a round, so that its clock is up.
-        modes: which of 'cuda_graph' and 'rotate' it has.
+        name: The name on the command line and in tables.
+        precisions: The precisions that it measures, each with the precision in which `onnx_bytes` writes its models.
+        warmup_seconds: How long the device is kept busy before a round, so that its clock rises.
+        modes: Those of 'cuda_graph' and 'rotate' that it supports.
     """
 
     name: str
@@ -124,18 +132,22 @@ class Runtime(Protocol):
     modes: tuple[str, ...]
 
     def missing(self) -> str | None:
-        """None if it works here, else what is missing and how to get it."""
+        """Return None if the runtime works on this machine, else what is missing and how to install it."""
 
     def refuses(self, device: Device) -> str | None:
-        """None if it runs on this device, else why not."""
+        """Return None if the runtime runs on this device, else the reason why it does not."""
 
     def version(self) -> str:
-        """Version of the runtime; part of a table's key, since a new version may be faster."""
+        """Return the version of the runtime. It is part of a table's key, since a new version may be faster."""
 
     def load(self, model: bytes, options: RuntimeOptions) -> Session:
-        """Load a model and give it normal random inputs.
+        """Load a model, and give it normally distributed inputs.
+
+        Args:
+            model: The bytes of an ONNX model with a static batch.
+            options: How to run it.
 
         Raises:
-            ModelRefusedError: the runtime refuses this model.
-            DeviceError: it falls back to another device, or the device failed.
+            ModelRefusedError: The runtime refuses this model.
+            DeviceError: The runtime falls back to another device, or the device failed.
         """

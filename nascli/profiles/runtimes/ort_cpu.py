@@ -17,22 +17,33 @@ from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
 
 _PROVIDER = "CPUExecutionProvider"
-_SHORTEST_WAIT_NS = 20_000
+# Waits that are shorter than this cannot be told from the time that reading two clocks takes.
+_MIN_WAIT_NS = 20_000
 
 
 class OrtCpuSession:
-    """A model on the CPU, its input and output bound once so that a run is only the run."""
+    """A model loaded by ONNX Runtime on the CPU.
+
+    Input and output are bound once, so that the time of a run contains no copying.
+
+    Args:
+        model: The bytes of an ONNX model with one input and a static batch.
+        options: How to run it; only the threads count.
+
+    Raises:
+        ModelRefusedError: ONNX Runtime refuses the model.
+    """
 
     def __init__(self, model: bytes, options: RuntimeOptions) -> None:
         import onnxruntime as ort
 
-        self._alone = options.threads == 1 and hasattr(time, "thread_time_ns")
+        self._is_single_threaded = options.threads == 1 and hasattr(time, "thread_time_ns")
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         settings.log_severity_level = 3
-        # Many models are loaded while one is timed: the threads of the others must not go on spinning.
+        # Many models are loaded while one is timed, so the threads of the others must not keep spinning.
         settings.add_session_config_entry("session.force_spinning_stop", "1")
         try:
             self._session: Any = ort.InferenceSession(model, settings, providers=[_PROVIDER])
@@ -46,41 +57,41 @@ class OrtCpuSession:
         self._binding.bind_output(self._session.get_outputs()[0].name, "cpu")
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
-        """Run `runs` times, after `warmup` runs that do not count.
+        """Run the model `runs` times, after `warmup` runs that do not count.
 
-        With one thread, what the thread's own clock did not count it spent waiting for a core that another
-        process had: that time is no cost of the model. With more threads nobody can say who waited for whom.
+        With one thread, the difference between the wall clock and the thread's own clock is the time during which the
+        thread waited for a core that another process had. That is no cost of the model and is subtracted. With several
+        threads it is unknown.
         """
         run, binding, wall = self._session.run_with_iobinding, self._binding, time.perf_counter_ns
-        own = time.thread_time_ns if self._alone else None
+        thread_clock = time.thread_time_ns if self._is_single_threaded else None
         for _ in range(warmup):
             run(binding)
-        taken = np.empty(runs)
+        nanoseconds = np.empty(runs)
         waits = np.zeros(runs)
         for index in range(runs):
-            if own is None:
+            if thread_clock is None:
                 start = wall()
                 run(binding)
-                taken[index] = wall() - start
+                nanoseconds[index] = wall() - start
             else:
-                own_start = own()
+                thread_start = thread_clock()
                 start = wall()
                 run(binding)
-                taken[index] = wall() - start
-                waits[index] = taken[index] - (own() - own_start)
-        if own is None:
-            return Burst(taken * 1e-9)
-        # Reading two clocks differs by a microsecond or so; only a real preemption is taken off.
-        waits[waits < _SHORTEST_WAIT_NS] = 0
-        return Burst((taken - waits) * 1e-9, float(waits.sum()) * 1e-9)
+                nanoseconds[index] = wall() - start
+                waits[index] = nanoseconds[index] - (thread_clock() - thread_start)
+        if thread_clock is None:
+            return Burst(nanoseconds * 1e-9)
+        waits[waits < _MIN_WAIT_NS] = 0
+        return Burst((nanoseconds - waits) * 1e-9, float(waits.sum()) * 1e-9)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The model's output for one batch."""
+        """Return the model's output for one batch."""
         outputs = self._session.run(None, {self._input.name: inputs})
         return np.asarray(outputs[0], dtype=np.float32)
 
     def notes(self) -> dict[str, Any]:
-        """Nothing: the graph is the model's own."""
+        """Return no notes, since ONNX Runtime does not report what it fused."""
         return {}
 
     def close(self) -> None:
@@ -98,17 +109,21 @@ class OrtCpu:
     modes: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
-        """None if onnxruntime can be imported."""
+        """Return None if onnxruntime is installed, else how to install it."""
         if importlib.util.find_spec("onnxruntime") is None:
             return "onnxruntime is not installed: pip install 'nascli[cpu]'"
         return None
 
     def refuses(self, device: Device) -> str | None:
-        """None on a CPU."""
+        """Return None on a CPU, else the reason."""
         return None if device.card is None else f"{self.name} runs on the CPU, and {device.key} is a card"
 
     def version(self) -> str:
-        """Version of the installed onnxruntime."""
+        """Return the version of the installed onnxruntime.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime is not installed.
+        """
         for package in ("onnxruntime", "onnxruntime-gpu"):
             try:
                 return importlib.metadata.version(package)
@@ -120,7 +135,8 @@ class OrtCpu:
         """Load a model.
 
         Raises:
-            ModelRefusedError: a model that ONNX Runtime refuses.
+            ModelRefusedError: ONNX Runtime refuses the model.
+            RuntimeUnavailableError: onnxruntime is not installed.
         """
         if self.missing() is not None:
             raise missing_package("onnxruntime", "cpu", "measuring on the CPU")

@@ -1,8 +1,8 @@
 """ONNX Runtime on NVIDIA cards: the CUDA and the TensorRT execution provider.
 
-Timed on the host around a run that ends when the card is done, with inputs and outputs bound to the card: what
-a program pays that calls ONNX Runtime. A node that the provider does not take would silently run on the CPU;
-that is forbidden, and checked.
+A run is timed on the host until the card is done, with inputs and outputs bound to the card: the latency that a program
+sees which calls ONNX Runtime. A node that the provider does not support would silently run on the CPU; that is
+forbidden, and the providers in force are checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, RuntimeOptions
-from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, folder_of, installed, linked_major
+from nascli.profiles.runtimes.packages import (
+    TENSORRT_PACKAGES,
+    installed_version,
+    linked_major,
+    package_folder,
+)
 
 WARMUP_SECONDS = 0.2
 TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
@@ -31,22 +36,37 @@ TENSORRT_PRECISIONS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def providers_in_force(wanted: str, actual: Iterable[str]) -> None:
-    """Refuse a session that fell back.
+def check_provider(wanted: str, actual: Iterable[str]) -> None:
+    """Refuse a session that fell back to another provider.
+
+    Args:
+        wanted: The provider that was asked for.
+        actual: The providers of the session, in the order in which they are used.
 
     Raises:
-        DeviceError: the provider asked for is not the first in force.
+        DeviceError: The first provider is not the wanted one.
     """
-    listed = list(actual)
-    if not listed or listed[0] != wanted:
+    first = next(iter(actual), None)
+    if first != wanted:
         raise DeviceError(
-            f"ONNX Runtime fell back from {wanted} to {listed[0] if listed else 'nothing'}.",
+            f"ONNX Runtime fell back from {wanted} to {first or 'nothing'}.",
             "Its libraries cannot be loaded or do not fit the driver: nascli doctor says which.",
         )
 
 
 class OrtGpuSession:
-    """A model on a card, with input and output bound there."""
+    """A model on a card, with input and output bound there.
+
+    Args:
+        model: The bytes of an ONNX model with one input and a static batch.
+        provider: The execution provider's name.
+        settings: The execution provider's options.
+        options: How to run the model.
+
+    Raises:
+        ModelRefusedError: The provider refuses the model, or the card has no room for it.
+        DeviceError: The provider cannot be loaded, fell back to another one, or the card failed.
+    """
 
     def __init__(
         self, model: bytes, provider: str, settings: dict[str, str], options: RuntimeOptions
@@ -54,7 +74,7 @@ class OrtGpuSession:
         import onnxruntime as ort
 
         if hasattr(ort, "preload_dlls"):
-            # The CUDA and cuDNN that pip brought lie where no loader looks.
+            # The loader does not search the folders into which pip installs CUDA and cuDNN.
             ort.preload_dlls()
         session_options = ort.SessionOptions()
         session_options.log_severity_level = 3
@@ -65,12 +85,12 @@ class OrtGpuSession:
                 model,
                 session_options,
                 providers=[(provider, settings)],
-                # Python's own fallback would try again on the CPU, and talk about it on stdout.
+                # The fallback of the Python package would try again on the CPU, and print to stdout.
                 enable_fallback=0,
             )
         except Exception as error:
-            raise refusal(provider, error) from error
-        providers_in_force(provider, self._session.get_providers())
+            raise loading_error(provider, error) from error
+        check_provider(provider, self._session.get_providers())
         self._input = self._session.get_inputs()[0]
         shape = tuple(int(size) for size in self._input.shape)
         self._half = "float16" in self._input.type
@@ -79,14 +99,16 @@ class OrtGpuSession:
         except DeviceError:
             raise
         except Exception as error:
-            raise refusal(provider, error) from error
+            raise loading_error(provider, error) from error
 
     def _bind(self, ort: Any, shape: tuple[int, ...], options: RuntimeOptions) -> None:
-        """Put inputs and outputs on the card, and run once: that is where workspaces are taken."""
+        """Put inputs and outputs on the card, and run once, since the first run allocates the workspace."""
         values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        self._held: Any = ort.OrtValue.ortvalue_from_numpy(self._typed(values), "cuda", options.ordinal)
+        self._input_value: Any = ort.OrtValue.ortvalue_from_numpy(
+            self._typed(values), "cuda", options.ordinal
+        )
         self._binding: Any = self._session.io_binding()
-        self._binding.bind_ortvalue_input(self._input.name, self._held)
+        self._binding.bind_ortvalue_input(self._input.name, self._input_value)
         self._output = self._session.get_outputs()[0].name
         out_shape = [int(size) for size in self._session.get_outputs()[0].shape]
         kind = np.float16 if "float16" in self._session.get_outputs()[0].type else np.float32
@@ -112,34 +134,42 @@ class OrtGpuSession:
             ) from error
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
-        """Run `runs` times, after `warmup` runs that do not count; each ends when the card is done."""
+        """Run the model `runs` times, after `warmup` runs that do not count; each ends when the card is done."""
         for _ in range(warmup):
             self._once()
-        taken = np.empty(runs)
+        nanoseconds = np.empty(runs)
         for index in range(runs):
             start = time.perf_counter_ns()
             self._once()
-            taken[index] = time.perf_counter_ns() - start
-        return Burst(taken * 1e-9)
+            nanoseconds[index] = time.perf_counter_ns() - start
+        return Burst(nanoseconds * 1e-9)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The model's output for one batch."""
-        self._held.update_inplace(self._typed(inputs))
+        """Return the model's output for one batch."""
+        self._input_value.update_inplace(self._typed(inputs))
         self._once()
         return np.asarray(self._result.numpy(), dtype=np.float32)
 
     def notes(self) -> dict[str, Any]:
-        """Nothing: ONNX Runtime does not tell."""
+        """Return no notes, since ONNX Runtime does not report what it fused."""
         return {}
 
     def close(self) -> None:
         """Free the model."""
-        self._binding = self._held = self._result = None
+        self._binding = self._input_value = self._result = None
         self._session = None
 
 
-def refusal(provider: str, error: Exception) -> DeviceError:
-    """What an error at loading means."""
+def loading_error(provider: str, error: Exception) -> DeviceError:
+    """Return the error to raise when ONNX Runtime could not load a model.
+
+    Args:
+        provider: The execution provider's name.
+        error: What ONNX Runtime raised.
+
+    Returns:
+        A ModelRefusedError if only this model is affected, else a DeviceError.
+    """
     text = str(error)
     if "no kernel image" in text:
         return DeviceError(
@@ -148,13 +178,13 @@ def refusal(provider: str, error: Exception) -> DeviceError:
         )
     if means_lost_card(text):
         return DeviceError(f"the card failed: {text}", "Look at nvidia-smi, and run the same command again.")
-    # With the fallback forbidden, a provider that could not be loaded shows as this.
-    unloaded = (
+    # The last one is what ONNX Runtime reports for a provider that cannot be loaded if the fallback is forbidden.
+    provider_not_loaded = (
         "cannot open shared object",
         "Failed to load",
         "fallback to CPU EP has been explicitly disabled",
     )
-    if any(sign in text for sign in unloaded):
+    if any(part in text for part in provider_not_loaded):
         return DeviceError(
             f"ONNX Runtime cannot load {provider}: {text}", "nascli doctor says what is missing."
         )
@@ -162,7 +192,7 @@ def refusal(provider: str, error: Exception) -> DeviceError:
 
 
 def _provider_file(name: str) -> Path | None:
-    folder = folder_of("onnxruntime")
+    folder = package_folder("onnxruntime")
     return None if folder is None else folder / "capi" / f"libonnxruntime_providers_{name}.so"
 
 
@@ -175,15 +205,15 @@ class _OrtGpu(ABC):
     _file: str
 
     def missing(self) -> str | None:
-        """None if onnxruntime-gpu is installed with this provider, and its libraries fit."""
+        """Return None if onnxruntime-gpu has this provider and its libraries fit, else what to do."""
         file = _provider_file(self._file)
         if file is None:
             return "onnxruntime-gpu is not installed: pip install 'nascli[gpu]'"
         if not file.is_file():
-            if installed("onnxruntime") and installed("onnxruntime-gpu"):
+            if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
                 return (
-                    "onnxruntime and onnxruntime-gpu are both installed and share a folder, the CPU's lies on "
-                    "top: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nascli[gpu]'"
+                    "onnxruntime and onnxruntime-gpu are both installed and share a folder, in which the CPU's has "
+                    "replaced the other: pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'nascli[gpu]'"
                 )
             return (
                 "the onnxruntime that is installed has no such provider: "
@@ -195,23 +225,27 @@ class _OrtGpu(ABC):
         return None
 
     def version(self) -> str:
-        """Version of the installed onnxruntime-gpu."""
-        version = installed("onnxruntime-gpu")
+        """Return the version of the installed onnxruntime-gpu.
+
+        Raises:
+            RuntimeUnavailableError: onnxruntime-gpu is not installed.
+        """
+        version = installed_version("onnxruntime-gpu")
         if version is None:
             raise missing_package("onnxruntime-gpu", "gpu", f"measuring with {self.name}")
         return version
 
     def refuses(self, device: Device) -> str | None:
-        """None if the build serves the card's generation and the driver serves the build's CUDA."""
+        """Return None if the build supports the card and the driver supports the build's CUDA, else the reason."""
         if device.card is None:
-            return f"{self.name} runs on NVIDIA cards, and {device.key} is none"
+            return f"{self.name} runs on NVIDIA cards, and {device.key} is not one"
         file = _provider_file("cuda")
         needed = None if file is None else linked_major(file, "libcudart")
         if needed is None:
             return None
         if needed > device.card.cuda[0]:
             return (
-                f"this onnxruntime-gpu needs CUDA {needed}, and the driver {device.card.driver} serves "
+                f"this onnxruntime-gpu needs CUDA {needed}, and the driver {device.card.driver} supports "
                 f"{device.card.cuda[0]}.{device.card.cuda[1]}: install a newer driver"
             )
         if needed >= 13 and device.card.compute_capability < (7, 5):
@@ -224,14 +258,14 @@ class _OrtGpu(ABC):
 
     @abstractmethod
     def _settings(self, options: RuntimeOptions) -> dict[str, str]:
-        """The provider's own options."""
+        """Return the options of the execution provider."""
 
     def load(self, model: bytes, options: RuntimeOptions) -> OrtGpuSession:
         """Load a model onto the card.
 
         Raises:
-            ModelRefusedError: the provider refuses the model.
-            DeviceError: it fell back, its libraries cannot be loaded, or the card failed.
+            ModelRefusedError: The provider refuses the model, or the card has no room for it.
+            DeviceError: The provider is missing, cannot be loaded, or fell back to another one; or the card failed.
         """
         missing = self.missing()
         if missing is not None:
@@ -257,7 +291,7 @@ class OrtCuda(_OrtGpu):
 
 
 class OrtTensorrt(_OrtGpu):
-    """ONNX Runtime's TensorRT execution provider, alone: what TensorRT does not take is refused."""
+    """ONNX Runtime's TensorRT execution provider. A model with a node that TensorRT does not support is refused."""
 
     name = "ort-tensorrt"
     precisions: Mapping[str, str] = TENSORRT_PRECISIONS
@@ -278,7 +312,7 @@ class OrtTensorrt(_OrtGpu):
 
     def _settings(self, options: RuntimeOptions) -> dict[str, str]:
         if options.precision == "fp32" and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0":
-            # The provider has no option for it, and TensorRT's own default is on.
+            # The provider has no option for TF32, and TensorRT uses it by default.
             raise DeviceError(
                 "TensorRT computes fp32 models in TF32 where the card can, unless it is told not to.",
                 "Run with NVIDIA_TF32_OVERRIDE=0, or say what it is: --precision tf32",
@@ -295,39 +329,44 @@ class OrtTensorrt(_OrtGpu):
         }
 
     def refuses(self, device: Device) -> str | None:
-        """None if TensorRT serves the card's generation."""
+        """Return None if ONNX Runtime and TensorRT support the card, else the reason."""
         reason = super().refuses(device)
         if reason is not None or device.card is None:
             return reason
-        return too_old_for_tensorrt(device, tensorrt_version())
+        return tensorrt_refuses(device, tensorrt_version())
 
     def version(self) -> str:
-        """Versions of onnxruntime-gpu and of the TensorRT below it, which chooses the kernels."""
+        """Return the versions of onnxruntime-gpu and of TensorRT, which chooses the kernels."""
         return f"{super().version()} with tensorrt {tensorrt_version() or 'unknown'}"
 
 
 def tensorrt_version() -> str | None:
-    """Version of the installed TensorRT; None if there is none."""
-    return next((version for version in map(installed, TENSORRT_PACKAGES) if version), None)
+    """Return the version of the installed TensorRT; None if there is none."""
+    return next((version for version in map(installed_version, TENSORRT_PACKAGES) if version), None)
 
 
-def too_old_for_tensorrt(device: Device, version: str | None = None) -> str | None:
-    """TensorRT 10 begins at compute capability 7.0, from 10.5 on at 7.5 (its support matrices).
+def tensorrt_refuses(device: Device, version: str | None = None) -> str | None:
+    """Return the reason why TensorRT does not support a card; None if it does, or on a CPU.
+
+    TensorRT 10 needs compute capability 7.0, and from version 10.5 on 7.5 (TensorRT's support matrices).
 
     Args:
-        device: a card.
-        version: of TensorRT; where it is not known, what no version serves is refused alone.
+        device: The device.
+        version: The version of TensorRT. If it is None, only cards that no version supports are refused.
     """
     if device.card is None:
         return None
     capability = device.card.compute_capability
     shown = ".".join(map(str, capability))
     if capability < (7, 0):
-        return f"TensorRT 10 and later do not serve compute capability {shown} ({device.title}): use --runtime ort-cuda"
+        return (
+            f"TensorRT 10 and later do not support compute capability {shown} ({device.title}): "
+            "use --runtime ort-cuda"
+        )
     numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
     if len(numbers) == 2 and capability < (7, 5) and tuple(numbers) >= (10, 5):
         return (
-            f"TensorRT {version} does not serve compute capability {shown} ({device.title}): "
+            f"TensorRT {version} does not support compute capability {shown} ({device.title}): "
             "pip install 'tensorrt<10.5', or use --runtime ort-cuda"
         )
     return None

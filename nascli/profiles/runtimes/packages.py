@@ -1,4 +1,4 @@
-"""Which packages are installed, and which major version of a library a shared object was linked against."""
+"""Installed packages, and the major versions of the libraries that a shared object is linked against."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import mmap
 import re
 from pathlib import Path
 
-# Any of them brings the bindings; which one depends on how TensorRT was installed.
+# Each of these provides TensorRT's Python bindings; which one is there depends on how TensorRT was installed.
 TENSORRT_PACKAGES = (
     "tensorrt",
     "tensorrt-cu12",
@@ -18,27 +18,27 @@ TENSORRT_PACKAGES = (
 )
 
 
-def installed(package: str) -> str | None:
-    """Version of an installed package; None if it is not installed."""
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def folder_of(module: str) -> Path | None:
-    """The folder of an importable package, without importing it."""
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+def package_folder(module: str) -> Path | None:
+    """Return the folder of a package without importing it; None if it cannot be imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         return None
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def linked_major(binary: Path, library: str) -> int | None:
-    """The N of the `library.so.N` that a shared object names; None if it names none, or is not there."""
+    """Return the N of the `library.so.N` that a shared object is linked against; None if there is none or no file."""
     if not binary.is_file() or binary.stat().st_size == 0:
         return None
     with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = re.search(re.escape(library.encode()) + rb"\.so\.(\d+)\0", data)
-        # Read while the file is still mapped.
-        return None if found is None else int(found[1])
+        match = re.search(re.escape(library.encode()) + rb"\.so\.(\d+)\0", data)
+        # The match refers to the mapped file, so it is read before the file is unmapped.
+        return None if match is None else int(match[1])

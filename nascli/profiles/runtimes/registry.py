@@ -10,18 +10,18 @@ from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 
 
 def all_runtimes() -> dict[str, Runtime]:
-    """Every runtime that nascli knows, installed or not, in the order in which 'auto' tries them."""
-    known: tuple[Runtime, ...] = (OrtCpu(), TensorRt(), OrtTensorrt(), OrtCuda())
-    return {runtime.name: runtime for runtime in known}
+    """Return every runtime by name, installed or not, in the order in which 'auto' tries them."""
+    runtimes: tuple[Runtime, ...] = (OrtCpu(), TensorRt(), OrtTensorrt(), OrtCuda())
+    return {runtime.name: runtime for runtime in runtimes}
 
 
 def get_runtime(name: str) -> Runtime:
-    """A runtime by name.
+    """Return a runtime by name.
 
     Raises:
-        UnknownNameError: listing those that exist.
+        UnknownNameError: There is no runtime with this name; the error lists those that exist.
     """
-    known = all_runtimes()
-    if name not in known:
-        raise UnknownNameError("runtime", name, sorted(known))
-    return known[name]
+    runtimes = all_runtimes()
+    if name not in runtimes:
+        raise UnknownNameError("runtime", name, sorted(runtimes))
+    return runtimes[name]

@@ -15,6 +15,7 @@ from nascli.lut.audit import audit
 from nascli.lut.in_context.carriers import require_context
 from nascli.lut.store import schema as store_schema
 from nascli.lut.store.visits import RoundConditions
+from nascli.spaces.blocks import Placement
 from nascli.spaces.operators.basic import conv_block, identity
 from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.testing.stores import StoreContract
@@ -157,7 +158,7 @@ def test_tables_look_programs_up_and_name_what_is_missing(tmp_path):
         unknown = mbconv((8, 4, 4), 8, kernel=7)
         assert table.missing([*OPERATORS, unknown, unknown]) == [unknown]
         with pytest.raises(MissingMeasurementsError) as caught:
-            require_context(table, [(unknown, False, False)], "nascli profile --space x")
+            require_context(table, [Placement(unknown, first=False, last=False)], "nascli profile --space x")
         assert unknown.label in str(caught.value) and "nascli profile --space x" in str(caught.value)
         frame = table.to_pandas()
         assert sorted(frame["seconds"]) == pytest.approx([1e-3, 2e-3, 3e-3])

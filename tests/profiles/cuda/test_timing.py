@@ -78,7 +78,7 @@ def test_a_card_that_waits_for_the_host_is_noticed():
 
 
 def test_a_card_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr("nascli.profiles.cuda.timing._LONGEST_SECONDS", 1e-3)
+    monkeypatch.setattr("nascli.profiles.cuda.timing._MAX_QUERY_SECONDS", 1e-3)
     with pytest.raises(DeviceError, match="the card hangs"):
         timed(SimulatedCard(lambda now: TRUTH, hangs=True), 3)
 

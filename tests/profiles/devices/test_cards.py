@@ -10,8 +10,8 @@ from fakes import FakeNvml, NvmlError
 
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles.devices import clocks, device
-from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, slug
-from nascli.profiles.devices.clocks import left_locked, locked, sustained_mhz, unlock
+from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, key_from_name
+from nascli.profiles.devices.clocks import is_left_locked, locked_clock, sustained_mhz, unlock_clock
 from nascli.profiles.devices.device import card_key, device_of_card, find_device
 
 
@@ -41,7 +41,7 @@ def test_what_is_known_of_a_card():
     assert (first.index, first.uuid, first.compute_capability, first.cuda) == (0, "GPU-0", (6, 1), (12, 9))
     assert second.name == "Tesla T4" and second.pci.endswith("01:00.0") and first.slice is None
     assert nvml.open == 0
-    assert slug("???") == "card"
+    assert key_from_name("???") == "card"
 
 
 def test_slices_of_a_divided_card_are_devices_of_their_own():
@@ -63,7 +63,7 @@ def test_devices_by_name_with_several_cards(monkeypatch):
     assert find_device("cuda:1").key == "t4" and find_device("cuda").card.index == 0
     with pytest.raises(DeviceError, match="there are 2 such cards, numbered from 0"):
         find_device("titanxp:2")
-    with pytest.raises(DeviceError, match="behind the colon stands the number"):
+    with pytest.raises(DeviceError, match="the colon must be followed by the number of a card"):
         find_device("titanxp:one")
     with pytest.raises(DeviceError, match=r"V100.* is not in this machine; here is: cpu .*titanxp"):
         find_device("v100")
@@ -130,17 +130,17 @@ def test_a_locked_clock_is_given_back_whatever_happens(tmp_path, monkeypatch):
     (card,) = find_cards(nvml)
     assert sustained_mhz(card, nvml) == 1404
     before = signal.getsignal(signal.SIGTERM)
-    with locked(card, 1404, nvml):
-        assert nvml.locked == (1404, 1404) and left_locked(card)
-    assert nvml.locked is None and not left_locked(card)
-    with pytest.raises(ValueError, match="boom"), locked(card, 1404, nvml):
+    with locked_clock(card, 1404, nvml):
+        assert nvml.locked == (1404, 1404) and is_left_locked(card)
+    assert nvml.locked is None and not is_left_locked(card)
+    with pytest.raises(ValueError, match="boom"), locked_clock(card, 1404, nvml):
         raise ValueError("boom")
-    assert nvml.locked is None and not left_locked(card)
+    assert nvml.locked is None and not is_left_locked(card)
     assert signal.getsignal(signal.SIGTERM) == before
     nvml.unsupported = {"lock"}
-    with pytest.raises(DeviceError, match="Locking needs root"), locked(card, 1404, nvml):
+    with pytest.raises(DeviceError, match="Locking needs root"), locked_clock(card, 1404, nvml):
         pass
-    assert not left_locked(card)
+    assert not is_left_locked(card)
     nvml.unsupported = {"application clock"}
     with pytest.raises(DeviceError, match="--lock-clocks 1404"):
         sustained_mhz(card, nvml)
@@ -150,18 +150,18 @@ def test_a_pascal_card_s_clock_is_held_as_an_application_clock(tmp_path, monkeyp
     monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
     nvml = FakeNvml(["NVIDIA TITAN Xp"])
     (card,) = find_cards(nvml)
-    with locked(card, 1404, nvml):
-        assert nvml.applied == (1404, 1404) and nvml.locked is None and left_locked(card)
-    assert nvml.applied is None and not left_locked(card)
+    with locked_clock(card, 1404, nvml):
+        assert nvml.applied == (1404, 1404) and nvml.locked is None and is_left_locked(card)
+    assert nvml.applied is None and not is_left_locked(card)
     # What a killed process left is given back the way it was taken.
-    with pytest.raises(KeyboardInterrupt), locked(card, 1404, nvml):
+    with pytest.raises(KeyboardInterrupt), locked_clock(card, 1404, nvml):
         nvml.nvmlDeviceResetGpuLockedClocks = lambda handle: 1 / 0
         raise KeyboardInterrupt
     assert nvml.applied is None
     nvml.unsupported = {"apply"}
-    with pytest.raises(DeviceError, match="Locking needs root"), locked(card, 1404, nvml):
+    with pytest.raises(DeviceError, match="Locking needs root"), locked_clock(card, 1404, nvml):
         pass
-    assert not left_locked(card)
+    assert not is_left_locked(card)
 
 
 KILLED = """
@@ -169,10 +169,10 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from fakes import FakeNvml
 from nascli.profiles.devices.cards import find_cards
-from nascli.profiles.devices.clocks import locked
+from nascli.profiles.devices.clocks import locked_clock
 nvml = FakeNvml(["Tesla V100"], capability=(7, 0))
 nvml.nvmlDeviceResetGpuLockedClocks = lambda handle: print("unlocked", flush=True)
-with locked(find_cards(nvml)[0], 1404, nvml):
+with locked_clock(find_cards(nvml)[0], 1404, nvml):
     os.kill(os.getpid(), signal.{name})
     import time; time.sleep(10)
 """
@@ -186,9 +186,9 @@ def test_signals_unlock_and_what_sigkill_leaves_is_found(tmp_path, monkeypatch, 
     assert ("unlocked" in done.stdout) is unlocked, done.stderr
     nvml = FakeNvml(["NVIDIA TITAN Xp"])
     (card,) = find_cards(nvml)
-    assert left_locked(card) is not unlocked
-    unlock(card, nvml)
-    assert not left_locked(card)
+    assert is_left_locked(card) is not unlocked
+    unlock_clock(card, nvml)
+    assert not is_left_locked(card)
 
 
 def test_unlocking_without_permission_says_what_to_do(tmp_path, monkeypatch):
@@ -200,5 +200,5 @@ def test_unlocking_without_permission_says_what_to_do(tmp_path, monkeypatch):
 
     nvml.nvmlDeviceResetGpuLockedClocks = refuse
     with pytest.raises(DeviceError, match="nvidia-smi -i 0 --reset-gpu-clocks"):
-        unlock(find_cards(nvml)[0], nvml)
-    assert clocks.left_locked(find_cards(nvml)[0]) is False
+        unlock_clock(find_cards(nvml)[0], nvml)
+    assert clocks.is_left_locked(find_cards(nvml)[0]) is False

@@ -11,8 +11,8 @@ from nascli.profiles.devices.device import device_of_card, this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes import ort_gpu
 from nascli.profiles.runtimes.base import RuntimeOptions
-from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt, providers_in_force, refusal
-from nascli.profiles.runtimes.packages import folder_of, linked_major
+from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt, check_provider, loading_error
+from nascli.profiles.runtimes.packages import linked_major, package_folder
 from nascli.profiles.runtimes.registry import all_runtimes
 from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -22,11 +22,11 @@ AMPERE = device_of_card(find_cards(FakeNvml(["NVIDIA A100-SXM4-40GB"], (8, 0), c
 
 
 def test_a_silent_fallback_is_refused():
-    providers_in_force("CUDAExecutionProvider", ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    check_provider("CUDAExecutionProvider", ["CUDAExecutionProvider", "CPUExecutionProvider"])
     with pytest.raises(DeviceError, match="fell back from CUDAExecutionProvider to CPUExecutionProvider"):
-        providers_in_force("CUDAExecutionProvider", ["CPUExecutionProvider"])
+        check_provider("CUDAExecutionProvider", ["CPUExecutionProvider"])
     with pytest.raises(DeviceError, match="to nothing"):
-        providers_in_force("CUDAExecutionProvider", [])
+        check_provider("CUDAExecutionProvider", [])
 
 
 def test_the_cpus_build_is_not_taken_for_the_gpus():
@@ -44,9 +44,9 @@ def test_the_cpus_build_is_not_taken_for_the_gpus():
 
 def test_both_packages_in_one_folder_are_noticed(monkeypatch, tmp_path):
     monkeypatch.setattr(ort_gpu, "_provider_file", lambda name: tmp_path / "none.so")
-    monkeypatch.setattr(ort_gpu, "installed", lambda package: "1.31")
+    monkeypatch.setattr(ort_gpu, "installed_version", lambda package: "1.31")
     assert "share a folder" in OrtCuda().missing()
-    monkeypatch.setattr(ort_gpu, "installed", lambda package: None)
+    monkeypatch.setattr(ort_gpu, "installed_version", lambda package: None)
     assert "has no such provider" in OrtCuda().missing()
 
 
@@ -54,7 +54,9 @@ def build(tmp_path, monkeypatch, cuda, tensorrt, installed_tensorrt):
     for name, library, major in (("cuda", "libcudart", cuda), ("tensorrt", "libnvinfer", tensorrt)):
         (tmp_path / f"{name}.so").write_bytes(b"\0" * 100 + f"{library}.so.{major}\0".encode() + b"rest")
     monkeypatch.setattr(ort_gpu, "_provider_file", lambda name: tmp_path / f"{name}.so")
-    monkeypatch.setattr(ort_gpu, "installed", lambda p: installed_tensorrt if p == "tensorrt" else None)
+    monkeypatch.setattr(
+        ort_gpu, "installed_version", lambda p: installed_tensorrt if p == "tensorrt" else None
+    )
 
 
 def test_tensorrt_10_against_an_installed_11(tmp_path, monkeypatch):
@@ -68,13 +70,13 @@ def test_tensorrt_10_against_an_installed_11(tmp_path, monkeypatch):
 
 def test_a_build_that_does_not_fit_card_or_driver(tmp_path, monkeypatch):
     build(tmp_path, monkeypatch, 13, 10, "10.16.1")
-    assert "needs CUDA 13, and the driver 580.65 serves 12.9" in OrtCuda().refuses(PASCAL)
+    assert "needs CUDA 13, and the driver 580.65 supports 12.9" in OrtCuda().refuses(PASCAL)
     newer = device_of_card(find_cards(FakeNvml(["NVIDIA TITAN Xp"], (6, 1), cuda=13000))[0])
     assert "onnxruntime-gpu[cuda,cudnn]<1.27" in OrtCuda().refuses(newer)
     assert OrtCuda().refuses(AMPERE) is None and OrtTensorrt().refuses(AMPERE) is None
     build(tmp_path, monkeypatch, 12, 10, "10.16.1")
     assert OrtCuda().refuses(PASCAL) is None
-    assert "do not serve compute capability 6.1" in OrtTensorrt().refuses(PASCAL)
+    assert "do not support compute capability 6.1" in OrtTensorrt().refuses(PASCAL)
     assert "use --runtime ort-cuda" in TensorRt().refuses(PASCAL)
     assert TensorRt().refuses(AMPERE) is None
 
@@ -88,9 +90,9 @@ def test_runtimes_of_the_cpu_and_of_cards_are_not_mixed_up():
 
 def test_what_errors_at_loading_mean():
     provider = "CUDAExecutionProvider"
-    assert isinstance(refusal(provider, RuntimeError("no kernel for Foo(7)")), ModelRefusedError)
+    assert isinstance(loading_error(provider, RuntimeError("no kernel for Foo(7)")), ModelRefusedError)
     for text in ("CUDA error: no kernel image is available", "CUDA failure: device is lost", "Failed to load library libcudnn"):  # fmt: skip
-        error = refusal(provider, RuntimeError(text))
+        error = loading_error(provider, RuntimeError(text))
         assert isinstance(error, DeviceError) and not isinstance(error, ModelRefusedError), text
     assert means_lost_card("Uncorrectable ECC error encountered") and not means_lost_card("out of memory")
 
@@ -98,7 +100,7 @@ def test_what_errors_at_loading_mean():
 def test_tf32_is_never_called_fp32(monkeypatch, tmp_path):
     monkeypatch.setenv("NASCLI_HOME", str(tmp_path))
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
-    monkeypatch.setattr(ort_gpu, "installed", lambda package: "1.31")
+    monkeypatch.setattr(ort_gpu, "installed_version", lambda package: "1.31")
     with pytest.raises(DeviceError, match="NVIDIA_TF32_OVERRIDE=0"):
         OrtTensorrt()._settings(RuntimeOptions(precision="fp32"))
     assert OrtTensorrt()._settings(RuntimeOptions(precision="tf32"))["trt_fp16_enable"] == "0"
@@ -117,7 +119,7 @@ def test_the_library_that_a_binary_names(tmp_path):
     assert linked_major(tmp_path / "none", "libcudart") is None
     file.write_bytes(b"")
     assert linked_major(file, "libcudart") is None
-    assert folder_of("onnxruntime").name == "onnxruntime" and folder_of("no_such_module") is None
+    assert package_folder("onnxruntime").name == "onnxruntime" and package_folder("no_such_module") is None
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8-symmetric", "int8"])

@@ -309,7 +309,7 @@ def test_both_engines_are_measured_by_the_protocol_each_behind_its_own_warm_up(c
     original = TensorrtSession.time
 
     def time_(self, runs, warmup=0):
-        taken.append((self, self._turn, warmup))
+        taken.append((self, self._next_engine, warmup))
         return original(self, runs, warmup)
 
     monkeypatch.setattr(TensorrtSession, "time", time_)

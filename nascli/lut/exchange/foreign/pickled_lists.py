@@ -35,7 +35,7 @@ def read(data: bytes) -> ForeignTable:
     """
     document = read_pickled_numbers(data)
     if not isinstance(document, list):
-        raise StoreError("the pickle holds no list of rows")
+        raise StoreError("the pickle is not a list of rows")
     table = ForeignTable()
     for entry in document:
         if not (isinstance(entry, (tuple, list)) and len(entry) == 2 and len(entry[1]) == _FIELDS):

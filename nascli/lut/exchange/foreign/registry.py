@@ -69,9 +69,9 @@ def read_foreign(path: Path, form: str) -> ForeignTable:
         raise StoreError(f"{path}: {error.message}", error.hint) from error
     # A file of unknown origin may make a reader fail in any way; nothing was imported by then.
     except Exception as error:
-        raise StoreError(f"{path} is no {form} table: {type(error).__name__}: {error}") from error
+        raise StoreError(f"{path} is not a {form} table: {type(error).__name__}: {error}") from error
     if not table.rows:
-        raise StoreError(f"{path} holds no {form} row that can be used", table.summary or None)
+        raise StoreError(f"{path} has no {form} row that can be used", table.summary or None)
     for row in table.rows:
         if not (math.isfinite(row.seconds) and row.seconds > 0):
             raise StoreError(f"{path}: {row.label} takes {row.seconds} s; a latency is finite and above 0")

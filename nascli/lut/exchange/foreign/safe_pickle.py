@@ -30,7 +30,7 @@ class _Kind:
 
 def _scalar(kind: _Kind, data: bytes) -> float:
     if not isinstance(kind, _Kind) or kind.name not in _FORMATS or kind.order not in ("<", ">", "="):
-        raise StoreError("the pickle holds a number of an unknown type")
+        raise StoreError("the pickle contains a number of an unknown type")
     return float(struct.unpack(kind.order + _FORMATS[kind.name], data)[0])
 
 

@@ -1,7 +1,7 @@
-"""Building, reading and inspecting TensorRT engines: one code path for TensorRT 10 and 11.
+"""Building and inspecting TensorRT engines, with one code path for TensorRT 10 and 11.
 
-Networks are strongly typed: what an ONNX model is written in is what the engine computes in, so fp16 means an
-fp16 model and int8 one with QuantizeLinear and DequantizeLinear. TF32 is off unless it is asked for.
+Networks are strongly typed: the engine computes in the types in which the ONNX model is written. So fp16 needs an fp16
+model, and int8 needs a model with QuantizeLinear and DequantizeLinear. TF32 is off unless it is requested.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.runtimes.base import TimingCache
 
 WORKSPACE_BYTES = 1 << 30
-# Kernels are timed this often while an engine is built; the API's default of 1 picks by chance.
+# How often the builder times a kernel. With the API's default of 1 the choice of kernels is largely random.
 TIMING_ITERATIONS = 8
+# How often a build is tried, since builds may fail by chance.
 ATTEMPTS = 3
 
 
 class Messages:
-    """Collects what TensorRT complains about, since its functions only return None."""
+    """Collects the errors that TensorRT logs, since its functions only return None.
+
+    Args:
+        trt: The TensorRT module.
+
+    Attributes:
+        logger: The logger to be given to TensorRT.
+    """
 
     def __init__(self, trt: Any) -> None:
-        complaints: list[str] = []
+        errors: list[str] = []
         warnings: list[str] = []
 
         class Log(trt.ILogger):  # type: ignore[misc]
@@ -32,24 +40,31 @@ class Messages:
 
             def log(self, severity: Any, msg: str) -> None:
                 if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                    complaints.append(msg)
+                    errors.append(msg)
                 elif severity == trt.ILogger.Severity.WARNING:
                     warnings.append(msg)
 
-        self._complaints, self._warnings = complaints, warnings
+        self._errors, self._warnings = errors, warnings
         self.logger = Log()
 
     def take(self) -> str:
-        """All complaints since the last call, as one line; where there is none, the last warnings, since CUDA that
-        cannot be initialised is but a warning."""
-        text = "; ".join(self._complaints or self._warnings[-3:]) or "TensorRT does not say why"
-        self._complaints.clear()
+        """Return and forget all errors since the last call, as one line.
+
+        Without errors it returns the last warnings, since TensorRT only warns if CUDA cannot be initialised.
+        """
+        text = "; ".join(self._errors or self._warnings[-3:]) or "TensorRT does not say why"
+        self._errors.clear()
         self._warnings.clear()
         return " ".join(text.split())
 
 
 def failure(what: str, text: str) -> DeviceError:
-    """What a complaint of TensorRT means: this model, or the card."""
+    """Return the error to raise when TensorRT failed: a DeviceError if the card failed, else a ModelRefusedError.
+
+    Args:
+        what: What TensorRT could not do, such as 'build an engine'.
+        text: What it logged.
+    """
     if means_lost_card(text):
         return DeviceError(
             f"the card failed: {text}",
@@ -59,25 +74,28 @@ def failure(what: str, text: str) -> DeviceError:
 
 
 def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: TimingCache) -> bytes:
-    """An engine for an ONNX model, as bytes.
+    """Build an engine for an ONNX model.
 
     Args:
-        trt: the TensorRT module.
-        messages: where its complaints go.
-        model: the ONNX model.
-        tf32: whether fp32 convolutions may round their inputs to TF32.
-        cache: what earlier builds found out about kernels; what this one finds out is added.
+        trt: The TensorRT module.
+        messages: Collects the errors of TensorRT.
+        model: The bytes of the ONNX model.
+        tf32: Whether fp32 convolutions may round their inputs to TF32.
+        cache: What earlier builds learned about kernels; what this one learns is added.
+
+    Returns:
+        The serialised engine.
 
     Raises:
-        ModelRefusedError: TensorRT cannot read it, or has no kernel for it, in several attempts.
-        DeviceError: the card failed.
+        ModelRefusedError: TensorRT cannot read the model, or several attempts to build an engine failed.
+        DeviceError: TensorRT cannot start, or the card failed.
     """
     reason = ""
     for _ in range(ATTEMPTS):
         try:
             builder = trt.Builder(messages.logger)
         except TypeError as error:
-            # What the bindings make of a builder that could not be: CUDA or the driver, and never the model.
+            # The bindings raise this if CUDA or the driver fails; the model is not known to the builder yet.
             raise DeviceError(
                 f"TensorRT cannot start: {messages.take()}",
                 "Its CUDA and the driver's may not fit: nascli doctor says which.",
@@ -93,7 +111,7 @@ def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: Timi
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         (config.set_flag if tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
         known = config.create_timing_cache(cache.read())
-        # A cache of another card or version does not fit, and is begun anew.
+        # A cache of another card or version is rejected, and an empty one takes its place.
         if known is None or not config.set_timing_cache(known, False):
             config.set_timing_cache(config.create_timing_cache(b""), False)
         engine = builder.build_serialized_network(network, config)
@@ -107,10 +125,10 @@ def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: Timi
 
 
 def layers_of(trt: Any, engine: Any) -> list[str]:
-    """The layers of an engine by name; what was fused carries the names of all its parts.
+    """Return the names of an engine's layers; a fused layer has the names of all its parts.
 
     Raises:
-        DeviceError: an answer that is no document.
+        DeviceError: The inspector's answer is not a list of layers.
     """
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     try:

@@ -1,4 +1,4 @@
-"""TensorRT itself, without ONNX Runtime: engines built from our ONNX bytes, timed by events on the card."""
+"""TensorRT without ONNX Runtime: engines are built from ONNX models and timed by events on the card."""
 
 from __future__ import annotations
 
@@ -21,25 +21,31 @@ from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, Ti
 from nascli.profiles.runtimes.ort_gpu import (
     TENSORRT_PRECISIONS,
     WARMUP_SECONDS,
+    tensorrt_refuses,
     tensorrt_version,
-    too_old_for_tensorrt,
 )
-from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, installed
+from nascli.profiles.runtimes.packages import TENSORRT_PACKAGES, installed_version
 from nascli.profiles.runtimes.tensorrt.engine import Messages, build, failure, layers_of
 
-# Engines of one model that are timed in turn: a builder may choose other kernels each time.
+# Engines of one model that are timed in turn, since a builder may choose other kernels each time.
 ENGINES = 2
-# More than the second-level cache of any card so far.
+# Bytes of rotated inputs: more than the second-level cache of any card so far.
 ROTATED_BYTES = 1 << 28
-# Addresses on the card are multiples of this.
-_ALIGNED = 256
-# Graphs that are captured of one engine, each with an input of its own.
-_MOST_GRAPHS = 16
+# Addresses of inputs are multiples of this.
+_ALIGNMENT = 256
+# Maximum number of graphs that are captured of one engine, each with an input of its own.
+_MAX_GRAPHS = 16
+# Memory for rotated inputs by driver, element type, and size. It is never freed, since engines and graphs hold its
+# addresses.
+_POOLS: dict[tuple[int, str, int], Memory] = {}
 
 
 def _rotated(driver: Driver, values: npt.NDArray[Any]) -> list[int]:
-    """Addresses of inputs that no cache holds together, in one piece of memory that all engines of a kind share."""
-    stride = -(-values.nbytes // _ALIGNED) * _ALIGNED
+    """Return addresses of inputs that together exceed the card's cache.
+
+    They lie in one piece of memory, which all engines with inputs of one type share.
+    """
+    stride = -(-values.nbytes // _ALIGNMENT) * _ALIGNMENT
     size = max(ROTATED_BYTES, 2 * stride)
     kind = (id(driver), values.dtype.str, size)
     if kind not in _POOLS:
@@ -48,11 +54,6 @@ def _rotated(driver: Driver, values: npt.NDArray[Any]) -> list[int]:
         driver.upload(memory, np.ascontiguousarray(noise.astype(values.dtype)))
         _POOLS[kind] = memory
     return [_POOLS[kind].address + number * stride for number in range(size // stride)]
-
-
-# Memory that is read in rotation, by driver, element type and size; one for all inputs but the largest. Kept as long as
-# the process, since engines and graphs hold addresses in it.
-_POOLS: dict[tuple[int, str, int], Memory] = {}
 
 
 class _Engine:
@@ -64,7 +65,7 @@ class _Engine:
         messages = Messages(trt)
         self._messages = messages
         self._trt, self._driver, self._stream = trt, driver, stream
-        # All are kept: an engine must not outlive its runtime, nor a context its engine.
+        # All three are kept, since an engine must not outlive its runtime, nor a context its engine.
         self._runtime = trt.Runtime(messages.logger)
         self.engine: Any = self._runtime.deserialize_cuda_engine(plan)
         if self.engine is None:
@@ -76,7 +77,7 @@ class _Engine:
         modes = {name: self.engine.get_tensor_mode(name) for name in names}
         (self.input,) = (name for name in names if modes[name] == trt.TensorIOMode.INPUT)
         (self.output,) = (name for name in names if modes[name] == trt.TensorIOMode.OUTPUT)
-        self._held: list[Memory] = []
+        self._allocated: list[Memory] = []
         self._launches: list[Callable[[Stream], None]] | None = None
         try:
             self._prepare(options)
@@ -89,26 +90,25 @@ class _Engine:
         driver = self._driver
         values = np.random.default_rng(0).standard_normal(self.shape(self.input), dtype=np.float32)
         typed = np.ascontiguousarray(values.astype(self.dtype(self.input)))
-        own = self._memory(typed.nbytes)
-        driver.upload(own, typed)
-        self.first_input = own
-        # What is read after one another; the session's own input comes first.
-        self.inputs = [own.address]
+        self.first_input = self._allocate(typed.nbytes)
+        driver.upload(self.first_input, typed)
+        # The addresses that consecutive runs read.
+        self.inputs = [self.first_input.address]
         if options.rotate:
             self.inputs += _rotated(driver, typed)
         out_shape = self.shape(self.output)
-        self.result = self._memory(int(np.prod(out_shape)) * np.dtype(self.dtype(self.output)).itemsize)
+        self.result = self._allocate(int(np.prod(out_shape)) * np.dtype(self.dtype(self.output)).itemsize)
         self._context.set_tensor_address(self.output, self.result.address)
         self._context.set_tensor_address(self.input, self.inputs[0])
-        # The first run allocates and picks kernels, which a graph must not capture.
+        # The first run allocates memory and picks kernels, which a graph must not capture.
         self._execute(self._stream.handle)
         self._stream.synchronise()
         if options.cuda_graph:
             self._launches = self._graphs()
 
-    def _memory(self, size: int) -> Memory:
+    def _allocate(self, size: int) -> Memory:
         memory = self._driver.allocate(size)
-        self._held.append(memory)
+        self._allocated.append(memory)
         return memory
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ class _Engine:
 
     def _graphs(self) -> list[Callable[[Stream], None]]:
         launches = []
-        for address in self.inputs[:_MOST_GRAPHS]:
+        for address in self.inputs[:_MAX_GRAPHS]:
             self._context.set_tensor_address(self.input, address)
             launches.append(self._driver.capture(self._execute))
         return launches
@@ -137,8 +137,8 @@ class _Engine:
         self._execute(self._stream.handle)
 
     def layer_seconds(self) -> dict[str, float]:
-        """Seconds of each layer, in a run of its own: the profiler slows the whole down."""
-        found: dict[str, float] = {}
+        """Return the seconds of each layer by name, from separate runs, since the profiler slows them down."""
+        seconds: dict[str, float] = {}
         trt = self._trt
 
         class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
@@ -146,7 +146,7 @@ class _Engine:
                 trt.IProfiler.__init__(self)
 
             def report_layer_time(self, layer_name: str, ms: float) -> None:
-                found[layer_name] = ms * 1e-3
+                seconds[layer_name] = ms * 1e-3
 
         context = self.engine.create_execution_context()
         if context is None:
@@ -155,19 +155,19 @@ class _Engine:
         context.profiler = profiler
         context.set_tensor_address(self.input, self.inputs[0])
         context.set_tensor_address(self.output, self.result.address)
-        # The second run counts: the first one loads the kernels.
+        # The first run loads the kernels, so the second one counts.
         for _ in range(2):
             if not context.execute_async_v3(self._stream.handle):
                 raise failure("run the engine", self._messages.take())
             self._stream.synchronise()
-        return dict(found)
+        return dict(seconds)
 
     def close(self) -> None:
-        # A card that failed may not take memory back; what is measured elsewhere goes on.
-        for memory in self._held:
+        # A card that failed may refuse to free memory; that must not hide the first error.
+        for memory in self._allocated:
             with suppress(Exception):
                 memory.free()
-        self._held = []
+        self._allocated = []
         self._launches = None
         self._context = None
         self.engine = None
@@ -175,7 +175,18 @@ class _Engine:
 
 
 class TensorrtSession:
-    """Some engines of one model, timed in turn."""
+    """Several engines of one model, which are timed in turn.
+
+    Args:
+        trt: The TensorRT module.
+        plans: The serialised engines.
+        driver: The card.
+        options: How to run them.
+
+    Raises:
+        ModelRefusedError: The card has no room for an engine.
+        DeviceError: The card failed.
+    """
 
     def __init__(self, trt: Any, plans: list[bytes], driver: Driver, options: RuntimeOptions) -> None:
         self._trt, self._driver = trt, driver
@@ -192,11 +203,15 @@ class TensorrtSession:
             raise failure("load the engine", str(error)) from error
         self._bursts: list[list[float]] = [[] for _ in plans]
         self._host_bound = 0
-        self._turn = 0
+        self._next_engine = 0
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
-        """Run `runs` times on the next engine, after `warmup` runs on the same one."""
-        turn, self._turn = self._turn, (self._turn + 1) % len(self._engines)
+        """Run the next engine `runs` times, after `warmup` runs of the same engine that do not count.
+
+        Raises:
+            DeviceError: The card failed.
+        """
+        turn, self._next_engine = self._next_engine, (self._next_engine + 1) % len(self._engines)
         try:
             for number in range(warmup):
                 self._engines[turn].enqueue(number)
@@ -214,7 +229,7 @@ class TensorrtSession:
         return Burst(queries.seconds)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The first engine's output for one batch."""
+        """Return the first engine's output for one batch."""
         engine = self._engines[0]
         typed = np.ascontiguousarray(inputs.astype(engine.dtype(engine.input)))
         self._driver.upload(self._engines[0].first_input, typed)
@@ -225,7 +240,12 @@ class TensorrtSession:
         return np.asarray(result, dtype=np.float32)
 
     def notes(self) -> dict[str, Any]:
-        """Which layers the engine has, what each takes, how far the builds are apart, and who waited."""
+        """Return what is known about the engines as a JSON document.
+
+        It contains the layers of the first engine and their seconds, the median seconds of each engine (builds), the
+        relative difference between the slowest and the fastest (builds_apart), and whether the card waited for the
+        host in most bursts (host_bound).
+        """
         medians = [float(np.median(bursts)) for bursts in self._bursts if bursts]
         apart = max(medians) / min(medians) - 1 if len(medians) > 1 else 0.0
         return {
@@ -252,7 +272,7 @@ class TensorRt:
     modes: tuple[str, ...] = ("cuda_graph", "rotate")
 
     def missing(self) -> str | None:
-        """None if TensorRT can be imported and something provides CUDA memory and events."""
+        """Return None if TensorRT and a package for CUDA memory and events are installed, else what is missing."""
         if importlib.util.find_spec("tensorrt") is None:
             return "tensorrt is not installed: pip install 'nascli[tensorrt]'"
         try:
@@ -268,56 +288,66 @@ class TensorRt:
         return None
 
     def refuses(self, device: Device) -> str | None:
-        """None if TensorRT serves the card's generation."""
+        """Return None if TensorRT supports the card and the driver supports TensorRT's CUDA, else the reason."""
         if device.card is None:
-            return f"{self.name} runs on NVIDIA cards, and {device.key} is none"
-        return too_old_for_tensorrt(device, tensorrt_version()) or _cuda_too_new(device)
+            return f"{self.name} runs on NVIDIA cards, and {device.key} is not one"
+        return tensorrt_refuses(device, tensorrt_version()) or _cuda_too_new(device)
 
     def version(self) -> str:
-        """Version of TensorRT."""
+        """Return the version of TensorRT."""
         return tensorrt_version() or str(_tensorrt().__version__)
 
     def engine(self, model: bytes, cache: TimingCache, ordinal: int = 0, *, tf32: bool = False) -> bytes:
-        """One engine for a card that is here, as bytes to keep.
+        """Build one engine for a card of this machine.
+
+        Args:
+            model: The bytes of an ONNX model.
+            cache: What earlier builds learned about kernels; what this one learns is added.
+            ordinal: The number that CUDA gives the card in this process.
+            tf32: Whether fp32 convolutions may round their inputs to TF32.
+
+        Returns:
+            The serialised engine.
 
         Raises:
-            ModelRefusedError: TensorRT has no kernels for the model.
+            ModelRefusedError: TensorRT cannot build an engine for the model.
+            DeviceError: TensorRT cannot start, or the card failed.
         """
         trt = _tensorrt()
-        # Opened first, since a builder works for the card that is current.
+        # The card is opened first, since a builder works for the card that is current.
         _driver("auto", ordinal)
         return build(trt, Messages(trt), model, tf32=tf32, cache=cache)
 
     def load(self, model: bytes, options: RuntimeOptions) -> TensorrtSession:
-        """Build engines for a model and load them onto the card.
+        """Build engines for a model, and load them onto the card.
 
         Raises:
-            ModelRefusedError: TensorRT has no kernels for it, or the card no room.
-            DeviceError: the card failed.
+            ModelRefusedError: TensorRT cannot build an engine for the model, or the card has no room for it.
+            DeviceError: TensorRT cannot start, or the card failed.
         """
         trt = _tensorrt()
-        # Opened first, since a builder works for the card that is current.
+        # The card is opened first, since a builder works for the card that is current.
         driver = _driver(options.cuda_driver, options.ordinal)
         messages = Messages(trt)
         tf32 = options.precision == "tf32"
-        # The first build uses what is known of kernels; the others find out anew, since two builds that
-        # read one timing cache choose alike, and how far builds differ would stay hidden.
+        # Only the first build uses the timing cache. Builds that share one choose the same kernels, which would hide
+        # how much builds differ.
         caches = [options.timing_cache, *(MemoryCache() for _ in range(ENGINES - 1))]
         plans = [build(trt, messages, model, tf32=tf32, cache=cache) for cache in caches]
         return TensorrtSession(trt, plans, driver, options)
 
 
 def _cuda_too_new(device: Device) -> str | None:
-    """Why the driver cannot serve the CUDA that the installed TensorRT is built on; None if it can, or nobody knows."""
+    """Return the reason why the driver does not support the CUDA of the installed TensorRT; None if it does or may."""
     majors = [
         13 if "cu13" in package else 12
         for package in TENSORRT_PACKAGES
-        if "cu" in package and installed(package)
+        if "cu" in package and installed_version(package)
     ]
     if device.card is None or not majors or min(majors) <= device.card.cuda[0]:
         return None
     return (
-        f"the TensorRT that is installed needs CUDA {min(majors)}, and the driver {device.card.driver} serves "
+        f"the TensorRT that is installed needs CUDA {min(majors)}, and the driver {device.card.driver} supports "
         f"{'.'.join(map(str, device.card.cuda))}: install a newer driver, or "
         f"pip install tensorrt-cu{device.card.cuda[0]}"
     )

@@ -245,8 +245,9 @@ def test_the_documentation_builds_and_all_its_links_lead_somewhere(tmp_path):
     assert "FeasibleSet" in reference and "uniform" in reference
 
 
-def test_files_that_readme_and_docs_name_exist():
-    for page in PAGES:
+def test_files_that_the_documents_link_to_exist():
+    others = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    for page in [*PAGES, *others]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"

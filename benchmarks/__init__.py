@@ -1,1 +1,1 @@
-"""The figures that the README quotes: `python -m benchmarks.NAME [--quick]`."""
+"""The scripts behind the figures in the documents: `python -m benchmarks.NAME [--quick]`."""

@@ -1,7 +1,7 @@
-"""Other people's optimisers as searchers, for comparison: Optuna's TPE and pymoo's genetic algorithm (extra `bench`).
+"""Optuna's TPE and pymoo's genetic algorithm as searchers, for comparison (extra `bench`).
 
-What they propose outside of the budget is told back to them as infeasible without being evaluated, since a cost is
-known before anything is trained.
+An adapter reports proposals outside of the budget as infeasible without an evaluation, since the cost of an
+architecture is known before it is trained.
 """
 
 from __future__ import annotations

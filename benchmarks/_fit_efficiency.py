@@ -1,4 +1,4 @@
-"""Fits the ensemble of `nascli.costmodel.roofline` to measured kernels."""
+"""Fits the efficiency networks of `nascli.costmodel.roofline` to measured kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feeding parsers with near misses and damaged files; what reaches new lines of nascli is kept and changed further."""
+"""Feeds parsers with slightly damaged inputs. An input that reaches new lines of nascli is kept and changed further."""
 
 from __future__ import annotations
 

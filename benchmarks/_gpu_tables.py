@@ -1,4 +1,4 @@
-"""Published tables of single operators on GPUs, as kernels with the devices they ran on."""
+"""Reads published tables of single operators on GPUs as kernels, with the devices that measured them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hurting commands in other ways than killing them, and looking at what they say and what is left."""
+"""Disturbs commands in other ways than by killing them, and checks their messages and what they leave behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killing commands at random moments, and holding what comes of it against an undisturbed run."""
+"""Kills commands at random moments, and compares the result with that of an undisturbed run."""
 
 from __future__ import annotations
 

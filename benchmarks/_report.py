@@ -1,4 +1,4 @@
-"""What every benchmark shares: its arguments, its environment, and how results are written."""
+"""What all benchmarks share: arguments, environment, and how results are written."""
 
 from __future__ import annotations
 

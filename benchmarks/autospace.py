@@ -1,4 +1,4 @@
-"""AutoSpace at small scale: networks found in the learned space against those of inverted residuals, at equal cost."""
+"""AutoSpace at small scale: networks of the learned space compared with inverted residuals at equal cost."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 
 NOTES = """
-Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test), 7 thin layers. The paper's own
-criterion, curves of accuracy against MACs: from the learned space (4 cells a layer) and from inverted residuals of kernels
-3, 5 and 7 with expansion 6 (skips in both), SPOS and a ProxylessNAS-style search find networks for each of three MAC budgets,
-equal training and evaluations; winners are trained from scratch twice, 2 seeds, whose differences are paired. The budgets
-are quantiles of random networks of both spaces together; what the networks really take is in the table and the picture.
-The learning itself costs the learned space about three supernets more. Ablations, at the middle budget by SPOS: without
-gradient compensation, without the reference graph, without inherited weights. Diversity: share of
-distinct cells in the population. Update: mutation, MAdds and distance of 1,000 x 21 cells, most at 1.2 of the reference's.
-Directions at this size, not the paper's figures.
+Data: Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test), 7 thin layers. The
+comparison uses the paper's own criterion, curves of accuracy against MACs. SPOS and a ProxylessNAS-style search find
+networks for each of three MAC budgets, in the learned space (4 cells a layer) and in a space of inverted residuals with
+kernels 3, 5, and 7 and expansion 6 (both have skips), with equal training and evaluations. Winners are trained from
+scratch twice. There are 2 seeds, and their differences are paired. The budgets are quantiles of random networks of both
+spaces together; the table and the picture show the MACs that the networks really have. Learning the cells costs about
+three supernets more. Ablations, at the middle budget with SPOS: without gradient compensation, without the reference
+graph, without inherited weights. Diversity: the share of distinct cells in the population. Update: mutation, MAdds, and
+distance of 1,000 x 21 cells, with at most 1.2 times the MAdds of the reference cell. The figures show directions at
+this size, not the paper's figures.
 """
 TRAININGS = 2
 SPACE = "autospace-mini"

@@ -1,4 +1,4 @@
-"""Latency budgets on this CPU, kept: NSE and PC-NAS from the budget to a winner that was measured within it."""
+"""Latency budgets on this CPU: whether the winners of NSE and PC-NAS keep them when they are measured."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from nascli.spaces import load_space
 from nascli.supernet.data.images import space_for_data
 
 NOTES = """
-Digits at 14x14, ONNX Runtime on the CPU, batch 16, one thread, an empty store. Budgets lie at quantiles of the predicted
-latency of random networks. Each search profiles what is missing, searches, measures five finalists end to end, trains those
-that keep the budget, and reports the best. Kept: the whole 95 % interval of the winner's measured latency lies within.
+Data: digits at 14x14. ONNX Runtime on the CPU, batch 16, one thread, an empty store. The budgets are quantiles of the
+predicted latency of random networks. Each search profiles the operators that the store lacks, searches, measures five
+finalists end to end, trains those that keep the budget, and reports the best. A budget is kept if the whole 95 %
+interval of the winner's measured latency lies within it.
 """
 CASES = (
     ("nse", "nse-19-mini:width=0.5", (0.02, 0.1, 0.3)),

@@ -1,4 +1,4 @@
-"""How fast costs are asked for: whole populations against a dictionary loop, and the regulariser's gradient."""
+"""The speed of cost queries: whole populations beside a dictionary loop, and the gradient of the expected cost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from nascli.costmodel import counted
 from nascli.spaces import load_space
 
 NOTES = """
-MACs of random architectures (a latency is the same array operation on other figures). dictionary: the loop that lookup
-tables are read with elsewhere, one key per layer and operator, the figures already summed per operator. Gradient: the
-expected cost under probabilities, forward and backward in torch. Runs of the ways take turns.
+The benchmark asks for the MACs of random architectures; a latency is the same array operation on other figures.
+dictionary: a loop with one key per layer and operator, as other tools read lookup tables, with the figures already
+summed per operator. Gradient: the expected cost under probabilities, forward and backward in torch. Runs of the ways
+alternate.
 """
 
 

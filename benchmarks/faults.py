@@ -1,4 +1,4 @@
-"""Breaking things on purpose: commands killed and hurt at random moments, parsers fed with what is damaged or hostile."""
+"""Faults on purpose: commands that are killed or disturbed at random moments, parsers with damaged input."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from benchmarks._kills import SPACE, jobs, prepared, trial
 from benchmarks._report import Target, parse_arguments, write
 
 NOTES = """
-Kills: each command is started, killed with SIGKILL after a random time, and started again, so often in a row; then it runs to
-its end. Equal: table, weights, files or evaluations (architecture by architecture) as of an undisturbed run on a copy of the
-same store. Lost: samples of a store that were there before a kill and not after. Doubled: operators whose rounds are not each
-there once. Hurts: a disk (tmpfs) that fills up at ever later moments and is then enlarged; folders of another user; an address
-space that is too small; SIGINT twice; a terminal that goes away; two runs in one folder; a table made 30 % too fast;
-evaluators that fail in five ways; NaN in training. Survived: ended by itself with a word and no traceback (but for want of memory, where
-libraries may end the process), and what followed was as if undisturbed. Parsers: valid inputs with bytes flipped, cut, doubled, swapped, words put in, JSON values replaced; inputs
-that reach new lines of nascli (the first 2,500 are watched) are kept and changed further. A parser may answer, or refuse with an error of nascli's own;
-anything else, or more than 5 s for one input, is a failure.
+Kills: each command is started, killed with SIGKILL after a random time, and started again, several times in a row; then
+it runs to its end. Equal: the table, weights, files, or evaluations (architecture by architecture) equal those of an
+undisturbed run on a copy of the same store. Lost: samples that a store had before a kill and not after it. Doubled:
+operators with a round that is stored more than once or not at all. Disturbances ("hurts"): a disk (tmpfs) that fills up
+at ever later moments and is then enlarged; folders of another user; an address space that is too small; SIGINT twice; a
+terminal that disappears; two runs in one folder; a table made 30 % too fast; evaluators that fail in five ways; NaN in
+training. A disturbance is survived if the command ends by itself with a message and no traceback (except if memory is
+missing, where libraries may end the process), and if the continued run is as if undisturbed. Parsers: valid inputs with
+bytes flipped, cut, doubled, or swapped, words inserted, or JSON values replaced. Inputs that reach new lines of nascli
+(the first 2,500 are watched) are kept and changed further. A parser may return a result or raise one of nascli's own
+errors; anything else, or more than 5 s for one input, is a failure.
 """
 
 

@@ -1,4 +1,4 @@
-"""Exact feasible sets beside rejection sampling, and array scoring beside a loop over a dictionary."""
+"""Exact feasible sets compared with rejection sampling, and array scoring compared with a dictionary loop."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from nascli.costmodel import BoundedCost, ChainCost, Constraint, FeasibleSet, co
 from nascli.spaces import Operator, Space, make_space
 
 NOTES = """
-Single-path: the 21 layers of up to 20 candidates of `pcnas-large`, under a synthetic real-valued latency
-(MACs times a factor drawn per candidate). Multi-branch: `nse-27`, 22 layers of 27 branches, at most 5 per
-layer, under a window of real MACs. The feasible share is the number of feasible architectures over the size
-of the space, from the exact count. Rejection draws uniformly and keeps what fits, in vectorised blocks; where
-the share is so small that no run would ever see an acceptance, its rate is its draws per second times the
-share (marked computed). The dictionary loop is what published tools do: a text key per layer, put together
-from the operator's arguments and shapes and looked up, one by one; the last row spares it the keys. Several budgets: the
-same latency beside MACs and parameters, bounded at quantiles of uniform draws; the count of many is an estimate, held
-against what uniform draws say.
-All on one core. Every architecture returned was checked against the real constraint.
+Single path: the 21 layers of up to 20 candidates of `pcnas-large`, under a synthetic real-valued latency (MACs times a
+factor drawn per candidate). Multi-branch: `nse-27`, 22 layers of 27 branches, at most 5 per layer, under a window of
+real MACs. The feasible share is the exact number of feasible architectures divided by the size of the space. Rejection
+sampling draws uniformly and keeps what fits, in vectorised blocks. Where the share is too small for a run to see an
+acceptance, its rate is its draws per second times the share (marked as computed). The dictionary loop is the method of
+published tools: it builds a text key per layer from the operator's arguments and shapes and looks it up, one by one; in
+the last row the keys are ready. Several budgets: the same latency together with MACs and parameters, bounded at
+quantiles of uniform draws. The count of a large set is an estimate there, and it is compared with uniform draws. All
+figures are for one core. Every architecture that was returned was checked against the real constraint.
 """
 
 

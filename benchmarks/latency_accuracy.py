@@ -1,4 +1,4 @@
-"""What sums of operator latencies say of whole networks, beside what the device says."""
+"""Sums of operator latencies compared with the measured latency of whole networks."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ from nascli.progress import Silent
 from nascli.spaces import Network, load_space
 
 NOTES = """
-40 random networks of each space, drawn uniformly, and 20 within 3 % of their median, measured end to end on ONNX
-Runtime's CPU provider beside their predictions, and held out: calibrated is fitted on 24 other networks, spread over the space as `nascli calibrate`
-chooses them. Covered: the share of held-out networks inside the calibrated model's 90 % interval. MACs: proportional to MACs, the factor fitted on the same networks (which favours it). Alone: the sum
-of operators timed alone. In context: the sum of operators timed between two pointwise convolutions. Floor: the same networks' even rounds against their odd rounds, that is what
-repeating the end-to-end measurement itself differs by. Every store was empty at the start.
+The benchmark predicts and measures 40 random networks of each space, drawn uniformly, and 20 within 3 % of their
+median, end to end on ONNX Runtime's CPU provider. All of them are held out: the calibrated model is fitted on 24 other
+networks, spread over the space as `nascli calibrate` chooses them. Covered: the share of held-out networks inside the
+calibrated model's 90 % interval. MACs: proportional to MACs, with a factor fitted on the same networks (which favours
+it). Alone: the sum of operators timed alone. In context: the sum of operators timed between two pointwise convolutions.
+Floor: even rounds of the same networks compared with odd rounds, which is the difference between two end-to-end
+measurements. Every store was empty at the start.
 """
 CASES = (
     ("proxyless-mini", 16, 1, False),

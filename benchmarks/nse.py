@@ -1,4 +1,4 @@
-"""NSE at small scale: what rounds, locks, small subsets and thresholds do to the space; against searches at equal cost."""
+"""NSE at small scale: the effects of rounds, locks, small subsets, and thresholds, and other searches at equal cost."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recip
 from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
-Fashion-MNIST at 14x14 (3,000 images for training and validation, 4,000 for the test), NSE's 19 operations in 7 thin layers,
-at most 3 branches, K = 4, three rounds, MACs within the 1 % to 6 % quantile of random networks;
-2 seeds, whose differences are paired. Indicators move little in trainings as short as these: the pruning threshold is -1, not
-the paper's -2, which hardly an operation falls below here (f). (a) Fig. 4 and 5: random architectures of the window, trained from scratch, drawn from
-each round's initial subset, what simplification left, and the aggregated one, beside the round's Pareto front; their MACs are
-given. (b) without lock and rehearse; beside it how often either acted. (c) K = 10 in two rounds, as many epochs and evaluations in all. (d) equal supernet
-epochs and evaluations: one-shot with the best of uniform draws, SPOS's evolution on the same supernet, ProxylessNAS-style
-(indicators over all 19, paths drawn by them, the most probable architecture of the window), random. (f) other pruning
-thresholds, after one round. Each winner is trained twice; one training of one network repeats to about 1.2 points in a like setting
-(ranking_ceiling), so two seeds show large differences alone. Step: a fitness update against a weight step of the same supernet, turn by turn,
-indicators held still. Directions at this size, not the paper's figures.
+Data: Fashion-MNIST at 14x14 (3,000 images for training and validation, 4,000 for the test). The space has NSE's 19
+operations in 7 thin layers, with at most 3 branches. K = 4, three rounds, MACs within the 1 % to 6 % quantile of random
+networks; 2 seeds, whose differences are paired. Indicators move little in trainings as short as these. The pruning
+threshold is therefore -1 and not the paper's -2, below which hardly any operation falls here (f). (a) Fig. 4 and 5:
+random architectures of the window, trained from scratch, drawn from each round's initial subset, from the subset after
+simplification, and from the aggregated subset, together with the round's Pareto front and their MACs. (b) without lock
+and rehearse, and how often either acted. (c) K = 10 in two rounds, with the same number of epochs and evaluations in
+total. (d) equal supernet epochs and evaluations: one-shot with the best of uniform draws, SPOS's evolution on the same
+supernet, ProxylessNAS-style (indicators over all 19 operations, paths drawn by them, the most probable architecture of
+the window), and random. (f) other pruning thresholds, after one round. Each winner is trained twice. Two trainings of
+one network differ by about 1.2 points in a similar setting (ranking_ceiling), so two seeds show only large differences.
+Step: a fitness update compared with a weight step of the same supernet, alternating, with the indicators held constant.
+The figures show directions at this size, not the paper's figures.
 """
 WEIGHTS = ArchitectureParameterSettings(start=0.25)
 TRAININGS = 2

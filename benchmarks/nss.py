@@ -1,4 +1,4 @@
-"""Network Space Search at small scale: are Elite Spaces better places to look than the Expanded Search Space."""
+"""Network Space Search at small scale: whether Elite Spaces are better than the Expanded Search Space."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
-Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test); three stages of up to 8 residual
-blocks and 48 channels, bins of 2 depths and 16 widths (1,728 spaces). Per target and seed one Elite Space. Samples until:
-draws until a network lies within 10 % of the target, median of 400 trials, beside the share of networks that do, counted
-exactly over all of either space. Error: networks within 10 % of the target drawn uniformly from each, trained from scratch
-with one recipe (Table 1); their distribution is the second picture (Fig. 6). The first picture (Fig. 3): networks drawn
-uniformly from either space without a target, and the front of all of them. 2 seeds; directions at this size, not the paper's.
+Data: Fashion-MNIST at 14x14 (4,000 images for training and validation, 4,000 for the test). Three stages of up to 8
+residual blocks and 48 channels, with bins of 2 depths and 16 widths (1,728 spaces). There is one Elite Space per target
+and seed. Samples until: the number of draws until a network lies within 10 % of the target, median of 400 trials,
+together with the share of such networks, counted exactly over all of either space. Error: networks within 10 % of the
+target, drawn uniformly from each space and trained from scratch with one recipe (Table 1); the second picture shows
+their distribution (Fig. 6). The first picture (Fig. 3) shows networks that were drawn uniformly from either space
+without a target, and the front of all of them. 2 seeds. The figures show directions at this size, not the paper's
+figures.
 """
 
 

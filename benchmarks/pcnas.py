@@ -1,4 +1,4 @@
-"""PC-NAS at small scale: does shrinking make shared weights rank as training alone does, and what does the search add."""
+"""PC-NAS at small scale: whether shrinking makes shared weights rank like training alone, and what the search adds."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
-Fashion-MNIST at 14x14 (5,000 images for training and validation, 4,000 for the test), PC-NAS's small space in 7 thin
-layers, MACs at most the 40 % quantile. Equal training: PC-NAS's supernet (warm-up and intervals) and the one-shot one take
-the same number of epochs. (a) Fig. 2b: the candidates of the last pool, and random feasible architectures, each trained
-from scratch; correlation with their accuracy with inherited weights (the paper: Pearson 0.11 one-shot, 0.92 PC-NAS). (b)
-Table 3: winners trained from scratch. (c) Fig. 2a. (d) share of the draws that dumping leaves, and how well potentials
-agree with those of 40 times as many draws. (e) one interval's potentials with and without the prefix tree, same run.
-nasbench-macro: the table as evaluator instead of a supernet, 20 seeds. Directions at this size, not the paper's figures.
+Data: Fashion-MNIST at 14x14 (5,000 images for training and validation, 4,000 for the test). The space is PC-NAS's small
+space in 7 thin layers, with MACs at most at the 40 % quantile. Equal training: PC-NAS's supernet (warm-up and
+intervals) and the one-shot supernet train for the same number of epochs. (a) Fig. 2b: the candidates of the last pool,
+and random feasible architectures, each trained from scratch; the correlation with their accuracy with inherited weights
+(the paper: Pearson 0.11 one-shot, 0.92 PC-NAS). (b) Table 3: winners trained from scratch. (c) Fig. 2a. (d) the share
+of draws that dumping leaves, and the agreement of potentials with those of 40 times as many draws. (e) the potentials
+of one interval with and without the prefix tree, in the same run. nasbench-macro: the table as evaluator instead of a
+supernet, 20 seeds. The figures show directions at this size, not the paper's figures.
 """
 EPOCHS, WARMUP = 1, 8
 

@@ -1,4 +1,4 @@
-"""Whether operator latencies repeat, quiet and under load, beside the usual ways; and what profiling costs."""
+"""Repeatability of operator latencies on a quiet and a busy machine, beside other methods; the cost of profiling."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from nascli.progress import Silent
 from nascli.spaces import load_space
 
 NOTES = """
-All operators of a space, on ONNX Runtime's CPU provider, measured three times into one store (empty at first, the
-later times as new generations, so that they share the anchor's history, as `nascli profile --older-than` does): quiet,
-quiet again after the other settings had their turn, and with two busy processes on this machine. The figures are the
-relative differences per operator between the first time and each of the others (median and 95th percentile). ours:
-stand-alone and in-context models by the measurement protocol. mean, median: 10 warm-up runs, then 50 runs in a row,
-each operator in a session of its own, wall clock. autorange: torch.utils.benchmark's blocked_autorange median of the
-same sessions (at least 0.2 s each). Cost: wall time of profiling over the time inside timed runs, the anchor's among
-them; it holds loading, warm-up runs, and every commit. Two quiet times lie minutes apart, not an hour.
+All operators of a space are measured three times on ONNX Runtime's CPU provider, into one store that is empty at first.
+The later measurements are new generations, so that they share the anchor's history, as in `nascli profile
+--older-than`. The three times are: quiet; quiet again, after the other settings were measured; and with two busy
+processes on this machine. The figures are the relative differences per operator between the first time and each of the
+others (median and 95th percentile). ours: stand-alone and in-context models by the measurement protocol. mean, median:
+10 warm-up runs, then 50 runs in a row, each operator in a session of its own, wall clock. autorange: the median of
+torch.utils.benchmark's blocked_autorange on the same sessions (at least 0.2 s each). Cost: the wall time of profiling
+divided by the time inside timed runs, including the anchor's; it contains loading, warm-up runs, and every commit. The
+two quiet measurements are minutes apart, not an hour.
 """
 SETTINGS = ((16, 1), (1, 1), (16, 2), (1, 2))
 WAYS = ("ours", "mean", "median", "autorange")

@@ -1,4 +1,4 @@
-"""What the table of a whole published space costs: NSE's 27 operations at 224 px, batch 16."""
+"""The cost of the table of a whole published space: NSE's 27 operations at 224 px, batch 16."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from nascli.progress import Silent
 from nascli.spaces import load_space
 
 NOTES = """
-Every operator of NSE's space of 27 operations, alone and between its neighbours, on ONNX Runtime's CPU provider with
-one thread, into an empty store. At most 12 rounds per model here (24 is the default), so that the study ends: what had
-not settled within 1 % by then counts as unstable. Wall over timed: wall time over the time inside timed runs.
+Every operator of NSE's space of 27 operations is measured alone and between its neighbours, on ONNX Runtime's CPU
+provider with one thread, into an empty store. The study limits rounds to 12 per model (24 is the default), so that it
+ends. A model that had not settled within 1 % by then counts as unstable. Wall over timed: wall time divided by the time
+inside timed runs.
 """
 
 

@@ -1,4 +1,4 @@
-"""How well training itself ranks: the same architectures trained from scratch twice, with two seeds."""
+"""How well training itself ranks: the same architectures are trained from scratch twice, with two seeds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nascli.spaces import load_space
 from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
-The setting of the study pcnas: Fashion-MNIST at 14x14, PC-NAS's small space in 7 thin layers, MACs at most the 40 % quantile,
-5 epochs. No way of ranking can agree with one training better than another training of the same networks does, up to chance:
-this is the most that a supernet's correlation there can be expected to reach.
+The setting is that of the study pcnas: Fashion-MNIST at 14x14, PC-NAS's small space in 7 thin layers, MACs at most at
+the 40 % quantile, 5 epochs. Apart from chance, no ranking can agree with one training better than another training of
+the same networks does. This is the highest correlation that can be expected of a supernet in this setting.
 """
 
 

@@ -1,4 +1,4 @@
-"""Predictions for devices that are not here, against published measurements that they were not fitted on."""
+"""Predictions for devices without a table, compared with published measurements that they were not fitted on."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from nascli.spaces.primitives import Shape
 
 NOTES = """
 Rows: 193,654 single TensorRT convolutions on a V100 (Alibaba's TinyNAS) and 2,832 convolutions and matrix products of
-cuDNN and cuBLAS on seven cards (Baidu's DeepBench), held out at random (a tenth), by size (the largest fifth of output
-channels) and by kernel size (fitted on 1 and 3, predicted 5), and one card at a time. ours: three small networks on
-features relative to the device, fitted on the rest. MACs: proportional to MACs per precision. Roofline: the data sheet's
-peaks and bandwidth plus 2 us. GPUNet: whole networks of a known device (V100, TensorRT, fp16, batch 1), the sum of their
-kernels, fitted on all single kernels and on no network; the kernels were timed with an older TensorRT, alone, with
-their launches and layout changes, so sums come out high; calibrated: times one factor from the other three. Published networks: 675 latencies of whole networks by other
-people, one card left out at a time; ours scales the same network's latencies on the other cards by what the data sheets
-say of both cards; MACs is proportional to MACs, fitted on the other cards.
+cuDNN and cuBLAS on seven cards (Baidu's DeepBench). They are held out at random (a tenth), by size (the largest fifth
+of output channels), by kernel size (fitted on 1 and 3, predicted for 5), and one card at a time. ours: three small
+networks on features relative to the device, fitted on the rest. MACs: proportional to MACs per precision. Roofline: the
+data sheet's peaks and bandwidth plus 2 us. GPUNet: whole networks of a known device (V100, TensorRT, fp16, batch 1) as
+the sum of their kernels, fitted on all single kernels and on no network. The kernels were timed with an older TensorRT,
+alone, with their launches and layout changes, so the sums are too high; calibrated: multiplied by one factor from the
+other three networks. Published networks: 675 latencies of whole networks from other authors, with one card left out at
+a time. ours scales the same network's latencies on the other cards by the data sheets of both cards; MACs is
+proportional to MACs, fitted on the other cards.
 """
 
 

@@ -1,4 +1,4 @@
-"""A store of a large company: ten million measurements over a thousand devices; and search as its problem grows."""
+"""A large store, with ten million measurements over a thousand devices; and search as its problem grows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.programs import Program
 
 NOTES = """
-Synthetic bursts (5 runs each, log-normal around a size of the operator's own, a clock of the device's own) of real operators: those of
-proxyless-mini at many widths, as many operators a device and 10 rounds each. Reading a table derives every figure
-and interval from raw samples; it is timed on setups chosen at random, the file not in memory beforehand only the
-first time. Import and export go through packs of 10,000 rows (Parquet, digest checked), 20 one after the other, on disk at the
-end of each; a process's first export loads Parquet's code, a store's first import reads and counts the 1,000 operators, which the
-packs of other devices share. The target's figure is that of all further packs together. Search: feasible sets and SPOS's evolution
-with a free evaluator, so that what is timed is nascli; the exponent is fitted over a doubling of one size at a time.
+The store has synthetic bursts (5 runs each, log-normal around a size of the operator, with a clock of the device) of
+real operators: those of proxyless-mini at many widths, the same number of operators for each device, and 10 rounds
+each. Reading a table derives every figure and interval from raw samples. It is timed on setups chosen at random, and
+the file is not in memory only the first time. Import and export use packs of 10,000 rows (Parquet, digest checked), 20
+one after the other, each on disk at its end. A process's first export loads Parquet's code; a store's first import
+reads and counts the 1,000 operators that the packs of other devices share. The target's figure is that of all further
+packs together. Search: feasible sets and SPOS's evolution with an evaluator that costs no time, so that nascli itself
+is timed; the exponent is fitted over a doubling of one size at a time.
 """
 ROUNDS = 10
 

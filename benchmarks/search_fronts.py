@@ -1,4 +1,4 @@
-"""Whole fronts of accuracy against MACs in one run, on a table whose front is known."""
+"""Whole fronts of accuracy against MACs in one run, on a table with a known front."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nascli.search.searchers.settings import GuidedSettings
 from nascli.spaces import load_space
 
 NOTES = """
-NAS-Bench-Macro: 6,561 chains, mean accuracy of 3 trainings, MACs. Share of the true hypervolume (the area under the front
-of accuracy against MACs above 80 %) after so many evaluations: median [minimum, maximum] over seeds. guided: expected
-growth of that area; NSGA-II: pymoo's, population 20.
+NAS-Bench-Macro: 6,561 chains, mean accuracy of 3 trainings, MACs. The figures are shares of the true hypervolume (the
+area under the front of accuracy against MACs above 80 %) after a number of evaluations: median [minimum, maximum] over
+seeds. guided: maximises the expected growth of that area. NSGA-II: pymoo's, population 20.
 """
 FLOOR = 80.0
 

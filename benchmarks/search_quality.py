@@ -1,4 +1,4 @@
-"""Evaluations that searches need on tables whose best architecture is known."""
+"""The number of evaluations that searches need on tables whose best architecture is known."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from nascli.spaces.blocks import Layer
 from nascli.spaces.operators.basic import avg_pool, conv_block, identity
 
 NOTES = """
-Evaluations until the first within 0.05 points of the best feasible architecture (0.05 of the score's range of 100 for the
-synthetic one): median, worst and 95 % bootstrap interval of the median over seeds; searches end after the limit, which
-then counts. nasbench-macro: 6,561 chains, mean of 3 trainings each. nasbench201: 15,625 cells under the measured latency
-of a device at its 40 % quantile, true accuracy after 200 epochs, or the accuracy that a one-shot supernet gave as the
-evaluator (its own optimum counts). synthetic: 21 layers of 10 operators, a score of single and neighbouring choices, the
-optimum by integer programming. guided: one set of defaults everywhere. Overhead: seconds of the optimiser itself per
-evaluation. Every searcher proposes an architecture at most once, and infeasible ones cost no evaluation.
+The figures are evaluations until the first architecture within 0.05 points of the best feasible one (0.05 of the
+score's range of 100 for the synthetic problem): median, worst, and 95 % bootstrap interval of the median over seeds.
+Searches end after the limit, which then counts. nasbench-macro: 6,561 chains, mean of 3 trainings each. nasbench201:
+15,625 cells under the measured latency of a device at its 40 % quantile; the evaluator gives the true accuracy after
+200 epochs, or the accuracy in a one-shot supernet (then the optimum of that accuracy counts). synthetic: 21 layers of
+10 operators, a score of single and neighbouring choices, the optimum by integer programming. guided: the same defaults
+everywhere. Overhead: seconds of the optimiser itself per evaluation. Every searcher proposes an architecture at most
+once, and infeasible architectures cost no evaluation.
 """
 LIMIT = 300
 

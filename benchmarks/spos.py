@@ -1,4 +1,4 @@
-"""SPOS at small scale: evolution against random search, how well a supernet ranks, and mixed precision."""
+"""SPOS at small scale: evolution compared with random search, how well a supernet ranks, and mixed precision."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.training.recipe import Recipe
 
 NOTES = """
-Fashion-MNIST at 14x14 (8,000 images for training and validation, 4,000 for the test). Evolution against random (Fig. 3):
-the same trained supernet, the same number of evaluations, best validation top-1 with inherited weights so far, under a
-MAC budget at the 40 % quantile; 5 seeds. Ranking: architectures drawn uniformly, their accuracy with inherited weights
-against trained from scratch, with 95 % bootstrap intervals. Mixed precision: 3 seeds; per block a bottleneck width and a
-pair of bit widths, BitOps at most those of uniform 2W2A; the winner against the uniform network at those BitOps, both
-trained from scratch. Small data and short training: directions, not the paper's figures.
+Data: Fashion-MNIST at 14x14 (8,000 images for training and validation, 4,000 for the test). Evolution compared with
+random search (Fig. 3): the same trained supernet, the same number of evaluations, and the best validation top-1 with
+inherited weights so far, under a MAC budget at the 40 % quantile; 5 seeds. Ranking: the accuracy of uniformly drawn
+architectures with inherited weights compared with training from scratch, with 95 % bootstrap intervals. Mixed
+precision: 3 seeds; a bottleneck width and a pair of bit widths per block, and BitOps at most those of uniform 2W2A. The
+winner and the uniform network are both trained from scratch. The data are small and the training is short: the figures
+show directions, not the paper's figures.
 """
 
 

@@ -1,4 +1,4 @@
-"""The supernet engine beside plain torch: step time, memory, evaluation, two processes."""
+"""The supernet engine compared with plain torch: step time, memory, evaluation, and two processes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
 
 NOTES = """
-CPU, two threads. Step: a training step of the supernet on one fixed path against the same trainer on a plain network of
-that architecture, turn by turn. Memory: growth of the process's peak over 20 steps, in a process of its own, and the
-weights that the path does not use. Evaluation: one architecture in the supernet, statistics recalculated, against plain
-inference on as many images. Tree: potentials as PC-NAS asks for them (prefixes of a pool, completed at random) one at a
-time against a prefix tree; and the same completions drawn late in the search, where prefixes are long. Two processes:
-gloo under torch.distributed.run, half of the batch each, one thread each, against one process with one thread: largest
-difference of any weight or statistic after 1 and after 8 steps, and the ratio of their step times.
+CPU, two threads. Step: a training step of the supernet on one fixed path compared with the same trainer on a plain
+network of that architecture, alternating. Memory: growth of the process's peak over 20 steps, in a process of its own,
+and the weights that the path does not use. Evaluation: one architecture in the supernet, with recalculated statistics,
+compared with plain inference on the same number of images. Tree: potentials as PC-NAS requests them (prefixes of a
+pool, completed at random), one at a time compared with a prefix tree; and the same for completions that are drawn late
+in the search, where prefixes are long. Two processes: gloo under torch.distributed.run, half of the batch each, one
+thread each, compared with one process with one thread: the largest difference of any weight or statistic after 1 and
+after 8 steps, and the ratio of their step times.
 """
 TRAIN = """
 import sys, time, torch, numpy as np, resource

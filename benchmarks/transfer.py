@@ -1,4 +1,4 @@
-"""Latencies of a device with few samples from those of other devices, on other people's tables."""
+"""Latencies of a device with few measurements from those of other devices, on published tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmarks._report import Target, parse_arguments, write
 from nascli.costmodel.transfer import nearest_device, transfer
 
 NOTES = """
-Each device in turn is the new one: 10 (25, 50) random networks of it are known, and Spearman's rank correlation is
-taken over 2,500 others; the mean over devices and draws (the spread is over draws of the mean over devices). ours:
-`nascli.costmodel.transfer`; its few constants were chosen on NAS-Bench-201 itself, so FBNet's and OFA's
-spaces (HELP's measurements) are the fair test of them.
-nearest: the known device that correlates best on the samples. MACs: of the network, where the table has them. HELP's
-published mean is 0.932 at 10 samples. Family out: devices of the same family (1080ti_1, 1080ti_32, ...) are not known.
+Each device in turn is the new one. The latencies of 10 (25, 50) random networks on it are known, and the figure is
+Spearman's rank correlation over 2,500 other networks: the mean over devices and draws (the spread is over draws of the
+mean over devices). ours: `nascli.costmodel.transfer`. Its few constants were chosen on NAS-Bench-201 itself, so the
+spaces of FBNet and OFA (HELP's measurements) are the fair test of them. nearest: the known device that correlates best
+on the samples. MACs: of the network, where the table has them. HELP's published mean is 0.932 at 10 samples. Family
+out: devices of the same family (1080ti_1, 1080ti_32, ...) are not known.
 """
 
 

@@ -1,6 +1,6 @@
-"""Commands and Python in README, docs and notebooks: those of blocks run, made smaller; those in tables parse.
+"""Commands and Python in README, docs, and notebooks: those of blocks run, made smaller; those in tables parse.
 
-Not run, since tests of their own do: `make`, `pip`, `mkdocs`, and the algorithms' examples in README's table.
+`make`, `pip`, `mkdocs`, and the searches in the table of algorithms are not run here, since tests of their own run them.
 """
 
 import importlib
@@ -19,12 +19,16 @@ import pytest
 from click.testing import CliRunner
 
 from nascli.cli import main
+from nascli.errors import NascliError
+from nascli.pipeline.run.settings import choose_preset
+from nascli.search.registry import algorithm_names
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Less of everything: what is tested is that the commands work, not what they find.
 TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
 SMALL = 'nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)'
+SHORT = ["evolution.population=4", "evolution.generations=2", "supernet.epochs=1", "retraining.epochs=1"]
 LESS = {
     "search": ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"],
     "sweep": ["--population", "4", "--generations", "2", "--supernet-epochs", "1", "--retrain-epochs", "1"],
@@ -139,9 +143,12 @@ def test_the_python_of_readme_runs(tmp_path, home):
         .replace('nascli.space("proxyless-mini")', SMALL)
         .replace("latency=8ms", "latency=50ms")
     )
-    # The line about evaluators stands for itself; its names are those of the example file.
-    lines = [line for line in text.splitlines() if "my_accuracy" not in line]
-    executed("\n".join(lines), tmp_path, home)
+    executed(shortened(text), tmp_path, home)
+
+
+def shortened(text):
+    """The same script, whose searches train for one epoch."""
+    return text.replace("seed=0)\nresult.", f"seed=0, changes={SHORT})\nresult.")
 
 
 def python_of(page):
@@ -158,7 +165,56 @@ def home(tmp_path_factory):
 def test_the_python_of_the_guides_runs(page, tmp_path, home):
     text = python_of(ROOT / "docs" / "guides" / page)
     assert text.count("\n") > 5
-    executed(text, tmp_path, home)
+    executed(shortened(text), tmp_path, home)
+
+
+def test_the_algorithm_of_the_guide_keeps_its_contract(tmp_path, home):
+    text = (ROOT / "docs" / "guides" / "algorithm.md").read_text()
+    for name, code in re.findall(r'```python title="([\w.]+)"\n(.*?)```', text, re.S):
+        (tmp_path / name).write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_climbing.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "NASCLI_HOME": str(home)},
+    )  # fmt: skip
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout
+    use = (
+        "import numpy as np, nascli\nfrom climbing import CLIMBING\nfrom rings import RINGS\n"
+        "budget = nascli.constrain(nascli.space('proxyless-mini'), 'macs<=8M')\n"
+        "found = CLIMBING.searcher(budget, CLIMBING.settings_for(10), np.random.default_rng(0)).ask()\n"
+        "assert found.shape == (5, 10)\n"
+        "assert RINGS.read(None, 8).images.shape == (600, 1, 8, 8)\n"
+    )
+    executed(use, tmp_path, home)
+
+
+def test_every_hyper_parameter_that_the_documents_name_exists():
+    named = set()
+    for page in PAGES:
+        named |= set(re.findall(r"(?:--set |`)([a-z_]+(?:\.[a-z_]+)+=[^`\s]+)", page.read_text()))
+    # The setting of the guide's own algorithm, which the test above runs.
+    named -= {"climbing.probability=0.1"}
+    assert len(named) >= 6
+    for change in sorted(named):
+        assert any(accepts(name, change) for name in algorithm_names()), change
+
+
+def accepts(algorithm, change):
+    try:
+        choose_preset(algorithm, changes=[change])
+    except NascliError:
+        return False
+    return True
+
+
+def test_results_that_the_documents_name_exist():
+    named = set()
+    for page in PAGES:
+        named |= set(re.findall(r"benchmarks/results/([\w-]+\.\w+)", page.read_text()))
+    named |= set(re.findall(r"`(\w+\.md)`", (ROOT / "docs" / "studies.md").read_text()))
+    assert len(named) > 12
+    for name in named:
+        assert (ROOT / "benchmarks" / "results" / name).exists(), name
 
 
 @pytest.mark.parametrize("name", ["budgets", "tables"])
@@ -189,8 +245,9 @@ def test_the_documentation_builds_and_all_its_links_lead_somewhere(tmp_path):
     assert "FeasibleSet" in reference and "uniform" in reference
 
 
-def test_files_that_readme_and_docs_name_exist():
-    for page in PAGES:
+def test_files_that_the_documents_link_to_exist():
+    others = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    for page in [*PAGES, *others]:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"

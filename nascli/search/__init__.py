@@ -1,1 +1,1 @@
-"""Search algorithms, one file each, and the one loop that drives them."""
+"""Search algorithms, one folder each, and what they share."""

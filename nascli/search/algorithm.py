@@ -1,4 +1,4 @@
-"""What an algorithm is to the rest of nascli: a descriptor that its folder registers."""
+"""The interface between an algorithm and the rest of nascli: the descriptor that the algorithm's folder registers."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from nascli.search.verification import Finalist
 
 
-# Names of hyper-parameters that all algorithms share, and where a preset has them.
+# Short names of hyper-parameters that all algorithms share, and their fields in a preset.
 COMMON_ALIASES: Mapping[str, str] = MappingProxyType(
     {"supernet_epochs": "supernet.epochs", "retrain_epochs": "retraining.epochs", "batch": "supernet.batch"}
 )
 
 
 def with_aliases(**names: str) -> Mapping[str, str]:
-    """The common aliases and further ones."""
+    """Return the common aliases and further ones."""
     return MappingProxyType({**COMMON_ALIASES, **names})
 
 
 class SpaceKind(Enum):
-    """What a space may be; the value is the word for people."""
+    """A property of a space that an algorithm must support. The value is its name in messages."""
 
     SINGLE_PATH = "single-path"
     MULTI_BRANCH = "multi-branch"
@@ -46,7 +46,7 @@ class SpaceKind(Enum):
 
 
 def kinds_of(space: Space | StagedSpace) -> frozenset[SpaceKind]:
-    """What an algorithm must accept to search a space."""
+    """Return the kinds that an algorithm must accept to search a space."""
     if isinstance(space, StagedSpace):
         return frozenset({SpaceKind.STAGED})
     path = SpaceKind.MULTI_BRANCH if space.multi_branch else SpaceKind.SINGLE_PATH
@@ -55,13 +55,13 @@ def kinds_of(space: Space | StagedSpace) -> frozenset[SpaceKind]:
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """What a finished run wrote down, for the pictures of its report.
+    """What a finished run recorded, from which its report draws pictures.
 
     Attributes:
         space: The space that was searched.
-        winner: The winner's choices.
+        winner: The architecture that won.
         evaluations: Every evaluation that gave a score, in order.
-        story: What the algorithm kept in the run's folder; empty where it kept nothing.
+        story: The document that the algorithm wrote to story.json; empty where it wrote none.
         settings: The algorithm's own settings, as a JSON document.
     """
 
@@ -75,23 +75,23 @@ class SearchRecord:
 class Algorithm(ABC):
     """A search algorithm.
 
-    A package registers its own under the entry point ``nascli.algorithms``. Everything that the command line, the job
-    of a search, and the report need to know about an algorithm, they ask its descriptor; nothing else compares names.
-    A descriptor imports torch only inside its methods.
+    A package registers its own algorithms under the entry point ``nascli.algorithms``. The command line, the search
+    job, and the report ask this descriptor for everything that depends on the algorithm; no other code compares names
+    of algorithms. A descriptor imports torch only inside its methods, so that reading the registry stays fast.
 
     Attributes:
-        name: The name on the command line.
-        title: The name for people.
-        summary: One line for `--help`.
-        presets: All settings, by the preset's name: at least 'small', for a CPU and small images.
-        accepts: The kinds of spaces that it searches.
-        example_space: A space that it searches, which errors propose.
-        is_default: Whether it is the one that searches where a user names none.
-        trains_as_it_searches: Whether it trains a supernet of its own while it searches. A supernet that was trained
-            beforehand, and evaluations on a cluster, are refused then.
-        continues_runs: Whether it can go on in a second space after a finished run; see `continue_run`.
-        learns_spaces: Whether it learns a space first; see `prepare_space`.
-        aliases: Other names of groups of hyper-parameters and of hyper-parameters, such as ``{"nse": "settings"}``.
+        name: The name by which users choose it, in lower case and without spaces.
+        title: The name in sentences and headings.
+        summary: One line for lists of algorithms.
+        presets: Its presets by name; at least 'small', for a CPU and small images.
+        accepts: The kinds of spaces that it can search.
+        example_space: A space that it can search, which error messages propose.
+        is_default: Whether it is the algorithm that searches where the user names none.
+        trains_as_it_searches: Whether it trains a supernet of its own while it searches. Then a supernet that was
+            trained beforehand is refused, and so are evaluations on a cluster.
+        continues_runs: Whether it can continue a finished run in a second space; see `continue_run`.
+        learns_spaces: Whether it learns a space before it searches; see `prepare_space`.
+        aliases: Other names of hyper-parameters and of groups of them, such as ``{"evolution": "settings"}``.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Algorithm(ABC):
     aliases: Mapping[str, str] = COMMON_ALIASES
 
     def preset(self, name: str) -> Preset:
-        """A preset by its name.
+        """Return a preset by its name.
 
         Raises:
             UnknownNameError: The algorithm has no such preset.
@@ -117,9 +117,9 @@ class Algorithm(ABC):
         return self.presets[name]
 
     def change(self, preset: Preset, texts: Sequence[str]) -> Preset:
-        """A preset with hyper-parameters changed by name; `Preset.with_changes` says how, and what it raises.
+        """Return a preset with hyper-parameters changed by name, as `Preset.with_changes` describes.
 
-        Beside the names of the preset's own fields, the algorithm's name stands for its settings.
+        The algorithm's name is a further alias of the group 'settings'.
         """
         return preset.with_changes(texts, {self.name: "settings", **self.aliases})
 
@@ -131,69 +131,86 @@ class Algorithm(ABC):
         """
         if kinds_of(space) <= self.accepts:
             return
-        words = " and ".join(sorted(kind.value for kind in kinds_of(space) - self.accepts))
-        wanted = " or ".join(sorted(kind.value for kind in self.accepts))
+        refused = " and ".join(sorted(kind.value for kind in kinds_of(space) - self.accepts))
+        accepted = " or ".join(sorted(kind.value for kind in self.accepts))
         raise ConstraintError(
-            f"{self.title} searches {wanted} spaces, and {space.name} is {words}.",
+            f"{self.title} searches {accepted} spaces, and {space.name} is {refused}.",
             f"Choose --space {self.example_space} or another one of that kind: nascli spaces",
         )
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
-        """The preset with another number of epochs for whatever the search trains."""
+        """Return the preset with another number of epochs for whatever the search trains."""
         return preset.with_supernet_epochs(epochs)
 
     def with_searcher_settings(self, preset: Preset, values: Mapping[str, int]) -> tuple[Preset, list[str]]:
-        """The preset with settings of its searcher changed, as far as the searcher has them.
+        """Change the settings of the searcher that the searcher has.
 
         Args:
-            preset: One of this algorithm's.
-            values: Such as population, generations, or evaluations.
+            preset: A preset of this algorithm.
+            values: New values by name, such as population, generations, or evaluations.
 
         Returns:
-            The preset, and the names that mean nothing to this algorithm.
+            The changed preset, and the names that this algorithm does not have.
         """
         searcher, unknown = change_known_fields(preset.searcher, values)
         return replace(preset, searcher=searcher), unknown
 
     def continue_run(self, space: Space, run: Path) -> Space:
-        """A second space that goes on where a finished run in a first space ended.
+        """Return the second space, extended by what a finished run in a first space hands on.
 
         Args:
             space: The second space.
-            run: The folder of the first run.
+            run: The folder of the finished run.
 
         Raises:
-            ConstraintError: This algorithm cannot, or not with this space or run.
+            ConstraintError: This algorithm continues no runs, or not this run in this space.
         """
         raise ConstraintError(f"{self.title} does not continue other runs.", "Leave out --after.")
 
     def prepare_space(
         self, request: SpaceRequest, context: SearchContext
     ) -> tuple[Space, Mapping[str, Any] | None]:
-        """The space to search: what was asked for, or one that is learned from it.
+        """Return the space to search: the one that was asked for, or one that is learned from it.
+
+        Args:
+            request: The space, the data, and the constraints that the user named.
+            context: Preset, seed, and folder; learning resumes in the folder.
 
         Returns:
-            The space, and a JSON document about how it was learned; None where it was not.
+            The space, and a JSON document about how it was learned; None where it was not learned.
         """
         assert isinstance(request.space, Space)
         return request.space, None
 
     @abstractmethod
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
-        """Search a problem; resumable in the context's folder.
+        """Search a problem. A search that was killed continues from the files in the context's folder.
+
+        Args:
+            problem: The space, its data, and its feasible set.
+            context: Preset, seed, folder, and progress.
 
         Returns:
-            Candidates, best first, with a reserve for the verification on the device.
+            Feasible candidates, best first, with a reserve for the verification on the device.
         """
 
     def resize(
         self, problem: SearchProblem, context: SearchContext, candidates: Sequence[Evaluation]
     ) -> Mapping[Choices, Space]:
-        """The spaces in whose widths candidates are built, of those that other widths suit better."""
+        """Return spaces of other widths for the candidates that fit their budget better in them.
+
+        Args:
+            problem: The problem that was searched.
+            context: Preset, seed, folder, and progress.
+            candidates: The candidates that may become finalists.
+
+        Returns:
+            The spaces by architecture; a candidate that is left out keeps its widths.
+        """
         return {}
 
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
-        """The winner among the finalists that keep the budget; by default the one with the highest score.
+        """Choose the winner among the finalists that keep the budget; by default the one with the highest score.
 
         Args:
             fitting: At least one finalist, in the order of the candidates.
@@ -202,7 +219,10 @@ class Algorithm(ABC):
         return max(fitting, key=lambda finalist: finalist.evaluation.required_score)
 
     def stories(self, record: SearchRecord) -> list[Story]:
-        """Pictures of how the search went, for its report."""
+        """Return pictures of how the search went, for its report.
+
+        By default there is one: the operators that good architectures have in common.
+        """
         from nascli.report.story import evaluated_story
 
         evaluated = [(each.architecture, each.value) for each in record.evaluations]
@@ -210,36 +230,36 @@ class Algorithm(ABC):
 
 
 class SearcherAlgorithm(Algorithm):
-    """An algorithm that asks for architectures and learns their scores.
+    """An algorithm that asks for architectures and learns from their scores.
 
-    In a search, a supernet that was trained on random paths scores the architectures; in `nascli.optimise`, a user's
-    own evaluator does.
+    In a search, a supernet that was trained on uniformly sampled architectures gives the scores; in `nascli.optimise`,
+    the user's own evaluator does.
     """
 
     accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.MULTI_BRANCH, SpaceKind.LOW_BIT})
     example_space = "proxyless-mini"
 
     def with_searcher_settings(self, preset: Preset, values: Mapping[str, int]) -> tuple[Preset, list[str]]:
-        """The preset with its own settings changed: they are the searcher's."""
+        """Change the algorithm's own settings, which are those of its searcher."""
         settings, unknown = change_known_fields(preset.settings, values)
         return replace(preset, settings=settings), unknown
 
     @abstractmethod
     def searcher(self, feasible: FeasibleSet, settings: Any, rng: np.random.Generator) -> Searcher:
-        """A searcher of a feasible set.
+        """Make a searcher.
 
         Args:
-            feasible: The architectures within the budget.
-            settings: What `presets` and `settings_for` hold.
-            rng: All of its randomness.
+            feasible: The architectures to search.
+            settings: Settings of the type that presets and `settings_for` have.
+            rng: The source of all randomness of the searcher.
         """
 
     @abstractmethod
     def settings_for(self, evaluations: int) -> Any:
-        """Settings with which the searcher takes about so many evaluations."""
+        """Return settings with which a search takes about the given number of evaluations."""
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
-        """Train a supernet on random paths, or take one that is given, and search by its scores."""
+        """Train a supernet on uniformly sampled architectures, or take the given one, and search by its scores."""
         from nascli.search.ranking import rank_with_supernet
 
         return rank_with_supernet(self.searcher, context.preset.settings, problem, context)

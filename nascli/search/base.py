@@ -1,4 +1,4 @@
-"""What a search algorithm and an evaluator must do, and what they hand to each other."""
+"""What a searcher and an evaluator must do, and what they hand to each other."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Protocol
 
 from nascli.spaces.space import Population
 
-# One architecture as plain integers, so that it can be a key.
+# One architecture as plain integers, so that it can be a key of a dictionary.
 Choices = tuple[int, ...]
 
 
 @dataclass(frozen=True, order=True)
 class Score:
-    """How good an architecture is; higher is better, ties are broken by the second number."""
+    """How good an architecture is.
+
+    Scores compare by `value`, and by `tie_break` where the values are equal; higher is better.
+
+    Attributes:
+        value: The figure that the search maximises, such as a top-1 accuracy between 0 and 1.
+        tie_break: Decides between equal values.
+    """
 
     value: float
     tie_break: float = 0.0
@@ -52,7 +59,7 @@ class Evaluation:
 
     @property
     def value(self) -> float:
-        """The first number of the score.
+        """The value of the score.
 
         Raises:
             ValueError: The evaluation failed.
@@ -74,31 +81,51 @@ class Evaluation:
 class Evaluator(Protocol):
     """Scores architectures.
 
-    It is deterministic within one run, so that a resumed run sees the same scores.
+    An evaluator is deterministic within one run, so that a resumed run sees the same scores.
     """
 
     def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
-        """Evaluate several architectures; each of them comes back once, in any order."""
+        """Evaluate several architectures.
+
+        Args:
+            batch: Distinct architectures.
+
+        Yields:
+            One evaluation for each architecture, in any order.
+        """
 
     def close(self) -> None:
-        """Let go of processes and connections; an evaluator is not used afterwards."""
+        """Release processes and connections; the evaluator is not used afterwards."""
 
 
 class Searcher(Protocol):
     """Proposes architectures and learns their scores.
 
-    The driver calls `ask`, evaluates what it returns, and calls `tell` with the scores in the same order,
-    until `ask` returns no rows. A searcher draws all its randomness from the generator it was made with:
-    replayed with the same scores it must ask the same, which is how a killed search resumes.
+    The driver calls `ask`, evaluates the architectures that it returns, and calls `tell` with their scores in the
+    same order, until `ask` returns no rows. A searcher draws all its randomness from the generator that it was made
+    with: if it is told the same scores again, it must ask for the same architectures again. This is how a killed
+    search resumes.
+
+    Attributes:
+        name: The name that progress shows.
     """
 
     name: str
 
     def ask(self) -> Population:
-        """The next `(n, layers)` architectures to evaluate; no rows when the search is over."""
+        """Propose architectures.
 
-    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
-        """Take the scores of what was asked, in the same order."""
+        Returns:
+            `(n, layers)` choices to evaluate next; no rows when the search is over.
+        """
+
+    def tell(self, population: Population, scores: Sequence[Score]) -> None:
+        """Learn scores.
+
+        Args:
+            population: The `(n, layers)` architectures that `ask` returned last.
+            scores: Their scores, in the same order.
+        """
 
     @property
     def expected(self) -> int:

@@ -1,9 +1,9 @@
-"""The one loop that drives every search: its limit, its progress, its journal, and its resumption."""
+"""The loop that drives every searcher: its limit, its progress, its journal, and its resumption."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nascli.errors import NascliError
@@ -14,7 +14,11 @@ from nascli.search.journal import Journal
 
 @dataclass(frozen=True)
 class Outcome:
-    """Every evaluation of a search in the order in which it was asked for."""
+    """What a search evaluated.
+
+    Attributes:
+        evaluations: Every evaluation, in the order in which the searcher asked for it.
+    """
 
     evaluations: tuple[Evaluation, ...]
 
@@ -35,73 +39,77 @@ def drive(
 ) -> Outcome:
     """Run a search to its end.
 
-    Evaluations that the journal already holds are replayed, not repeated: a search that was killed asks
-    the same questions again, gets the recorded answers, and goes on from there. An architecture whose
-    evaluation failed counts for the searcher as the worst seen so far.
+    Evaluations that the journal already holds are replayed, not repeated: a search that was killed asks for the same
+    architectures again, gets the recorded scores, and continues from there. The searcher is told the worst score so
+    far for an architecture whose evaluation failed.
 
     Args:
         searcher: Proposes architectures.
         evaluator: Scores them.
         journal: Keeps each evaluation.
         progress: Is shown the best score so far.
-        max_evaluations: A limit on the number of evaluations.
+        max_evaluations: The largest number of distinct architectures to evaluate; None sets no limit.
 
     Raises:
         NascliError: A score is not finite, or every evaluation failed.
     """
     progress.start(f"searching ({searcher.name})", max_evaluations or searcher.expected)
-    seen: dict[Choices, Evaluation] = {}
+    evaluated: dict[Choices, Evaluation] = {}
     worst: Score | None = None
     while True:
         population = searcher.ask()
         if len(population) == 0:
             break
         asked = [tuple(int(choice) for choice in row) for row in population]
-        _evaluate(_missing(asked, seen, journal, max_evaluations), evaluator, journal, progress)
+        _evaluate(_missing(asked, evaluated, journal, max_evaluations), evaluator, journal, progress)
         scores: list[Score] = []
         for architecture in asked:
             if architecture not in journal.evaluations:
-                return _outcome(seen)
+                return _outcome(evaluated)
             evaluation = journal.evaluations[architecture]
-            if architecture not in seen:
-                if max_evaluations is not None and len(seen) >= max_evaluations:
-                    return _outcome(seen)
-                seen[architecture] = evaluation
-                known = [each.score for each in seen.values() if each.score is not None]
+            if architecture not in evaluated:
+                if max_evaluations is not None and len(evaluated) >= max_evaluations:
+                    return _outcome(evaluated)
+                evaluated[architecture] = evaluation
+                known = [each.score for each in evaluated.values() if each.score is not None]
                 worst = min(known, default=None)
                 progress.advance(1, f"best {max(known).value:.4f}" if known else "none succeeded yet")
             scores.append(evaluation.score or worst or Score(0.0))
         searcher.tell(population, scores)
-    return _outcome(seen)
+    return _outcome(evaluated)
 
 
 def _missing(
-    asked: Sequence[Choices], seen: dict[Choices, Evaluation], journal: Journal, max_evaluations: int | None
+    asked: Sequence[Choices],
+    evaluated: Mapping[Choices, Evaluation],
+    journal: Journal,
+    max_evaluations: int | None,
 ) -> list[Choices]:
-    """What must be evaluated: what the journal lacks and the limit admits."""
+    """Return the architectures that the journal lacks, as far as the limit admits them."""
     missing = list(dict.fromkeys(row for row in asked if row not in journal.evaluations))
     if max_evaluations is None:
         return missing
-    # Of what was never seen, only so much is admitted.
-    unseen = list(dict.fromkeys(row for row in asked if row not in seen))
-    admitted = set(unseen[: max_evaluations - len(seen)])
+    # The limit counts what this search asked for, whether the journal has it or not.
+    new = list(dict.fromkeys(row for row in asked if row not in evaluated))
+    admitted = set(new[: max_evaluations - len(evaluated)])
     return [row for row in missing if row in admitted]
 
 
-def _outcome(seen: dict[Choices, Evaluation]) -> Outcome:
-    if seen and not any(evaluation.succeeded for evaluation in seen.values()):
-        first = next(iter(seen.values()))
+def _outcome(evaluated: Mapping[Choices, Evaluation]) -> Outcome:
+    """Return the outcome, unless every evaluation failed."""
+    if evaluated and not any(evaluation.succeeded for evaluation in evaluated.values()):
+        first = next(iter(evaluated.values()))
         raise NascliError(
-            f"all {len(seen)} evaluations failed; the first: {first.failure}.",
+            f"all {len(evaluated)} evaluations failed; the first: {first.failure}.",
             "Try the evaluator on one architecture by itself.",
         )
-    return Outcome(tuple(seen.values()))
+    return Outcome(tuple(evaluated.values()))
 
 
 def _evaluate(
     architectures: Sequence[Choices], evaluator: Evaluator, journal: Journal, progress: Progress
 ) -> None:
-    """Evaluate what the journal lacks; each evaluation is written down as soon as it is known."""
+    """Evaluate what the journal lacks, and write each evaluation down as soon as it is known."""
     for evaluation in evaluator.evaluate(architectures):
         score = evaluation.score
         if score is None:

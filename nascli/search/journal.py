@@ -1,4 +1,4 @@
-"""The journal of a search: one line per evaluation, on disk before the search goes on."""
+"""The journal of a search: one line per evaluation, on disk before the search continues."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from nascli.errors import RunError
 from nascli.search.base import Choices, Evaluation, Score
 
 
 class Journal:
-    """Evaluations of a run, appended durably; a line cut short by a crash is dropped on opening."""
+    """Evaluations of a run, appended durably.
+
+    Opening a journal drops its last line if a crash cut it short.
+
+    Args:
+        path: The file; it is created if it does not exist.
+        about: What the evaluations are of, where no run folder says so. It becomes the first line of a new journal,
+            and must equal that of an existing one.
+
+    Attributes:
+        path: The file.
+        evaluations: The evaluations by architecture.
+
+    Raises:
+        RunError: The file cannot be used, a line inside it is damaged, or it is about something else.
+    """
 
     def __init__(self, path: Path, about: Mapping[str, str] | None = None) -> None:
-        """Open or begin a journal.
-
-        Args:
-            path: the file.
-            about: what its evaluations are of, where no run folder says so; it stands in the first line.
-
-        Raises:
-            RunError: the file cannot be used, a line inside it is damaged, or it is about something else.
-        """
         self.path = path
         self.evaluations: dict[Choices, Evaluation] = {}
         self._about: dict[str, str] = {}
@@ -49,54 +56,38 @@ class Journal:
             )
 
     def _read(self) -> None:
+        """Read all complete lines, and cut off an incomplete last one."""
         data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        for number, line in enumerate(data[:whole].splitlines(), 1):
+        complete = data.rfind(b"\n") + 1
+        for number, line in enumerate(data[:complete].splitlines(), 1):
             try:
                 document = json.loads(line)
                 if number == 1 and "about" in document:
                     self._about = {str(name): str(value) for name, value in document["about"].items()}
                     continue
-                score = Score(float(document["value"]), float(document["tie_break"]))
-                codes = tuple(int(code) for code in document["codes"])
-                seconds, failure = float(document["seconds"]), document.get("failure")
-                evaluation = (
-                    Evaluation(codes, score, seconds)
-                    if failure is None
-                    else Evaluation(codes, None, seconds, str(failure))
-                )
+                evaluation = _evaluation_from_json(document)
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 raise RunError(
                     f"line {number} of {self.path} is damaged: {error}.",
                     "Remove the run's folder to start anew.",
                 ) from error
-            self.evaluations[codes] = evaluation
-        if whole != len(data):
+            self.evaluations[evaluation.architecture] = evaluation
+        if complete != len(data):
             with self.path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(complete)
 
     def add(self, evaluation: Evaluation) -> None:
-        """Write an evaluation down.
+        """Write an evaluation to the disk.
 
         Raises:
-            RunError: the disk refuses.
+            RunError: The file cannot be written.
         """
-        # A line of a failure has a score as well, which readers before `Evaluation` expect and nobody uses.
-        score = evaluation.score or Score(0.0)
-        document: dict[str, object] = {
-            "codes": evaluation.architecture,
-            "value": score.value,
-            "tie_break": score.tie_break,
-            "seconds": round(evaluation.seconds, 6),
-        }
-        if evaluation.failure is not None:
-            document["failure"] = evaluation.failure
         try:
-            self._append(document)
+            self._append(_evaluation_to_json(evaluation))
         except OSError as error:
             raise RunError(
                 f"cannot write the journal {self.path}: {error.strerror}.",
-                "Free some space and run the same command again; it goes on from here.",
+                "Free some space and run the same command again; it continues from here.",
             ) from error
         self.evaluations[evaluation.architecture] = evaluation
 
@@ -111,3 +102,26 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _evaluation_to_json(evaluation: Evaluation) -> dict[str, object]:
+    # Readers of version 0.1.0 expect a score of a failed evaluation too; nobody uses it.
+    score = evaluation.score or Score(0.0)
+    document: dict[str, object] = {
+        "codes": evaluation.architecture,
+        "value": score.value,
+        "tie_break": score.tie_break,
+        "seconds": round(evaluation.seconds, 6),
+    }
+    if evaluation.failure is not None:
+        document["failure"] = evaluation.failure
+    return document
+
+
+def _evaluation_from_json(document: Mapping[str, Any]) -> Evaluation:
+    score = Score(float(document["value"]), float(document["tie_break"]))
+    architecture = tuple(int(choice) for choice in document["codes"])
+    seconds, failure = float(document["seconds"]), document.get("failure")
+    if failure is None:
+        return Evaluation(architecture, score, seconds)
+    return Evaluation(architecture, None, seconds, str(failure))

@@ -18,16 +18,18 @@ class Preset:
     """All settings of one algorithm.
 
     Attributes:
-        settings: The algorithm's own, a frozen dataclass.
-        supernet: How the supernet trains that ranks architectures; of NSE, the supernet of each round.
-        retraining: How the winner, the baselines, and of some algorithms the finalists train from scratch.
-        searcher: Settings of the searcher of a learned space; None where the algorithm learns none.
-        space_recipe: How the supernet trains on which a space is learned; None where the algorithm learns none.
-        finalists: How many candidates are measured at a time.
-        calibration_images: On how many images normalisation statistics are recalculated.
+        settings: The algorithm's own settings, a frozen dataclass.
+        supernet: The recipe of the supernet that ranks architectures. Where there are several supernets one after the
+            other, each of them trains by it.
+        retraining: The recipe by which networks train from scratch: the winner, the baselines, and the finalists of an
+            algorithm that chooses the winner by training.
+        searcher: The settings of the searcher of a learned space; None where the algorithm learns no space.
+        space_recipe: The recipe of the supernet on which a space is learned; None where the algorithm learns no space.
+        finalists: The number of candidates that are measured together.
+        calibration_images: The number of training images on which normalisation statistics are recalculated.
 
     Raises:
-        NascliError: A number below 1.
+        NascliError: `finalists` or `calibration_images` is below 1.
     """
 
     settings: Any
@@ -48,16 +50,18 @@ class Preset:
         return asdict(self)
 
     def with_supernet_epochs(self, epochs: int) -> Preset:
-        """The preset with another number of epochs for its supernets."""
+        """Return the preset with another number of epochs for its supernets."""
         space_recipe = self.space_recipe and replace(self.space_recipe, epochs=epochs)
         return replace(self, supernet=replace(self.supernet, epochs=epochs), space_recipe=space_recipe)
 
     def with_retraining_epochs(self, epochs: int) -> Preset:
-        """The preset with another number of epochs for training from scratch."""
+        """Return the preset with another number of epochs for training from scratch."""
         return replace(self, retraining=replace(self.retraining, epochs=epochs))
 
     def with_changes(self, texts: Sequence[str], aliases: Mapping[str, str] | None = None) -> Preset:
-        """The preset with hyper-parameters changed by name.
+        """Return the preset with hyper-parameters changed by name.
+
+        All changes are made at once, so that a rule about two of them checks both new values.
 
         Args:
             texts: ``GROUP.NAME=VALUE`` such as ``settings.lock=false`` or ``supernet.rate=0.1``, or ``NAME=VALUE`` for
@@ -65,9 +69,9 @@ class Preset:
             aliases: Other names for groups and fields, such as ``{"nse": "settings"}``.
 
         Raises:
-            UnknownNameError: No such group or name.
-            ConstraintError: The value is not of the field's type.
-            NascliError: A rule of the settings refuses the value.
+            UnknownNameError: There is no such group or hyper-parameter.
+            ConstraintError: A value is not of the type of its field.
+            NascliError: A value breaks a rule of the settings.
         """
         changes: dict[str, Any] = {}
         for text in texts:
@@ -77,25 +81,32 @@ class Preset:
                     f"a hyper-parameter is set as NAME=VALUE such as finalists=3, not {text!r}."
                 )
             *groups, last = _path(name.strip(), aliases or {})
-            inside = changes
+            changes_of_group = changes
             for group in groups:
-                inside = inside.setdefault(group, {})
-            inside[last] = value
-        # All at once, so that a rule about two of them sees both.
+                changes_of_group = changes_of_group.setdefault(group, {})
+            changes_of_group[last] = value
         changed = _with_changes(self, changes, sorted(aliases or {}))
         assert isinstance(changed, Preset)
         return changed
 
 
 def change_known_fields(holder: Any, values: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """A dataclass with some fields changed, as far as it has them; and the names that it does not have."""
+    """Change the fields of a dataclass that it has.
+
+    Args:
+        holder: A frozen dataclass, or anything without fields, such as None.
+        values: New values by the names of fields.
+
+    Returns:
+        The changed dataclass, and the names that are not fields of it.
+    """
     known = {field.name for field in fields(holder)} if is_dataclass(holder) else set()
     changes = {name: value for name, value in values.items() if name in known}
     return (replace(holder, **changes) if changes else holder), [name for name in values if name not in known]
 
 
 def _path(name: str, aliases: Mapping[str, str]) -> list[str]:
-    """The fields that lead to a hyper-parameter; the longest alias that fits is put in place of its words."""
+    """Return the fields that lead to a hyper-parameter; the longest alias that matches replaces its words."""
     if name in aliases:
         return aliases[name].split(".")
     group, dot, field = name.rpartition(".")
@@ -103,7 +114,7 @@ def _path(name: str, aliases: Mapping[str, str]) -> list[str]:
 
 
 def _with_changes(holder: Any, changes: Mapping[str, Any], aliases: Sequence[str]) -> Any:
-    """A dataclass with fields changed; a mapping among the changes is about a dataclass inside of it."""
+    """Return a dataclass with fields changed; a mapping among the changes is for a dataclass inside it."""
     groups = [field.name for field in fields(holder) if is_dataclass(getattr(holder, field.name))]
     values: dict[str, Any] = {}
     for name, change in changes.items():
@@ -117,14 +128,14 @@ def _with_changes(holder: Any, changes: Mapping[str, Any], aliases: Sequence[str
 
 
 def _value(holder: Any, name: str, text: str) -> Any:
-    """A text as what a field of a dataclass holds."""
+    """Convert a text to the type of a field of a dataclass."""
     plain = [field.name for field in fields(holder) if not is_dataclass(getattr(holder, field.name))]
     if name not in plain:
         raise UnknownNameError("hyper-parameter", name, plain)
-    wanted = typing.get_type_hints(type(holder))[name]
-    kinds = [kind for kind in (typing.get_args(wanted) or (wanted,)) if kind is not ...]
+    hint = typing.get_type_hints(type(holder))[name]
+    kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if kind is not ...]
     word = text.strip()
-    if typing.get_origin(wanted) is tuple:
+    if typing.get_origin(hint) is tuple:
         try:
             return tuple(kinds[0](part) for part in word.split(","))
         except ValueError as error:
@@ -137,5 +148,5 @@ def _value(holder: Any, name: str, text: str) -> Any:
                 return kind(word)
             except ValueError:
                 continue
-    shown = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
-    raise ConstraintError(f"{name} takes {shown}, not {text!r}.")
+    types = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
+    raise ConstraintError(f"{name} takes {types}, not {text!r}.")

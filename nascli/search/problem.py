@@ -1,4 +1,4 @@
-"""A search problem, built once and handed on, and what surrounds the search for its solution."""
+"""A search problem, which is built once and handed on; what surrounds its solution; and what a search returns."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from nascli.spaces.staged import StagedSpace
 if TYPE_CHECKING:
     from nascli.supernet.data.images import Images
 
-# So many times as many candidates as are measured at a time are kept for the verification.
+# The verification gets this many times as many candidates as are measured together.
 RESERVE = 6
 
 
 @dataclass(frozen=True)
 class SpaceRequest:
-    """What a user asked to be searched, before anything of it was learned or measured.
+    """What the user asked to search, before a space was learned or anything was measured.
 
     Attributes:
-        space: The space; of Network Space Search, a space of spaces.
+        space: The space, or a space of depths and widths from which an algorithm learns one.
         images: The data.
-        constraints: The budgets.
+        constraints: The budgets, parsed.
     """
 
     space: Space | StagedSpace
@@ -51,8 +51,8 @@ class LatencySource:
         model: The latency model, in words.
         setup: The setup of its table, as a JSON document.
         table_digest: The digest of its table.
-        quality: Why to believe the table, as a JSON document.
-        fixed: Seconds of the blocks without a choice, by their names.
+        quality: How well the measurements of the table repeat, as a JSON document.
+        fixed: The latency of the blocks without a choice, in seconds, by their names.
     """
 
     model: str
@@ -67,11 +67,11 @@ class SearchProblem:
     """What a search solves. It is built in one place; the algorithm, the verification, and the report read it.
 
     Attributes:
-        space: The space that is searched.
+        space: The space to search.
         images: The data.
         constraints: The budgets, parsed.
-        costs: What they may bound.
-        feasible: The architectures that satisfy them.
+        costs: The costs that constraints may bound.
+        feasible: The architectures that satisfy all constraints.
         latency: Where the latency comes from; None where nothing is measured.
     """
 
@@ -94,7 +94,7 @@ class SearchProblem:
 
     @property
     def latency_window(self) -> tuple[float, float]:
-        """What the latency on the device that is measured must lie in, in seconds; unbounded without a budget."""
+        """The lowest and the highest latency on the measured device, in seconds; infinite where nothing bounds it."""
         for constraint in self.constraints:
             if constraint.is_local_latency:
                 return constraint.low, constraint.high
@@ -107,14 +107,14 @@ class SearchContext:
 
     Attributes:
         preset: All settings of the algorithm.
-        seed: Of everything random.
-        data: The name of the data, for workers on other machines.
-        folder: The run's folder, in which a killed search goes on.
-        progress: Is shown how far the search is.
-        measure: Measures whole networks side by side on the target; in their order.
-        supernet: A supernet that was trained beforehand; None trains one.
-        after: The finished run that this one goes on from; None for a run of its own.
-        ray: The address of a Ray cluster that evaluates; None evaluates here.
+        seed: The seed of all random streams.
+        data: The name of the data set, by which workers on other machines load it.
+        folder: The folder of the run, in which a killed search continues.
+        progress: Is shown how far the search has come.
+        measure: Measures whole networks side by side on the target, and returns their latencies in the same order.
+        supernet: The file of a supernet that was trained beforehand; None trains one.
+        after: The folder of the finished run that this one continues; None for a run of its own.
+        ray: The address of the Ray cluster that evaluates architectures; None evaluates them in this process.
     """
 
     preset: Preset
@@ -128,7 +128,7 @@ class SearchContext:
     ray: str | None = None
 
     def write_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
-        """Add evaluations to the run's journal, those excepted that it holds already."""
+        """Add evaluations to the journal of the run, except for architectures that it already holds."""
         journal = Journal(self.folder.file(EVALUATIONS))
         try:
             for evaluation in evaluations:
@@ -140,7 +140,13 @@ class SearchContext:
 
 @dataclass(frozen=True)
 class RankedCandidates:
-    """What a search found: candidates, best first, and which supernet ranked them."""
+    """What a search returns.
+
+    Attributes:
+        ranked: Candidates with their scores, best first. There are more of them than finalists, so that the
+            verification on the device may pass some over.
+        identity: Which supernet ranked them: its digest, or a description.
+    """
 
     ranked: tuple[Evaluation, ...]
     identity: str

@@ -24,13 +24,23 @@ MakeSearcher = Callable[[FeasibleSet, Any, np.random.Generator], Searcher]
 def rank_with_supernet(
     make_searcher: MakeSearcher, settings: Any, problem: SearchProblem, context: SearchContext
 ) -> RankedCandidates:
-    """Train a supernet on random paths, or take one that is given, and search by its scores.
+    """Rank architectures by the weights that they inherit from one supernet of the whole space.
+
+    The supernet is trained on uniformly sampled architectures, or loaded where the context names one. A searcher then
+    asks for architectures, and their validation top-1 with inherited weights is their score.
 
     Args:
-        make_searcher: Makes a searcher of the feasible set from settings and a generator.
-        settings: The searcher's.
-        problem: What is searched.
-        context: What surrounds the search; with an address of Ray, a cluster evaluates.
+        make_searcher: Makes a searcher from a feasible set, settings, and a random generator.
+        settings: The settings of the searcher.
+        problem: The problem to solve.
+        context: Seed, preset, folder, and where to evaluate: on a Ray cluster if it has the address of one.
+
+    Returns:
+        All evaluated architectures, best first, with the digest of the supernet.
+
+    Raises:
+        NascliError: Every evaluation failed.
+        CheckpointError: The supernet that the context names belongs to something else.
     """
     supernet, identity, _ = trained_supernet(
         problem.space,

@@ -1,4 +1,4 @@
-"""The algorithms that there are: those of the folders beside this file, and entry points of other packages."""
+"""The algorithms that are installed: those of the folders beside this file, and entry points of other packages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ GROUP = "nascli.algorithms"
 
 @cache
 def _builtin() -> dict[str, Algorithm]:
-    """The algorithms of the folders that have a descriptor, which lists them in ``ALGORITHMS``."""
+    """Return the built-in algorithms by name: each folder's descriptor.py lists its own in ``ALGORITHMS``."""
     folder = importlib.import_module("nascli.search")
-    found: dict[str, Algorithm] = {}
+    algorithms: dict[str, Algorithm] = {}
     for module in pkgutil.iter_modules(folder.__path__, "nascli.search."):
         name = f"{module.name}.descriptor"
         if module.ispkg and importlib.util.find_spec(name) is not None:
             for algorithm in importlib.import_module(name).ALGORITHMS:
-                found[algorithm.name] = algorithm
-    return found
+                algorithms[algorithm.name] = algorithm
+    return algorithms
 
 
 def algorithm_names() -> list[str]:
@@ -33,7 +33,7 @@ def algorithm_names() -> list[str]:
 
 
 def default_algorithm() -> str:
-    """The name of the algorithm that searches where a user names none."""
+    """The name of the algorithm that searches where the user names none."""
     return next(name for name, algorithm in _builtin().items() if algorithm.is_default)
 
 
@@ -62,7 +62,7 @@ def find_searcher(name: str) -> SearcherAlgorithm:
     """An algorithm that asks for architectures and learns their scores, by its name.
 
     Raises:
-        UnknownNameError: No such algorithm has that name.
+        UnknownNameError: No algorithm has that name, or it asks for no scores.
     """
     known = [each for each in algorithm_names() if isinstance(find_algorithm(each), SearcherAlgorithm)]
     if name not in known:

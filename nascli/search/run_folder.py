@@ -1,4 +1,4 @@
-"""A run's folder: one run at a time, one set of settings for good."""
+"""The folder of a run: its lock, its settings, the names of its files, and the state between stages."""
 
 from __future__ import annotations
 
@@ -26,24 +26,20 @@ ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
 
 
-def _leaves(document: Mapping[str, Any], name: str = "") -> dict[str, Any]:
-    """The values of a document by their dotted names."""
-    found: dict[str, Any] = {}
-    for key, value in document.items():
-        if isinstance(value, dict) and value:
-            found |= _leaves(value, f"{name}{key}.")
-        else:
-            found[f"{name}{key}"] = value
-    return found
-
-
 class RunFolder:
-    """Holds a run's folder while it is worked on.
+    """A context manager that holds the lock of a run's folder.
+
+    Entering it creates the folder and its settings.json, or compares the settings with those that are there. A folder
+    whose settings differ is taken over only while it holds nothing else: its run was refused before it did anything.
 
     Args:
         path: The folder.
-        settings: What decides the run's result; a run is gone on with under the same settings only.
-        upgrade: Turns settings that an older version wrote into those of today.
+        settings: Everything that decides the result of the run, as a JSON document.
+        upgrade: Turns the settings of an older version of nascli into those of this one.
+
+    Raises:
+        RunError: On entering: another process works in the folder, the folder cannot be used or is not a run, or the
+            run was begun with other settings.
     """
 
     def __init__(
@@ -71,7 +67,7 @@ class RunFolder:
                 "Choose a folder that can be written with --out.",
             ) from error
         try:
-            self._claim()
+            self._check_settings()
         except BaseException:
             self._lock.release()
             raise
@@ -82,9 +78,10 @@ class RunFolder:
     ) -> None:
         self._lock.release()
 
-    def _claim(self) -> None:
-        kept = read_json(self.path / SETTINGS)
-        if kept is None:
+    def _check_settings(self) -> None:
+        """Write the settings of a new run, or refuse those that differ from the run's."""
+        recorded = read_json(self.path / SETTINGS)
+        if recorded is None:
             others = [entry.name for entry in self.path.iterdir() if not entry.name.startswith(".")]
             if others:
                 raise RunError(
@@ -94,37 +91,51 @@ class RunFolder:
             write_json(self.path / SETTINGS, self._settings)
             return
         with reading(self.path / SETTINGS):
-            kept = json.loads(json.dumps(self._upgrade(kept)))
-        if kept != self._settings:
-            if not any(entry.name != SETTINGS for entry in self.path.iterdir() if entry.name[0] != "."):
-                # Refused before it did anything: the corrected command may have the folder.
-                write_json(self.path / SETTINGS, self._settings)
-                return
-            was, now = _leaves(kept), _leaves(self._settings)
-            differing = [
-                f"{key} was {was.get(key)!r} and is now {now.get(key)!r}"
-                for key in sorted(set(was) | set(now))
-                if was.get(key) != now.get(key)
-            ]
-            raise RunError(
-                f"the run {self.path} was begun with other settings: {'; '.join(differing)}.",
-                "Use the old settings to go on with it, choose another --out, or remove the folder.",
-            )
+            recorded = json.loads(json.dumps(self._upgrade(recorded)))
+        if recorded == self._settings:
+            return
+        if not any(entry.name != SETTINGS for entry in self.path.iterdir() if entry.name[0] != "."):
+            # The run was refused before it did anything: the corrected command may have the folder.
+            write_json(self.path / SETTINGS, self._settings)
+            return
+        before, now = _flatten(recorded), _flatten(self._settings)
+        differing = [
+            f"{name} was {before.get(name)!r} and is now {now.get(name)!r}"
+            for name in sorted(set(before) | set(now))
+            if before.get(name) != now.get(name)
+        ]
+        raise RunError(
+            f"the run {self.path} was begun with other settings: {'; '.join(differing)}.",
+            "Use the old settings to continue it, choose another --out, or remove the folder.",
+        )
 
     def file(self, name: str) -> Path:
-        """A file of the run."""
+        """The path of a file of the run."""
         return self.path / name
 
 
+def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested documents by their dotted names."""
+    values: dict[str, Any] = {}
+    for name, value in document.items():
+        if isinstance(value, dict) and value:
+            values |= _flatten(value, f"{prefix}{name}.")
+        else:
+            values[f"{prefix}{name}"] = value
+    return values
+
+
 class StateFile:
-    """Documents by name in one file; a killed search finds the last complete version."""
+    """Documents by name in one file, which is replaced as a whole: a killed search finds its last complete state.
+
+    Args:
+        path: The file; None keeps the documents in memory alone.
+
+    Raises:
+        RunError: The file is damaged.
+    """
 
     def __init__(self, path: Path | None) -> None:
-        """Open or begin a state; without a path nothing outlives the process.
-
-        Raises:
-            RunError: a damaged file.
-        """
         self._path = path
         self._document: dict[str, Any] = {}
         if path is None or not path.exists():
@@ -139,14 +150,14 @@ class StateFile:
             ) from error
 
     def get(self, name: str) -> Any:
-        """A document, or None."""
+        """A document by its name; None where there is none."""
         return self._document.get(name)
 
     def put(self, name: str, document: Any) -> None:
-        """Keep a document.
+        """Write a document to the disk, in place of the one of that name.
 
         Raises:
-            RunError: the disk refuses.
+            RunError: The file cannot be written.
         """
         self._document[name] = document
         if self._path is None:
@@ -156,5 +167,5 @@ class StateFile:
         except OSError as error:
             raise RunError(
                 f"cannot write {self._path}: {error.strerror}.",
-                "Free some space and run the same command again; it goes on from here.",
+                "Free some space and run the same command again; it continues from here.",
             ) from error

@@ -1,4 +1,4 @@
-"""Choosing the winner by training the finalists from scratch, as PC-NAS and NSE do."""
+"""The choice of the winner by training the finalists from scratch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def choose_by_training(fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
-    """The finalist with the highest validation top-1 after training from scratch; the first of equals.
+    """Return the finalist with the highest validation top-1 after training from scratch; the first of equal ones.
 
     Args:
-        fitting: At least one finalist.
-        train: Trains a finalist and returns its validation top-1.
+        fitting: At least one finalist that keeps the budget.
+        train: Trains a finalist from scratch and returns its validation top-1.
     """
     return fitting[int(np.argmax([train(finalist) for finalist in fitting]))]

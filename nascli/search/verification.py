@@ -1,4 +1,4 @@
-"""Keeping the budget on the device: finalists are measured end to end, and what breaks it is dropped."""
+"""Finalists held against the budget on the device: they are measured end to end, and what breaks it is dropped."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nascli.lut import Measurement
 from nascli.search.base import Evaluation, Score
 from nascli.units import format_seconds
 
-# A median beyond this is more than noise or a plain sum's usual error.
+# A larger relative difference, in the median over networks, is more than noise or the usual error of a plain sum.
 DISAGREEMENT = 0.15
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """What the model and the device say of one network.
+    """The latency of one network by the model and by the device.
 
     Attributes:
-        predicted: The latency model's figure in seconds.
-        measured: The latency end to end, with its interval.
+        predicted: The prediction of the latency model, in seconds.
+        measured: The latency measured end to end, with its interval.
     """
 
     predicted: float
@@ -35,9 +35,9 @@ class Finalist:
     """A candidate that may become the winner.
 
     Attributes:
-        evaluation: What the search found.
+        evaluation: The evaluation by which the search ranked it.
         within: Whether it keeps the budget.
-        latencies: What the model and the device say; None where nothing here can measure the space.
+        latencies: Its latency by the model and by the device; None where nothing was measured.
     """
 
     evaluation: Evaluation
@@ -61,11 +61,11 @@ class Finalist:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Finalist:
-        """Back from `to_json`."""
+        """Read a document that `to_json` wrote, in this version or an older one."""
         entry, measured = document["entry"], document["measured"]
         latencies = None
         if measured is not None:
-            # Documents of 0.1.0 have the figure and its interval alone.
+            # Version 0.1.0 wrote the latency and its interval alone.
             latencies = Latencies(document["predicted"], Measurement(**{"rounds": 0, **measured}))
         evaluation = Evaluation(tuple(entry["codes"]), Score(**entry["score"]), entry["seconds"])
         return cls(evaluation, document["within"], latencies)
@@ -83,69 +83,72 @@ def verify(
     count: int,
     profile: str = "nascli profile",
 ) -> list[Finalist]:
-    """Measure the best candidates until some are within the window.
+    """Measure candidates, best first, until at least one is within the window.
 
-    The best `count` are measured together. If none fits, the ratio of measured to predicted corrects the
-    model, candidates that the corrected model puts outside are passed over, and the next `count` are
-    measured; and so on through all of `ranked`.
+    The best `count` candidates are measured together. If none fits, the median ratio of measured to predicted latency
+    corrects the model, candidates that the corrected model places outside the window are skipped, and the next `count`
+    are measured; and so on through all of `ranked`.
 
     Args:
         ranked: The candidates, best first.
-        predict: The model's latency in seconds.
-        measure: The device's latency of several candidates, taken side by side.
-        window: Seconds; the whole measured interval must lie in it.
-        count: How many are measured at a time.
+        predict: Returns the latency of a candidate by the model, in seconds.
+        measure: Measures several candidates side by side, and returns their latencies in the same order.
+        window: The lowest and the highest latency, in seconds; the whole measured interval must lie between them.
+        count: The number of candidates that are measured together.
         profile: The command that measures the table, for advice.
 
     Returns:
-        Every measured candidate; at least one of them is within the window.
+        Every measured candidate, in the order of `ranked`; at least one of them is within the window.
 
     Raises:
-        InfeasibleError: No candidate keeps the window on the device.
+        InfeasibleError: No candidate is within the window on the device.
     """
     low, high = window
     finalists: list[Finalist] = []
-    known: list[Latencies] = []
+    latencies: list[Latencies] = []
     waiting = list(ranked)
     while waiting:
         group, waiting = waiting[:count], waiting[count:]
-        for evaluation, figure in zip(group, measure(group), strict=True):
-            known.append(Latencies(predict(evaluation), figure))
-            within = low <= figure.low and figure.high <= high
-            finalists.append(Finalist(evaluation, within, known[-1]))
+        for evaluation, measured in zip(group, measure(group), strict=True):
+            latencies.append(Latencies(predict(evaluation), measured))
+            within = low <= measured.low and measured.high <= high
+            finalists.append(Finalist(evaluation, within, latencies[-1]))
         if any(finalist.within for finalist in finalists):
             return finalists
-        above = float(np.median([each.measured.high / each.predicted for each in known]))
-        below = float(np.median([each.measured.low / each.predicted for each in known]))
+        above = float(np.median([each.measured.high / each.predicted for each in latencies]))
+        below = float(np.median([each.measured.low / each.predicted for each in latencies]))
         waiting = [e for e in waiting if low <= predict(e) * below and predict(e) * above <= high]
-    closest = min(known, key=lambda each: max(each.measured.high - high, low - each.measured.low))
+    closest = min(latencies, key=lambda each: max(each.measured.high - high, low - each.measured.low))
     bounds = f"{format_seconds(high)}" if low <= 0 else f"{format_seconds(low)} to {format_seconds(high)}"
     raise InfeasibleError(
-        f"none of {len(known)} measured candidates keeps the budget of {bounds} on the device; "
+        f"none of {len(latencies)} measured candidates keeps the budget of {bounds} on the device; "
         f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
         f"{format_seconds(closest.predicted)}.",
-        stale_table_warning(known, profile)
+        stale_table_warning(latencies, profile)
         or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
     )
 
 
 def latency_disagreement(latencies: Sequence[Latencies]) -> float:
-    """By how much the device takes longer than predicted: the median over networks, relative."""
+    """Return the relative difference between measured and predicted latency: the median over the networks.
+
+    It is positive where the device takes longer than predicted.
+    """
     return float(np.median([each.measured.seconds / each.predicted for each in latencies])) - 1
 
 
 def stale_table_warning(latencies: Sequence[Latencies], profile: str = "nascli profile") -> str | None:
-    """What to say of a model that the device contradicts; None where they agree well enough.
+    """Return a warning that the device contradicts the latency model; None where they agree within 15 %.
 
     Args:
-        latencies: Of the networks that were measured.
+        latencies: The latencies of the networks that were measured.
         profile: The command that measures the table.
     """
-    off = latency_disagreement(latencies)
-    if abs(off) <= DISAGREEMENT:
+    disagreement = latency_disagreement(latencies)
+    if abs(disagreement) <= DISAGREEMENT:
         return None
     return (
-        f"The device disagrees with the latency model by {off:+.0%} (median of {len(latencies)} networks): "
+        f"The device disagrees with the latency model by {disagreement:+.0%} (median of {len(latencies)} networks): "
         "the table is stale, or its sum misses what happens between operators. Measure it anew with "
         f"{profile} --older-than 1s, and correct it on whole networks with nascli calibrate."
     )

@@ -1,1 +1,1 @@
-"""Evaluators: a user's function or command, and batches here or on Ray."""
+"""Evaluators: batches in this process or on a Ray cluster, and a user's own function or command."""

@@ -1,4 +1,4 @@
-"""Evaluators that take many architectures at once: in this process, or on a Ray cluster."""
+"""Evaluators that score batches of architectures: in this process, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 from nascli.errors import RuntimeUnavailableError, missing_package
 from nascli.search.base import Choices, Evaluation, Score
 
+# Scores a batch: (value, tie-break) of each architecture, in order.
 Scorer = Callable[[Sequence[Choices]], Sequence[tuple[float, float]]]
+# Splits architectures into batches.
 Split = Callable[[Sequence[Choices]], Iterator[list[Choices]]]
-# Batches that may be lost to workers that die, before the cluster is given up.
-_MOST_DEATHS = 20
-_PATIENCE_SECONDS = 5.0
+# After this many deaths of workers within one call, the cluster is given up.
+_MAX_DEATHS = 20
+_CONNECT_SECONDS = 5.0
 
 
 class LocalEvaluator:
-    """Batches, one after the other, in this process.
+    """Scores batches one after the other in this process.
 
     Args:
-        scorer: scores a batch.
-        split: cuts what is asked for into batches.
+        scorer: Scores a batch.
+        split: Splits the architectures of a call into batches.
     """
 
     def __init__(self, scorer: Scorer, split: Split) -> None:
@@ -35,21 +37,28 @@ class LocalEvaluator:
             yield from _evaluations(part, self._scorer(part), time.perf_counter() - start)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
 def _evaluations(
     batch: Sequence[Choices], scores: Sequence[tuple[float, float]], seconds: float
 ) -> Iterator[Evaluation]:
+    """Yield the evaluations of a batch, each with an equal share of its time."""
     for architecture, (value, tie_break) in zip(batch, scores, strict=True):
         yield Evaluation(architecture, Score(value, tie_break), seconds / len(batch))
 
 
 def connect(address: str) -> Any:
-    """Ray, connected: to the cluster at an address; 'auto' joins the one that is running, or starts one here.
+    """Connect to a Ray cluster.
+
+    Args:
+        address: The address of the cluster; 'auto' joins the one that is running, or starts one on this machine.
+
+    Returns:
+        The module `ray`, connected.
 
     Raises:
-        RuntimeUnavailableError: Ray is not installed, or nobody answers.
+        RuntimeUnavailableError: Ray is not installed, or no cluster answers.
     """
     try:
         import ray
@@ -61,8 +70,8 @@ def connect(address: str) -> Any:
             if address != "auto":
                 host, _, port = address.rpartition(":")
                 if host and port.isdigit() and "://" not in address:
-                    # Ray itself waits for minutes for an address where nobody is.
-                    socket.create_connection((host, int(port)), _PATIENCE_SECONDS).close()
+                    # Ray itself waits for minutes where nothing answers.
+                    socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
                 ray.init(address=address, **settings)
             else:
                 try:
@@ -78,22 +87,25 @@ def connect(address: str) -> Any:
 
 
 class RayEvaluator:
-    """Batches on the workers of a Ray cluster, each of which makes its scorer once.
+    """Scores batches on the workers of a Ray cluster, each of which makes its scorer once.
 
-    A worker that dies, alone or with its node, is replaced, and its batch is done again elsewhere; no architecture is
-    answered twice.
+    A worker that dies, alone or with its machine, is replaced, and another worker scores its batch again; every
+    architecture is still evaluated exactly once for the caller.
 
     Args:
-        make: makes a scorer; called on the worker with `arguments`.
-        arguments: carried to the workers once.
-        split: cuts what is asked for into batches.
-        address: of the cluster.
-        workers: how many; by default one per core of the cluster.
+        make_scorer: Makes a scorer; called on each worker with `arguments`.
+        arguments: What `make_scorer` needs; sent to the cluster once.
+        split: Splits the architectures of a call into batches.
+        address: The address of the cluster; see `connect`.
+        workers: The number of workers; by default one per core of the cluster.
+
+    Raises:
+        RuntimeUnavailableError: Ray is not installed, or no cluster answers.
     """
 
     def __init__(
         self,
-        make: Callable[..., Scorer],
+        make_scorer: Callable[..., Scorer],
         arguments: Sequence[Any],
         split: Split,
         *,
@@ -104,34 +116,34 @@ class RayEvaluator:
         ray = self._ray
 
         class Worker:
-            def __init__(self, *given: Any) -> None:
-                self._scorer = make(*given)
+            def __init__(self, *values: Any) -> None:
+                self._scorer = make_scorer(*values)
 
             def ready(self) -> bool:
                 return True
 
             def score(self, batch: list[Choices]) -> list[tuple[float, float]]:
-                return [(float(v), float(t)) for v, t in self._scorer(batch)]
+                return [(float(value), float(tie_break)) for value, tie_break in self._scorer(batch)]
 
         self._remote = ray.remote(num_cpus=1, max_restarts=0)(Worker)
         self._arguments = [ray.put(argument) for argument in arguments]
         self._split = split
         cores = int(ray.cluster_resources().get("CPU", 1))
-        # Workers that have not answered yet, by their first answer: a cluster may have no room for them.
+        # Workers by the result of `ready`: a cluster may have no room for all of them yet.
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         for _ in range(workers or max(1, cores)):
-            self._hire()
+            self._start_worker()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         worker = self._remote.remote(*self._arguments)
         self._starting[worker.ready.remote()] = worker
 
     def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
-        """Evaluate several architectures.
+        """Evaluate several architectures; they come back as their batches are ready.
 
         Raises:
-            RuntimeUnavailableError: worker after worker dies.
+            RuntimeUnavailableError: Too many workers die, or a worker cannot make its scorer.
         """
         ray, deaths = self._ray, 0
         waiting = list(self._split(batch))[::-1]
@@ -141,28 +153,28 @@ class RayEvaluator:
                 worker, part = self._idle.pop(), waiting.pop()
                 running[worker.score.remote(part)] = (worker, part, time.perf_counter())
             (done, *_), _ = ray.wait([*running, *self._starting], num_returns=1)
-            beginner = self._starting.pop(done, None)
-            worker, part, start = running.pop(done, (beginner, [], 0.0))
+            new_worker = self._starting.pop(done, None)
+            worker, part, start = running.pop(done, (new_worker, [], 0.0))
             try:
                 scores = ray.get(done)
             except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
                 deaths += 1
-                # A worker that cannot even begin will not begin elsewhere either.
-                if "creation task" in str(error) or deaths > _MOST_DEATHS:
+                # A worker that cannot make its scorer will not make it on another machine either.
+                if "creation task" in str(error) or deaths > _MAX_DEATHS:
                     raise RuntimeUnavailableError(
                         f"the cluster's workers die ({deaths} so far): {str(error).splitlines()[-1]}",
                         "Look at: ray status. Every node needs nascli with the extra 'search', and the data set.",
                     ) from error
                 waiting += [part] if part else []
-                self._hire()
+                self._start_worker()
                 continue
             self._idle.append(worker)
-            if beginner is not None:
+            if new_worker is not None:
                 continue
             yield from _evaluations(part, scores, time.perf_counter() - start)
 
     def close(self) -> None:
-        """Let the workers go."""
+        """End all workers; the connection to the cluster stays open."""
         for worker in [*self._idle, *self._starting.values()]:
             self._ray.kill(worker)
         self._idle, self._starting = [], {}

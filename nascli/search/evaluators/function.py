@@ -1,7 +1,7 @@
-"""Evaluators of a user's own: a Python function or a command line, repeated, limited in time, in parallel.
+"""An evaluator around a user's own function or command: repeated, limited in time, and in parallel.
 
-What goes wrong with one architecture (an error, NaN, no answer in time) is that architecture's failure: the search goes
-on, says so, and never asks for it again.
+If one architecture fails (an error, NaN, no answer in time), that is a failed evaluation: the search reports it,
+continues, and does not ask for that architecture again.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from nascli.errors import NascliError
 from nascli.search.base import Choices, Evaluation, Score
 
 Function = Callable[[Choices], float]
-_LONGEST_REASON = 200
+_MAX_REASON_LENGTH = 200
 
 
 class FunctionEvaluator:
-    """An evaluator around a function of the codes, for `drive`.
+    """Evaluates architectures with a function.
 
     Args:
-        function: codes to a number; higher is better.
-        workers: architectures that are evaluated at a time, each in a thread.
-        repeats: evaluations of each; the median counts. For noisy evaluators.
-        time_limit: seconds for one evaluation. A Python function that overruns is left behind in its thread
-            (Python cannot end it); a command is killed.
+        function: Takes the choices of an architecture and returns a number; higher is better.
+        workers: The number of architectures that are evaluated at a time, each in a thread of its own.
+        repeats: The number of evaluations of each architecture, whose median is the score; for noisy functions.
+        time_limit: Seconds for one call; None sets no limit. Python cannot end a thread, so a function that takes
+            longer keeps running in the background; `command_function` kills its command.
 
     Raises:
-        NascliError: settings below 1.
+        NascliError: `workers` or `repeats` is below 1, or `time_limit` is not positive.
     """
 
     def __init__(
@@ -47,77 +47,86 @@ class FunctionEvaluator:
                 f"workers >= 1, repeats >= 1 and time_limit > 0 must hold, got {workers}, {repeats}, {time_limit}"
             )
         self._function, self._workers = function, workers
-        self._repeats, self._limit = repeats, time_limit
+        self._repeats, self._time_limit = repeats, time_limit
 
     def evaluate(self, batch: Sequence[Choices]) -> Iterator[Evaluation]:
         """Evaluate several architectures; they come back as they are ready."""
         if self._workers == 1:
             for architecture in batch:
-                yield self._one(architecture)
+                yield self._evaluate_one(architecture)
             return
         with ThreadPoolExecutor(self._workers) as pool:
-            for done in as_completed([pool.submit(self._one, architecture) for architecture in batch]):
-                yield done.result()
+            futures = [pool.submit(self._evaluate_one, architecture) for architecture in batch]
+            for future in as_completed(futures):
+                yield future.result()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
-    def _one(self, architecture: Choices) -> Evaluation:
+    def _evaluate_one(self, architecture: Choices) -> Evaluation:
+        """Call the function as often as wanted; the first failure ends the evaluation."""
         start = time.perf_counter()
         values = []
         for _ in range(self._repeats):
-            value, failure = self._limited(architecture)
+            value, failure = self._call_within_limit(architecture)
             if failure is not None:
                 return Evaluation(architecture, None, time.perf_counter() - start, failure)
             assert value is not None
             values.append(value)
         return Evaluation(architecture, Score(statistics.median(values)), time.perf_counter() - start)
 
-    def _limited(self, architecture: Choices) -> tuple[float | None, str | None]:
-        if self._limit is None:
-            return self._called(architecture)
-        found: list[tuple[float | None, str | None]] = []
-        thread = threading.Thread(target=lambda: found.append(self._called(architecture)), daemon=True)
+    def _call_within_limit(self, architecture: Choices) -> tuple[float | None, str | None]:
+        """Return the value, or why there is none."""
+        if self._time_limit is None:
+            return self._call(architecture)
+        results: list[tuple[float | None, str | None]] = []
+        thread = threading.Thread(target=lambda: results.append(self._call(architecture)), daemon=True)
         thread.start()
-        thread.join(self._limit)
-        return found[0] if found else (None, f"no answer within {self._limit:g} s")
+        thread.join(self._time_limit)
+        return results[0] if results else (None, f"no answer within {self._time_limit:g} s")
 
-    def _called(self, architecture: Choices) -> tuple[float | None, str | None]:
+    def _call(self, architecture: Choices) -> tuple[float | None, str | None]:
         try:
             value = float(self._function(architecture))
-        # The function is the user's own and may fail in any way.
+        # The function is the user's own and may raise anything.
         except Exception as error:
-            return None, f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+            return None, f"{type(error).__name__}: {error}"[:_MAX_REASON_LENGTH]
         if not math.isfinite(value):
             return None, f"it gave {value}"
         return value, None
 
 
 def command_function(arguments: Sequence[str], time_limit: float | None = None) -> Function:
-    """A function that runs a command: codes as a JSON list on its input, the score on its last line of output.
+    """Return a function that runs a command for each architecture.
+
+    The command reads the choices of the architecture as a JSON list from its standard input; the last line of its
+    output is the score.
 
     Args:
-        arguments: the program and its arguments; no shell is involved.
-        time_limit: seconds after which the command is killed, with all that it has started.
+        arguments: The program and its arguments; no shell is involved.
+        time_limit: Seconds after which the command and all processes that it started are killed; None sets no limit.
+
+    Returns:
+        A function for `FunctionEvaluator`. It raises NascliError if the command fails or prints nothing.
     """
 
-    def run(codes: Choices) -> float:
+    def run(architecture: Choices) -> float:
         pipe = subprocess.PIPE
-        # A group of its own, so that what it has started ends with it.
-        started = subprocess.Popen(
+        # In a process group of its own, so that the processes that it starts can be killed with it.
+        process = subprocess.Popen(
             list(arguments), stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
         )
         try:
-            said, complained = started.communicate(json.dumps(codes), timeout=time_limit)
+            output, errors = process.communicate(json.dumps(architecture), timeout=time_limit)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.communicate()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             raise
-        if started.returncode != 0:
-            last = (complained.strip().splitlines() or ["no message"])[-1]
-            raise NascliError(f"{arguments[0]} ended with {started.returncode}: {last}")
-        lines = said.strip().splitlines()
+        if process.returncode != 0:
+            reason = (errors.strip().splitlines() or ["no message"])[-1]
+            raise NascliError(f"{arguments[0]} ended with {process.returncode}: {reason}")
+        lines = output.strip().splitlines()
         if not lines:
             raise NascliError(f"{arguments[0]} printed nothing; its last line must be the score")
         return float(lines[-1])

@@ -1,1 +1,1 @@
-"""Searchers that ask for architectures and learn their scores: random, evolution, guided."""
+"""Searchers that ask for architectures and learn from their scores: random, evolution, guided."""

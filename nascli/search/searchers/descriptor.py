@@ -1,4 +1,4 @@
-"""What random search, regularised evolution, and guided search are to the rest of nascli."""
+"""The descriptors of random search, regularised evolution, and guided search."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RandomSearch(SearcherAlgorithm):
-    """Uniform feasible architectures."""
+    """Distinct architectures are drawn uniformly from the feasible set."""
 
     name = "random"
     title = "Random search"
@@ -31,18 +31,18 @@ class RandomSearch(SearcherAlgorithm):
     def searcher(
         self, feasible: FeasibleSet, settings: EvaluationSettings, rng: np.random.Generator
     ) -> Searcher:
-        """Uniform draws without repetition."""
+        """Make a searcher that draws without repetition."""
         from nascli.search.searchers.random import RandomSearcher
 
         return RandomSearcher(feasible, settings.evaluations, rng)
 
     def settings_for(self, evaluations: int) -> EvaluationSettings:
-        """As many evaluations."""
+        """Return settings with the given number of evaluations."""
         return EvaluationSettings(evaluations)
 
 
 class Evolution(RandomSearch):
-    """Regularised evolution."""
+    """A population evolves by tournaments and mutation, and its oldest member dies (Real et al. 2019)."""
 
     name = "evolution"
     title = "Regularised evolution"
@@ -51,14 +51,14 @@ class Evolution(RandomSearch):
     def searcher(
         self, feasible: FeasibleSet, settings: EvaluationSettings, rng: np.random.Generator
     ) -> Searcher:
-        """Tournaments among the youngest."""
+        """Make a searcher with a population of 20 and tournaments of 5."""
         from nascli.search.searchers.evolution import RegularisedEvolution
 
         return RegularisedEvolution(feasible, settings.evaluations, rng)
 
 
 class Guided(SearcherAlgorithm):
-    """Bayesian optimisation over a feasible set."""
+    """A Gaussian process over the exact feasible set proposes what to evaluate next."""
 
     name = "guided"
     title = "Guided search"
@@ -67,13 +67,13 @@ class Guided(SearcherAlgorithm):
     aliases = with_aliases(guidance="settings")
 
     def searcher(self, feasible: FeasibleSet, settings: GuidedSettings, rng: np.random.Generator) -> Searcher:
-        """Expected improvement by a Gaussian process."""
+        """Make a searcher that maximises the expected improvement."""
         from nascli.search.searchers.guided import GuidedSearcher
 
         return GuidedSearcher(feasible, settings, rng)
 
     def settings_for(self, evaluations: int) -> GuidedSettings:
-        """As many evaluations, the first eight of them at random."""
+        """Return settings with the given number of evaluations, the first eight of them at random."""
         return GuidedSettings(evaluations=max(2, evaluations), first=min(8, max(2, evaluations)))
 
 

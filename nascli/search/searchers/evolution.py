@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al. 2019) over exact feasible sets: the oldest of the population dies."""
+"""Regularised evolution (Real et al. 2019, Algorithm 1) over a feasible set: the oldest of the population dies."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ import numpy as np
 
 from nascli.costmodel import FeasibleSet
 from nascli.errors import NascliError
-from nascli.search.base import Score
+from nascli.search.base import Choices, Score
 from nascli.spaces.space import Population
 
-# Draws that a child may spend until it is one that was never proposed.
+# Mutants that are drawn at a time to find one that was never proposed.
 _DRAWS = 20
 
 
 class RegularisedEvolution:
-    """Tournaments among the youngest; the winner's child replaces the oldest.
+    """Tournaments within the living population; a mutant of the winner replaces the oldest member.
 
     Args:
-        feasible: where to search.
-        evaluations: how many architectures are evaluated.
-        rng: the source of randomness.
-        population: that is alive.
-        tournament: architectures that compete for a child.
+        feasible: The architectures to search.
+        evaluations: The number of architectures to evaluate.
+        rng: The source of randomness.
+        population: The number of living architectures.
+        tournament: The number of architectures that compete to become the parent.
+
+    Raises:
+        NascliError: 1 <= tournament <= population and evaluations >= 1 does not hold.
     """
 
     name = "evolution"
@@ -44,45 +47,46 @@ class RegularisedEvolution:
                 f"and {evaluations}"
             )
         self._feasible, self._rng = feasible, rng
-        self._left = min(evaluations, feasible.count())
-        self._expected = self._left
+        self._remaining = min(evaluations, feasible.count())
+        self._expected = self._remaining
         self._tournament = tournament
-        self._alive: deque[tuple[Score, tuple[int, ...]]] = deque(maxlen=population)
-        self._visited: set[tuple[int, ...]] = set()
-        self._first = feasible.sample_distinct(min(population, self._left), rng)
+        self._living: deque[tuple[Score, Choices]] = deque(maxlen=population)
+        self._proposed: set[Choices] = set()
+        self._first_population = feasible.sample_distinct(min(population, self._remaining), rng)
 
     @property
     def expected(self) -> int:
-        """As many as asked for, or all there are."""
+        """The number of evaluations: the wanted number, or the size of a smaller feasible set."""
         return self._expected
 
     def ask(self) -> Population:
-        """The first population, then one child at a time."""
+        """Return the first population, and then one child at a time."""
         layers = len(self._feasible.space.layers)
-        if self._left <= 0:
+        if self._remaining <= 0:
             return np.empty((0, layers), self._feasible.space.dtype)
-        rows = self._first if not self._visited else self._child()
-        self._left -= len(rows)
-        self._visited.update(tuple(int(c) for c in row) for row in rows)
+        rows = self._child() if self._proposed else self._first_population
+        self._remaining -= len(rows)
+        self._proposed.update(tuple(int(choice) for choice in row) for row in rows)
         return rows
 
     def _child(self) -> Population:
-        rivals = self._rng.choice(len(self._alive), min(self._tournament, len(self._alive)), replace=False)
-        best = max((self._alive[int(i)] for i in rivals), key=lambda pair: pair[0])
-        parent = np.array(best[1], dtype=self._feasible.space.dtype)
+        """Return a new mutant of the tournament's winner, else a new random architecture, else no rows."""
+        rivals = self._rng.choice(len(self._living), min(self._tournament, len(self._living)), replace=False)
+        _, winner = max((self._living[int(i)] for i in rivals), key=lambda pair: pair[0])
+        parent = np.array(winner, dtype=self._feasible.space.dtype)
         probability = max(0.1, 1 / len(parent))
         for rows in (
             self._feasible.mutate(parent, probability, _DRAWS, self._rng),
             self._feasible.sample(10 * _DRAWS, self._rng),
         ):
             for row in rows:
-                if tuple(int(c) for c in row) not in self._visited:
+                if tuple(int(choice) for choice in row) not in self._proposed:
                     child: Population = row[None]
                     return child
-        self._left = 0
+        self._remaining = 0
         return np.empty((0, len(parent)), self._feasible.space.dtype)
 
-    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
-        """The newest join; the oldest fall out."""
-        for row, score in zip(codes, scores, strict=True):
-            self._alive.append((score, tuple(int(c) for c in row)))
+    def tell(self, population: Population, scores: Sequence[Score]) -> None:
+        """Add the scored architectures to the population, from which the oldest drop out."""
+        for row, score in zip(population, scores, strict=True):
+            self._living.append((score, tuple(int(choice) for choice in row)))

@@ -1,4 +1,4 @@
-"""Random feasible architectures: what every search has to beat."""
+"""Random search over a feasible set: the baseline of every other search."""
 
 from __future__ import annotations
 
@@ -11,28 +11,39 @@ from nascli.errors import NascliError
 from nascli.search.base import Score
 from nascli.spaces.space import Population
 
+_BATCH = 10
+
 
 class RandomSearcher:
-    """Distinct architectures, uniform over the feasible set."""
+    """Distinct architectures, drawn uniformly from the feasible set.
+
+    Args:
+        feasible: The architectures to search.
+        evaluations: The number of architectures to evaluate.
+        rng: The source of randomness.
+
+    Raises:
+        NascliError: `evaluations` is below 1.
+    """
 
     name = "random"
 
     def __init__(self, feasible: FeasibleSet, evaluations: int, rng: np.random.Generator) -> None:
         if evaluations < 1:
             raise NascliError(f"evaluations >= 1 must hold, got {evaluations}")
-        self._codes = feasible.sample_distinct(evaluations, rng)
+        self._population = feasible.sample_distinct(evaluations, rng)
         self._asked = 0
 
     @property
     def expected(self) -> int:
-        """How many are evaluated: as many as asked for, or all there are."""
-        return len(self._codes)
+        """The number of evaluations: the wanted number, or the size of a smaller feasible set."""
+        return len(self._population)
 
     def ask(self) -> Population:
-        """The next ten."""
-        codes = self._codes[self._asked : self._asked + 10]
-        self._asked += len(codes)
-        return codes
+        """Return the next ten architectures."""
+        rows = self._population[self._asked : self._asked + _BATCH]
+        self._asked += len(rows)
+        return rows
 
-    def tell(self, codes: Population, scores: Sequence[Score]) -> None:
-        """Nothing is learned."""
+    def tell(self, population: Population, scores: Sequence[Score]) -> None:
+        """Ignore the scores."""

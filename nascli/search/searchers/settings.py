@@ -13,10 +13,13 @@ from nascli.supernet.recipes.spos import spos, spos_supernet
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How long random search and regularised evolution search.
+    """Settings of random search and of regularised evolution.
 
     Attributes:
-        evaluations: How many architectures are evaluated.
+        evaluations: The number of architectures to evaluate.
+
+    Raises:
+        NascliError: `evaluations` is below 1.
     """
 
     evaluations: int = 100
@@ -28,13 +31,16 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class GuidedSettings:
-    """How the search is guided.
+    """Settings of the guided search.
 
     Attributes:
-        evaluations: in all.
-        first: evaluated before the surrogate speaks.
-        batch: proposed at a time.
-        pool: candidates that are considered each time, where the feasible set is larger.
+        evaluations: The number of architectures to evaluate.
+        first: The number of architectures that are evaluated before the surrogate proposes any.
+        batch: The number of architectures that the surrogate proposes at a time.
+        pool: The number of candidates among which it chooses, where the feasible set is larger.
+
+    Raises:
+        NascliError: A number is too small, or `first` exceeds `evaluations`.
     """
 
     evaluations: int = 100
@@ -51,6 +57,7 @@ class GuidedSettings:
 
 
 def _presets(small_settings: Any, paper_settings: Any) -> dict[str, Preset]:
+    """Return presets whose supernets and retraining are those of SPOS."""
     return {
         "small": Preset(
             settings=small_settings,

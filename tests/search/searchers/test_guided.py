@@ -17,7 +17,7 @@ from nascli.search.searchers.guided import (
 )
 from nascli.search.searchers.random import RandomSearcher
 from nascli.search.searchers.settings import GuidedSettings
-from nascli.search.searchers.surrogate import Surrogate, Views
+from nascli.search.searchers.surrogate import Features, Surrogate
 from nascli.spaces import load_space
 
 SPACE = load_space("proxyless-mini:depth=2,width=0.5,resolution=16")
@@ -110,14 +110,14 @@ def test_a_killed_guided_search_asks_the_same_again(tmp_path):
 def test_the_surrogate_interpolates_and_knows_what_it_does_not_know():
     inside = feasible()
     codes = inside.sample_distinct(120, np.random.default_rng(0))
-    views = Views(SPACE, [counted(SPACE, "macs")], codes)
+    features = Features(SPACE, [counted(SPACE, "macs")], codes)
     known, new = codes[:80], codes[80:]
-    model = Surrogate(views(known), additive(known), np.random.default_rng(0))
-    mean, deviation = model(views(new))
+    model = Surrogate(features(known), additive(known), np.random.default_rng(0))
+    mean, deviation = model(features(new))
     assert np.corrcoef(mean, additive(new))[0, 1] > 0.8
     z = (mean - additive(new)) / deviation
     assert 0.3 < np.sqrt(np.mean(z**2)) < 3
-    at_known, sure = model(views(known))
+    at_known, sure = model(features(known))
     assert np.mean(sure) < np.mean(deviation)
     assert np.abs(at_known - additive(known)).mean() < np.abs(mean - additive(new)).mean()
 

@@ -124,12 +124,14 @@ class Runtime(Protocol):
         precisions: The precisions that it measures, each with the precision in which `onnx_bytes` writes its models.
         warmup_seconds: How long the device is kept busy before a round, so that its clock rises.
         modes: Those of 'cuda_graph' and 'rotate' that it supports.
+        auto_rank: Its place in the order in which 'auto' tries runtimes; the lowest comes first.
     """
 
     name: str
     precisions: Mapping[str, str]
     warmup_seconds: float
     modes: tuple[str, ...]
+    auto_rank: int
 
     def missing(self) -> str | None:
         """Return None if the runtime works on this machine, else what is missing and how to install it."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nascli.errors import ModelRefusedError, missing_package
 from nascli.profiles.devices.device import Device
-from nascli.profiles.runtimes.base import Burst, RuntimeOptions
+from nascli.profiles.runtimes.base import Burst, Runtime, RuntimeOptions
 
 _PROVIDER = "CPUExecutionProvider"
 # Waits that are shorter than this cannot be told from the time that reading two clocks takes.
@@ -104,6 +104,7 @@ class OrtCpu:
     """ONNX Runtime's CPU execution provider."""
 
     name = "ort-cpu"
+    auto_rank = 0
     precisions: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "int8": "int8"})
     warmup_seconds = 0.0
     modes: tuple[str, ...] = ()
@@ -141,3 +142,6 @@ class OrtCpu:
         if self.missing() is not None:
             raise missing_package("onnxruntime", "cpu", "measuring on the CPU")
         return OrtCpuSession(model, options)
+
+
+RUNTIMES: tuple[Runtime, ...] = (OrtCpu(),)

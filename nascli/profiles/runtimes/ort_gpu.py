@@ -22,7 +22,7 @@ from nascli.errors import DeviceError, ModelRefusedError, missing_package
 from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
-from nascli.profiles.runtimes.base import Burst, RuntimeOptions
+from nascli.profiles.runtimes.base import Burst, Runtime, RuntimeOptions
 from nascli.profiles.runtimes.packages import (
     TENSORRT_PACKAGES,
     installed_version,
@@ -277,6 +277,7 @@ class OrtCuda(_OrtGpu):
     """ONNX Runtime's CUDA execution provider."""
 
     name = "ort-cuda"
+    auto_rank = 30
     precisions: Mapping[str, str] = MappingProxyType({"fp32": "fp32", "tf32": "fp32", "fp16": "fp16"})
     _provider = "CUDAExecutionProvider"
     _file = "cuda"
@@ -294,6 +295,7 @@ class OrtTensorrt(_OrtGpu):
     """ONNX Runtime's TensorRT execution provider. A model with a node that TensorRT does not support is refused."""
 
     name = "ort-tensorrt"
+    auto_rank = 20
     precisions: Mapping[str, str] = TENSORRT_PRECISIONS
     _provider = "TensorrtExecutionProvider"
     _file = "tensorrt"
@@ -370,3 +372,9 @@ def tensorrt_refuses(device: Device, version: str | None = None) -> str | None:
             "pip install 'tensorrt<10.5', or use --runtime ort-cuda"
         )
     return None
+
+
+RUNTIMES: tuple[Runtime, ...] = (
+    OrtTensorrt(),
+    OrtCuda(),
+)

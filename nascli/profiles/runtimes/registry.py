@@ -1,18 +1,21 @@
-"""Runtimes by name."""
+"""Runtimes by name: those of the files and folders beside this one."""
 
 from __future__ import annotations
 
 from nascli.errors import UnknownNameError
+from nascli.plugins import load_members
 from nascli.profiles.runtimes.base import Runtime
-from nascli.profiles.runtimes.ort_cpu import OrtCpu
-from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt
-from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 
 
 def all_runtimes() -> dict[str, Runtime]:
-    """Return every runtime by name, installed or not, in the order in which 'auto' tries them."""
-    runtimes: tuple[Runtime, ...] = (OrtCpu(), TensorRt(), OrtTensorrt(), OrtCuda())
-    return {runtime.name: runtime for runtime in runtimes}
+    """Return every runtime by name, installed or not, in the order in which 'auto' tries them.
+
+    A file or folder beside this one lists its own in ``RUNTIMES``.
+    """
+    runtimes: list[Runtime] = []
+    for module in load_members("nascli.profiles.runtimes").values():
+        runtimes += getattr(module, "RUNTIMES", ())
+    return {runtime.name: runtime for runtime in sorted(runtimes, key=lambda runtime: runtime.auto_rank)}
 
 
 def get_runtime(name: str) -> Runtime:

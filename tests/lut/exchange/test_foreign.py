@@ -9,7 +9,7 @@ import pytest
 
 from nascli.errors import StoreError, UnknownNameError
 from nascli.lut import LatencyTable, Setup, Store
-from nascli.lut.exchange.foreign.registry import FORMATS, import_foreign, read_foreign
+from nascli.lut.exchange.foreign.registry import foreign_formats, import_foreign, read_foreign
 from nascli.lut.in_context.carriers import in_context
 from nascli.spaces.operators.basic import conv_block, head
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -196,7 +196,7 @@ def test_impossible_latencies_stop_an_import(tmp_path, value):
         read_foreign(write(tmp_path / "c", text), "csv")
 
 
-@pytest.mark.parametrize("form", list(FORMATS))
+@pytest.mark.parametrize("form", sorted(foreign_formats()))
 def test_damage_is_told(tmp_path, form):
     for content in ("", "[", "nothing: [", "{}", "[]", "a,b\n1,2\n", "\x00\x01"):
         with pytest.raises(StoreError):

@@ -107,3 +107,6 @@ _KINDS: dict[str, Callable[[Mapping[str, str]], Program]] = {
     "add": lambda row: add_program(_shape(row)),
     "mbconv": _mbconv,
 }
+
+
+FORMATS = {"csv": read}

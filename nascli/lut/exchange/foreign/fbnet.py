@@ -82,3 +82,6 @@ def _program(kind: str, args: dict[str, Any], shape: list[int]) -> Program:
     if kind == "add":
         return add_program(x)
     raise SpaceError(f"unknown op_type {kind!r}")
+
+
+FORMATS = {"fbnet": read}

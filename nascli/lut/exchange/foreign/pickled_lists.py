@@ -79,3 +79,6 @@ def _program(fields: list[Any]) -> Program:
         case 5:
             return linear_program(int(cin), int(cout))
     raise SpaceError(f"type {kind} is unknown")
+
+
+FORMATS = {"nse": read}

@@ -9,40 +9,32 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nascli.errors import StoreError, UnknownNameError
-from nascli.lut.exchange.foreign import (
-    csv_tables,
-    fbnet,
-    hw_nas_bench,
-    pickled_lists,
-    tinynas,
-    trtexec,
-    yaml_tables,
-)
-from nascli.lut.exchange.foreign.rows import ForeignRow, ForeignTable
+from nascli.lut.exchange.foreign.rows import ForeignTable
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
 from nascli.lut.store.store import Store
+from nascli.plugins import load_members
 
 _MAX_FILE_BYTES = 1 << 28
 # Rounds that each file has for the rows of one operator.
 _ROUNDS_PER_FILE = 1024
 Reader = Callable[[bytes], ForeignTable]
-FORMATS: dict[str, Reader] = {
-    "proxylessnas": yaml_tables.read_proxylessnas,
-    "ofa": yaml_tables.read_ofa,
-    "nse": pickled_lists.read,
-    "tinynas": tinynas.read,
-    "fbnet": fbnet.read,
-    "hw-nas-bench": hw_nas_bench.read,
-    "trtexec": trtexec.read,
-    "csv": csv_tables.read,
-}
+
+
+@cache
+def foreign_formats() -> dict[str, Reader]:
+    """The readers of all formats, by name. A file beside this one lists its own in ``FORMATS``."""
+    readers: dict[str, Reader] = {}
+    for module in load_members("nascli.lut.exchange.foreign").values():
+        readers |= getattr(module, "FORMATS", {})
+    return readers
 
 
 def read_foreign(path: Path, form: str) -> ForeignTable:
@@ -50,19 +42,20 @@ def read_foreign(path: Path, form: str) -> ForeignTable:
 
     Args:
         path: The file.
-        form: A name out of `FORMATS`.
+        form: A name out of `foreign_formats`.
 
     Raises:
         UnknownNameError: There is no format with this name.
         StoreError: The file cannot be read, is damaged, has no usable row, or has an impossible value; the error
             names the row.
     """
-    if form not in FORMATS:
-        raise UnknownNameError("format", form, ["pack", *FORMATS])
+    formats = foreign_formats()
+    if form not in formats:
+        raise UnknownNameError("format", form, ["pack", *formats])
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise StoreError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
-        table = FORMATS[form](path.read_bytes())
+        table = formats[form](path.read_bytes())
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     except StoreError as error:
@@ -130,6 +123,3 @@ def import_foreign(
             }
         )
     return documents
-
-
-__all__ = ["FORMATS", "ForeignRow", "ForeignTable", "import_foreign", "read_foreign"]

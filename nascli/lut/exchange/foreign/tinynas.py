@@ -54,3 +54,6 @@ def read(data: bytes) -> ForeignTable:
         )
     table.batch = kinds.pop()[0] if kinds else None
     return table
+
+
+FORMATS = {"tinynas": read}

@@ -29,3 +29,6 @@ def read(data: bytes) -> ForeignTable:
             continue
         table.rows.append(ForeignRow(str(entry["name"]), None, seconds))
     return table
+
+
+FORMATS = {"trtexec": read}

@@ -81,3 +81,6 @@ def _program(key: str, ratio: bool) -> Program:
     if name.startswith("Conv_"):
         return conv_block(shape, sizes[2], kernel=1, act=act).program
     raise SpaceError(f"{name!r}")
+
+
+FORMATS = {"proxylessnas": read_proxylessnas, "ofa": read_ofa}

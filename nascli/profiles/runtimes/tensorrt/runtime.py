@@ -267,6 +267,7 @@ class TensorRt:
     """NVIDIA TensorRT 10 or 11."""
 
     name = "tensorrt"
+    auto_rank = 10
     precisions: Mapping[str, str] = TENSORRT_PRECISIONS
     warmup_seconds = WARMUP_SECONDS
     modes: tuple[str, ...] = ("cuda_graph", "rotate")

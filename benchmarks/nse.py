@@ -135,7 +135,7 @@ def acted(rounds) -> str:
 
 
 def winner_of(rounds) -> tuple[int, ...]:
-    return max(rounds[-1].front, key=lambda p: p.accuracy).codes
+    return max(rounds[-1].front, key=lambda p: p.accuracy).architecture
 
 
 def proxyless(study: Study, feasible: FeasibleSet, seed: int, epochs: int) -> tuple[int, ...]:
@@ -205,7 +205,7 @@ def one_seed(seed: int, quick: bool) -> dict:
             spaces[f"round {number}, {kind}"] = study.sampled(kept, seed, few)
         front = [one.front[i] for i in np.unique(np.linspace(0, len(one.front) - 1, 3).astype(int))]
         spaces[f"round {number}, Pareto front"] = [
-            (p.cost, study.once(p.codes, seed)) for p in front[: few or None]
+            (p.cost, study.once(p.architecture, seed)) for p in front[: few or None]
         ]
     epochs, evaluations = len(rounds) * study.epochs, sum(len(r.evaluated) for r in rounds)
     winners["NSE, K = 4"] = study.judged(winner_of(rounds), seed)

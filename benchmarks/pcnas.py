@@ -113,7 +113,7 @@ def main() -> None:
             space, data, Recipe(max(1, total), 64, shift=1, label_smoothing=0.0, floor=5e-4), seed
         )
         shared_one = shared
-        finals = [m.codes for m in history[-1].candidates if np.isfinite(m.potential)]
+        finals = [m.choices for m in history[-1].candidates if np.isfinite(m.potential)]
         finals = finals[: 3 if quick else 30]
         random = [tuple(c) for c in feasible.sample(3 if quick else 30, np.random.default_rng([seed, 9])).tolist()]  # fmt: skip
         for name, group in (("last candidates", finals), ("random feasible", random)):
@@ -126,10 +126,10 @@ def main() -> None:
                 ranks.setdefault(f"{name}, {way}", []).append((pearson[0], kendall[0]))
                 rows.append([f"(a) seed {seed}, {name}, {way}", f"Pearson {pearson[0]:.2f} [{pearson[1]:.2f}, {pearson[2]:.2f}], Kendall {kendall[0]:.2f} [{kendall[1]:.2f}, {kendall[2]:.2f}]"])  # fmt: skip
             rows.append([f"(a) seed {seed}, {name}: accuracies alone", of(truth)])
-        ours_ours = history[-1].pool[0].codes
+        ours_ours = history[-1].pool[0].choices
         frozen = Frozen(engine_of(space, data, seed, warmup, interval), shared)
         one_ours = (
-            PcnasSearch(feasible, hyper, seed, StateFile(None)).grow(frozen, Silent())[-1].pool[0].codes
+            PcnasSearch(feasible, hyper, seed, StateFile(None)).grow(frozen, Silent())[-1].pool[0].choices
         )
         count = 12 if quick else 100
         winners = {
@@ -153,7 +153,7 @@ def main() -> None:
             one = engine_of(space, data, seed, warmup, interval)
             settings = PcnasSettings(pool=pool, draws=count, warmup=warmup, interval=interval)
             grown = PcnasSearch(feasible, settings, seed, StateFile(None)).grow(one, Silent())
-            found.append(alone(space, grown[-1].pool[0].codes, data, train, 100 + seed))
+            found.append(alone(space, grown[-1].pool[0].choices, data, train, 100 + seed))
         rows.append([f"(c) P = {pool}, S = {count}", of(found)])
     judge = Frozen(engine_of(space, data, 0, warmup, interval), shared_one)
     few = 8 if quick else 60
@@ -198,7 +198,7 @@ def main() -> None:
             for seed in range(20):
                 engine = TableEngine(table)
                 history = PcnasSearch(inside, PcnasSettings(pool=5, draws=16), seed, StateFile(None)).grow(engine, Silent())  # fmt: skip
-                regrets.append(best - max(table[m.codes] for m in history[-1].pool))
+                regrets.append(best - max(table[m.choices] for m in history[-1].pool))
                 counts.append(len(engine.seen))
             rows.append([f"nasbench-macro, {limit / 1e6:.0f}M MACs: regret of the pool's best, points", f"{np.mean(regrets):.3f} [{min(regrets):.3f}, {max(regrets):.3f}], {np.mean(counts):.0f} architectures looked up"])  # fmt: skip
     rows.append(["minutes", f"{(time.time() - start) / 60:.1f}"])

@@ -12,9 +12,11 @@ from nascli.report.comparison_page import render_comparison
 from nascli.report.run_page import render
 from nascli.report.story import Story, evaluated_story
 from nascli.report.table_page import OperatorPoint, render_table
-from nascli.search.nse.story import round_story, rounds_chart, rounds_story, trajectories_chart
+from nascli.search.nse.rounds import EvaluatedPoint, Round, RoundTraining
+from nascli.search.nse.story import fronts_chart, round_story, rounds_story, trajectories_chart
+from nascli.search.pcnas.search import PartialModel, PoolExtension
 from nascli.search.pcnas.story import pools_story
-from nascli.search.proxyless.story import choices_story
+from nascli.search.proxyless.story import probabilities_story
 from nascli.spaces import load_space
 
 BROWSER = next(
@@ -52,31 +54,26 @@ addEventListener("load", () => {
 
 
 def rounds():
-    layer = {
-        "front": [
-            {"cost": 3e5, "accuracy": 0.8, "codes": [1] * 7},
-            {"cost": 4e5, "accuracy": 0.9, "codes": [1] * 7},
-        ]
-    }
-    one = {
-        **layer, "subset": [[0, 5, 9]] * 7, "aggregated": [[0]] * 7, "inherited": [[5]] * 7,
-        "trained": {"alive": [[True, True, False]] * 7, "trajectory": [[[0.1 * t, -0.5 * t, -0.9 * t]] * 7 for t in range(6)]},
-    }  # fmt: skip
-    return [one, one, one]
+    moments = tuple(((0.1 * t, -0.5 * t, -0.9 * t),) * 7 for t in range(6))
+    training = RoundTraining(moments[-1], ((True, True, False),) * 7, moments)
+    front = (EvaluatedPoint((1,) * 7, 3e5, 0.8), EvaluatedPoint((1,) * 7, 4e5, 0.9))
+    return [Round(((0, 5, 9),) * 7, ((5,),) * 7, training, front, front, ((0,),) * 7)] * 3
 
 
 def pages():
     space, single = load_space("nse-27-mini:resolution=8"), load_space("pcnas-small-mini:resolution=8")
     stories = [
         rounds_story(space, rounds(), [1] * 7),
-        Story("Fronts", "text", rounds_chart(rounds())),
+        Story("Fronts", "text", fronts_chart(rounds())),
         Story("Indicators", "text", trajectories_chart(rounds(), -2.0)),
         round_story(space, rounds()[0], 1),
         evaluated_story(space, [([1] * 7, 0.5), ([3] * 7, 0.7)], [1] * 7),
         pools_story(
-            single, [{"candidates": [[[0], 0.4], [[1], 0.6]], "pool": [[[1], 0.6]]}], [1] * len(single.layers)
+            single,
+            [PoolExtension((PartialModel((0,), 0.4), PartialModel((1,), 0.6)), (PartialModel((1,), 0.6),))],
+            [1] * len(single.layers),
         ),
-        choices_story(
+        probabilities_story(
             single, [[-0.1] * len(layer.candidates) for layer in single.layers], [0] * len(single.layers)
         ),
     ]

@@ -1,1 +1,1 @@
-"""Neural Search Space Evolution (Ci et al. 2021)."""
+"""Neural Search Space Evolution (NSE; Ci et al. 2021)."""

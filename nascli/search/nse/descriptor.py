@@ -1,4 +1,4 @@
-"""What NSE is to the rest of nascli."""
+"""The descriptor of NSE."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from nascli.supernet.recipes.nse import nse_supernet
 
 if TYPE_CHECKING:
     from nascli.report.story import Story
+    from nascli.search.nse.rounds import EvaluatedPoint
+    from nascli.search.nse.search import NseSearch
     from nascli.search.verification import Finalist
 
 
 class Nse(Algorithm):
-    """Subsets of a multi-branch space evolve round by round."""
+    """Subsets of a multi-branch space evolve round by round (Ci et al. 2021)."""
 
     name = "nse"
     title = "NSE"
@@ -40,46 +42,35 @@ class Nse(Algorithm):
     aliases = with_aliases(fitness="settings.fitness", nse_epochs="supernet.epochs")
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
-        """The preset with another number of epochs a round; the paper's learning rate rises over two of them."""
+        """Return the preset with another number of epochs per round.
+
+        In the paper's recipe the learning rate rises over two epochs, however many there are.
+        """
         supernet = preset.supernet
         if supernet == nse_supernet(supernet.epochs, supernet.batch):
             return replace(preset, supernet=nse_supernet(epochs, supernet.batch))
         return super().with_epochs(preset, epochs)
 
     def continue_run(self, space: Space, run: Path) -> Space:
-        """The second space with the operations that a run in the first one handed on."""
+        """Return the second space, extended by the operations that a run in the first one hands on."""
         from nascli.search.nse.second_space import second_space
 
         return second_space(space, run)
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
-        """Run all rounds; the last front comes first, and the rest of the last round is a reserve."""
-        from nascli.search.nse.engine import NseEngine
-        from nascli.search.nse.search import NseSearch
-        from nascli.search.nse.second_space import SECOND_ROUNDS, former_front, inherited_operations
+        """Run all rounds; the last front comes first, and the rest of the last round is a reserve.
 
-        settings: NseSettings = context.preset.settings
-        target = problem.target
-        if not math.isfinite(target.constraint.high):
-            raise ConstraintError(f"NSE aims at an upper bound, and {target.constraint} has none.")
-        former = []
-        if context.after is not None:
-            former = former_front(context.after, target.cost)
-            settings = replace(settings, rounds=settings.rounds or SECOND_ROUNDS)
-        search = NseSearch(
-            problem.space,
-            target,
-            settings,
-            context.seed,
-            StateFile(context.folder.file(STORY)),
-            others=[bound for bound in problem.bounds if bound.constraint != target.constraint],
-            inherited=inherited_operations(problem.space),
-            former=former,
-        )
+        Raises:
+            ConstraintError: The target of the problem has no upper bound.
+            InfeasibleError: No architecture of a round lies in the window.
+        """
+        from nascli.search.nse.engine import NseEngine
+
+        search = _make_search(problem, context)
         engine = NseEngine(
             problem.images,
             context.preset.supernet,
-            settings.fitness,
+            context.preset.settings.fitness,
             target=search.target,
             seed=context.seed,
             folder=context.folder.file("training"),
@@ -87,50 +78,85 @@ class Nse(Algorithm):
             calibration=context.preset.calibration_images,
         )
         rounds = search.evolve(engine, context.progress)
-        points = {point.codes: point for each in rounds for point in each.evaluated}
-        context.write_evaluations([Evaluation(p.codes, Score(p.accuracy, 0.0), 0.0) for p in points.values()])
-        last = rounds[-1].evaluated
-        fits = problem.feasible.contains(np.array([p.codes for p in last], dtype=problem.space.dtype))
-        inside = [point for point, fit in zip(last, fits, strict=True) if fit]
-        front = {point.codes for point in rounds[-1].front}
-        ranked = sorted(inside, key=lambda point: (point.codes in front, point.accuracy), reverse=True)
-        return RankedCandidates(
-            tuple(Evaluation(p.codes, Score(p.accuracy, float(p.codes in front)), 0.0) for p in ranked),
-            f"the supernet of round {len(rounds)} of this run",
+        # An architecture that is evaluated in several rounds counts as in the last one.
+        points = {point.architecture: point for each in rounds for point in each.evaluated}
+        context.write_evaluations([_evaluation(point, 0.0) for point in points.values()])
+        last = rounds[-1]
+        population = np.array([point.architecture for point in last.evaluated], dtype=problem.space.dtype)
+        front = {point.architecture for point in last.front}
+        evaluations = [
+            _evaluation(point, float(point.architecture in front))
+            for point, fits in zip(last.evaluated, problem.feasible.contains(population), strict=True)
+            if fits
+        ]
+        ranked = sorted(
+            evaluations, key=lambda e: (e.required_score.tie_break, e.required_score.value), reverse=True
         )
+        return RankedCandidates(tuple(ranked), f"the supernet of round {len(rounds)} of this run")
 
     def resize(
         self, problem: SearchProblem, context: SearchContext, candidates: Sequence[Evaluation]
     ) -> Mapping[Choices, Space]:
-        """Widen or narrow the candidates to their budget, where all of it can be counted (section 4.1)."""
+        """Widen or narrow the candidates to their budget, if all of it is counted (section 4.1)."""
         from nascli.search.nse.rescaling import rescale_to_budget
 
         if not context.preset.settings.rescale:
             return {}
-        bounds = [c for c in problem.constraints if c.name != "latency" and c.high != math.inf]
-        if len(bounds) < len(problem.constraints):
+        counted = [c for c in problem.constraints if c.name != "latency" and c.high != math.inf]
+        if len(counted) < len(problem.constraints):
             context.progress.message(
                 "the last architectures keep their widths: not every constraint is a counted upper bound"
             )
             return {}
         spaces = {
-            each.architecture: rescale_to_budget(problem.space, each.architecture, bounds)
+            each.architecture: rescale_to_budget(problem.space, each.architecture, counted)
             for each in candidates
         }
-        resized = {row: space for row, space in spaces.items() if space.spec != problem.space.spec}
+        resized = {
+            architecture: space for architecture, space in spaces.items() if space.spec != problem.space.spec
+        }
         if resized:
             context.progress.message(f"{len(resized)} architectures rescaled to the budget")
         return resized
 
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
-        """The finalist that is best after training from scratch, as in the paper."""
+        """Choose the finalist that is best after training from scratch, as in the paper."""
         return choose_by_training(fitting, train)
 
     def stories(self, record: SearchRecord) -> list[Story]:
-        """Where operations live, the fronts, the fitness indicators, and each round."""
+        """Return where operations live, the fronts, the fitness indicators, and each round."""
         from nascli.search.nse.story import nse_stories
 
         return nse_stories(record)
+
+
+def _make_search(problem: SearchProblem, context: SearchContext) -> NseSearch:
+    """Return the search of a problem; one that continues a run begins with what that run hands on."""
+    from nascli.search.nse.search import NseSearch
+    from nascli.search.nse.second_space import SECOND_ROUNDS, former_front, inherited_operations
+
+    settings: NseSettings = context.preset.settings
+    target = problem.target
+    if not math.isfinite(target.constraint.high):
+        raise ConstraintError(f"NSE aims at an upper bound, and {target.constraint} has none.")
+    front: list[EvaluatedPoint] = []
+    if context.after is not None:
+        front = former_front(context.after, target.cost)
+        settings = replace(settings, rounds=settings.rounds or SECOND_ROUNDS)
+    return NseSearch(
+        problem.space,
+        target,
+        settings,
+        context.seed,
+        StateFile(context.folder.file(STORY)),
+        inherited=inherited_operations(problem.space),
+        former_front=front,
+        other_bounds=[bound for bound in problem.bounds if bound.constraint != target.constraint],
+    )
+
+
+def _evaluation(point: EvaluatedPoint, tie_break: float) -> Evaluation:
+    return Evaluation(point.architecture, Score(point.accuracy, tie_break), 0.0)
 
 
 ALGORITHMS = (Nse(),)

@@ -1,4 +1,4 @@
-"""The supernet of a round of NSE, with its fitness indicators."""
+"""The supernet of a round of NSE, trained together with its fitness indicators."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ Array = npt.NDArray[np.float64]
 
 
 class NseEngine:
-    """A fresh supernet per round, with its fitness indicators.
+    """Trains a new supernet and new fitness indicators for each round.
 
     Args:
-        images: data; the indicators learn from its validation part.
-        recipe: how each round trains.
-        fitness: how indicators learn.
-        target: the demand aimed at, in the cost's unit.
-        seed: of weights, data order and configurations.
-        folder: where checkpoints are kept; None keeps nothing.
-        progress: is shown the training.
-        calibration: training images that statistics are recalculated on.
+        images: The data; the indicators learn from its validation part.
+        recipe: The recipe of each round.
+        fitness: How the indicators are learned.
+        target: The cost at which the resource term aims (tau).
+        seed: The seed of weights, data order, and configurations.
+        folder: Where the checkpoints of the rounds are kept; None keeps none.
+        progress: Is shown the training.
+        calibration: The number of training images on which normalisation statistics are recalculated.
     """
 
     def __init__(
@@ -59,43 +59,35 @@ class NseEngine:
         self._current: tuple[int, Supernet] | None = None
 
     def train(self, number: int, space: Space, cost: ChainCost, keep: Simplify) -> RoundTraining:
-        """Train a round; weights every step; indicators, and simplification by them, every second one."""
-        torch.manual_seed(self._seed * 1000 + number)
-        supernet = Supernet(space)
-        fitness = FitnessIndicators(supernet, cost, self._target, self._settings, self._seed * 1000 + number)
+        """Train a round: weights at every step; indicators, and simplification by them, at every second one.
 
-        images = self._images
+        Args:
+            number: The number of the round, from 0.
+            space: The space of the round.
+            cost: The cost over that space, for the resource term.
+            keep: Says after each update of the indicators which operations stay.
+
+        Raises:
+            TrainingError: The loss is not finite.
+            CheckpointError: The checkpoint of the round belongs to other settings.
+        """
+        seed = self._seed * 1000 + number
+        torch.manual_seed(seed)
+        supernet = Supernet(space)
+        fitness = FitnessIndicators(supernet, cost, self._target, self._settings, seed)
 
         def path(step: int) -> Sequence[int]:
-            return uniform_branches(
-                fitness.layers, fitness.alive, generator(self._seed, NseStream.PATHS, number, step)
-            )
+            rng = generator(self._seed, NseStream.PATHS, number, step)
+            return uniform_branches(fitness.layers, fitness.alive, rng)
 
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
-                batch = endless_batch(
-                    images.validation,
-                    self._recipe.batch,
-                    step // 2,
-                    seed=self._seed,
-                    stream=NseStream.VALIDATION_ORDER,
-                    indices=(number,),
-                )
-                fitness.step(step, *batch)
-                thetas = [theta.tolist() for theta in fitness.thetas]
-                kept = keep(thetas, [alive.tolist() for alive in fitness.alive])
-                fitness.alive = [np.array(row) for row in kept]
+                self._update(fitness, number, step, keep)
             if (step + 1) % trainer.per_epoch == 0:
-                fitness.note()
+                fitness.record()
 
         trainer = Trainer(
-            supernet,
-            self._images.train,
-            self._recipe,
-            seed=self._seed * 1000 + number,
-            path=path,
-            after=after,
-            beside=fitness,
+            supernet, self._images.train, self._recipe, seed=seed, path=path, after=after, beside=fitness
         )
         file = None if self._folder is None else self._folder / f"round{number + 1}.safetensors"
         identity = settings_digest(
@@ -103,17 +95,37 @@ class NseEngine:
         )
         trainer.run(file, identity, self._progress, f"training the supernet of round {number + 1}")
         self._current = (number, supernet)
-        return RoundTraining(
-            tuple(tuple(float(v) for v in theta.detach()) for theta in fitness.thetas),
-            tuple(tuple(bool(v) for v in alive) for alive in fitness.alive),
-            tuple(tuple(tuple(theta) for theta in moment) for moment in fitness.trajectory),
-        )
+        return fitness.result()
 
-    def accuracies(self, number: int, space: Space, codes: Population) -> Array:
-        """`(n,)` top-1 on the validation part in a round's trained supernet."""
+    def _update(self, fitness: FitnessIndicators, number: int, step: int, keep: Simplify) -> None:
+        """Step the indicators on a batch of validation images, and drop the operations that do not stay."""
+        images, labels = endless_batch(
+            self._images.validation,
+            self._recipe.batch,
+            step // 2,
+            seed=self._seed,
+            stream=NseStream.VALIDATION_ORDER,
+            indices=(number,),
+        )
+        fitness.step(step, images, labels)
+        thetas = [theta.tolist() for theta in fitness.thetas]
+        stays = keep(thetas, [alive.tolist() for alive in fitness.alive])
+        fitness.alive = [np.array(row) for row in stays]
+
+    def accuracies(self, number: int, space: Space, population: Population) -> Array:
+        """Evaluate `(n, layers)` architectures in the trained supernet of a round.
+
+        Args:
+            number: The number of the round that was trained last.
+            space: The space of the round.
+            population: Architectures of that space.
+
+        Returns:
+            `(n,)` top-1 on the validation part, between 0 and 1.
+        """
         if self._current is None or self._current[0] != number:
             raise AssertionError("a round is evaluated right after it was trained")
-        self._progress.start(f"evaluating architectures of round {number + 1}", len(codes))
+        self._progress.start(f"evaluating architectures of round {number + 1}", len(population))
         return validation_accuracies(
-            self._current[1], self._images, codes, self._calibration, self._progress.advance
+            self._current[1], self._images, population, self._calibration, self._progress.advance
         )

@@ -1,4 +1,4 @@
-"""Widening or narrowing a found network to its counted budget, as NSE does with the last ones (section 4.1)."""
+"""Networks widened or narrowed to their counted budget, as NSE does with its last ones (section 4.1)."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ from nascli.spaces.architecture import singleton_space
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
-# Widths are rounded to multiples of 8, so finer steps than these change nothing.
-_STEPS = 1.0 + 0.005 * np.arange(-120, 161)
+# Factors of the width. Channels are rounded to multiples of 8, so that finer steps change nothing.
+_FACTORS = 1.0 + 0.005 * np.arange(-120, 161)
 
 
-def rescale_to_budget(space: Space, code: Sequence[int], constraints: Sequence[Constraint]) -> Space:
-    """The space with the largest width in which an architecture keeps its counted budgets.
+def rescale_to_budget(space: Space, architecture: Sequence[int], constraints: Sequence[Constraint]) -> Space:
+    """Return the space with the largest width in which an architecture keeps its counted budgets.
 
     Args:
-        space: that the architecture was found in; it has a parameter `width`.
-        code: the architecture's.
-        constraints: counted ones, each with an upper bound.
+        space: The space in which the architecture was found.
+        architecture: The choice of each layer.
+        constraints: Budgets on counted costs, each with an upper bound.
 
     Returns:
-        the same space at another width; `space` itself where no width is better, or it has no widths.
+        The same space at another width; `space` itself if it has no parameter `width`, or if the architecture breaks a
+        budget at every width.
     """
     if not takes_parameter(space.name, "width"):
         return space
     width = float(dict(space.parameters).get("width", 1.0))
 
-    def at(step: float) -> Space:
-        return make_space(space.name, **{**dict(space.parameters), "width": round(width * step, 6)})
+    def resized(step: int) -> Space:
+        parameters = {**dict(space.parameters), "width": round(width * _FACTORS[step], 6)}
+        return make_space(space.name, **parameters)
 
-    def fits(made: Space) -> bool:
-        own, own_code = singleton_space(made, code)
-        row = own.check(np.array([own_code]))
-        return all(float(counted(own, c.name)(row)[0]) <= c.high for c in constraints)
+    def keeps_budgets(candidate: Space) -> bool:
+        own, choices = singleton_space(candidate, architecture)
+        row = own.check(np.array([choices]))
+        return all(
+            float(counted(own, constraint.name)(row)[0]) <= constraint.high for constraint in constraints
+        )
 
-    # Costs grow with the width: the last step that fits is found by halving.
-    low, high = 0, len(_STEPS) - 1
-    if not fits(at(_STEPS[low])):
+    # Costs grow with the width, so that bisection finds the last step that keeps the budgets.
+    low, high = 0, len(_FACTORS) - 1
+    if not keeps_budgets(resized(low)):
         return space
     while low < high:
         middle = (low + high + 1) // 2
-        if fits(at(_STEPS[middle])):
+        if keeps_budgets(resized(middle)):
             low = middle
         else:
             high = middle - 1
-    return at(_STEPS[low])
+    return resized(low)

@@ -1,4 +1,4 @@
-"""What a second space of NSE inherits from a run in the first: operations and its last front."""
+"""What a second space of NSE inherits from a run in a first one: its operations and its last front."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import numpy as np
 from nascli.costmodel import ChainCost
 from nascli.errors import ConstraintError
 from nascli.files import read_json, reading
-from nascli.search.nse.rounds import EvaluatedPoint, Subset, narrow_choices, round_from_json
+from nascli.search.nse.rounds import EvaluatedPoint, Round, Subset, narrow_choices
 from nascli.search.run_folder import RESULT, SETTINGS, STORY
 from nascli.spaces.builtin.branches import format_inherited, parse_inherited
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
-# Spaces whose last operations nse-second inherits.
+# Spaces whose last operations a second space inherits.
 FIRST_SPACES = ("nse-27", "nse-27-mini")
-# The authors stop in the second space after three rounds, before its many operations are traversed.
+# The authors stop in the second space after three rounds, before every operation had its round.
 SECOND_ROUNDS = 3
 
 
 def second_space(space: Space, run: Path) -> Space:
-    """A second space with the operations that the last round of a run in the first space handed on.
+    """Return a second space, extended by the operations that a run in a first space hands on.
 
     Args:
-        space: The second one, such as nse-second.
-        run: The first run's folder.
+        space: The second space, such as nse-second.
+        run: The folder of the run in the first space.
 
     Raises:
-        ConstraintError: The space inherits nothing, or the run is not NSE's, finished, in the first space.
+        ConstraintError: The space inherits nothing, or the run is not a finished search by NSE in a first space.
+        RunError: The story of the run is damaged.
     """
     if not takes_parameter(space.name, "inherited"):
         raise ConstraintError(
@@ -51,26 +52,26 @@ def second_space(space: Space, run: Path) -> Space:
 
 
 def inherited_operations(space: Space) -> Subset | None:
-    """What a second space takes over from the first: the operations in front of its own."""
+    """Return the operations of a second space that come from a first one: they precede its own. None without any."""
     text = str(dict(space.parameters).get("inherited", ""))
     return tuple(tuple(range(len(layer))) for layer in parse_inherited(text)) or None
 
 
 def former_front(run: Path, cost: ChainCost) -> list[EvaluatedPoint]:
-    """The last front of a run in the first space, as architectures of the second one that inherits from it.
+    """Return the last front of a run in a first space, as architectures of the second space that inherits from it.
 
     Args:
-        run: The first run's folder.
-        cost: Of the second space, in which the points get their costs.
+        run: The folder of the run in the first space.
+        cost: A cost of the second space, which gives the points their costs.
 
     Raises:
-        RunError: The run's story is damaged.
+        RunError: The story of the run is damaged.
     """
     story = run / STORY
     with reading(story):
-        last = round_from_json((read_json(story) or {})["rounds"][-1])
+        last = Round.from_json((read_json(story) or {})["rounds"][-1])
     population = narrow_choices(
-        np.array([point.codes for point in last.front], dtype=np.int64), last.aggregated
+        np.array([point.architecture for point in last.front], dtype=np.int64), last.aggregated
     )
     return [
         EvaluatedPoint(tuple(map(int, row)), float(value), point.accuracy, True)

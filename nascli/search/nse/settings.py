@@ -16,10 +16,10 @@ class NseStream(IntEnum):
     """Random streams of NSE; see `nascli.random_streams`.
 
     Attributes:
-        CONFIGURATION_PAIRS: Pairs of configurations that the indicators learn from. Index: step.
+        CONFIGURATION_PAIRS: Pairs of configurations from which the indicators learn. Index: step.
         PATHS: Architectures that train a supernet. Indices: round, step.
-        VALIDATION_ORDER: Order of the images that the indicators learn from. Indices: round, epoch.
-        CANDIDATE_ORDER: Order in which the candidates of a layer enter the rounds.
+        VALIDATION_ORDER: Order of the images from which the indicators learn. Indices: round, epoch.
+        CANDIDATE_ORDER: Order in which the operations of a layer enter the rounds.
         RETRIEVAL: Architectures that are evaluated at the end of a round. Index: round.
     """
 
@@ -32,21 +32,25 @@ class NseStream(IntEnum):
 
 @dataclass(frozen=True)
 class NseSettings:
-    """Hyper-parameters; the defaults are the paper's.
+    """Hyper-parameters. The defaults are the paper's.
 
     Attributes:
-        candidates: operations per layer and round (K); None is the paper's 5 under counted costs, 6 under latency.
-        samples: distinct architectures that are evaluated inside the window (D).
-        beyond: extra ones below the window, against the edging effect (D_e).
-        threshold: an indicator below it drops its operation.
-        lock: keep inherited operations whatever their indicator says.
-        rehearse: evaluate the previous front again, so that it competes.
-        rounds: at most so many; None until a layer has no operations left.
-        window: the lower end of the window over the upper, where the budget names none.
-        aim: where in the window the resource term aims (tau): 0 its lower end, as the paper's 300M for 300M to
-            350M, 1 its upper.
-        rescale: widen or narrow the last architectures to a counted budget before they are trained.
-        fitness: how fitness indicators are learned.
+        candidates: The number of operations per layer and round (K). None is the paper's 5 under a counted cost, and
+            its 6 under latency.
+        samples: The number of distinct architectures that a round evaluates inside the window (D).
+        beyond: The number of further architectures below the window, against the edging effect (D_e).
+        threshold: The fitness indicator below which an operation is dropped.
+        lock: Whether inherited operations stay whatever their indicator is.
+        rehearse: Whether the front of the round before is evaluated again, so that it competes.
+        rounds: The largest number of rounds; None continues until a layer has no operations left.
+        window: The lower end of the window divided by the upper, where the budget has no lower end.
+        aim: Where in the window the resource term aims (tau): 0 is the lower end, as the paper's 300M for a window
+            of 300M to 350M, and 1 the upper.
+        rescale: Whether the last architectures are widened or narrowed to a counted budget before they are trained.
+        fitness: How the fitness indicators are learned.
+
+    Raises:
+        NascliError: A number is out of its range.
     """
 
     candidates: int | None = None
@@ -75,7 +79,7 @@ class NseSettings:
             )
 
 
-# The supernet's recipe is for one round.
+# The recipe of the supernet is that of one round.
 PRESETS = {
     "small": Preset(
         settings=NseSettings(

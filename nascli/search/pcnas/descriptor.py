@@ -1,4 +1,4 @@
-"""What PC-NAS is to the rest of nascli."""
+"""The descriptor of PC-NAS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PcNas(Algorithm):
-    """A pool of partial models grows layer by layer, while the supernet trains on it."""
+    """A pool of partial models grows layer by layer while the supernet trains on it (Li et al. 2020)."""
 
     name = "pcnas"
     title = "PC-NAS"
@@ -32,15 +32,19 @@ class PcNas(Algorithm):
     accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.LOW_BIT})
     example_space = "pcnas-small-mini"
     trains_as_it_searches = True
-    # How long the supernet trains is in the settings.
+    # The settings decide how long the supernet trains.
     aliases = MappingProxyType({"retrain_epochs": "retraining.epochs", "batch": "supernet.batch"})
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
-        """The preset with another number of epochs of uniform training before the pool grows."""
+        """Return the preset with another number of epochs of uniform training before the pool grows."""
         return replace(preset, settings=replace(preset.settings, warmup=epochs))
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
-        """Grow the pool through all layers; its members come first, and what it dropped last is a reserve."""
+        """Grow the pool through all layers; its members come first, and what it dropped last is a reserve.
+
+        Raises:
+            InfeasibleError: At a layer, no partial model has a feasible completion among its draws.
+        """
         from nascli.search.pcnas.engine import PcnasEngine
         from nascli.search.pcnas.search import PcnasSearch
 
@@ -59,12 +63,13 @@ class PcNas(Algorithm):
             progress=context.progress,
         )
         history = search.grow(engine, context.progress)
-        members = list(dict.fromkeys(m.codes for m in history[-1].candidates if np.isfinite(m.potential)))
-        pool = {member.codes for member in history[-1].pool}
-        scores = engine.accuracies(np.array(members, dtype=space.dtype), context.preset.calibration_images)
+        last = history[-1]
+        rows = list(dict.fromkeys(model.choices for model in last.candidates if np.isfinite(model.potential)))
+        pool = {model.choices for model in last.pool}
+        accuracies = engine.accuracies(np.array(rows, dtype=space.dtype), context.preset.calibration_images)
         evaluations = [
-            Evaluation(tuple(map(int, member)), Score(float(score), float(tuple(member) in pool)), 0.0)
-            for member, score in zip(members, scores, strict=True)
+            Evaluation(row, Score(float(top1), float(row in pool)), 0.0)
+            for row, top1 in zip(rows, accuracies, strict=True)
         ]
         context.write_evaluations(evaluations)
         ranked = sorted(
@@ -73,14 +78,16 @@ class PcNas(Algorithm):
         return RankedCandidates(tuple(ranked), "a supernet of this run, trained on its pools")
 
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
-        """The finalist that is best after training from scratch, as in the paper."""
+        """Choose the finalist that is best after training from scratch, as in the paper."""
         return choose_by_training(fitting, train)
 
     def stories(self, record: SearchRecord) -> list[Story]:
-        """How the pool grew, and what good architectures have in common."""
+        """Return how the pool grew, and what good architectures have in common."""
+        from nascli.search.pcnas.search import PoolExtension
         from nascli.search.pcnas.story import pools_story
 
-        return [pools_story(record.space, record.story["pools"], record.winner), *super().stories(record)]
+        extensions = [PoolExtension.from_json(document) for document in record.story["pools"]]
+        return [pools_story(record.space, extensions, record.winner), *super().stories(record)]
 
 
 ALGORITHMS = (PcNas(),)

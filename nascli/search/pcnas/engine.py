@@ -1,4 +1,4 @@
-"""The supernet of PC-NAS, trained on its pools stage after stage."""
+"""The supernet of PC-NAS, which trains on the pools stage by stage."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ _MINI_BATCH = 128
 
 
 class PcnasEngine:
-    """One supernet that is trained stage after stage.
+    """One supernet that is trained in stages.
 
     Args:
-        space: single-path.
-        images: data.
-        recipe: how to train; its epochs are not used.
-        warmup, interval, stages: epochs of the first stage and of each other, and how many others.
-        seed: of weights and data order.
-        file: the checkpoint; None keeps nothing.
-        progress: is shown the training.
+        space: A single-path space.
+        images: The data.
+        recipe: How to train; its epochs are not used.
+        warmup: Epochs of stage 0.
+        interval: Epochs of every further stage.
+        stages: The number of further stages.
+        seed: The seed of weights and data order.
+        file: The checkpoint; None keeps none.
+        progress: Is shown the training.
+
+    Raises:
+        CheckpointError: The checkpoint belongs to other settings.
     """
 
     def __init__(
@@ -50,11 +55,11 @@ class PcnasEngine:
     ) -> None:
         torch.manual_seed(seed)
         self.supernet = Supernet(space)
-        self._images, self._recipe, self._progress, self._file = images, recipe, progress, file
+        self._images, self._progress, self._file = images, progress, file
         self._warmup, self._interval = warmup, interval
         per_epoch = max(1, len(images.train) // recipe.batch)
-        total = per_epoch * (warmup + stages * interval)
-        self._trainer = Trainer(self.supernet, images.train, recipe, seed=seed, steps=total)
+        steps = per_epoch * (warmup + stages * interval)
+        self._trainer = Trainer(self.supernet, images.train, recipe, seed=seed, steps=steps)
         self._identity = settings_digest(
             "pcnas-1", space.digest, images.digest, recipe, seed, warmup, interval, stages
         )
@@ -62,7 +67,11 @@ class PcnasEngine:
             self._trainer.restore(file, self._identity)
 
     def train(self, stage: int, path: PathOf) -> None:
-        """Train to the end of a stage; one that is over already takes no time."""
+        """Train to the end of a stage; a stage that is over already takes no time.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
         end = self._trainer.per_epoch * (self._warmup + stage * self._interval)
         if self._trainer.step >= end:
             return
@@ -70,26 +79,44 @@ class PcnasEngine:
         title = "warming the supernet up" if stage == 0 else f"training on the pool of layer {stage}"
         self._trainer.run(self._file, self._identity, self._progress, title, until=end)
 
-    def quick_accuracies(self, codes: Population, rng: np.random.Generator) -> Array:
-        """`(n,)` top-1 of each on one mini-batch; neighbours in the list see different ones."""
+    def quick_accuracies(self, population: Population, rng: np.random.Generator) -> Array:
+        """Evaluate each architecture on one mini-batch; neighbours in the population get different mini-batches.
+
+        Args:
+            population: `(n, layers)` architectures.
+            rng: The source of the order of the validation images.
+
+        Returns:
+            `(n,)` top-1 accuracies, between 0 and 1.
+        """
         validation = self._images.validation
         order = torch.from_numpy(rng.permutation(len(validation)))
-        parts = [
-            part for part in torch.split(order, _MINI_BATCH) if len(part) >= min(_MINI_BATCH, len(order)) // 2
-        ]
-        scores = np.empty(len(codes))
-        self._progress.start("evaluating potentials", len(codes))
-        for number, part in enumerate(parts):
-            rows = np.arange(number, len(codes), len(parts))
-            rows = rows[np.lexsort(codes[rows].T[::-1])]
+        min_size = min(_MINI_BATCH, len(order)) // 2
+        mini_batches = [batch for batch in torch.split(order, _MINI_BATCH) if len(batch) >= min_size]
+        accuracies = np.empty(len(population))
+        self._progress.start("evaluating potentials", len(population))
+        for number, batch in enumerate(mini_batches):
+            rows = np.arange(number, len(population), len(mini_batches))
+            # Sorted, so that architectures with a common prefix share its computation.
+            rows = rows[np.lexsort(population[rows].T[::-1])]
             for start in range(0, len(rows), LEAVES):
-                some = rows[start : start + LEAVES]
-                tree = PrefixTree(self.supernet, codes[some].tolist())
-                scores[some] = tree.quick_accuracies(validation.images[part], validation.labels[part])
-                self._progress.advance(len(some))
-        return scores
+                group = rows[start : start + LEAVES]
+                tree = PrefixTree(self.supernet, population[group].tolist())
+                accuracies[group] = tree.quick_accuracies(validation.images[batch], validation.labels[batch])
+                self._progress.advance(len(group))
+        return accuracies
 
-    def accuracies(self, codes: Population, calibration: int = 256) -> Array:
-        """`(n,)` top-1 on the whole validation part."""
-        self._progress.start("evaluating the pool", len(codes))
-        return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)
+    def accuracies(self, population: Population, calibration: int = 256) -> Array:
+        """Evaluate architectures on the whole validation part.
+
+        Args:
+            population: `(n, layers)` architectures.
+            calibration: The number of training images on which normalisation statistics are recalculated.
+
+        Returns:
+            `(n,)` top-1 accuracies, between 0 and 1.
+        """
+        self._progress.start("evaluating the pool", len(population))
+        return validation_accuracies(
+            self.supernet, self._images, population, calibration, self._progress.advance
+        )

@@ -1,14 +1,15 @@
 """PC-NAS (Li et al. 2020): a pool of partial models grows layer by layer while the shared weights train on it.
 
-Algorithm 2 with Algorithm 1's potentials. Completions of a partial model are drawn uniformly from the exact set of
-feasible architectures with that prefix; the paper draws from all and dumps what breaks the limit, which is an option.
+This is Algorithm 2, with the potentials of Algorithm 1. The completions of a partial model are drawn uniformly from the
+exact set of feasible architectures with that prefix; the paper draws from the whole space and drops what breaks the
+limit, which `PcnasSettings.dump` does too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,9 @@ from nascli.search.pcnas.settings import PcnasSettings, PcnasStream
 from nascli.search.run_folder import StateFile
 from nascli.spaces.space import Population, Space
 
+# The choices of the first layers.
 Prefix = tuple[int, ...]
+# Returns the architecture that trains the supernet at a step.
 PathOf = Callable[[int], Sequence[int]]
 Array = npt.NDArray[np.float64]
 
@@ -30,36 +33,89 @@ class PoolTrainer(Protocol):
     """What PC-NAS needs of a supernet."""
 
     def train(self, stage: int, path: PathOf) -> None:
-        """Train to the end of a stage (0 is the warm-up); `path` names each step's architecture."""
+        """Train to the end of a stage.
 
-    def quick_accuracies(self, codes: Population, rng: np.random.Generator) -> Array:
-        """`(n,)` accuracy of each architecture on one mini-batch of the validation part."""
+        Args:
+            stage: 0 is the warm-up; stage l trains on the pool of the first l layers.
+            path: Returns the architecture of each step.
+        """
+
+    def quick_accuracies(self, population: Population, rng: np.random.Generator) -> Array:
+        """Evaluate each architecture on one mini-batch of the validation part.
+
+        Args:
+            population: `(n, layers)` architectures.
+            rng: The source of randomness of the mini-batches.
+
+        Returns:
+            `(n,)` accuracies.
+        """
 
 
 @dataclass(frozen=True)
 class PartialModel:
-    """A partial or complete model of a pool, with its potential."""
+    """A partial or complete model.
 
-    codes: Prefix
+    Attributes:
+        choices: The choices of its layers.
+        potential: The expected accuracy of its completions; -inf where none is feasible.
+    """
+
+    choices: Prefix
     potential: float
+
+    def to_json(self) -> list[object]:
+        """As a JSON document; JSON has no infinity, so that a model without a feasible completion has None."""
+        return [list(self.choices), self.potential if np.isfinite(self.potential) else None]
+
+    @classmethod
+    def from_json(cls, document: Sequence[Any]) -> PartialModel:
+        """Read a document that `to_json` wrote."""
+        choices, potential = document
+        return cls(
+            tuple(int(choice) for choice in choices), -np.inf if potential is None else float(potential)
+        )
 
 
 @dataclass(frozen=True)
 class PoolExtension:
-    """What one interval did: every candidate's potential, and the pool that was kept, best first."""
+    """The extension of the pool by one layer.
+
+    Attributes:
+        candidates: Every extended partial model.
+        pool: The partial models that stay in the pool, best first.
+    """
 
     candidates: tuple[PartialModel, ...]
     pool: tuple[PartialModel, ...]
 
+    def to_json(self) -> dict[str, list[list[object]]]:
+        """As a JSON document."""
+        return {
+            "candidates": [model.to_json() for model in self.candidates],
+            "pool": [model.to_json() for model in self.pool],
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Sequence[Sequence[Any]]]) -> PoolExtension:
+        """Read a document that `to_json` wrote."""
+        return cls(
+            tuple(PartialModel.from_json(model) for model in document["candidates"]),
+            tuple(PartialModel.from_json(model) for model in document["pool"]),
+        )
+
 
 class PcnasSearch:
-    """One search; `grow` runs it to its end, going on where a killed one stopped.
+    """One search; `grow` runs it to its end and continues where a killed search stopped.
 
     Args:
-        feasible: the architectures within the budget; single-path.
-        settings: the hyper-parameters.
-        seed: of all randomness.
-        state: where the pools are kept.
+        feasible: The architectures within the budgets, of a single-path space.
+        settings: The hyper-parameters.
+        seed: The seed of all random streams.
+        state: Where the pools are kept.
+
+    Raises:
+        NascliError: The space is multi-branch.
     """
 
     name = "pcnas"
@@ -75,106 +131,108 @@ class PcnasSearch:
 
     @property
     def space(self) -> Space:
-        """What is searched."""
+        """The space that is searched."""
         return self._feasible.space
 
     def grow(self, engine: PoolTrainer, progress: Progress) -> list[PoolExtension]:
-        """Grow the pool through all layers; the last pool's members are complete architectures.
+        """Grow the pool through all layers (Algorithm 2).
+
+        Args:
+            engine: Trains the supernet and evaluates with it.
+            progress: Is told of each layer's pool.
+
+        Returns:
+            One extension per layer; the last pool has complete architectures.
 
         Raises:
-            InfeasibleError: at a layer, no completion of any member is within the limit.
+            InfeasibleError: At a layer, no partial model has a feasible completion among its draws.
         """
         layers = len(self.space.layers)
-        history = [_from_json(d) for d in self._state.get("pools") or []]
+        history = [PoolExtension.from_json(document) for document in self._state.get("pools") or []]
         for stage in range(layers + 1):
-            pool = [member.codes for member in history[stage - 1].pool] if stage else [()]
-            if stage and len(history) < stage:
-                raise AssertionError("a stage is trained on the pool before it")
+            pool = [model.choices for model in history[stage - 1].pool] if stage else [()]
             engine.train(stage, self.path(pool, stage))
             if stage < layers and len(history) <= stage:
-                grown = self.extend(engine, pool, stage)
-                history.append(grown)
-                self._state.put("pools", [_to_json(g) for g in history])
-                best = grown.pool[0]
-                progress.message(
-                    f"layer {stage + 1} of {layers}: {len(grown.pool)} of {len(grown.candidates)} partial "
-                    f"models kept, best {list(best.codes)} with potential {best.potential:.3f}"
-                )
+                history.append(self.extend(engine, pool, stage))
+                self._state.put("pools", [extension.to_json() for extension in history])
+                progress.message(_describe(history[-1], stage, layers))
         return history
 
     def path(self, pool: Sequence[Prefix], stage: int) -> PathOf:
-        """The architecture of a training step: a member of the pool, completed at random (section 3.3)."""
+        """Return how architectures train the supernet: members of the pool, completed uniformly (section 3.3)."""
 
-        def of(step: int) -> Sequence[int]:
+        def path_of_step(step: int) -> Sequence[int]:
             rng = generator(self._seed, PcnasStream.PATHS, stage, step)
             prefix = pool[int(rng.integers(len(pool)))]
             row = self.space.sample(1, rng)[0].tolist()
             return [*prefix, *row[len(prefix) :]]
 
-        return of
+        return path_of_step
 
     def extend(self, engine: PoolTrainer, pool: Sequence[Prefix], stage: int) -> PoolExtension:
-        """Extend every member by every operator of the next layer and keep the best (Algorithm 2)."""
+        """Extend every member of the pool by every operator of the next layer, and keep the best (Algorithm 2).
+
+        Raises:
+            InfeasibleError: No extended model has a feasible completion among its draws.
+        """
         layer = self.space.layers[stage]
-        extended = [(*prefix, code) for prefix in pool for code in range(len(layer.candidates))]
+        extended = [(*prefix, choice) for prefix in pool for choice in range(len(layer.candidates))]
         potentials = self.potentials(engine, extended, stage)
-        candidates = [PartialModel(codes, float(p)) for codes, p in zip(extended, potentials, strict=True)]
-        alive = [member for member in candidates if np.isfinite(member.potential)]
-        if not alive:
+        candidates = [
+            PartialModel(choices, float(potential))
+            for choices, potential in zip(extended, potentials, strict=True)
+        ]
+        feasible = [model for model in candidates if np.isfinite(model.potential)]
+        if not feasible:
             budgets = " and ".join(str(budget.constraint) for budget in self._feasible.budgets)
             raise InfeasibleError(
                 f"at layer {stage + 1} ({layer.name}) none of {len(extended)} partial models has a completion "
                 f"among {self._settings.draws} draws that satisfies {budgets}.",
                 "Draw more, or leave --dump out: feasible completions are then drawn exactly.",
             )
-        ranked = sorted(alive, key=lambda member: member.potential, reverse=True)
+        ranked = sorted(feasible, key=lambda model: model.potential, reverse=True)
         return PoolExtension(tuple(candidates), tuple(ranked[: self._settings.pool]))
 
-    def potentials(self, engine: PoolTrainer, partial: Sequence[Prefix], stage: int) -> Array:
-        """Expected accuracy of each partial model's completions (Algorithm 1); -inf where none is feasible."""
-        codes, owners = [], []
-        for number, prefix in enumerate(partial):
-            rows = self.completions(prefix, generator(self._seed, PcnasStream.COMPLETIONS, stage, number))
-            codes.append(rows)
-            owners.append(np.full(len(rows), number))
+    def potentials(self, engine: PoolTrainer, partial_models: Sequence[Prefix], stage: int) -> Array:
+        """Return the `(n,)` potentials of partial models (Algorithm 1).
+
+        The potential is the mean accuracy of the drawn completions; -inf where none of them is feasible.
+        """
+        rows, owners = [], []
+        for number, prefix in enumerate(partial_models):
+            completions = self.completions(
+                prefix, generator(self._seed, PcnasStream.COMPLETIONS, stage, number)
+            )
+            rows.append(completions)
+            owners.append(np.full(len(completions), number))
         owner = np.concatenate(owners)
-        found = np.full(len(partial), -np.inf)
+        potentials = np.full(len(partial_models), -np.inf)
         if not len(owner):
-            return found
-        scores = engine.quick_accuracies(
-            np.concatenate(codes), generator(self._seed, PcnasStream.MINI_BATCHES, stage)
+            return potentials
+        accuracies = engine.quick_accuracies(
+            np.concatenate(rows), generator(self._seed, PcnasStream.MINI_BATCHES, stage)
         )
-        counts = np.bincount(owner, minlength=len(partial))
-        sums = np.bincount(owner, weights=scores, minlength=len(partial))
-        found[counts > 0] = sums[counts > 0] / counts[counts > 0]
-        return found
+        counts = np.bincount(owner, minlength=len(partial_models))
+        sums = np.bincount(owner, weights=accuracies, minlength=len(partial_models))
+        potentials[counts > 0] = sums[counts > 0] / counts[counts > 0]
+        return potentials
 
     def completions(self, prefix: Prefix, rng: np.random.Generator) -> Population:
-        """Draws of a prefix's completions within the limit; no rows where there are none."""
-        wanted = self._settings.draws
+        """Draw feasible architectures that begin with a prefix; no rows where there are none."""
+        draws = self._settings.draws
         if self._settings.dump:
-            rows = self.space.sample(wanted, rng)
+            rows = self.space.sample(draws, rng)
             rows[:, : len(prefix)] = prefix
             return rows[self._feasible.contains(rows)]
         if not self._feasible.has_completion(prefix):
             return np.empty((0, len(self.space.layers)), self.space.dtype)
-        # Of a complete model all draws are the same: its accuracy is then a mean over mini-batches.
-        return self._feasible.sample(wanted, rng, prefix)
+        # All draws of a complete model are equal: its potential is then a mean over mini-batches.
+        return self._feasible.sample(draws, rng, prefix)
 
 
-def _to_json(grown: PoolExtension) -> dict[str, list[list[object]]]:
-    def rows(members: Sequence[PartialModel]) -> list[list[object]]:
-        # JSON has no infinity: a model without a feasible completion has no potential.
-        return [[list(m.codes), m.potential if np.isfinite(m.potential) else None] for m in members]
-
-    return {"candidates": rows(grown.candidates), "pool": rows(grown.pool)}
-
-
-def _from_json(document: dict[str, list[list[object]]]) -> PoolExtension:
-    def members(rows: list[list[object]]) -> tuple[PartialModel, ...]:
-        return tuple(
-            PartialModel(tuple(int(c) for c in codes), -np.inf if p is None else float(p))  # type: ignore[attr-defined, arg-type]
-            for codes, p in rows
-        )
-
-    return PoolExtension(members(document["candidates"]), members(document["pool"]))
+def _describe(extension: PoolExtension, stage: int, layers: int) -> str:
+    best = extension.pool[0]
+    return (
+        f"layer {stage + 1} of {layers}: {len(extension.pool)} of {len(extension.candidates)} partial "
+        f"models kept, best {list(best.choices)} with potential {best.potential:.3f}"
+    )

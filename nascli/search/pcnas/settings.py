@@ -15,7 +15,7 @@ class PcnasStream(IntEnum):
     """Random streams of PC-NAS; see `nascli.random_streams`.
 
     Attributes:
-        PATHS: Architectures that train on the pool. Indices: stage, step.
+        PATHS: Architectures that train the supernet on the pool. Indices: stage, step.
         COMPLETIONS: Completions of a partial model. Indices: stage, number of the partial model.
         MINI_BATCHES: Validation images that score completions. Index: stage.
     """
@@ -27,14 +27,18 @@ class PcnasStream(IntEnum):
 
 @dataclass(frozen=True)
 class PcnasSettings:
-    """Hyper-parameters; the defaults are the paper's.
+    """Hyper-parameters. The defaults are the paper's.
 
     Attributes:
-        pool: partial models that are kept (P).
-        draws: completions that a potential averages over (S).
-        warmup: epochs of uniform training at first (T_w).
-        interval: epochs between two layers (T_i).
-        dump: draw completions from the whole space and drop what breaks the limit, as the paper does.
+        pool: The number of partial models in the pool (P).
+        draws: The number of completions over which a potential averages (S).
+        warmup: Epochs of training on uniformly sampled architectures, before the first layer is decided (T_w).
+        interval: Epochs of training on the pool, between the decisions of two layers (T_i).
+        dump: Whether completions are drawn from the whole space and those that break a budget are dropped, as in the
+            paper. By default all completions are drawn from the feasible set.
+
+    Raises:
+        NascliError: A number is too small.
     """
 
     pool: int = 5
@@ -51,7 +55,7 @@ class PcnasSettings:
             )
 
 
-# How long the supernet trains is in the settings; the epochs of its recipe are not used.
+# The settings decide how long the supernet trains; the epochs of its recipe are not used.
 PRESETS = {
     "small": Preset(
         settings=PcnasSettings(pool=3, draws=32, warmup=10, interval=1),

@@ -1,33 +1,42 @@
-"""How the pool of PC-NAS grew, as a picture."""
+"""The picture of a PC-NAS run: how the pool grew."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from nascli.report.story import Cell, Story, grid, operator_rows, row_of
+import numpy as np
+
+from nascli.report.story import GridCell, OperatorGrid, Story
+from nascli.search.pcnas.search import PoolExtension
 from nascli.spaces.space import Space
 
 
-def pools_story(space: Space, pools: Sequence[dict[str, Any]], winner: Sequence[int]) -> Story:
-    """PC-NAS: the potential of each operator when its layer was decided, and what the pool kept."""
-    columns, rows = operator_rows(space)
-    cells: dict[tuple[int, int], Cell] = {}
-    for number, (layer, pool) in enumerate(zip(space.layers, pools, strict=False)):
+def pools_story(space: Space, extensions: Sequence[PoolExtension], winner: Sequence[int]) -> Story:
+    """Draw the potential of each operator when its layer was decided, and which operators the pool kept.
+
+    Args:
+        space: The space that was searched.
+        extensions: The extension of the pool at each layer.
+        winner: The choices of the winner, which are marked.
+    """
+    grid = OperatorGrid(space)
+    for number, (layer, extension) in enumerate(zip(space.layers, extensions, strict=False)):
+        # An operator extends several partial models: its best potential counts.
         best: dict[int, float] = {}
-        for codes, potential in pool["candidates"]:
-            if potential is not None:
-                best[codes[number]] = max(best.get(codes[number], -1.0), potential)
-        kept = {codes[number] for codes, _ in pool["pool"]}
+        for model in extension.candidates:
+            if np.isfinite(model.potential):
+                choice = model.choices[number]
+                best[choice] = max(best.get(choice, -1.0), model.potential)
+        kept = {model.choices[number] for model in extension.pool}
         low, high = min(best.values()), max(best.values())
-        for code, potential in best.items():
+        for choice, potential in best.items():
             share = (potential - low) / (high - low) if high > low else 1.0
-            tip = f"{layer.name}, {layer.candidates[code].short}: potential {potential:.3f}"
-            tip += ", kept" if code in kept else ", dropped"
-            shown = 0.25 * share if code not in kept else 0.5 + 0.5 * share
-            cells[number, row_of(layer, rows, code)] = Cell(shown, winner[number] == code, tip)
+            darkness = 0.5 + 0.5 * share if choice in kept else 0.25 * share
+            tip = f"{layer.name}, {layer.candidates[choice].short}: potential {potential:.3f}"
+            tip += ", kept" if choice in kept else ", dropped"
+            grid.put(number, choice, GridCell(darkness, winner[number] == choice, tip))
     text = (
         "Layer by layer, left to right: the darker, the higher the expected accuracy of networks with that operator "
         "(best partial model); pale ones left the pool. The winner's are marked."
     )
-    return Story("How the pool grew", text, grid(columns, rows, cells))
+    return Story("How the pool grew", text, grid.draw())

@@ -1,4 +1,4 @@
-"""What ProxylessNAS is to the rest of nascli."""
+"""The descriptor of ProxylessNAS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ProxylessNas(Algorithm):
-    """The probabilities of operators are learned by gradient, beside the weights."""
+    """The probabilities of operators are learned by gradient beside the weights (Cai, Zhu and Han 2019)."""
 
     name = "proxyless"
     title = "ProxylessNAS"
@@ -33,7 +33,11 @@ class ProxylessNas(Algorithm):
     aliases = with_aliases(gates="settings")
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
-        """Train weights and probabilities; the most probable feasible architectures come first."""
+        """Train weights and probabilities, and rank the most probable feasible architectures.
+
+        Raises:
+            ConstraintError: The target of the problem has no upper bound.
+        """
         from nascli.costmodel import k_best
         from nascli.search.proxyless.engine import ProxylessEngine
 
@@ -50,29 +54,31 @@ class ProxylessNas(Algorithm):
             file=context.folder.file("training/supernet.safetensors"),
             progress=context.progress,
         )
-        scores = engine.train()
-        population = k_best(problem.feasible, scores, RESERVE * context.preset.finalists)
+        layers = engine.train()
+        population = k_best(problem.feasible, layers, RESERVE * context.preset.finalists)
         accuracies = engine.accuracies(population, context.preset.calibration_images)
         rows = [tuple(map(int, row)) for row in population.tolist()]
-        log_probabilities = [sum(float(s[c]) for s, c in zip(scores, row, strict=True)) for row in rows]
-        write_json(context.folder.file(STORY), {"log_probabilities": [layer.tolist() for layer in scores]})
+        log_probabilities = [
+            sum(float(layer[choice]) for layer, choice in zip(layers, row, strict=True)) for row in rows
+        ]
+        write_json(context.folder.file(STORY), {"log_probabilities": [layer.tolist() for layer in layers]})
         evaluations = [
-            Evaluation(row, Score(float(top1), probability), 0.0)
-            for row, top1, probability in zip(rows, accuracies, log_probabilities, strict=True)
+            Evaluation(row, Score(float(top1), log_probability), 0.0)
+            for row, top1, log_probability in zip(rows, accuracies, log_probabilities, strict=True)
         ]
         context.write_evaluations(evaluations)
         return RankedCandidates(tuple(evaluations), "a supernet of this run, trained with its choices")
 
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
-        """The most probable finalist, as in the paper; the candidates are in the order of their probability."""
+        """Choose the most probable finalist, as in the paper; candidates are in the order of their probability."""
         return fitting[0]
 
     def stories(self, record: SearchRecord) -> list[Story]:
-        """What the gradient chose, and what good architectures have in common."""
-        from nascli.search.proxyless.story import choices_story
+        """Return what the gradient chose, and what good architectures have in common."""
+        from nascli.search.proxyless.story import probabilities_story
 
         probabilities = record.story["log_probabilities"]
-        return [choices_story(record.space, probabilities, record.winner), *super().stories(record)]
+        return [probabilities_story(record.space, probabilities, record.winner), *super().stories(record)]
 
 
 ALGORITHMS = (ProxylessNas(),)

@@ -1,8 +1,9 @@
-"""Choices learned by gradients through two candidates at a time (ProxylessNAS; Cai, Zhu and Han 2019, section 3.2).
+"""The supernet of ProxylessNAS, whose candidates' probabilities are learned by gradient beside the weights.
 
-Two candidates of each layer are drawn. The first is computed with its gradient, the second by value; the layer's
-output is the first's, and the probability of either receives the product of its own output with the gradient of the
-loss at the layer. So what a choice learns is how one candidate does against another, not how large its output is.
+The gradient passes through two candidates at a time (Cai, Zhu and Han 2019, section 3.2). Two candidates of each layer
+are drawn. The output of the layer is that of the first; the second is computed without its gradient. The probability
+of either receives the product of its own output with the gradient of the loss at the layer. So a probability learns
+how one candidate does against another, not how large its output is.
 """
 
 from __future__ import annotations
@@ -40,14 +41,18 @@ Array = npt.NDArray[np.float64]
 
 
 class PathDistribution:
-    """The choices of a single-path supernet, learned beside its weights.
+    """A categorical distribution over the candidates of each layer, learned beside the weights of a supernet.
 
     Args:
-        supernet: single-path.
-        cost: of the supernet's space; its expectation over the choices is kept down.
-        limit: what the expected cost may be, in the cost's unit.
-        settings: Adam's rate and the weight of the squared relative excess over the limit.
-        seed: of the pairs and paths drawn.
+        supernet: A single-path supernet.
+        cost: A cost of the supernet's space; its expectation over the distribution is kept below the limit.
+        limit: The upper bound of the expected cost, in the unit of the cost.
+        settings: The rate and momenta of Adam, and the weight of the squared relative excess over the limit.
+        seed: The seed of the pairs and paths that are drawn.
+
+    Attributes:
+        supernet: The supernet.
+        thetas: Per layer `(candidates,)` logits.
     """
 
     def __init__(
@@ -68,48 +73,65 @@ class PathDistribution:
         self._optimizer = torch.optim.Adam(self.thetas, lr=settings.rate, betas=settings.betas)
 
     def path(self, step: int) -> list[int]:
-        """The architecture of a weight step, drawn by the choices as they are."""
+        """Draw the architecture that trains the weights at a step."""
         rng = generator(self._seed, ProxylessStream.PATHS, step)
         return [first for first, _ in draw_pairs(self.thetas, rng)]
 
     def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """One update on a batch of validation images; returns cross-entropy and expected cost over the limit."""
+        """Update the distribution once.
+
+        Args:
+            number: The number of the step, which decides the pairs of candidates.
+            images: `(batch, channels, height, width)` validation images.
+            labels: `(batch,)` their classes.
+
+        Returns:
+            The cross-entropy, and the expected cost over the limit.
+        """
         pairs = draw_pairs(self.thetas, generator(self._seed, ProxylessStream.CANDIDATE_PAIRS, number))
         self.supernet.train()
         with frozen_weights(self.supernet):
             logits = paired_forward(list(self.supernet.blocks), images, pairs, self.thetas)
             loss = F.cross_entropy(logits, labels)
-            demand = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
+            relative_cost = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._weight * F.relu(demand - 1) ** 2).backward()  # type: ignore[no-untyped-call]
+            (loss + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        return float(loss.detach()), float(demand.detach())
+        return float(loss.detach()), float(relative_cost.detach())
 
-    def scores(self) -> list[np.ndarray[tuple[int], np.dtype[np.float64]]]:
-        """Per layer `(candidates,)` log-probabilities."""
+    def log_probabilities(self) -> list[Array]:
+        """Return the logarithms of the probabilities, `(candidates,)` per layer."""
         return [torch.log_softmax(theta.detach().double(), 0).numpy() for theta in self.thetas]
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that a resumed search needs, as tensors."""
+        """Return everything that a resumed search needs, as tensors by name."""
         return learned_state(self.thetas, self._optimizer)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from `state`."""
+        """Restore what `state` returned."""
         load_learned(self.thetas, self._optimizer, tensors)
 
 
 class ProxylessEngine:
-    """A single-path supernet whose choices are learned by gradient (ProxylessNAS).
+    """A single-path supernet, trained together with the probabilities of its candidates.
+
+    Weights step on training images along one architecture. Every second step, the probabilities step on validation
+    images. For the first share `settings.start` of the training, architectures are drawn uniformly and the
+    probabilities stay equal.
 
     Args:
-        space: single-path.
-        images: data; choices learn from its validation part.
-        recipe: how weights train.
-        gates: how choices learn.
-        target: the budget whose upper bound the expected cost is kept to.
-        seed: of everything.
-        file: the checkpoint; None keeps nothing.
-        progress: is shown the training.
+        space: A single-path space.
+        images: The data; the probabilities learn from its validation part.
+        recipe: The recipe of the weights.
+        settings: How the probabilities are learned.
+        target: The cost that is kept down, with its upper bound.
+        seed: The seed of all random streams.
+        file: The checkpoint; None keeps none.
+        progress: Is shown the training.
+
+    Raises:
+        TrainingError: The loss is not finite.
+        CheckpointError: The checkpoint belongs to other settings.
     """
 
     def __init__(
@@ -117,7 +139,7 @@ class ProxylessEngine:
         space: Space,
         images: Images,
         recipe: Recipe,
-        gates: ArchitectureParameterSettings,
+        settings: ArchitectureParameterSettings,
         target: BoundedCost,
         *,
         seed: int,
@@ -127,15 +149,15 @@ class ProxylessEngine:
         torch.manual_seed(seed)
         self.supernet = Supernet(space)
         self._images, self._file, self._progress = images, file, progress
-        choice = PathDistribution(self.supernet, target.cost, target.constraint.high, gates, seed)
+        distribution = PathDistribution(self.supernet, target.cost, target.constraint.high, settings, seed)
 
         def path(step: int) -> Sequence[int]:
-            if step < gates.start * trainer.steps:
+            if step < settings.start * trainer.steps:
                 return space.sample(1, generator(seed, ProxylessStream.UNIFORM_PATHS, step))[0].tolist()  # type: ignore[no-any-return]
-            return choice.path(step)
+            return distribution.path(step)
 
         def after(step: int) -> None:
-            if step % 2 and step >= gates.start * trainer.steps:
+            if step % 2 and step >= settings.start * trainer.steps:
                 batch = endless_batch(
                     images.validation,
                     recipe.batch,
@@ -143,23 +165,33 @@ class ProxylessEngine:
                     seed=seed,
                     stream=ProxylessStream.VALIDATION_ORDER,
                 )
-                choice.step(step, *batch)
+                distribution.step(step, *batch)
 
         trainer = Trainer(
-            self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=choice
+            self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=distribution
         )
-        self._trainer, self._choice = trainer, choice
+        self._trainer, self._distribution = trainer, distribution
         self._identity = settings_digest(
-            "proxyless-1", space.digest, images.digest, recipe, gates, seed, str(target.constraint)
+            "proxyless-1", space.digest, images.digest, recipe, settings, seed, str(target.constraint)
         )
 
     def train(self) -> list[Array]:
-        """Train to the end; returns per layer the `(candidates,)` log-probabilities."""
+        """Train to the end, and return the log-probabilities, `(candidates,)` per layer."""
         title = f"training {self.supernet.space.name} with its choices"
         self._trainer.run(self._file, self._identity, self._progress, title)
-        return list(self._choice.scores())
+        return self._distribution.log_probabilities()
 
-    def accuracies(self, codes: Population, calibration: int = 256) -> Array:
-        """`(n,)` top-1 on the validation part."""
-        self._progress.start("evaluating the most probable networks", len(codes))
-        return validation_accuracies(self.supernet, self._images, codes, calibration, self._progress.advance)
+    def accuracies(self, population: Population, calibration: int = 256) -> Array:
+        """Evaluate `(n, layers)` architectures with inherited weights.
+
+        Args:
+            population: The architectures.
+            calibration: The number of training images on which normalisation statistics are recalculated.
+
+        Returns:
+            `(n,)` top-1 on the validation part, between 0 and 1.
+        """
+        self._progress.start("evaluating the most probable networks", len(population))
+        return validation_accuracies(
+            self.supernet, self._images, population, calibration, self._progress.advance
+        )

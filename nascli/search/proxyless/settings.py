@@ -1,4 +1,4 @@
-"""Random streams and presets of ProxylessNAS; its settings are how its architecture parameters are learned."""
+"""Random streams and presets of ProxylessNAS; its settings are those of its architecture parameters."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class ProxylessStream(IntEnum):
     """Random streams of ProxylessNAS; see `nascli.random_streams`.
 
     Attributes:
-        PATHS: Architectures that train the weights. Index: step.
-        CANDIDATE_PAIRS: Pairs of candidates that the probabilities learn from. Index: step.
-        UNIFORM_PATHS: Architectures before the probabilities learn. Index: step.
-        VALIDATION_ORDER: Order of the images that the probabilities learn from. Index: epoch.
+        PATHS: Architectures that train the weights, drawn by the probabilities. Index: step.
+        CANDIDATE_PAIRS: Pairs of candidates from which the probabilities learn. Index: step.
+        UNIFORM_PATHS: Architectures that train the weights before the probabilities learn. Index: step.
+        VALIDATION_ORDER: Order of the images from which the probabilities learn. Index: epoch.
     """
 
     PATHS = 81

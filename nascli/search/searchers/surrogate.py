@@ -121,7 +121,7 @@ class Surrogate:
             best, highest = _PRIOR_MEAN, self._log_posterior(_PRIOR_MEAN)
         if not self._targets.any():
             # Equal scores say nothing about the kernel.
-            return _PRIOR_MEAN
+            return np.asarray(_PRIOR_MEAN)
         for trial in range(trials):
             step = 1.0 if trial < trials // 2 else 0.4
             tried = best + step * rng.standard_normal(len(best)) * (rng.random(len(best)) < 0.5)

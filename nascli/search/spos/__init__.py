@@ -1,1 +1,1 @@
-"""Single Path One-Shot (Guo et al. 2020)."""
+"""Single Path One-Shot (SPOS; Guo et al. 2020)."""

@@ -1,4 +1,4 @@
-"""What SPOS is to the rest of nascli."""
+"""The descriptor of SPOS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Spos(SearcherAlgorithm):
-    """Single Path One-Shot: uniform paths train a supernet, and evolution searches it."""
+    """A supernet is trained on uniformly sampled architectures, and evolution searches by its scores."""
 
     name = "spos"
     title = "SPOS"
@@ -26,13 +26,13 @@ class Spos(SearcherAlgorithm):
     aliases = with_aliases(evolution="settings")
 
     def searcher(self, feasible: FeasibleSet, settings: SposSettings, rng: np.random.Generator) -> Searcher:
-        """SPOS's evolution."""
+        """Make a searcher by evolution (Algorithm 1)."""
         from nascli.search.spos.search import SposSearcher
 
         return SposSearcher(feasible, settings, rng)
 
     def settings_for(self, evaluations: int) -> SposSettings:
-        """A population of a quarter of the evaluations, at most 50 as in the paper."""
+        """Return settings whose population is a quarter of the evaluations, at most 50 as in the paper."""
         population = min(50, max(2, evaluations // 4))
         return SposSettings(population=population, generations=math.ceil(evaluations / population))
 

@@ -12,13 +12,16 @@ from nascli.supernet.recipes.spos import spos, spos_supernet
 
 @dataclass(frozen=True)
 class SposSettings:
-    """Hyper-parameters of Algorithm 1; the defaults are the paper's.
+    """Hyper-parameters of the evolution (Algorithm 1). The defaults are the paper's.
 
     Attributes:
-        population: architectures per generation (P).
-        generations: T.
-        parents: how many of the best are kept over all generations (k).
-        probability: with which each gene is redrawn by mutation.
+        population: The number of architectures per generation (P).
+        generations: The number of generations (T).
+        parents: The number of best architectures of all generations that have children (k).
+        probability: The probability with which mutation draws the choice of a layer anew.
+
+    Raises:
+        NascliError: A number is too small, or the probability is not in (0, 1].
     """
 
     population: int = 50

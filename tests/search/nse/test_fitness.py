@@ -141,16 +141,15 @@ def test_equation_6_is_the_mean_over_pairs_of_the_full_gradient_s_direction():
     torch.manual_seed(3)
     one = fitness()
     number = next(i for i, layer in enumerate(one.layers) if layer.join == "reduction")
-    positions = [i for i, block in enumerate(one.supernet.blocks) if isinstance(block, nn.ModuleList)]
-    position, layer = positions[number], one.layers[number]
+    candidates = [block for block in one.supernet.blocks if isinstance(block, nn.ModuleList)][number]
+    layer = one.layers[number]
     one.supernet.eval()
     x = torch.randn(4, *layer.input)
     with torch.no_grad():
         one.thetas[number].copy_(torch.tensor([0.4, -0.3, 0.2, 0.0, -0.1]))
-    candidates = one.supernet.blocks[position]
     upstream = torch.randn(4, *layer.output)
     a, b = torch.tensor([1.0, 0, 1, 0, 0]), torch.tensor([0.0, 1, 0, 0, 1])
-    out = one._layer(position, number, x, a, b)
+    out = one._forward_layer(candidates, number, x, (a, b))
     (out * upstream).sum().backward()
     with torch.no_grad():
         both = [(candidates[0](x) + candidates[2](x)) / 2, (candidates[1](x) + candidates[4](x)) / 2]

@@ -3,8 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nascli.costmodel import BoundedCost, Constraint, counted
 from nascli.errors import InfeasibleError, NascliError
@@ -12,12 +10,8 @@ from nascli.progress import Silent
 from nascli.search.nse.rounds import (
     EvaluatedPoint,
     RoundTraining,
-    aggregate,
     front_of,
-    narrow_choices,
     restricted_cost,
-    simplify,
-    widen_choices,
 )
 from nascli.search.nse.search import NseSearch
 from nascli.search.nse.settings import NseSettings
@@ -85,9 +79,9 @@ def test_fronts_lie_in_the_window_and_accuracy_does_not_fall():
     for r in rounds:
         assert all(one.window.low <= p.cost <= one.window.high for p in r.front)
         assert all(a.cost < b.cost and a.accuracy < b.accuracy for a, b in itertools.pairwise(r.front))
-        codes = np.array([p.codes for p in r.evaluated])
+        codes = np.array([p.architecture for p in r.evaluated])
         assert np.allclose(COST(SPACE.check(codes)), [p.cost for p in r.evaluated])
-        assert len({p.codes for p in r.evaluated}) == len(r.evaluated)
+        assert len({p.architecture for p in r.evaluated}) == len(r.evaluated)
     # The former front is rehearsed, so on the same yardstick the best cannot get worse.
     best = [max(p.accuracy for p in r.front) for r in rounds]
     assert all(b >= a for a, b in itertools.pairwise(best))
@@ -102,32 +96,6 @@ def test_a_killed_search_goes_on_at_its_round(tmp_path):
     assert again == whole and 0 not in engine.spaces
 
 
-def test_simplification_by_hand():
-    """Layer 0 is normal and may lose all; layer 1 is a reduction and keeps its best; a locked one stays."""
-    normal = next(layer for layer in SPACE.layers if layer.join == "normal")
-    reduction = next(layer for layer in SPACE.layers if layer.join == "reduction")
-    layers = [normal, reduction, normal]
-    thetas = [[-2.5, -2.1, 0.0], [-4.0, -2.2, -3.0], [-5.0, -5.0, -1.9]]
-    alive = [[True] * 3, [True] * 3, [True, True, False]]
-    locked = [[False] * 3, [False] * 3, [True, False, False]]
-    assert simplify(layers, thetas, alive, locked, -2.0) == [
-        [False, False, True],
-        [False, True, False],
-        [True, False, False],
-    ]
-
-
-def test_the_front_by_hand_and_a_tie_goes_to_the_new_one():
-    points = [
-        EvaluatedPoint((1,), 10.0, 0.5),
-        EvaluatedPoint((2,), 12.0, 0.5),
-        EvaluatedPoint((3,), 12.0, 0.6, rehearsed=True),
-        EvaluatedPoint((4,), 12.0, 0.6),
-        EvaluatedPoint((5,), 15.0, 0.55),
-    ]
-    assert [p.codes for p in front_of(points)] == [(1,), (4,)]
-
-
 def test_the_edging_effect():
     """What lies below the window dominates its edge: without architectures from there, the edge would be on the front."""
     strange = budget(0.5, 0.52)
@@ -140,32 +108,13 @@ def test_the_edging_effect():
 
     one = search(window=strange, candidates=4, beyond=40)
     subset, _ = one.replenish([])
-    trained = Cheap().train(0, SPACE.restricted("r", subset), COST, lambda t, a: a)
-    space = SPACE.restricted("r", subset)
-    both = one.retrieve(Cheap(), 0, space, subset, trained, (), Silent())
+    part = one.round_space(0, subset)
+    trained = Cheap().train(0, part.space, part.cost, lambda t, a: a)
+    both = one.retrieve(Cheap(), part, trained, (), Silent())
     assert any(p.cost < one.window.low for p in both) and any(p.cost >= one.window.low for p in both)
     assert not [p for p in front_of(both) if p.cost >= one.window.low]
-    alone = search(window=strange, candidates=4, beyond=0).retrieve(
-        Cheap(), 0, space, subset, trained, (), Silent()
-    )
+    alone = search(window=strange, candidates=4, beyond=0).retrieve(Cheap(), part, trained, (), Silent())
     assert [p for p in front_of(alone) if p.cost >= one.window.low]
-
-
-def test_aggregation_is_the_union_by_hand():
-    points = [EvaluatedPoint((0b101, 0b1), 1.0, 0.1), EvaluatedPoint((0b100, 0b110), 2.0, 0.2)]
-    assert aggregate(points, 2) == ((0, 2), (0, 1, 2))
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6))
-def test_restriction_keeps_costs_and_widening_undoes_narrowing(seed):
-    rng = np.random.default_rng(seed)
-    kept = [sorted(rng.choice(len(layer.candidates), 5, replace=False).tolist()) for layer in SPACE.layers]
-    space = SPACE.restricted("part", kept)
-    codes = space.sample(10, rng)
-    wide = widen_choices(codes, kept)
-    assert np.array_equal(narrow_choices(wide, kept), codes)
-    assert np.allclose(restricted_cost(COST, kept)(codes), COST(SPACE.check(wide)))
 
 
 def test_inherited_operations_begin_the_first_round():
@@ -220,8 +169,8 @@ def test_locked_operations_stay_and_without_the_lock_they_go():
 def test_rehearsal_by_hand():
     """The former front is evaluated again and competes; without rehearsal it is forgotten."""
     rounds = search(rounds=2).evolve(Table(), Silent())
-    before = {p.codes for p in rounds[0].front}
-    again = {p.codes: p for p in rounds[1].evaluated}
+    before = {p.architecture for p in rounds[0].front}
+    again = {p.architecture: p for p in rounds[1].evaluated}
     assert before <= again.keys()
     assert any(p.rehearsed for p in rounds[1].evaluated)
     without = search(rounds=2, rehearse=False).evolve(Table(), Silent())
@@ -233,10 +182,10 @@ def test_a_former_space_s_front_is_rehearsed_in_the_first_round():
     codes = tuple(0b100001 if layer.join == "normal" else 1 for layer in SPACE.layers)
     point = EvaluatedPoint(codes, float(COST(np.array([codes]))[0]), 0.9, True)
     one = NseSearch(
-        SPACE, budget(), NseSettings(candidates=4, samples=20, rounds=1), 3, StateFile(None), inherited=inherited, former=[point]
+        SPACE, budget(), NseSettings(candidates=4, samples=20, rounds=1), 3, StateFile(None), inherited=inherited, former_front=[point]
     )  # fmt: skip
     (only,) = one.evolve(Table(), Silent())
-    assert [p for p in only.evaluated if p.codes == codes and p.rehearsed]
+    assert [p for p in only.evaluated if p.architecture == codes and p.rehearsed]
 
 
 def test_of_a_former_front_only_what_keeps_the_budgets_is_rehearsed():
@@ -252,11 +201,11 @@ def test_of_a_former_front_only_what_keeps_the_budgets_is_rehearsed():
 
     def rehearsed(bound, *others):
         one = NseSearch(
-            SPACE, BoundedCost(bound, COST), hyper, 3, StateFile(None), inherited=inherited, former=points, others=others
+            SPACE, BoundedCost(bound, COST), hyper, 3, StateFile(None), inherited=inherited, former_front=points, other_bounds=others
         )  # fmt: skip
         (only,) = one.evolve(Table(), Silent())
         assert all(point.cost <= bound.high for point in only.front)
-        return {p.codes for p in only.evaluated if p.rehearsed}
+        return {p.architecture for p in only.evaluated if p.rehearsed}
 
     assert all_of_it not in rehearsed(window)
     params = counted(SPACE, "params")

@@ -52,7 +52,7 @@ def search(inside, tmp_path=None, **settings):
 def test_without_a_limit_the_pool_s_best_is_the_optimum():
     history = search(feasible(), draws=400).grow(Table(), Silent())
     assert len(history) == len(SPACE.layers)
-    assert list(history[-1].pool[0].codes) == best(feasible(), SCORES).tolist()
+    assert list(history[-1].pool[0].choices) == best(feasible(), SCORES).tolist()
 
 
 def test_every_completion_and_every_member_is_feasible():
@@ -60,7 +60,7 @@ def test_every_completion_and_every_member_is_feasible():
     engine = Table()
     history = search(inside).grow(engine, Silent())
     assert all(inside.contains(codes).all() for codes in engine.asked)
-    pool = np.array([member.codes for member in history[-1].pool], dtype=SPACE.dtype)
+    pool = np.array([member.choices for member in history[-1].pool], dtype=SPACE.dtype)
     assert inside.contains(pool).all()
     # Under the limit the pool comes close to the exact optimum, and beats random architectures.
     optimum = additive(best(inside, SCORES)[None])[0]
@@ -72,7 +72,7 @@ def test_every_completion_and_every_member_is_feasible():
 def test_training_completes_members_of_the_pool():
     engine = Table()
     history = search(feasible(0.5)).grow(engine, Silent())
-    members = [member.codes for member in history[-1].pool]
+    members = [member.choices for member in history[-1].pool]
     assert all(tuple(path) in members for path in engine.paths)
     assert engine.stages == list(range(len(SPACE.layers) + 1))
 

@@ -226,7 +226,11 @@ def test_the_notebooks_run(name, tmp_path, home):
 
 
 def executed(text, folder, home):
-    (folder / "script.py").write_text(text)
+    less = 'changes=["supernet.epochs=1", "retraining.epochs=1", "spos.population=4", "spos.generations=2"], seed=0)'
+    lines = [
+        line.replace("seed=0)", less) if "nascli.search(" in line else line for line in text.splitlines()
+    ]
+    (folder / "script.py").write_text("\n".join(lines))
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=240,
         env={**os.environ, "NASCLI_HOME": str(home)},

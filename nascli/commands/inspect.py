@@ -1,4 +1,4 @@
-"""What is here and what is known: doctor, devices, spaces, count."""
+"""The commands that look things up: doctor, devices, spaces, count, completion."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _byte_range(ends: tuple[int, int]) -> str:
 
 @click.command()
 @click.argument("what")
-@click.option("--layers", is_flag=True, help="Show each block.")
+@click.option("--layers", is_flag=True, help="Show the counts of each block.")
 @click.option("--check", is_flag=True, help="Count with fvcore too, and explain the difference.")
 @json_option
 def count(what: str, layers: bool, check: bool, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Measuring and predicting: profile, calibrate, predict, measure."""
+"""The commands that measure and predict: profile, calibrate, predict, measure."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 @click.option(
     "--network",
     type=click.Path(path_type=Path),
-    help="An architecture's .json or an .onnx file: measure its own layers instead of a space's.",
+    help="Measure the layers of an architecture's .json or an .onnx file instead of a space's.",
 )
 @click.option("--older-than", "age", help="Measure anew what was measured longer ago than this: 30d, 1h.")
 @click.option("--unstable", is_flag=True, help="Measure anew what did not settle.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Order of the measurements."
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed the order of the measurements."
 )
-@click.option("--host", metavar="USER@MACHINE", help="Write a plan to be measured there, and the commands.")
+@click.option("--host", metavar="USER@MACHINE", help="Write a plan to measure there, and say the commands.")
 @click.option("--plan", type=click.Path(path_type=Path), help="Measure what such a plan says.")
 @click.option("--ray", metavar="auto|ADDRESS", help="Have the device of a Ray cluster measured.")
 @click.option(
-    "--pack", type=click.Path(path_type=Path), help="With --plan: write the figures into this file."
+    "--pack", type=click.Path(path_type=Path), help="Write what --plan measured into this .parquet file."
 )
 @target_options
 @json_option
@@ -54,7 +54,7 @@ def profile(
     pack: Path | None,
     ray: str | None,
     as_json: bool,
-    **place: Any,
+    **target_values: Any,
 ) -> None:
     """Measure the operators of a space, or the layers of a network, that the store lacks.
 
@@ -69,21 +69,21 @@ def profile(
     """
     _refuse_contradictions(host, plan, pack, ray, age, unstable)
     if plan is not None:
-        if place["clock"] is not None or place["device"] != "cpu":
+        if target_values["clock"] is not None or target_values["device"] != "cpu":
             raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
-        _profile_by_plan(plan, pack, target_of(**place)[1], seed, as_json)
+        _profile_by_plan(plan, pack, target_of(**target_values)[1], seed, as_json)
     elif host is not None:
-        clock = place.pop("clock")
-        _write_plan(_profiled(spec, network), target_of(clock=None, **place)[0], host, clock, as_json)
+        clock = target_values.pop("clock")
+        _write_plan(_profiled(spec, network), target_of(clock=None, **target_values)[0], host, clock, as_json)
     elif ray is not None:
-        _profile_by_cluster(_profiled(spec, network), *target_of(**place, ray=ray), seed, as_json)
+        _profile_by_cluster(_profiled(spec, network), *target_of(**target_values, ray=ray), seed, as_json)
     else:
         from nascli.pipeline.measure.profile import profile_target
 
         progress = terminal_progress()
         summary = profile_target(
             _profiled(spec, network),
-            *target_of(**place),
+            *target_of(**target_values),
             age=age,
             unstable=unstable,
             seed=seed,
@@ -168,12 +168,18 @@ def _show_summary(result: HasJson, summary: ProfileSummary, as_json: bool) -> No
 @click.command()
 @space_option
 @click.option(
-    "--networks", default=24, show_default=True, type=click.IntRange(8), help="Whole networks to measure."
+    "--networks",
+    default=24,
+    show_default=True,
+    type=click.IntRange(8),
+    help="Measure so many whole networks.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed the choice of networks."
+)
 @target_options
 @json_option
-def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) -> None:
+def calibrate(spec: str, networks: int, seed: int, as_json: bool, **target_values: Any) -> None:
     """Measure whole networks that cover a space, and correct the sum of operators by them.
 
     Predictions for the space are calibrated from then on, and have intervals. Profiles what is missing first;
@@ -188,7 +194,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 
     progress = terminal_progress()
     summary = calibrate_space(
-        load_space(spec), *target_of(**place), networks=networks, seed=seed, progress=progress
+        load_space(spec), *target_of(**target_values), networks=networks, seed=seed, progress=progress
     )
     progress.finish()
     if as_json:
@@ -215,13 +221,17 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **place: Any) 
 
 @click.command()
 @click.argument("network", type=click.Path(path_type=Path))
-@click.option("--explain", is_flag=True, help="Show each block's share.")
+@click.option("--explain", is_flag=True, help="Show the share of each block.")
 @click.option(
-    "--confidence", default=0.9, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True)
+    "--confidence",
+    default=0.9,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Give the interval that holds the measured latency with this probability.",
 )
 @target_options
 @json_option
-def predict(network: Path, explain: bool, confidence: float, as_json: bool, **place: Any) -> None:
+def predict(network: Path, explain: bool, confidence: float, as_json: bool, **target_values: Any) -> None:
     """Predict the latency of an architecture's file or an ONNX model from the table.
 
     Calibrated, with an interval, where `nascli calibrate` measured networks of the space. For a card without
@@ -234,7 +244,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **pl
     from nascli.commands.hints import no_interval_as_text
     from nascli.pipeline.measure.prediction import predict_network
 
-    prediction = predict_network(network, *target_of(**place), confidence=confidence)
+    prediction = predict_network(network, *target_of(**target_values), confidence=confidence)
     no_interval = no_interval_as_text(prediction)
     if as_json:
         show_json({**prediction.to_json(), "no_interval": no_interval})
@@ -281,7 +291,7 @@ def _part_rows(prediction: Prediction) -> list[list[str]]:
 @click.argument("architecture", type=click.Path(path_type=Path))
 @target_options
 @json_option
-def measure(architecture: Path, as_json: bool, **place: Any) -> None:
+def measure(architecture: Path, as_json: bool, **target_values: Any) -> None:
     """Measure an architecture's file or an ONNX model end to end.
 
     \b
@@ -292,7 +302,7 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
     from nascli.units import format_seconds
 
     progress = terminal_progress()
-    figure = measure_network(architecture, *target_of(**place), progress=progress)
+    figure = measure_network(architecture, *target_of(**target_values), progress=progress)
     progress.finish()
     if as_json:
         interval = [figure.low, figure.high]
@@ -313,12 +323,12 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
 )  # fmt: skip
 @click.option(
     "--networks", default=10, show_default=True, type=click.IntRange(5),
-    help="Networks to measure if the device is here, or to write.",
+    help="Measure so many networks if the device is here, or write so many.",
 )  # fmt: skip
 @click.option(
     "--measurements",
     type=click.Path(path_type=Path),
-    help="A CSV file with the device's latencies of networks.",
+    help="Read the device's latencies of networks from this CSV file.",
 )
 @click.option(
     "--write-networks", "folder", type=click.Path(path_type=Path),
@@ -326,15 +336,22 @@ def measure(architecture: Path, as_json: bool, **place: Any) -> None:
 )  # fmt: skip
 @click.option(
     "--sample", "samples", default=10, show_default=True, type=click.IntRange(1, 100_000),
-    help="Random architectures to rank where no file is named.",
+    help="Rank so many random architectures if no file is named.",
 )  # fmt: skip
 @click.option(
-    "--confidence", default=0.9, show_default=True, type=click.FloatRange(0, 1, min_open=True, max_open=True)
+    "--confidence",
+    default=0.9,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Give the interval that holds the measured latency with this probability.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed the choice of networks."
+)
 @target_options
 @json_option
 def transfer(
+    *,
     architectures: tuple[Path, ...],
     spec: str,
     sources: tuple[str, ...],
@@ -345,7 +362,7 @@ def transfer(
     confidence: float,
     seed: int,
     as_json: bool,
-    **place: Any,
+    **target_values: Any,
 ) -> None:
     """Rank architectures on a device of which few networks are measured, from the tables of other devices.
 
@@ -371,18 +388,20 @@ def transfer(
     space = named[0][1].space if named and not given else load_space(spec)
     if folder is not None:
         rows = networks_to_measure(space, networks, seed)
-        files = [str(path) for path in write_form(space, rows, folder, place["batch"])]
+        files = [str(path) for path in write_form(space, rows, folder, target_values["batch"])]
         if as_json:
-            show_json({"space": space.spec, "batch": place["batch"], "networks": len(rows), "files": files})
+            show_json(
+                {"space": space.spec, "batch": target_values["batch"], "networks": len(rows), "files": files}
+            )
             return
         click.echo(
-            f"{len(rows)} networks of {space.spec} at batch {place['batch']} are in {folder}. Measure the .onnx"
+            f"{len(rows)} networks of {space.spec} at batch {target_values['batch']} are in {folder}. Measure the .onnx"
         )
         click.echo(f"files, write the latencies into {files[-1]}, and give it to --measurements.")
         return
     progress = terminal_progress()
     ranking = rank_on_new_device(
-        space, *target_of(**place), architectures=named, sources=sources, measurements=measurements,
+        space, *target_of(**target_values), architectures=named, sources=sources, measurements=measurements,
         networks=networks, samples=samples, confidence=confidence, seed=seed, progress=progress,
     )  # fmt: skip
     progress.finish()

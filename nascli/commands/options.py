@@ -17,10 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def completing(kind: str) -> Callable[..., list[str]]:
-    """What a shell proposes for a value; nothing is loaded before somebody asks.
+    """Make the completion of an option's value; nothing is loaded before a shell asks.
 
     Args:
-        kind: 'spaces', 'devices', 'runtimes', 'precisions', 'data', 'algorithms', 'presets' or 'recipes'.
+        kind: What the value names: 'spaces', 'devices', 'runtimes', 'precisions', 'data', 'algorithms', 'presets'
+            or 'recipes'.
     """
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -32,25 +33,25 @@ def completing(kind: str) -> Callable[..., list[str]]:
 
 
 def space_option(function: F) -> F:
-    """`--space`."""
+    """Add the option `--space`."""
     return click.option(
         "--space",
         "spec",
         default="proxyless-mini",
         show_default=True,
         shell_complete=completing("spaces"),
-        help="A space by name and parameters (nascli spaces), or FILE.py:NAME, FILE.toml.",
+        help="Name a space and its parameters (nascli spaces), or your own: FILE.py:NAME, FILE.toml.",
     )(function)
 
 
 def data_option(function: F) -> F:
-    """`--data`."""
+    """Add the option `--data`."""
     return click.option(
         "--data",
         default="digits",
         show_default=True,
         shell_complete=completing("data"),
-        help="A data set, or NAME:FOLDER.",
+        help="Name a data set, or NAME:FOLDER.",
     )(function)
 
 
@@ -58,7 +59,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def target_options(function: F) -> F:
-    """The options that say where to measure, and how models are run there."""
+    """Add the options that say where to measure, and how models are run there."""
     for option in (
         click.option(
             "--lock-clocks",
@@ -66,41 +67,57 @@ def target_options(function: F) -> F:
             is_flag=False,
             flag_value="sustained",
             metavar="[MHZ]",
-            help="Hold a card's clock while measuring; by default at what it sustains. Needs root.",
+            help="Hold the card's clock while it is measured; without MHZ, at what it sustains. Needs root.",
         ),
-        click.option("--rotate-inputs", is_flag=True, help="TensorRT: other inputs in each run."),
-        click.option("--cuda-graph", is_flag=True, help="Cards: launch each run as one CUDA graph."),
+        click.option(
+            "--rotate-inputs", is_flag=True, help="Give each run other inputs than the one before (TensorRT)."
+        ),
+        click.option("--cuda-graph", is_flag=True, help="Launch each run as one CUDA graph (cards)."),
         click.option(
             "--cuda-driver",
             default="auto",
             show_default=True,
-            help="TensorRT: cuda-core, pycuda or torch for memory and events.",
+            help="Take memory and events from cuda-core, pycuda or torch (TensorRT).",
         ),
-        click.option("--store", type=click.Path(path_type=Path), help="The store's file (default: shared)."),
+        click.option(
+            "--store",
+            type=click.Path(path_type=Path),
+            help="Keep measurements in this file (default: the store that all projects share).",
+        ),
         click.option(
             "--precision",
             default="fp32",
             show_default=True,
             shell_complete=completing("precisions"),
-            help="fp32, fp16, tf32 or int8, as far as the runtime has it.",
+            help="Measure in fp32, fp16, tf32 or int8, as far as the runtime has it.",
         ),
         click.option(
-            "--threads", default=1, show_default=True, type=click.IntRange(1), help="Threads per operator."
+            "--threads",
+            default=1,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Use so many threads inside one operator.",
         ),
-        click.option("--batch", default=16, show_default=True, type=click.IntRange(1)),
+        click.option(
+            "--batch",
+            default=16,
+            show_default=True,
+            type=click.IntRange(1),
+            help="Put so many samples into a run.",
+        ),
         click.option(
             "--runtime",
             default="auto",
             show_default=True,
             shell_complete=completing("runtimes"),
-            help="Such as ort-cpu.",
+            help="Run models with this runtime, such as ort-cpu; auto takes the first that works.",
         ),
         click.option(
             "--device",
             default="cpu",
             show_default=True,
             shell_complete=completing("devices"),
-            help="cpu, or a card: nascli devices.",
+            help="Measure on the cpu, or on a card: nascli devices.",
         ),
     ):
         function = option(function)

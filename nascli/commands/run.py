@@ -1,4 +1,4 @@
-"""The commands search, sweep, report."""
+"""The commands search, sweep, and report."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class AlgorithmOption(click.Option):
 
 
 def search_options(function: F) -> F:
-    """What decides a search beside its constraints and place."""
+    """What decides a search beside its constraints and target."""
     for option in (
         click.option(
             "--confidence",
@@ -51,32 +51,50 @@ def search_options(function: F) -> F:
             "changes",
             multiple=True,
             metavar="GROUP.NAME=VALUE",
-            help="A hyper-parameter of an algorithm: nse.threshold=-3, autospace.compensation=delay.",
+            help="Change a hyper-parameter of the algorithm: nse.threshold=-3, autospace.compensation=delay.",
         ),
-        click.option("--retrain-epochs", type=click.IntRange(1), help="Training of the final networks."),
-        click.option("--supernet-epochs", type=click.IntRange(1), help="Of the supernet; of NSE, per round."),
-        click.option("--evaluations", type=click.IntRange(8), help="Of random, evolution and guided."),
-        click.option("--generations", type=click.IntRange(1), help="Of SPOS."),
-        click.option("--population", type=click.IntRange(2), help="Of SPOS."),
+        click.option(
+            "--retrain-epochs", type=click.IntRange(1), help="Train the final networks for so many epochs."
+        ),
+        click.option(
+            "--supernet-epochs",
+            type=click.IntRange(1),
+            help="Train the supernet for so many epochs; with NSE, in each round.",
+        ),
+        click.option(
+            "--evaluations",
+            type=click.IntRange(8),
+            help="Evaluate so many architectures (random, evolution, guided).",
+        ),
+        click.option("--generations", type=click.IntRange(1), help="Run so many generations (SPOS)."),
+        click.option(
+            "--population", type=click.IntRange(2), help="Keep so many architectures in a generation (SPOS)."
+        ),
         click.option(
             "--preset",
             default="small",
             show_default=True,
             shell_complete=completing("presets"),
-            help="How much is spent: small (a CPU, small images) or paper (the papers' ImageNet settings).",
+            help="Take all settings from this preset: small (a CPU, small images) or paper (the paper's).",
         ),
         click.option(
             "--supernet",
             type=click.Path(path_type=Path),
-            help="A checkpoint of `nascli supernet train`, instead of training one.",
+            help="Use a checkpoint of `nascli supernet train` instead of training a supernet.",
         ),
-        click.option("--ray", metavar="auto|ADDRESS", help="Evaluate on a Ray cluster."),
+        click.option("--ray", metavar="auto|ADDRESS", help="Evaluate architectures on a Ray cluster."),
         click.option(
             "--after",
             type=click.Path(path_type=Path),
-            help="NSE: a finished run, whose last operations the space nse-second inherits.",
+            help="Go on from a finished run (NSE): the space nse-second inherits its last operations.",
         ),
-        click.option("--seed", default=0, show_default=True, type=click.IntRange(0)),
+        click.option(
+            "--seed",
+            default=0,
+            show_default=True,
+            type=click.IntRange(0),
+            help="Seed everything that is random.",
+        ),
         data_option,
         space_option,
         click.option(
@@ -90,7 +108,7 @@ def search_options(function: F) -> F:
 
 
 def settings_of(
-    constraints: tuple[str, ...], place: dict[str, Any], chosen: dict[str, Any]
+    constraints: tuple[str, ...], target_values: dict[str, Any], chosen: dict[str, Any]
 ) -> SearchSettings:
     """The settings that `search_options` and constraints name."""
     from nascli.pipeline.run.settings import SearchSettings, choose_preset
@@ -109,7 +127,7 @@ def settings_of(
     if unused:
         options = ", ".join(f"--{name}" for name in unused)
         terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
-    target, execution = target_of(**place, ray=chosen["ray"])
+    target, execution = target_of(**target_values, ray=chosen["ray"])
     return SearchSettings(
         space=chosen["spec"],
         data=chosen["data"],
@@ -126,8 +144,16 @@ def settings_of(
 
 
 @click.command()
-@click.option("--constraint", "constraints", multiple=True, required=True, help="latency=8ms, macs<=30M, ...")
-@click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/...).")
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    required=True,
+    help="What the network must keep: latency=8ms, macs<=30M, 300M<=macs<=350M, latency@titanxp<=6ms.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Keep the run in this folder (default: runs/...)."
+)
 @search_options
 @target_options
 @json_option
@@ -143,8 +169,8 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
-    place = {name: options.pop(name) for name in TARGET_OPTIONS}
-    settings = settings_of(constraints, place, options)
+    target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
+    settings = settings_of(constraints, target_values, options)
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.search import run_search
 
@@ -163,9 +189,17 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
 
 
 @click.command()
-@click.option("--budget", "budgets", multiple=True, required=True, help="One search each: latency=6ms, ...")
-@click.option("--constraint", "constraints", multiple=True, help="Holds in every search.")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder of the runs (default: runs/...).")
+@click.option(
+    "--budget",
+    "budgets",
+    multiple=True,
+    required=True,
+    help="Search once under this constraint: latency=6ms, ...",
+)
+@click.option("--constraint", "constraints", multiple=True, help="Keep this constraint in every search.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Keep the runs below this folder (default: runs/...)."
+)
 @search_options
 @target_options
 @json_option
@@ -178,8 +212,8 @@ def sweep(
     Example:
       nascli sweep --budget latency=6ms --budget latency=8ms --budget "macs<=20M"
     """
-    place = {name: options.pop(name) for name in TARGET_OPTIONS}
-    settings = [settings_of((budget, *constraints), place, options) for budget in budgets]
+    target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
+    settings = [settings_of((budget, *constraints), target_values, options) for budget in budgets]
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.sweep import run_sweep
 
@@ -235,7 +269,9 @@ def result_rows(result: SearchResult) -> list[list[str]]:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the page to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the comparison of several runs to this page."
+)
 @json_option
 def report(runs: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """Write the report of a finished run, or compare several: one HTML file that opens offline.

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def lut() -> None:
-    """Look at latency tables."""
+    """List, show, check, exchange, and remove latency tables."""
 
 
 @lut.command("list")
-@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Use this store (default: the one that all projects share).",
+)
 @json_option
 def lut_list(store: Path | None, as_json: bool) -> None:
     """List the tables of the store, one per setup.
@@ -47,8 +51,12 @@ def lut_list(store: Path | None, as_json: bool) -> None:
 @target_options
 @click.option("--networks", is_flag=True, help="Show whole networks too.")
 @json_option
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page: slowest, roofline, cliffs.")
-def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> None:
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Write the table as a page instead: slowest operators, roofline, cliffs.",
+)
+def lut_show(networks: bool, html: Path | None, as_json: bool, **target_values: Any) -> None:
     """Show the figures of one table, slowest first.
 
     \b
@@ -60,14 +68,14 @@ def lut_show(networks: bool, html: Path | None, as_json: bool, **place: Any) -> 
     from nascli.pipeline.tables.page import write_table_page
 
     if html is not None:
-        page = write_table_page(*target_of(**place), html)
+        page = write_table_page(*target_of(**target_values), html)
         if as_json:
             show_json({"page": str(page)})
         else:
             click.echo(str(page))
         return
 
-    rows = show_table(*target_of(**place), networks=networks)
+    rows = show_table(*target_of(**target_values), networks=networks)
     if as_json:
         show_json(rows)
         return
@@ -91,9 +99,11 @@ def _cells(row: OperatorRow) -> list[str]:
 
 @lut.command("export")
 @target_options
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write, .parquet.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Write the pack to this .parquet file."
+)
 @json_option
-def lut_export(out: Path, as_json: bool, **place: Any) -> None:
+def lut_export(out: Path, as_json: bool, **target_values: Any) -> None:
     """Write a table with all its raw samples into one Parquet file.
 
     \b
@@ -102,7 +112,7 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import export_table
 
-    pack = export_table(*target_of(**place), out)
+    pack = export_table(*target_of(**target_values), out)
     if as_json:
         show_json(pack)
     else:
@@ -116,14 +126,31 @@ def lut_export(out: Path, as_json: bool, **place: Any) -> None:
     "form",
     default="pack",
     show_default=True,
-    help="pack, or another tool's: proxylessnas, ofa, nse, tinynas, fbnet, hw-nas-bench, trtexec, csv.",
+    help="Read packs, or another tool's format: proxylessnas, ofa, nse, tinynas, fbnet, hw-nas-bench, trtexec, csv.",
 )
-@click.option("--device", help="The device of another tool's table; its file does not say.")
-@click.option("--batch", type=click.IntRange(1), help="The batch of another tool's table.")
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--precision", default="fp32", show_default=True)
-@click.option("--runtime", default="unknown", show_default=True, help="What the other tool measured with.")
-@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@click.option("--device", help="Name the device of another tool's table, whose file does not say it.")
+@click.option("--batch", type=click.IntRange(1), help="Name the batch of another tool's table.")
+@click.option(
+    "--threads",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Name the number of threads of another tool's table.",
+)
+@click.option(
+    "--precision", default="fp32", show_default=True, help="Name the precision of another tool's table."
+)
+@click.option(
+    "--runtime",
+    default="unknown",
+    show_default=True,
+    help="Name the runtime that the other tool measured with.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Use this store (default: the one that all projects share).",
+)
 @json_option
 def lut_import(
     *,
@@ -177,7 +204,7 @@ def lut_import(
 @click.argument("url")
 @target_options
 @json_option
-def lut_push(url: str, as_json: bool, **place: Any) -> None:
+def lut_push(url: str, as_json: bool, **target_values: Any) -> None:
     """Write a table's pack to a URL: file://, s3:// or gs://.
 
     \b
@@ -186,7 +213,7 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.exchange import push
 
-    sent = push(*target_of(**place), url)
+    sent = push(*target_of(**target_values), url)
     if as_json:
         show_json(sent)
     else:
@@ -195,7 +222,11 @@ def lut_push(url: str, as_json: bool, **place: Any) -> None:
 
 @lut.command("pull")
 @click.argument("url")
-@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Use this store (default: the one that all projects share).",
+)
 @json_option
 def lut_pull(url: str, store: Path | None, as_json: bool) -> None:
     """Import the pack at a URL: file://, http(s)://, s3:// or gs://. Its digest is checked first.
@@ -216,7 +247,9 @@ def lut_pull(url: str, store: Path | None, as_json: bool) -> None:
 
 @lut.command("merge")
 @click.argument("packs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The pack to write.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Write the pack to this .parquet file."
+)
 @json_option
 def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Merge packs of one setup; refuses to mix what differs.
@@ -237,8 +270,8 @@ def lut_merge(packs: tuple[Path, ...], out: Path, as_json: bool) -> None:
 @lut.command("diff")
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Rows to show.")
-@click.option("--picture", type=click.Path(path_type=Path), help="Draw it too, as an .svg file.")
+@click.option("--most", default=20, show_default=True, type=click.IntRange(1), help="Show so many operators.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw the difference to this .svg file too.")
 @json_option
 def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json: bool) -> None:
     """Show how two packs differ: a new driver, another machine, another batch.
@@ -279,7 +312,11 @@ def lut_diff(first: Path, second: Path, most: int, picture: Path | None, as_json
 
 
 @lut.command("check")
-@click.option("--store", type=click.Path(path_type=Path), help="The store's file.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Use this store (default: the one that all projects share).",
+)
 @json_option
 def lut_check(store: Path | None, as_json: bool) -> None:
     """Audit the store: damage, impossible values, operators that disagree with themselves, stale versions.
@@ -307,9 +344,9 @@ def lut_check(store: Path | None, as_json: bool) -> None:
 
 @lut.command("remove")
 @target_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @json_option
-def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
+def lut_remove(yes: bool, as_json: bool, **target_values: Any) -> None:
     """Delete a table and its samples from the store.
 
     \b
@@ -318,7 +355,7 @@ def lut_remove(yes: bool, as_json: bool, **place: Any) -> None:
     """
     from nascli.pipeline.tables.inventory import remove_table, table_meant
 
-    spec, execution = target_of(**place)
+    spec, execution = target_of(**target_values)
     setup = table_meant(spec, execution)
     if not yes:
         click.confirm(f"delete the table of {setup.label} from {execution.store}?", abort=True)

@@ -27,15 +27,26 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
     default="small",
     show_default=True,
     shell_complete=completing("recipes"),
-    help="small, or a paper's for ImageNet: spos, pcnas, nse.",
+    help="Train by this recipe: small, or a paper's for ImageNet: spos, pcnas, nse.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Instead of the recipe's own number.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--batch", default=16, show_default=True, type=click.IntRange(1), help="Of the ONNX file.")
+@click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
+)
+@click.option(
+    "--batch",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Write the ONNX file for so many samples.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write logs for TensorBoard into the folder.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The folder of the training.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Keep the training in this folder."
+)
 @json_option
 def train(
+    *,
     architecture: Path,
     data: str,
     recipe_name: str,
@@ -79,7 +90,10 @@ def train(
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
 @click.option(
-    "--weights", required=True, type=click.Path(path_type=Path), help="weights.safetensors of a run."
+    "--weights",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Take the weights from a run's weights.safetensors.",
 )
 @click.option(
     "--format",
@@ -87,11 +101,16 @@ def train(
     default="onnx",
     show_default=True,
     type=click.Choice(["onnx", "pt2", "python", "tensorrt"]),
-    help="pt2 is torch.export's; python is readable code.",
+    help="Write ONNX, torch.export's pt2, readable Python code, or a TensorRT engine.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@click.option("--measure", "measured", is_flag=True, help="Then measure the network on the device.")
-@click.option("--constraint", "constraints", multiple=True, help="With --measure: latency=8ms must hold.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Write this file.")
+@click.option("--measure", "measured", is_flag=True, help="Measure the network on the device afterwards.")
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    help="Require that what --measure finds keeps this: latency=8ms.",
+)
 @target_options
 @json_option
 def export(
@@ -102,7 +121,7 @@ def export(
     measured: bool,
     constraints: tuple[str, ...],
     as_json: bool,
-    **place: Any,
+    **target_values: Any,
 ) -> None:
     """Write a trained architecture as ONNX, by torch.export, or as PyTorch code that needs no nascli.
 
@@ -118,7 +137,7 @@ def export(
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
-    spec, execution = target_of(**place)
+    spec, execution = target_of(**target_values)
     bounds = bounds_here(constraints, spec)
     document = export_architecture(architecture, weights, form, spec, execution, out)
     if measured:
@@ -145,14 +164,20 @@ def supernet() -> None:
 @supernet.command("train")
 @space_option
 @data_option
-@click.option("--epochs", default=14, show_default=True, type=click.IntRange(1), help="Of the training.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
-@click.option("--preset", default="small", show_default=True, help="The recipe: small or paper.")
+@click.option(
+    "--epochs", default=14, show_default=True, type=click.IntRange(1), help="Train for so many epochs."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
+)
+@click.option(
+    "--preset", default="small", show_default=True, help="Train by the recipe of this preset: small or paper."
+)
 @click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The checkpoint to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Write this checkpoint.")
 @json_option
 def supernet_train(
-    spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
+    *, spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
 ) -> None:
     """Train the supernet of a space; killed and run again, it goes on where it was.
 

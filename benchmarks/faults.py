@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks._disturbances import DISTURBANCES, Disturbance
 from benchmarks._fuzz import PARSERS, Result, fuzz
-from benchmarks._hurts import HURTS, Hurt
 from benchmarks._kills import SPACE, jobs, prepared, trial
 from benchmarks._report import Target, parse_arguments, write
 
@@ -18,7 +18,7 @@ NOTES = """
 Kills: each command is started, killed with SIGKILL after a random time, and started again, several times in a row; then
 it runs to its end. Equal: the table, weights, files, or evaluations (architecture by architecture) equal those of an
 undisturbed run on a copy of the same store. Lost: samples that a store had before a kill and not after it. Doubled:
-operators with a round that is stored more than once or not at all. Disturbances ("hurts"): a disk (tmpfs) that fills up
+operators with a round that is stored more than once or not at all. Disturbances: a disk (tmpfs) that fills up
 at ever later moments and is then enlarged; folders of another user; an address space that is too small; SIGINT twice; a
 terminal that disappears; two runs in one folder; a table made 30 % too fast; evaluators that fail in five ways; NaN in
 training. A disturbance is survived if the command ends by itself with a message and no traceback (except if memory is
@@ -29,14 +29,14 @@ errors; anything else, or more than 5 s for one input, is a failure.
 """
 
 
-def _hurt(number: int, home: Path, folder: Path, tries: int) -> list[Hurt]:
-    scratch = folder / f"hurt{number}"
+def _disturb(number: int, home: Path, folder: Path, tries: int) -> list[Disturbance]:
+    scratch = folder / f"disturbance{number}"
     scratch.mkdir()
     try:
-        return HURTS[number](home, scratch, tries)
+        return DISTURBANCES[number](home, scratch, tries)
     except Exception as error:
         # Hours of the rest are not lost to one that could not be told apart.
-        broken = Hurt(f"{HURTS[number].__name__}: broken off")
+        broken = Disturbance(f"{DISTURBANCES[number].__name__}: broken off")
         broken.note(False, f"{type(error).__name__}: {error}")
         return [broken]
     finally:
@@ -54,7 +54,7 @@ def main() -> None:
     kills, inputs, tries = (2, 12, 1) if quick else (arguments.kills, arguments.inputs, arguments.tries)
     rows: list[list[str]] = []
     begun = time.time()
-    unequal = lost = doubled = tracebacks = hurt_badly = failures = 0
+    unequal = lost = doubled = tracebacks = not_survived = failures = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -73,14 +73,17 @@ def main() -> None:
                 lost, doubled = lost + found.lost, doubled + found.doubled
                 tracebacks += found.tracebacks
                 rows.append([f"{job.name}: killed", f"{found.tried} times; equal in the end: {'yes' if found.equal else 'NO'}; lost {found.lost}, doubled {found.doubled}, tracebacks {found.tracebacks}"])  # fmt: skip
-        numbers = (4, 6, 7) if quick else range(len(HURTS))
+        numbers = (4, 6, 7) if quick else range(len(DISTURBANCES))
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            waiting = [pool.submit(_hurt, number, homes[SPACE], folder, tries) for number in numbers]
-            for hurt in (hurt for done in waiting for hurt in done.result()):
-                hurt_badly += hurt.tried - hurt.survived
-                seen = f" ({'; '.join(hurt.faults[:2])})" if hurt.faults else ""
+            waiting = [pool.submit(_disturb, number, homes[SPACE], folder, tries) for number in numbers]
+            for disturbance in (disturbance for done in waiting for disturbance in done.result()):
+                not_survived += disturbance.tried - disturbance.survived
+                seen = f" ({'; '.join(disturbance.faults[:2])})" if disturbance.faults else ""
                 rows.append(
-                    [hurt.name, f"{hurt.tried} times, survived {hurt.survived}{seen}".replace("|", "/")]
+                    [
+                        disturbance.name,
+                        f"{disturbance.tried} times, survived {disturbance.survived}{seen}".replace("|", "/"),
+                    ]
                 )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for name, result in pool.map(_fuzzed, PARSERS, [inputs] * len(PARSERS)):
@@ -92,7 +95,7 @@ def main() -> None:
         Target("samples lost", lost, 0, False),
         Target("samples doubled", doubled, 0, False),
         Target("tracebacks of killed commands", tracebacks, 0, False),
-        Target("hurts not survived", hurt_badly, 0, False),
+        Target("disturbances not survived", not_survived, 0, False),
         Target("inputs with a traceback or a hang", failures, 0, False),
     ]
     write("faults", ["what", "figure"], rows, targets, NOTES, quick)

@@ -48,7 +48,7 @@ CAP_DAC_OVERRIDE = 1
 
 
 @dataclass
-class Hurt:
+class Disturbance:
     """How often something was tried and survived, and what did not."""
 
     name: str
@@ -113,7 +113,7 @@ def small_disk(place: Path, kib: int) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def disk_full(prepared: Path, scratch: Path, sizes: int) -> list[Hurt]:
+def disk_full(prepared: Path, scratch: Path, sizes: int) -> list[Disturbance]:
     """A disk that fills up at ever later moments; then it is enlarged, and the command goes on."""
     found = []
     for name, words, seen in (
@@ -127,7 +127,7 @@ def disk_full(prepared: Path, scratch: Path, sizes: int) -> list[Hurt]:
         ("supernet train", TRAIN, weights),
         ("search", SEARCH, outcome),
     ):
-        hurt = Hurt(f"disk full: {name}")
+        disturbance = Disturbance(f"disk full: {name}")
         calm = scratch / "calm"
         shutil.copytree(prepared, calm)
         finished(words, calm)
@@ -149,7 +149,7 @@ def disk_full(prepared: Path, scratch: Path, sizes: int) -> list[Hurt]:
                     )
                     after, complaint = ran(words, home)
                     equal = after.returncode == 0 and seen(home) == expected
-                    hurt.note(good and equal, f"{kib} KiB: {errors or complaint}")
+                    disturbance.note(good and equal, f"{kib} KiB: {errors or complaint}")
             except PermissionError:
                 limit = kib * 1024
 
@@ -160,13 +160,13 @@ def disk_full(prepared: Path, scratch: Path, sizes: int) -> list[Hurt]:
                 shutil.copytree(prepared, home)
                 done, errors = ran(words, home, file_limit)
                 after, complaint = ran(words, home)
-                hurt.note(
+                disturbance.note(
                     told(done, errors) and after.returncode == 0 and seen(home) == expected,
                     errors or complaint,
                 )
                 shutil.rmtree(home)
         shutil.rmtree(calm)
-        found.append(hurt)
+        found.append(disturbance)
     return found
 
 
@@ -178,9 +178,9 @@ def _obeys_permissions() -> None:
         raise OSError(ctypes.get_errno(), "root's right to write anywhere could not be dropped")
 
 
-def read_only(prepared: Path, scratch: Path, _: int) -> list[Hurt]:
+def read_only(prepared: Path, scratch: Path, _: int) -> list[Disturbance]:
     """Folders and files that cannot be written."""
-    hurt = Hurt("read-only folders")
+    disturbance = Disturbance("read-only folders")
     home = scratch / "home"
     shutil.copytree(prepared, home)
     for path in (home, *home.rglob("*")):
@@ -191,18 +191,18 @@ def read_only(prepared: Path, scratch: Path, _: int) -> list[Hurt]:
         ("lut", "show", "--batch", "2", "--html", "t.html"),
     ):  # fmt: skip
         done, errors = ran(words, home, _obeys_permissions)
-        hurt.note(
+        disturbance.note(
             done.returncode == 1 and "Traceback" not in errors and "error:" in errors,
             f"{words[:2]}: {errors}",
         )
     for path in (home, *home.rglob("*")):
         path.chmod(0o755)
-    return [hurt]
+    return [disturbance]
 
 
-def little_memory(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def little_memory(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """An address space that is too small: what is kept is whole, and the command goes on with more."""
-    hurt = Hurt("memory limit")
+    disturbance = Disturbance("memory limit")
     home = scratch / "home"
     shutil.copytree(prepared, home)
     for words, seen in ((PROFILE, lambda h: {k[:2] for k in samples(h)}), (SEARCH, outcome)):
@@ -215,17 +215,17 @@ def little_memory(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
             done, errors = ran(words, home, limit)
             now = samples(home)
             kept = all(now.get(k) == v for k, v in before.items())
-            hurt.note(
+            disturbance.note(
                 kept and done.returncode != HUNG, f"{megabytes} MB: {errors if kept else 'lost samples'}"
             )
         after, complaint = ran(words, home)
-        hurt.note(after.returncode == 0 and bool(seen(home)), complaint)
-    return [hurt]
+        disturbance.note(after.returncode == 0 and bool(seen(home)), complaint)
+    return [disturbance]
 
 
-def interrupted(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def interrupted(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """SIGINT twice in a row, and a terminal that goes away, at moments over the whole run; then it goes on."""
-    twice, gone = Hurt("SIGINT twice"), Hurt("terminal gone")
+    twice, gone = Disturbance("SIGINT twice"), Disturbance("terminal gone")
     calm, rng = scratch / "calm", np.random.default_rng(0)
     shutil.copytree(prepared, calm)
     begun = time.monotonic()
@@ -264,9 +264,9 @@ def interrupted(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
     return [twice, gone]
 
 
-def two_at_once(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def two_at_once(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """Two runs in one folder: one goes on, the other says so; nothing twice."""
-    hurt = Hurt("two runs in one folder")
+    disturbance = Disturbance("two runs in one folder")
     calm = scratch / "calm"
     shutil.copytree(prepared, calm)
     finished(SEARCH, calm)
@@ -280,17 +280,17 @@ def two_at_once(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
         told_so = codes == [0, 0] or (
             codes == [0, 1] and any("another process is working" in e for e in errors)
         )
-        hurt.note(
+        disturbance.note(
             told_so and "Traceback" not in "".join(errors) and outcome(home) == expected,
             f"{codes} {errors[1]}",
         )
         shutil.rmtree(home)
-    return [hurt]
+    return [disturbance]
 
 
-def stale_table(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def stale_table(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """A table that is 30 % too fast: the verification must find out, and say that the table is stale."""
-    hurt = Hurt("a table 30 % too fast is caught")
+    disturbance = Disturbance("a table 30 % too fast is caught")
     for number in range(tries):
         home = scratch / f"stale{number}"
         shutil.copytree(prepared, home)
@@ -305,12 +305,12 @@ def stale_table(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
              "--out", "r", "--seed", str(number)), home
         )  # fmt: skip
         said = " ".join(errors.split())
-        hurt.note(done.returncode == 0 and "the table is stale" in said, errors)
+        disturbance.note(done.returncode == 0 and "the table is stale" in said, errors)
         shutil.rmtree(home)
-    return [hurt]
+    return [disturbance]
 
 
-def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """Evaluators that are noisy, slow, raising, hanging, or give NaN: the search ends with what is left."""
     import nascli
     from nascli.costmodel import counted
@@ -342,7 +342,7 @@ def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
     }
     found = []
     for name, evaluate in cases.items():
-        hurt = Hurt(f"an evaluator that is {name}")
+        disturbance = Disturbance(f"an evaluator that is {name}")
         for seed in range(tries):
             begun = time.monotonic()
             ranked = nascli.optimise(
@@ -350,12 +350,14 @@ def bad_evaluators(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
             )  # fmt: skip
             seen = [entry.architecture for entry in ranked]
             good = 0 < len(seen) == len(set(seen)) <= 24 and time.monotonic() - begun < 60
-            hurt.note(good and all(np.isfinite(entry.score.value) for entry in ranked), f"{len(seen)} of 24")
-        found.append(hurt)
+            disturbance.note(
+                good and all(np.isfinite(entry.score.value) for entry in ranked), f"{len(seen)} of 24"
+            )
+        found.append(disturbance)
     return found
 
 
-def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
+def diverging(prepared: Path, scratch: Path, tries: int) -> list[Disturbance]:
     """A learning rate that makes the loss NaN: an error that says so, and the last good checkpoint is there."""
     import torch
 
@@ -368,7 +370,7 @@ def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
     from nascli.supernet.training.recipe import Recipe
     from nascli.supernet.training.trainer import Trainer
 
-    hurt = Hurt("NaN in training")
+    disturbance = Disturbance("NaN in training")
     space, data = load_space(SPACE), load_images("digits", 8)
     network = space.network(space.sample(1, np.random.default_rng(0))[0])
     for seed in range(tries):
@@ -382,14 +384,14 @@ def diverging(prepared: Path, scratch: Path, tries: int) -> list[Hurt]:
             next(iter(module.parameters())).fill_(float("nan"))
         try:
             Trainer.run(trainer, None, "x", Silent(), "")
-            hurt.note(False, "no error")
+            disturbance.note(False, "no error")
         except TrainingError as error:
             kept = load_checkpoint(file)[0]
             same = all(torch.equal(a, kept[name]) for name, a in good.items())
-            hurt.note("last good checkpoint is kept" in str(error) and same, str(error))
-    return [hurt]
+            disturbance.note("last good checkpoint is kept" in str(error) and same, str(error))
+    return [disturbance]
 
 
-HURTS = (
+DISTURBANCES = (
     disk_full, read_only, little_memory, interrupted, two_at_once, stale_table, bad_evaluators, diverging,
 )  # fmt: skip

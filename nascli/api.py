@@ -345,7 +345,7 @@ def optimise(
     feasible: FeasibleSet,
     *,
     evaluations: int = 100,
-    algorithm: str = "guided",
+    algorithm: str | None = None,
     journal: str | Path | None = None,
     workers: int = 1,
     repeats: int = 1,
@@ -361,7 +361,8 @@ def optimise(
             NaN, or overruns is passed over and noted.
         feasible: Where to search, as `constrain` makes it.
         evaluations: How many architectures are evaluated at most.
-        algorithm: "guided", "spos", "evolution" or "random".
+        algorithm: The name of an algorithm that learns from scores, such as "spos" or "evolution"; None for the
+            default, which needs the fewest evaluations.
         journal: A file that keeps every evaluation; with it, a killed search goes on where it was. It belongs to the
             space and to the evaluator of that name.
         workers: How many architectures are evaluated at a time.
@@ -386,9 +387,9 @@ def optimise(
     from nascli.search.driver import drive
     from nascli.search.evaluators.function import FunctionEvaluator
     from nascli.search.journal import Journal
-    from nascli.search.registry import find_searcher
+    from nascli.search.registry import default_searcher, find_searcher
 
-    descriptor = find_searcher(algorithm)
+    descriptor = find_searcher(algorithm or default_searcher())
     searcher = descriptor.searcher(
         feasible, descriptor.settings_for(evaluations), np.random.default_rng(seed)
     )

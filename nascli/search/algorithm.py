@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import Enum, IntEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,7 @@ class Algorithm(ABC):
         continues_runs: Whether it can continue a finished run in a second space; see `continue_run`.
         learns_spaces: Whether it learns a space before it searches; see `prepare_space`.
         aliases: Other names of hyper-parameters and of groups of them, such as ``{"evolution": "settings"}``.
+        streams: The random streams of its own; None where it draws from the shared ones alone.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Algorithm(ABC):
     continues_runs: bool = False
     learns_spaces: bool = False
     aliases: Mapping[str, str] = COMMON_ALIASES
+    streams: type[IntEnum] | None = None
 
     def preset(self, name: str) -> Preset:
         """Return a preset by its name.
@@ -234,9 +236,13 @@ class SearcherAlgorithm(Algorithm):
 
     In a search, a supernet that was trained on uniformly sampled architectures gives the scores; in `nascli.optimise`,
     the user's own evaluator does.
+
+    Attributes:
+        is_default_searcher: Whether it is the one that `nascli.optimise` takes where the user names none.
     """
 
     accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.MULTI_BRANCH, SpaceKind.LOW_BIT})
+    is_default_searcher: bool = False
     example_space = "proxyless-mini"
 
     def with_searcher_settings(self, preset: Preset, values: Mapping[str, int]) -> tuple[Preset, list[str]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Iterable
+from enum import IntEnum
 from functools import cache
 
 from nascli.errors import NascliError, UnknownNameError
 from nascli.plugins import find_entry_points
+from nascli.random_streams import RandomStream, require_distinct_streams
 from nascli.search.algorithm import Algorithm, SearcherAlgorithm
 
 GROUP = "nascli.algorithms"
@@ -24,12 +27,27 @@ def _builtin() -> dict[str, Algorithm]:
         if module.ispkg and importlib.util.find_spec(name) is not None:
             for algorithm in importlib.import_module(name).ALGORITHMS:
                 algorithms[algorithm.name] = algorithm
+    require_distinct_streams(_streams(algorithms.values()))
     return algorithms
+
+
+def _streams(algorithms: Iterable[Algorithm]) -> list[type[IntEnum]]:
+    """The random streams of all algorithms together."""
+    return [RandomStream, *(algorithm.streams for algorithm in algorithms if algorithm.streams is not None)]
 
 
 def algorithm_names() -> list[str]:
     """The names of all algorithms, in alphabetical order."""
     return sorted({*_builtin(), *find_entry_points(GROUP)})
+
+
+def default_searcher() -> str:
+    """The name of the algorithm that `nascli.optimise` takes where the user names none."""
+    return next(
+        name
+        for name, algorithm in _builtin().items()
+        if isinstance(algorithm, SearcherAlgorithm) and algorithm.is_default_searcher
+    )
 
 
 def default_algorithm() -> str:
@@ -55,6 +73,10 @@ def find_algorithm(name: str) -> Algorithm:
         raise NascliError(
             f"the entry point {name} of {GROUP} is not a nascli.search.algorithm.Algorithm named {name}"
         )
+    try:
+        require_distinct_streams(_streams([*known.values(), algorithm]))
+    except ValueError as error:
+        raise NascliError(f"the entry point {name} of {GROUP}: {error}") from error
     return algorithm
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+from enum import IntEnum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +18,13 @@ from nascli.search.algorithm import Algorithm, SpaceKind
 from nascli.search.base import Evaluation, Score
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates
-from nascli.search.registry import algorithm_names, default_algorithm, find_algorithm, find_searcher
+from nascli.search.registry import (
+    algorithm_names,
+    default_algorithm,
+    default_searcher,
+    find_algorithm,
+    find_searcher,
+)
 from nascli.supernet.recipes.small import small, small_supernet
 from nascli.testing.algorithms import AlgorithmContract
 
@@ -114,9 +121,15 @@ def test_an_entry_point_that_is_no_algorithm_is_told(installed, monkeypatch):
         find_algorithm(FEWEST.name)
 
 
+def test_streams_that_overlap_with_others_are_refused(installed, monkeypatch):
+    monkeypatch.setattr(Fewest, "streams", IntEnum("FewestStream", {"DRAWS": 41}), raising=False)
+    with pytest.raises(NascliError, match=r"FewestStream.DRAWS = 41"):
+        find_algorithm(FEWEST.name)
+
+
 def test_names_that_there_are():
     names = algorithm_names()
-    assert names == sorted(names) and default_algorithm() in names
+    assert names == sorted(names) and default_algorithm() in names and find_searcher(default_searcher())
     with pytest.raises(UnknownNameError, match="spos"):
         find_algorithm("sposs")
     with pytest.raises(UnknownNameError, match="guided"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from nascli.errors import ConstraintError
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
-from nascli.search.autospace.settings import PRESETS
+from nascli.search.autospace.settings import PRESETS, AutoSpaceStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
 from nascli.search.spos.descriptor import SPOS
@@ -23,6 +23,7 @@ class AutoSpace(Algorithm):
     title = "AutoSpace"
     summary = "AutoSpace: cells evolve while they train; the learned space is searched by SPOS"
     presets = PRESETS
+    streams = AutoSpaceStream
     accepts = frozenset({SpaceKind.SINGLE_PATH})
     example_space = "autospace-mini"
     learns_spaces = True

@@ -13,7 +13,7 @@ import numpy as np
 from nascli.errors import ConstraintError
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Choices, Evaluation, Score
-from nascli.search.nse.settings import PRESETS, NseSettings
+from nascli.search.nse.settings import PRESETS, NseSettings, NseStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
@@ -35,6 +35,7 @@ class Nse(Algorithm):
     title = "NSE"
     summary = "Neural Search Space Evolution: subsets of a multi-branch space, round by round"
     presets = PRESETS
+    streams = NseStream
     accepts = frozenset({SpaceKind.MULTI_BRANCH})
     example_space = "nse-27-mini"
     trains_as_it_searches = True

@@ -8,7 +8,7 @@ from typing import Any
 
 from nascli.errors import ConstraintError
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
-from nascli.search.nss.settings import PRESETS
+from nascli.search.nss.settings import PRESETS, NssStream
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
 from nascli.search.spos.descriptor import SPOS
 from nascli.spaces.space import Space
@@ -22,6 +22,7 @@ class NetworkSpaceSearch(Algorithm):
     title = "Network Space Search"
     summary = "Network Space Search: ranges of depths and widths are learned, then searched by SPOS"
     presets = PRESETS
+    streams = NssStream
     accepts = frozenset({SpaceKind.STAGED})
     example_space = "nss-expanded-mini"
     learns_spaces = True

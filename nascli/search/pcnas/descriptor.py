@@ -11,7 +11,7 @@ import numpy as np
 
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind
 from nascli.search.base import Evaluation, Score
-from nascli.search.pcnas.settings import PRESETS, PcnasSettings
+from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
@@ -29,6 +29,7 @@ class PcNas(Algorithm):
     title = "PC-NAS"
     summary = "PC-NAS: a pool of partial models grows layer by layer"
     presets = PRESETS
+    streams = PcnasStream
     accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.LOW_BIT})
     example_space = "pcnas-small-mini"
     trains_as_it_searches = True

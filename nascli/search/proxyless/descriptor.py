@@ -12,7 +12,7 @@ from nascli.files import write_json
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Evaluation, Score
 from nascli.search.problem import RESERVE, RankedCandidates, SearchContext, SearchProblem
-from nascli.search.proxyless.settings import PRESETS
+from nascli.search.proxyless.settings import PRESETS, ProxylessStream
 from nascli.search.run_folder import STORY
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ProxylessNas(Algorithm):
     title = "ProxylessNAS"
     summary = "ProxylessNAS-style: probabilities of operators learned by gradient beside the weights"
     presets = PRESETS
+    streams = ProxylessStream
     accepts = frozenset({SpaceKind.SINGLE_PATH, SpaceKind.LOW_BIT})
     example_space = "proxyless-mini"
     trains_as_it_searches = True

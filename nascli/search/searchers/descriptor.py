@@ -64,6 +64,7 @@ class Guided(SearcherAlgorithm):
     title = "Guided search"
     summary = "Bayesian optimisation: a Gaussian process over the exact feasible set"
     presets = GUIDED_PRESETS
+    is_default_searcher = True
     aliases = with_aliases(guidance="settings")
 
     def searcher(self, feasible: FeasibleSet, settings: GuidedSettings, rng: np.random.Generator) -> Searcher:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nascli.profiles.target import TargetSpec
 
 # Options that are not spelled like the argument that they set.
-_OPTIONS = {"age": "--older-than", "clock_mhz": "--lock-clocks", "sources": "--from"}
+_OPTIONS = {"age": "--older-than", "changes": "--set", "clock_mhz": "--lock-clocks", "sources": "--from"}
 # Commands that are not spelled like the job that they run.
 _COMMANDS = {
     "describe_device": "devices",
@@ -24,6 +24,7 @@ _COMMANDS = {
     "list_spaces": "spaces",
     "list_tables": "lut list",
     "run_checks": "doctor",
+    "train_supernet": "supernet train",
     "use_file": "--use",
 }
 # Arguments that a command takes without an option.

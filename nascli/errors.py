@@ -18,11 +18,13 @@ class Remedy:
         job: The job that mends it, such as 'profile' or 'list_tables'; None where the same call succeeds with other
             arguments.
         arguments: The arguments that matter, by name: of the job, or of the call. The value None means that the
-            user has to choose one, or to leave the argument out.
+            user has to choose one, or to leave the argument out; True means that it is switched on.
+        words: What it does, as a sentence; empty where the hint or the remedy before it says so.
     """
 
     job: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
+    words: str = ""
 
 
 class NascliError(Exception):
@@ -31,17 +33,18 @@ class NascliError(Exception):
     Attributes:
         message: The rule that was broken, and the values that broke it.
         hint: What to do about it, in words; None where the message says all.
-        remedy: The same as data; None where there is nothing to call.
+        remedies: The same as data, of which each may help; empty where there is nothing to call.
     """
 
-    def __init__(self, message: str, hint: str | None = None, remedy: Remedy | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *remedies: Remedy) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.remedy = remedy
+        self.remedies = remedies
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+        words = [self.hint, *(remedy.words for remedy in self.remedies)]
+        return "\n".join([self.message, *filter(None, [" ".join(filter(None, words))])])
 
 
 class UnitError(NascliError):
@@ -59,13 +62,15 @@ class ArchitectureError(NascliError):
 class UnknownNameError(NascliError):
     """A name that is not in a registry; the text lists what is."""
 
-    def __init__(self, kind: str, name: str, known: list[str], hint: str | None = None) -> None:
+    def __init__(
+        self, kind: str, name: str, known: list[str], hint: str | None = None, *remedies: Remedy
+    ) -> None:
         from difflib import get_close_matches
 
         close = get_close_matches(name, known, n=1)
         guess = f" Did you mean {close[0]}?" if close else ""
         listing = ", ".join(known) if known else "none"
-        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {listing}.", hint)
+        super().__init__(f"unknown {kind} {name!r}.{guess} Known: {listing}.", hint, *remedies)
 
 
 class DeviceError(NascliError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from nascli.errors import Remedy
+
 
 class Progress(Protocol):
     """Receives the progress of one task at a time. Calls are cheap and come from one thread."""
@@ -14,8 +16,8 @@ class Progress(Protocol):
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Some steps are done; the note says what is known by now."""
 
-    def message(self, text: str) -> None:
-        """A line worth keeping on the screen."""
+    def message(self, text: str, *remedies: Remedy) -> None:
+        """A line worth keeping on the screen, and what would mend what it tells of."""
 
 
 class Silent:
@@ -27,5 +29,5 @@ class Silent:
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Nothing."""
 
-    def message(self, text: str) -> None:
+    def message(self, text: str, *remedies: Remedy) -> None:
         """Nothing."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from nascli.errors import Remedy
 from nascli.units import format_seconds, printable
 
 _LINE_EVERY_SECONDS = 15.0
@@ -18,10 +20,17 @@ class TerminalProgress:
     """A bar with the time left on a terminal; a line now and then elsewhere.
 
     The bar is redrawn only when something is reported: a refreshing thread would disturb measurements.
+
+    Args:
+        console: Where it is shown.
+        advice: Joins a line with what to type for its remedies; None shows the line alone.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(
+        self, console: Console, advice: Callable[[str, Sequence[Remedy]], str] | None = None
+    ) -> None:
         self._console = console
+        self._advice = advice
         self._bars: Bars | None = None
         self._name = ""
         self._total = 0
@@ -76,8 +85,10 @@ class TerminalProgress:
                 markup=False,
             )
 
-    def message(self, text: str) -> None:
+    def message(self, text: str, *remedies: Remedy) -> None:
         """A line that stays."""
+        if self._advice is not None:
+            text = self._advice(text, remedies)
         target = self._bars.console if self._bars is not None else self._console
         target.print(printable(text), highlight=False, markup=False)
 

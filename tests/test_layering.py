@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 import nascli
+from nascli.cli import main
 
 ROOT = Path(nascli.__file__).parent
 # What everything may use; among themselves, downward in this order.
@@ -155,6 +157,88 @@ def test_nothing_dangerous_is_called():
                     "torch.load",
                 }, f"{path.relative_to(ROOT)} calls {name}"
                 assert name != "print", f"{path.relative_to(ROOT)} prints"
+
+
+# Another program's own options, which follow its name.
+FOREIGN = re.compile(r"(?:pip install|nvidia-smi|ray start|cpupower|trtexec)(?:\s+-\S+)*")
+FOLDERS_OF_COMMANDS = ("commands", "cli.py")
+
+
+def commands_of(group):
+    for command in group.commands.values():
+        yield command
+        if isinstance(command, click.Group):
+            yield from commands_of(command)
+
+
+def spelled_for_the_terminal():
+    """What is spelled like an option of nascli, or like a command of it that somebody types."""
+    parameters = [p for command in (main, *commands_of(main)) for p in command.params]
+    options = {
+        name for p in parameters if isinstance(p, click.Option) for name in (*p.opts, *p.secondary_opts)
+    }
+    words = sorted({re.escape(name) for name in options if name.startswith("--")}, key=len, reverse=True)
+    assert "\\-\\-lock\\-clocks" in words
+    names = "|".join(map(re.escape, main.commands))
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-])|\bnascli (?:--|(?:{names})\b)")
+
+
+TERMINAL = spelled_for_the_terminal()
+
+
+def strings(node):
+    """The strings of a module except docstrings; what an f-string inserts stands as {} in its text."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            yield node.value
+    elif isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                yield from strings(part.value)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from strings(child)
+
+
+def names_something_to_type(text):
+    return TERMINAL.search(FOREIGN.sub("", text)) is not None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_options_and_commands_are_named_by_the_commands_alone(path):
+    """The library says what to do in words and as a `Remedy`; nascli/commands/hints.py says what to type."""
+    if path.relative_to(ROOT).parts[0] not in FOLDERS_OF_COMMANDS:
+        named = [text for text in strings(ast.parse(path.read_text())) if names_something_to_type(text)]
+        assert not named, f"{path.relative_to(ROOT)} names what to type: {named}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.j2")), ids=lambda p: p.name)
+def test_pages_name_no_commands(path):
+    assert not re.search(r"\bnascli (?:--|[a-z])", path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ('hint = "lower --confidence."', True),
+        ('hint = f"as in --space {name}"', True),
+        ('hint = f"{number}--older-than" if late else f"{\'--store\'}"', True),
+        ('hint = "See: nascli lut list"', True),
+        ('hint = f"type nascli --use {file}"', True),
+        ('def run():\n    """The job of `nascli search --space`."""', False),
+        ('hint = "a --confidence-interval, a nascli table"', False),
+        (
+            'hint = "nvidia-smi --query-supported-clocks=gr --format=csv, or pip install --upgrade nascli"',
+            False,
+        ),
+        ('hint = "nvidia-smi --query-supported-clocks=gr, or --format csv"', True),
+    ],
+)
+def test_the_rule_finds_what_somebody_adds(source, named):
+    assert any(map(names_something_to_type, strings(ast.parse(source)))) is named
 
 
 # What is spelled like an option and is another program's.

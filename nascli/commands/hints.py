@@ -6,6 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nascli.errors import NascliError, Remedy
     from nascli.execution import Execution
     from nascli.pipeline.measure.prediction import Prediction
@@ -13,9 +15,20 @@ if TYPE_CHECKING:
     from nascli.profiles.target import TargetSpec
 
 # Options that are not spelled like the argument that they set.
-_OPTIONS = {"clock_mhz": "--lock-clocks", "sources": "--from"}
+_OPTIONS = {"age": "--older-than", "changes": "--set", "clock_mhz": "--lock-clocks", "sources": "--from"}
 # Commands that are not spelled like the job that they run.
-_COMMANDS = {"list_tables": "lut list", "import_packs": "lut import", "run_checks": "doctor"}
+_COMMANDS = {
+    "describe_device": "devices",
+    "describe_space": "spaces",
+    "import_packs": "lut import",
+    "list_spaces": "spaces",
+    "list_tables": "lut list",
+    "run_checks": "doctor",
+    "train_supernet": "supernet train",
+    "use_file": "--use",
+}
+# Arguments that a command takes without an option.
+_POSITIONAL = ("name", "path", "spec")
 
 
 def option(argument: str) -> str:
@@ -51,8 +64,10 @@ def remedy_as_text(remedy: Remedy) -> str:
             words.append(target_as_options(value))
         elif isinstance(value, Execution):
             words.append(execution_as_options(value))
-        elif value is None:
+        elif value is None or value is True:
             words.append(option(name))
+        elif name in _POSITIONAL:
+            words.append(shlex.quote(str(value)))
         else:
             words.append(f"{option(name)} {shlex.quote(str(value))}")
     if remedy.job is None:
@@ -60,12 +75,29 @@ def remedy_as_text(remedy: Remedy) -> str:
     return " ".join(word for word in ("nascli", _COMMANDS.get(remedy.job, remedy.job), *words) if word)
 
 
+def advice_as_text(hint: str | None, remedies: Sequence[Remedy]) -> str:
+    """What to do in words, with what to type for it.
+
+    Args:
+        hint: The words for the first remedies, as far as they have none of their own.
+        remedies: Each of them may help.
+    """
+    steps: list[tuple[str, list[str]]] = [(hint or "", [])]
+    for remedy in remedies:
+        if remedy.words:
+            steps.append((remedy.words, []))
+        steps[-1][1].append(remedy_as_text(remedy))
+    sentences = [
+        f"{words.rstrip('.') or 'Try'}: {'; '.join(typed)}" if typed else words
+        for words, typed in steps
+        if words or typed
+    ]
+    return " ".join([*(f"{sentence.rstrip('.')}." for sentence in sentences[:-1]), *sentences[-1:]])
+
+
 def error_as_text(error: NascliError) -> str:
     """An error in two lines: what and why in the first, what to do and to type in the second."""
-    if error.remedy is None:
-        return str(error)
-    typed = remedy_as_text(error.remedy)
-    return f"{error.message}\n" + (f"{error.hint.rstrip('.')}: {typed}" if error.hint else f"Try: {typed}")
+    return "\n".join(filter(None, [error.message, advice_as_text(error.hint, error.remedies)]))
 
 
 def no_interval_as_text(prediction: Prediction) -> str | None:

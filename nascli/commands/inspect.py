@@ -24,13 +24,16 @@ def doctor(as_json: bool) -> None:
     Example:
       nascli doctor
     """
+    from nascli.commands.hints import advice_as_text
     from nascli.pipeline.inspect.doctor import run_checks
 
     checks = run_checks()
     if as_json:
         show_json(checks)
         return
-    rows = [[c.name, "yes" if c.works else "no", c.detail, c.advice] for c in checks]
+    rows = [
+        [c.name, "yes" if c.works else "no", c.detail, advice_as_text(c.advice, c.remedies)] for c in checks
+    ]
     print_table(["part", "works", "what", "to do"], rows)
 
 

@@ -24,11 +24,12 @@ def terminal_progress() -> TerminalProgress:
     """Progress on stderr; with --quiet nothing of it is shown. Whatever happens, the terminal is left as it was."""
     from rich.console import Console
 
+    from nascli.commands.hints import advice_as_text
     from nascli.terminal import TerminalProgress
 
     context = click.get_current_context()
     quiet = bool(context.find_root().params.get("quiet")) or not is_main_process()
-    progress = TerminalProgress(Console(stderr=True, quiet=quiet))
+    progress = TerminalProgress(Console(stderr=True, quiet=quiet), advice_as_text)
     context.call_on_close(progress.abandon)
     return progress
 

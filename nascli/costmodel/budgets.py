@@ -10,7 +10,7 @@ from nascli.costmodel.constraints import Constraint
 from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.costmodel.feasible.feasible_set import FeasibleSet
 from nascli.costmodel.models import counted
-from nascli.errors import ConstraintError, InfeasibleError
+from nascli.errors import ConstraintError, InfeasibleError, Remedy
 from nascli.spaces.space import Population, Space
 
 
@@ -64,10 +64,11 @@ class CostSet:
             if not self.margin:
                 raise
             raise InfeasibleError(
-                f"with room for the model's error of ±{self.margin:.1%} (--confidence), latencies are bounded by "
+                f"with room for the model's error of ±{self.margin:.1%} at this confidence, latencies are bounded by "
                 f"that much more closely than was asked for: {error.message}",
                 f"{error.hint} Latencies among these are the model's: ask for {1 + self.margin:.3f} times as "
-                "much, or lower --confidence.",
+                "much, or lower the confidence.",
+                Remedy(arguments={"confidence": None}),
             ) from error
 
     def values(self, constraints: Sequence[Constraint], row: Population) -> tuple[CostValue, ...]:
@@ -82,7 +83,9 @@ class CostSet:
         if low > high:
             raise ConstraintError(
                 f"the window {constraint} is narrower than the model's interval of ±{self.margin:.1%}.",
-                "Widen it, lower --confidence, or calibrate on more networks: nascli calibrate",
+                "Widen it.",
+                Remedy(words="Or lower the confidence.", arguments={"confidence": None}),
+                Remedy(words="Or calibrate on more networks.", job="calibrate"),
             )
         return replace(constraint, low=low, high=high)
 

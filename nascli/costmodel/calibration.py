@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.costmodel.chain import ChainCost
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.spaces.space import Population, Space
 
 Array = npt.NDArray[np.float64]
@@ -67,7 +67,8 @@ class Calibration:
         if not 0 < confidence < 1 or rank > n:
             raise ConstraintError(
                 f"{n} networks give intervals of at most {n / (n + 1):.0%} confidence, not {confidence:.0%}.",
-                "Calibrate on more: nascli calibrate --networks 40",
+                "Calibrate on more.",
+                Remedy(job="calibrate", arguments={"networks": 40}),
             )
         # Errors are relative to the measured value, but the interval is around the predicted value.
         deviations = np.sort(np.abs(1 / (1 + self.errors) - 1))
@@ -138,7 +139,8 @@ def calibrate(
         raise ConstraintError(
             f"calibration needs at least {MIN_NETWORKS} measured architectures, got {len(y)} latencies of "
             f"{len(population)} architectures.",
-            "Measure some: nascli calibrate",
+            "Measure some.",
+            Remedy(job="calibrate"),
         )
     if not np.all(np.isfinite(y) & (y > 0)):
         raise ConstraintError("calibration needs latencies that are finite and above 0")

@@ -99,7 +99,9 @@ def _bound(text: str, value: str, name: str) -> float:
     try:
         bound = parse_quantity(value, DIMENSIONS[name])
     except UnitError as error:
-        raise UnitError(f"constraint {text.strip()!r}: {error.message}", error.hint) from error
+        raise UnitError(
+            f"constraint {text.strip()!r}: {error.message}", error.hint, *error.remedies
+        ) from error
     if bound <= 0:
         raise ConstraintError(f"{text!r}: a bound must be above 0.")
     return bound

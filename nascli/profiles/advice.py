@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nascli.errors import Remedy
 from nascli.lut.store.visits import RoundConditions
 from nascli.profiles.conditions import governors, quota
 
@@ -25,11 +26,13 @@ class Advice:
 
     Attributes:
         what: What was observed, as a clause.
-        do: What to do about it, as a sentence or a command.
+        do: What to do about it, as a sentence or a command of the system.
+        remedies: The same as data; empty where nascli can do nothing about it.
     """
 
     what: str
     do: str
+    remedies: tuple[Remedy, ...] = ()
 
 
 def machine_advice(threads: int = 1) -> list[Advice]:
@@ -63,7 +66,13 @@ def machine_advice(threads: int = 1) -> list[Advice]:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     if threads > cores:
-        advice.append(Advice(f"{threads} threads share {cores} cores", f"Use --threads {cores} at most."))
+        advice.append(
+            Advice(
+                f"{threads} threads share {cores} cores",
+                f"Use at most {cores}.",
+                (Remedy(arguments={"threads": cores}),),
+            )
+        )
     if _is_on(Path("/sys/devices/system/cpu/smt/active")) and threads > cores // 2:
         advice.append(
             Advice(
@@ -103,8 +112,12 @@ def _card_advice(states: Sequence[dict[str, Any]]) -> list[Advice]:
         advice.append(
             Advice(
                 f"the card was slowed down in {len(slowed)} of {len(states)} rounds ({', '.join(reasons)})",
-                "Cool it, raise its power limit, or hold a clock that it can keep: --lock-clocks. Then: "
-                "nascli profile --unstable",
+                "Cool it, raise its power limit, or hold a clock that it can keep; then measure anew what did not "
+                "settle.",
+                (
+                    Remedy(arguments={"clock_mhz": None}),
+                    Remedy(job="profile", arguments={"unstable": True}),
+                ),
             )
         )
     others = {pid for state in states for pid in state.get("others") or ()}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, Remedy
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.profiles.advice import round_advice
@@ -212,18 +212,23 @@ def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[No
     if target.options.clock_mhz is None:
         return nullcontext()
     if card is None:
-        raise DeviceError(f"{target.device.key} is not an NVIDIA card.", "Leave out --lock-clocks.")
+        raise DeviceError(
+            f"{target.device.key} is not an NVIDIA card.",
+            "Leave its clock alone.",
+            Remedy(arguments={"clock_mhz": None}),
+        )
     return locked_clock(card, target.options.clock_mhz)
 
 
 def _report(recorder: StoreRecorder, count: int, progress: Progress) -> None:
     """Tell the user what disturbed the measurement of `count` models."""
     for advice in round_advice(recorder.rounds):
-        progress.message(f"while measuring, {advice.what}. {advice.do}")
+        progress.message(f"while measuring, {advice.what}. {advice.do}", *advice.remedies)
     if recorder.host_bound:
         progress.message(
             f"the card waited for the host in {len(recorder.host_bound)} of {count} models: "
-            "their times hold gaps between kernels; --cuda-graph closes them"
+            "their times hold gaps between kernels, which CUDA graphs close.",
+            Remedy(arguments={"cuda_graph": True}),
         )
 
 

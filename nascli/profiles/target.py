@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError
 from nascli.execution import Execution
 from nascli.lut import Setup
-from nascli.paths import default_store
 from nascli.profiles.devices.cards import cuda_ordinal
 from nascli.profiles.devices.clocks import sustained_mhz
 from nascli.profiles.devices.device import Device, find_cards_here, find_device
@@ -82,17 +81,6 @@ class TargetSpec:
             Remedy(job="run_checks"),
         )
 
-    def command(self, execution: Execution) -> str:
-        """The options that name this target and a store on the command line."""
-        runtime = "" if self.runtime == "auto" else f" --runtime {self.runtime}"
-        store = "" if execution.store == default_store() else f" --store {execution.store}"
-        graph = " --cuda-graph" if self.cuda_graph else ""
-        rotate = " --rotate-inputs" if self.rotate_inputs else ""
-        return (
-            f"--device {self.device} --batch {self.batch} --threads {self.threads} "
-            f"--precision {self.precision}{runtime}{graph}{rotate}{store}"
-        )
-
     def to_json(self) -> dict[str, str | int | bool | None]:
         """The document of a target in settings.json."""
         return {
@@ -160,7 +148,9 @@ class Target:
         """
         reason = self.runtime.refuses(self.device)
         if reason is not None:
-            raise RuntimeUnavailableError(reason)
+            raise RuntimeUnavailableError(
+                reason, "Choose another runtime.", Remedy(arguments={"runtime": None})
+            )
         missing = self.runtime.missing()
         if missing is not None:
             raise RuntimeUnavailableError(f"{self.runtime.name} does not work here: {missing}")

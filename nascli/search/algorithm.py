@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nascli.errors import ConstraintError, UnknownNameError
+from nascli.errors import ConstraintError, Remedy, UnknownNameError
 from nascli.search.base import Choices, Evaluation, Searcher
 from nascli.search.preset import Preset, change_known_fields
 from nascli.spaces.space import Space
@@ -137,7 +137,9 @@ class Algorithm(ABC):
         accepted = " or ".join(sorted(kind.value for kind in self.accepts))
         raise ConstraintError(
             f"{self.title} searches {accepted} spaces, and {space.name} is {refused}.",
-            f"Choose --space {self.example_space} or another one of that kind: nascli spaces",
+            "Choose a space of that kind.",
+            Remedy(arguments={"space": self.example_space}),
+            Remedy(words="See the others.", job="list_spaces"),
         )
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
@@ -167,7 +169,11 @@ class Algorithm(ABC):
         Raises:
             ConstraintError: This algorithm continues no runs, or not this run in this space.
         """
-        raise ConstraintError(f"{self.title} does not continue other runs.", "Leave out --after.")
+        raise ConstraintError(
+            f"{self.title} does not continue other runs.",
+            "Leave that run out.",
+            Remedy(arguments={"after": None}),
+        )
 
     def prepare_space(
         self, request: SpaceRequest, context: SearchContext

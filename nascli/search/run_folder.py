@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nascli.errors import RunError
+from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically, write_json
 
 # The files of a run.
@@ -24,6 +24,8 @@ FINALISTS = "finalists.json"
 WINNER_COSTS = "winner_costs.json"
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
+
+_ANOTHER_FOLDER = Remedy(arguments={"out": None})
 
 
 class RunFolder:
@@ -59,12 +61,15 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise RunError(
-                f"another process is working in {self.path}.", "Wait for it, or choose another --out."
+                f"another process is working in {self.path}.",
+                "Wait for it, or choose another folder.",
+                _ANOTHER_FOLDER,
             ) from error
         except OSError as error:
             raise RunError(
                 f"cannot use the folder {self.path}: {error.strerror}.",
-                "Choose a folder that can be written with --out.",
+                "Choose a folder that can be written.",
+                _ANOTHER_FOLDER,
             ) from error
         try:
             self._check_settings()
@@ -86,7 +91,8 @@ class RunFolder:
             if others:
                 raise RunError(
                     f"the folder {self.path} exists and is not a run: it holds {', '.join(others[:3])}.",
-                    "Choose another --out.",
+                    "Choose another one.",
+                    _ANOTHER_FOLDER,
                 )
             write_json(self.path / SETTINGS, self._settings)
             return
@@ -106,7 +112,8 @@ class RunFolder:
         ]
         raise RunError(
             f"the run {self.path} was begun with other settings: {'; '.join(differing)}.",
-            "Use the old settings to continue it, choose another --out, or remove the folder.",
+            "Use the old settings to continue it, remove the folder, or choose another one.",
+            _ANOTHER_FOLDER,
         )
 
     def file(self, name: str) -> Path:

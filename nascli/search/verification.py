@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nascli.errors import InfeasibleError
+from nascli.errors import InfeasibleError, Remedy
 from nascli.lut import Measurement
 from nascli.search.base import Evaluation, Score
 from nascli.units import format_seconds
@@ -81,7 +81,7 @@ def verify(
     measure: Measure,
     window: tuple[float, float],
     count: int,
-    profile: str = "nascli profile",
+    subject: Mapping[str, object] | None = None,
 ) -> list[Finalist]:
     """Measure candidates, best first, until at least one is within the window.
 
@@ -95,7 +95,7 @@ def verify(
         measure: Measures several candidates side by side, and returns their latencies in the same order.
         window: The lowest and the highest latency, in seconds; the whole measured interval must lie between them.
         count: The number of candidates that are measured together.
-        profile: The command that measures the table, for advice.
+        subject: What the remedies are about, by argument: the space, the target, and the means of execution.
 
     Returns:
         Every measured candidate, in the order of `ranked`; at least one of them is within the window.
@@ -120,12 +120,19 @@ def verify(
         waiting = [e for e in waiting if low <= predict(e) * below and predict(e) * above <= high]
     closest = min(latencies, key=lambda each: max(each.measured.high - high, low - each.measured.low))
     bounds = f"{format_seconds(high)}" if low <= 0 else f"{format_seconds(low)} to {format_seconds(high)}"
-    raise InfeasibleError(
+    message = (
         f"none of {len(latencies)} measured candidates keeps the budget of {bounds} on the device; "
         f"the closest took {format_seconds(closest.measured.seconds)} against a predicted "
-        f"{format_seconds(closest.predicted)}.",
-        stale_table_warning(latencies, profile)
-        or "Allow a wider budget, or search with --confidence 0.9 after nascli calibrate.",
+        f"{format_seconds(closest.predicted)}."
+    )
+    warning = stale_table_warning(latencies)
+    if warning is not None:
+        raise InfeasibleError(message, warning, *stale_table_remedies(subject))
+    raise InfeasibleError(
+        message,
+        "Allow a wider budget, or calibrate on whole networks, and search with room for the model's error.",
+        Remedy(job="calibrate", arguments=subject or {}),
+        Remedy(arguments={"confidence": 0.9}),
     )
 
 
@@ -137,18 +144,22 @@ def latency_disagreement(latencies: Sequence[Latencies]) -> float:
     return float(np.median([each.measured.seconds / each.predicted for each in latencies])) - 1
 
 
-def stale_table_warning(latencies: Sequence[Latencies], profile: str = "nascli profile") -> str | None:
-    """Return a warning that the device contradicts the latency model; None where they agree within 15 %.
-
-    Args:
-        latencies: The latencies of the networks that were measured.
-        profile: The command that measures the table.
-    """
+def stale_table_warning(latencies: Sequence[Latencies]) -> str | None:
+    """Return a warning that the device contradicts the latency model; None where they agree within 15 %."""
     disagreement = latency_disagreement(latencies)
     if abs(disagreement) <= DISAGREEMENT:
         return None
     return (
         f"The device disagrees with the latency model by {disagreement:+.0%} (median of {len(latencies)} networks): "
-        "the table is stale, or its sum misses what happens between operators. Measure it anew with "
-        f"{profile} --older-than 1s, and correct it on whole networks with nascli calibrate."
+        "the table is stale, or its sum misses what happens between operators. Measure it anew, and correct it on "
+        "whole networks."
+    )
+
+
+def stale_table_remedies(subject: Mapping[str, object] | None = None) -> tuple[Remedy, Remedy]:
+    """Return what would mend a table that the device contradicts; see `verify` for the subject."""
+    arguments = dict(subject or {})
+    return (
+        Remedy(job="profile", arguments={**arguments, "age": "1s"}),
+        Remedy(job="calibrate", arguments=arguments),
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from nascli.errors import NascliError, SpaceError, UnknownNameError
+from nascli.errors import NascliError, Remedy, SpaceError, UnknownNameError
 from nascli.spaces.registry import Factory, factories
 from nascli.spaces.space import Parameter, Space
 from nascli.spaces.staged import StagedSpace
@@ -32,7 +32,11 @@ def _factory(name: str) -> Factory:
             "space",
             name,
             sorted(known),
-            "See them with: nascli spaces. One of your own needs its file first: nascli --use FILE ...",
+            "See them.",
+            Remedy(job="list_spaces"),
+            Remedy(
+                words="Name the file of one of your own first.", job="use_file", arguments={"path": "FILE"}
+            ),
         )
     return known[name]
 
@@ -68,7 +72,8 @@ def make_space(name: str, **parameters: Parameter) -> Space:
         raise SpaceError(
             f"{name} consists of stages with free depths and widths; it cannot be profiled or searched "
             "layer by layer.",
-            f"See it with: nascli spaces {name}",
+            "See it.",
+            Remedy(job="describe_space", arguments={"spec": name}),
         )
     return space
 
@@ -95,7 +100,7 @@ def _make(name: str, parameters: tuple[tuple[str, Parameter], ...]) -> Space | S
     try:
         space = _factory(name)(**dict(parameters))
     except NascliError as error:
-        raise SpaceError(f"space {name}: {error.message}", error.hint) from error
+        raise SpaceError(f"space {name}: {error.message}", error.hint, *error.remedies) from error
     # The function may be the user's own and raise anything.
     except Exception as error:
         raise SpaceError(f"space {name}: its function failed: {type(error).__name__}: {error}") from error
@@ -114,7 +119,11 @@ def load_registered_space(spec: str) -> Space:
         UnknownNameError: There is no space with this name.
     """
     if spec.partition(":")[0].endswith((".py", ".toml")):
-        raise SpaceError(f"{spec} names a file, and is not opened.", "Name your own file with --use FILE.")
+        raise SpaceError(
+            f"{spec} names a file, and is not opened.",
+            "Name your own file first.",
+            Remedy(job="use_file", arguments={"path": "FILE"}),
+        )
     return load_space(spec)
 
 

@@ -25,7 +25,7 @@ class LoggedProgress(Silent):
     def advance(self, steps=1, note=""):
         self.steps.append(steps)
 
-    def message(self, text):
+    def message(self, text, *remedies):
         self.messages.append(text)
 
 

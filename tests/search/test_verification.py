@@ -1,5 +1,6 @@
 import pytest
 
+from nascli.commands.hints import error_as_text
 from nascli.errors import InfeasibleError
 from nascli.lut import Measurement
 from nascli.search.base import Evaluation, Score
@@ -43,11 +44,14 @@ def test_a_budget_that_nobody_keeps_says_by_how_much():
     with pytest.raises(
         InfeasibleError, match=r"none of 3 measured candidates keeps the budget of 8.00 ms"
     ) as caught:
-        verify(RANKED, predict, device(3.0), (0.0, 8e-3), 3)
-    assert "+200%" in str(caught.value) and "nascli profile --older-than" in str(caught.value)
+        verify(RANKED, predict, device(3.0), (0.0, 8e-3), 3, {"space": "s"})
+    assert "+200%" in str(caught.value) and "Measure it anew" in str(caught.value)
+    typed = error_as_text(caught.value)
+    assert "nascli profile --space s --older-than 1s; nascli calibrate --space s" in typed
     # A few percent too much is no reason to doubt the table.
-    with pytest.raises(InfeasibleError, match="--confidence"):
+    with pytest.raises(InfeasibleError, match="Allow a wider budget") as caught:
         verify(RANKED[:2], predict, device(1.09), (0.0, predict(RANKED[1]) * 1.02), 3)
+    assert error_as_text(caught.value).endswith("nascli calibrate; --confidence 0.9")
 
 
 def test_a_lower_end_is_kept_too():

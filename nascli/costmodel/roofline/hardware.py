@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, Remedy
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Hardware:
         if precision not in known:
             raise DeviceError(
                 f"the data sheet of {self.key} gives no peak for {precision}; it has {', '.join(known)}.",
-                "Choose one of these: --precision",
+                "Choose one of these.",
+                Remedy(arguments={"precision": None}),
             )
         return known[precision]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, Remedy
 from nascli.spaces.primitives import Act, Add, Conv, Linear, Shape, Split
 from nascli.spaces.programs import Program
 
@@ -103,7 +103,8 @@ def width_of(precision: str) -> float:
     if precision not in BYTES:
         raise DeviceError(
             f"predictions from data sheets are made for {', '.join(BYTES)}, not {precision!r}.",
-            "Choose one of these: --precision",
+            "Choose one of these.",
+            Remedy(arguments={"precision": None}),
         )
     return BYTES[precision]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nascli.errors import StoreError
+from nascli.errors import Remedy, StoreError
 from nascli.files import write_atomically
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
@@ -84,7 +84,9 @@ def read_store(store: Store, setup: Setup) -> Pack:
     facts = store.facts(setup)
     columns = store.columns(setup)
     if facts is None or not len(columns):
-        raise StoreError(f"nothing was measured for {setup.label}.", "See what there is: nascli lut list")
+        raise StoreError(
+            f"nothing was measured for {setup.label}.", "See what there is.", Remedy(job="list_tables")
+        )
     texts = store.texts(setup)
     for label, text in texts.values():
         if not text:

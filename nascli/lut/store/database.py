@@ -12,12 +12,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from nascli.errors import StoreError
+from nascli.errors import Remedy, StoreError
 from nascli.lut.keys import Setup
 from nascli.lut.store import schema
 
 _BUSY_SECONDS = 30.0
-_REPLACE_HINT = "Move the file away to start a new one, or name another with --store."
+_REPLACE_HINT = "Move the file away to start a new one, or name another."
+_ANOTHER_STORE = Remedy(arguments={"store": None})
 
 
 class Database:
@@ -61,14 +62,12 @@ class Database:
         except sqlite3.OperationalError as error:
             if "no such" in str(error) or "already exists" in str(error):
                 raise self.damage(str(error)) from error
-            raise StoreError(f"cannot use the store {self.path}: {error}.", _advice(str(error))) from error
+            raise _unusable(self.path, str(error), str(error)) from error
         except OSError as error:
-            raise StoreError(
-                f"cannot use the store {self.path}: {error.strerror}.", _advice("readonly")
-            ) from error
+            raise _unusable(self.path, str(error.strerror), "readonly") from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise StoreError(
-                f"the store {self.path} is damaged or not a store: {error}.", _REPLACE_HINT
+                f"the store {self.path} is damaged or not a store: {error}.", _REPLACE_HINT, _ANOTHER_STORE
             ) from error
 
     @contextmanager
@@ -107,7 +106,7 @@ class Database:
 
     def damage(self, what: str) -> StoreError:
         """Return the error that says what is damaged in the file."""
-        return StoreError(f"the store {self.path} is damaged: {what}.", _REPLACE_HINT)
+        return StoreError(f"the store {self.path} is damaged: {what}.", _REPLACE_HINT, _ANOTHER_STORE)
 
     def integrity(self) -> list[str]:
         """Return the problems that SQLite finds in the file; empty if there are none."""
@@ -135,7 +134,9 @@ class Database:
         identity = self.setup_id(setup)
         if identity is None:
             raise StoreError(
-                f"the store does not know the setup {setup.label}.", "See what there is: nascli lut list"
+                f"the store does not know the setup {setup.label}.",
+                "See what there is.",
+                Remedy(job="list_tables"),
             )
         return identity
 
@@ -149,7 +150,8 @@ class Database:
         if application != schema.APPLICATION_ID and (application or version or objects):
             raise StoreError(
                 f"{self.path} is an SQLite file, but not a nascli store.",
-                "Name another file with --store, or set NASCLI_HOME.",
+                "Set NASCLI_HOME, or name another file.",
+                _ANOTHER_STORE,
             )
         if version > schema.VERSION:
             raise StoreError(
@@ -186,17 +188,22 @@ def document_of(text: str) -> dict[str, Any]:
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise StoreError(f"damaged facts in the store: {error}.", _REPLACE_HINT) from error
+        raise StoreError(f"damaged facts in the store: {error}.", _REPLACE_HINT, _ANOTHER_STORE) from error
     if not isinstance(document, dict):
-        raise StoreError("damaged facts in the store: not a mapping.", _REPLACE_HINT)
+        raise StoreError("damaged facts in the store: not a mapping.", _REPLACE_HINT, _ANOTHER_STORE)
     return document
 
 
-def _advice(reason: str) -> str:
+def _unusable(path: Path, what: str, reason: str) -> StoreError:
+    """Return the error of a store that cannot be used now, with advice that depends on SQLite's reason."""
+    message = f"cannot use the store {path}: {what}."
     if "full" in reason:
-        return "The disk is full; what was committed is kept. Free some space and run the command again."
-    if "readonly" in reason or "unable to open" in reason:
-        return "Check the permissions of the file and its folder, or name another file with --store."
-    if "locked" in reason:
-        return "Another process holds the store; run the command again when it is done."
-    return "Run the command again; what was committed is kept."
+        hint = "The disk is full; what was committed is kept. Free some space and run the command again."
+    elif "readonly" in reason or "unable to open" in reason:
+        hint = "Check the permissions of the file and its folder, or name another file."
+        return StoreError(message, hint, _ANOTHER_STORE)
+    elif "locked" in reason:
+        hint = "Another process holds the store; run the command again when it is done."
+    else:
+        hint = "Run the command again; what was committed is kept."
+    return StoreError(message, hint)

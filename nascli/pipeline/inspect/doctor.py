@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, Remedy
 from nascli.paths import default_store, home
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.devices.cards import Card
@@ -27,13 +27,15 @@ class Check:
         name: What it is.
         works: Whether it works here.
         detail: What was found, or why it does not work.
-        advice: What to do about it; empty where there is nothing to do.
+        advice: What to do about it, in words; empty where there is nothing to do.
+        remedies: The same as data; empty where nascli can do nothing about it.
     """
 
     name: str
     works: bool
     detail: str
     advice: str = ""
+    remedies: tuple[Remedy, ...] = ()
 
     def to_json(self) -> dict[str, str | bool]:
         """The check as a document."""
@@ -70,7 +72,9 @@ def run_checks() -> list[Check]:
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
     noise = machine_advice()
-    checks += [Check("quiet enough to measure", False, advice.what, advice.do) for advice in noise]
+    checks += [
+        Check("quiet enough to measure", False, advice.what, advice.do, advice.remedies) for advice in noise
+    ]
     if not noise:
         checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))
     return checks
@@ -89,7 +93,7 @@ def _card(card: Card) -> Check:
             f"device {card_key(card)}",
             False,
             f"{what}; its clock was left locked by a process that was killed",
-            f"the next nascli profile unlocks it, or: nvidia-smi -i {card.index} --reset-gpu-clocks",
+            f"the next measurement on it unlocks it, or: nvidia-smi -i {card.index} --reset-gpu-clocks",
         )
     return Check(f"device {card_key(card)}", True, what)
 
@@ -135,5 +139,5 @@ def _store() -> Check:
         with Store(path) as store:
             tables = store.setups()
     except StoreError as error:
-        return Check("store", False, error.message, error.hint or "")
+        return Check("store", False, error.message, error.hint or "", error.remedies)
     return Check("store", True, f"{path}, {len(tables)} table(s); home is {home()}")

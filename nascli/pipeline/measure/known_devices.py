@@ -69,9 +69,9 @@ def known_costs(
         for key, name in named.items():
             if key not in {setup.device for setup in setups}:
                 known = sorted({setup.device for setup in setups})
-                error = UnknownNameError("device of the store", name, known, "See the tables.")
-                error.remedy = Remedy(job="list_tables")
-                raise error
+                raise UnknownNameError(
+                    "device of the store", name, known, "See the tables.", Remedy(job="list_tables")
+                )
         setups = [setup for setup in setups if not named or setup.device in named]
         fitting = [s for s in setups if (s.batch, s.precision) == (spec.batch, spec.precision)]
         tables = [LatencyTable.read(store, setup) for setup in fitting]

@@ -34,7 +34,9 @@ def profile_first(
             name: value for name, value in (("space", space), ("network", network)) if value is not None
         }
         error.hint = "Measure them."
-        error.remedy = Remedy(job="profile", arguments={**subject, "target": spec, "execution": execution})
+        error.remedies = (
+            Remedy(job="profile", arguments={**subject, "target": spec, "execution": execution}),
+        )
         raise
 
 

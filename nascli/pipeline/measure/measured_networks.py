@@ -125,7 +125,7 @@ def _setup_there(spec: TargetSpec, execution: Execution) -> tuple[Setup | None, 
             return None, False
         if error.hint is None:
             error.hint = "Latencies of a device that nascli does not know come from a file of measurements."
-            error.remedy = Remedy(arguments={"measurements": None})
+            error.remedies = (Remedy(arguments={"measurements": None}),)
         raise
     return target.setup(), True
 

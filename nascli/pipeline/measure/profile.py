@@ -98,7 +98,7 @@ def profile_target(
     )
     if work.todo:
         for advice in machine_advice(spec.threads):
-            progress.message(f"noise: {advice.what}. {advice.do}")
+            progress.message(f"noise: {advice.what}. {advice.do}", *advice.remedies)
     table = profile_models(
         subjects.models, spec, execution, protocol=protocol, seed=seed, progress=progress, renewal=renewal
     )

@@ -110,7 +110,7 @@ def select_finalists(
     networks: CandidateNetworks,
     problem: SearchProblem,
     context: SearchContext,
-    profile: str,
+    subject: Mapping[str, object],
 ) -> list[Finalist]:
     """The candidates that may win: measured on the device, or where nothing can be measured, the first ones.
 
@@ -122,7 +122,7 @@ def select_finalists(
         networks: The candidates as networks.
         problem: What was searched.
         context: What surrounds the search.
-        profile: The command that measures the table, for advice.
+        subject: What the remedies are about, by argument: the space, the target, and the means of execution.
 
     Raises:
         InfeasibleError: No candidate keeps the budget on the device.
@@ -145,7 +145,7 @@ def select_finalists(
         measure,
         problem.latency_window,
         count,
-        profile,
+        subject,
     )
     write_json(file, {"finalists": [finalist.to_json() for finalist in finalists]})
     return finalists

@@ -26,7 +26,13 @@ from nascli.random_streams import RandomStream, generator
 from nascli.search.base import Choices
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import RESULT, WINNER_COSTS, RunFolder
-from nascli.search.verification import Finalist, Latencies, latency_disagreement, stale_table_warning
+from nascli.search.verification import (
+    Finalist,
+    Latencies,
+    latency_disagreement,
+    stale_table_remedies,
+    stale_table_warning,
+)
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 from nascli.units import format_big_integer, format_estimated_count, format_seconds
@@ -110,12 +116,12 @@ class _Conclusion:
     def document(self) -> dict[str, Any]:
         """Choose the winner, train it and its baselines, and say what came out."""
         finalists = select_finalists(
-            self.candidates, self.networks, self.problem, self.context, self._profile_command
+            self.candidates, self.networks, self.problem, self.context, self._subject
         )
         latencies = _latencies(finalists)
-        warning = stale_table_warning(latencies, self._profile_command) if latencies else None
+        warning = stale_table_warning(latencies) if latencies else None
         if warning is not None:
-            self.context.progress.message(warning)
+            self.context.progress.message(warning, *stale_table_remedies(self._subject))
         fitting = [finalist for finalist in finalists if finalist.within]
         winner = self.settings.descriptor.choose(fitting, self._validation_top1)
         if winner.latencies is not None:
@@ -142,9 +148,14 @@ class _Conclusion:
         }
 
     @property
-    def _profile_command(self) -> str:
-        options = self.settings.target.command(self.settings.execution)
-        return f"nascli profile --space {self.problem.space.spec} {options}"
+    def _subject(self) -> dict[str, object]:
+        """What measuring the table anew is about, by argument."""
+        settings = self.settings
+        return {
+            "space": self.problem.space.spec,
+            "target": settings.target,
+            "execution": settings.execution,
+        }
 
     def _validation_top1(self, finalist: Finalist) -> float:
         return self._train("finalist", finalist.evaluation.architecture).validation_top1

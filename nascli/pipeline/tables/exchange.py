@@ -341,7 +341,8 @@ def pull(url: str, store_path: Path) -> PackTransfer:
         try:
             pack = read_pack(file)
         except StoreError as error:
-            raise StoreError(error.message.replace(str(file), url), error.hint) from error
+            message = error.message.replace(str(file), url)
+            raise StoreError(message, error.hint, *error.remedies) from error
     with Store(store_path) as store:
         new = import_pack(pack, store)
     return PackTransfer(PackSummary.of(pack), url, new)

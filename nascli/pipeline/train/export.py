@@ -16,6 +16,7 @@ from nascli.errors import (
     ConstraintError,
     InfeasibleError,
     NascliError,
+    Remedy,
     RuntimeUnavailableError,
     UnknownNameError,
 )
@@ -185,7 +186,9 @@ def _engine(model: bytes, out: Path, spec: TargetSpec, execution: Execution) -> 
         raise RuntimeUnavailableError(f"an engine is built by TensorRT, which does not work here: {missing}")
     if spec.precision not in ("fp32", "tf32"):
         raise RuntimeUnavailableError(
-            f"trained weights are exported in fp32 or tf32, not {spec.precision}.", "Leave --precision out."
+            f"trained weights are exported in fp32 or tf32, not {spec.precision}.",
+            "Choose one of these.",
+            Remedy(arguments={"precision": None}),
         )
     place = replace(spec, runtime=TensorRt.name).resolve(execution)
     engine = TensorRt().engine(model, MemoryCache(), place.options.ordinal, tf32=spec.precision == "tf32")

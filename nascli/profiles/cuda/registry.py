@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 
-from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
+from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles.cuda.base import Driver
 from nascli.profiles.cuda.with_cuda_core import CudaCore
 from nascli.profiles.cuda.with_pycuda import PyCuda
@@ -64,5 +64,7 @@ def open_driver(name: str, ordinal: int) -> Driver:
         return makers[chosen](ordinal)
     except Exception as error:
         raise DeviceError(
-            f"{chosen} cannot open the card with the number {ordinal}: {error}", "Look at: nascli doctor"
+            f"{chosen} cannot open the card with the number {ordinal}: {error}",
+            "See what works here.",
+            Remedy(job="run_checks"),
         ) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import RuntimeUnavailableError
+from nascli.errors import Remedy, RuntimeUnavailableError
 from nascli.profiles.cuda.base import Event, Memory, Stream, allocation_error
 
 
@@ -101,5 +101,7 @@ class PyCuda:
             RuntimeUnavailableError: Always.
         """
         raise RuntimeUnavailableError(
-            "pycuda has no CUDA graphs.", "Install cuda-core, or leave out --cuda-graph."
+            "pycuda has no CUDA graphs.",
+            "Install cuda-core, or leave CUDA graphs out.",
+            Remedy(arguments={"cuda_graph": None}),
         )

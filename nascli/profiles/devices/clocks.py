@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, Remedy
 from nascli.paths import home
 from nascli.profiles.devices.cards import Card, open_nvml
 
@@ -70,7 +70,8 @@ def sustained_mhz(card: Card, nvml: Any | None = None) -> int:
         except library.NVMLError as error:
             raise DeviceError(
                 f"{card.name} does not report its sustained clock: {error}",
-                "Name one in MHz: --lock-clocks 1404. See: nvidia-smi --query-supported-clocks=gr --format=csv",
+                "See which it has with nvidia-smi --query-supported-clocks=gr --format=csv, and name one in MHz.",
+                Remedy(arguments={"clock_mhz": 1404}),
             ) from error
 
 
@@ -120,7 +121,8 @@ def locked_clock(card: Card, mhz: int, nvml: Any | None = None) -> Iterator[None
                 mark.unlink(missing_ok=True)
                 raise DeviceError(
                     f"cannot lock the clock of {card.name} at {mhz} MHz: {error}",
-                    "Locking needs root; leave out --lock-clocks, or run the command with sudo.",
+                    "Locking needs root. Run the command with sudo, or leave the clock alone.",
+                    Remedy(arguments={"clock_mhz": None}),
                 ) from error
         yield
     finally:

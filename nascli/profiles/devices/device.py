@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
+from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles.devices.cards import Card, find_cards, key_from_name
 from nascli.profiles.devices.data_sheets import data_sheets
+
+_TABLES = Remedy(words="See the tables that exist.", job="list_tables")
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def find_device(name: str) -> Device:
     if name.startswith("cpu-"):
         raise DeviceError(
             f"{name} is another machine's CPU; this one is {cpu.key}.",
-            "Use --device cpu for this machine. Tables that exist: nascli lut list",
+            "Use this machine's CPU.",
+            Remedy(arguments={"device": "cpu"}),
+            _TABLES,
         )
     cards, reason = find_cards_here()
     kind, _, number = name.partition(":")
@@ -123,8 +127,10 @@ def find_device(name: str) -> Device:
         because = "" if reason is None else f" No card can be seen: {reason}"
         raise DeviceError(
             f"{known[kind].title} ({kind}) is not in this machine; here is: {here}.{because}",
-            f"Run this command on a machine with that card (nascli profile --host user@machine writes the "
-            f"plan), or use --device cpu. Tables that exist: nascli lut list. {kind}'s data sheet: "
-            f"nascli devices {kind}",
+            "Run the command on a machine with that card, or write a plan that is measured there.",
+            Remedy(job="profile", arguments={"device": kind, "host": "user@machine"}),
+            Remedy(words="Or use this machine's CPU.", arguments={"device": "cpu"}),
+            _TABLES,
+            Remedy(words=f"See {kind}'s data sheet.", job="describe_device", arguments={"name": kind}),
         )
     raise UnknownNameError("device", name, ["cpu", *sorted({*known, *map(card_key, cards)})])

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import DeviceError, ModelRefusedError, missing_package
+from nascli.errors import DeviceError, ModelRefusedError, Remedy, missing_package
 from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
@@ -50,7 +50,8 @@ def check_provider(wanted: str, actual: Iterable[str]) -> None:
     if first != wanted:
         raise DeviceError(
             f"ONNX Runtime fell back from {wanted} to {first or 'nothing'}.",
-            "Its libraries cannot be loaded or do not fit the driver: nascli doctor says which.",
+            "Its libraries cannot be loaded or do not fit the driver. See which.",
+            Remedy(job="run_checks"),
         )
 
 
@@ -186,7 +187,7 @@ def loading_error(provider: str, error: Exception) -> DeviceError:
     )
     if any(part in text for part in provider_not_loaded):
         return DeviceError(
-            f"ONNX Runtime cannot load {provider}: {text}", "nascli doctor says what is missing."
+            f"ONNX Runtime cannot load {provider}: {text}", "See what is missing.", Remedy(job="run_checks")
         )
     return ModelRefusedError(f"{provider} refuses the model: {text}")
 
@@ -308,7 +309,7 @@ class OrtTensorrt(_OrtGpu):
         if linked is not None and int(version.split(".")[0]) != linked:
             return (
                 f"ONNX Runtime's provider is linked against TensorRT {linked}, and TensorRT {version} is "
-                f"installed: pip install 'tensorrt=={linked}.*', or use --runtime tensorrt"
+                f"installed: pip install 'tensorrt=={linked}.*', or use the runtime tensorrt"
             )
         return None
 
@@ -317,7 +318,8 @@ class OrtTensorrt(_OrtGpu):
             # The provider has no option for TF32, and TensorRT uses it by default.
             raise DeviceError(
                 "TensorRT computes fp32 models in TF32 where the card can, unless it is told not to.",
-                "Run with NVIDIA_TF32_OVERRIDE=0, or say what it is: --precision tf32",
+                "Run with NVIDIA_TF32_OVERRIDE=0, or say what it is.",
+                Remedy(arguments={"precision": "tf32"}),
             )
         folder = home() / "tensorrt" / f"ort-{super().version()}-{tensorrt_version()}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -363,13 +365,13 @@ def tensorrt_refuses(device: Device, version: str | None = None) -> str | None:
     if capability < (7, 0):
         return (
             f"TensorRT 10 and later do not support compute capability {shown} ({device.title}): "
-            "use --runtime ort-cuda"
+            "use the runtime ort-cuda"
         )
     numbers = [int(part) for part in (version or "").split(".")[:2] if part.isdigit()]
     if len(numbers) == 2 and capability < (7, 5) and tuple(numbers) >= (10, 5):
         return (
             f"TensorRT {version} does not support compute capability {shown} ({device.title}): "
-            "pip install 'tensorrt<10.5', or use --runtime ort-cuda"
+            "pip install 'tensorrt<10.5', or use the runtime ort-cuda"
         )
     return None
 

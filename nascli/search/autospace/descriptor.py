@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
 from nascli.search.autospace.settings import PRESETS, AutoSpaceStream
 from nascli.search.preset import Preset
@@ -41,7 +41,9 @@ class AutoSpace(Algorithm):
         assert isinstance(given, Space)
         if not takes_parameter(given.name, "cells"):
             raise ConstraintError(
-                f"{given.name} has no cells to learn.", f"Choose --space {self.example_space}"
+                f"{given.name} has no cells to learn.",
+                "Choose a space that has.",
+                Remedy(arguments={"space": self.example_space}),
             )
         assert context.preset.space_recipe is not None
         learned = learn_cells(

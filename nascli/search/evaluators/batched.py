@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from nascli.errors import RuntimeUnavailableError, missing_package
+from nascli.errors import Remedy, RuntimeUnavailableError, missing_package
 from nascli.search.base import Choices, Evaluation, Score
 
 # Scores a batch: (value, tie-break) of each architecture, in order.
@@ -81,7 +81,8 @@ def connect(address: str) -> Any:
         except Exception as error:
             raise RuntimeUnavailableError(
                 f"no Ray cluster answers at {address!r}: {error}",
-                "Start one: ray start --head; or leave the address to nascli: --ray auto",
+                "Start one with ray start --head, or leave the address to nascli.",
+                Remedy(arguments={"ray": "auto"}),
             ) from error
     return ray
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nascli.costmodel import ChainCost
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.files import read_json, reading
 from nascli.search.nse.rounds import EvaluatedPoint, Round, Subset, narrow_choices
 from nascli.search.run_folder import RESULT, SETTINGS, STORY
@@ -34,7 +34,9 @@ def second_space(space: Space, run: Path) -> Space:
     """
     if not takes_parameter(space.name, "inherited"):
         raise ConstraintError(
-            f"{space.name} inherits nothing.", "Choose --space nse-second or nse-second-mini"
+            f"{space.name} inherits nothing.",
+            "Choose nse-second or nse-second-mini.",
+            Remedy(arguments={"space": "nse-second"}),
         )
     story = run / STORY
     rounds = (read_json(story) or {}).get("rounds")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
 from nascli.search.nss.settings import PRESETS, NssStream
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
@@ -39,7 +39,10 @@ class NetworkSpaceSearch(Algorithm):
         bound = here.get("macs") or here.get("latency")
         if bound is None:
             raise ConstraintError(
-                "NSS aims at a number of MACs or a latency here.", "Add --constraint macs<=... or latency=..."
+                "NSS aims at a number of MACs or a latency here.",
+                "Bound one of them.",
+                Remedy(arguments={"constraint": "macs<=30M"}),
+                Remedy(arguments={"constraint": "latency=8ms"}),
             )
         cost = None
         if bound.name == "latency":

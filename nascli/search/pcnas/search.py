@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nascli.costmodel import FeasibleSet
-from nascli.errors import InfeasibleError, NascliError
+from nascli.errors import InfeasibleError, NascliError, Remedy
 from nascli.progress import Progress
 from nascli.random_streams import generator
 from nascli.search.pcnas.settings import PcnasSettings, PcnasStream
@@ -188,7 +188,8 @@ class PcnasSearch:
             raise InfeasibleError(
                 f"at layer {stage + 1} ({layer.name}) none of {len(extended)} partial models has a completion "
                 f"among {self._settings.draws} draws that satisfies {budgets}.",
-                "Draw more, or leave --dump out: feasible completions are then drawn exactly.",
+                "Draw more, or draw feasible completions alone, which is exact.",
+                Remedy(arguments={"changes": "pcnas.dump=false"}),
             )
         ranked = sorted(feasible, key=lambda model: model.potential, reverse=True)
         return PoolExtension(tuple(candidates), tuple(ranked[: self._settings.pool]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.errors import DataError
+from nascli.errors import DataError, Remedy
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
@@ -84,7 +84,11 @@ def data_properties(spec: str) -> tuple[int, int]:
     if classes is None:
         classes = classes_in(folder) if folder is not None else 0
         if classes < 2:
-            raise DataError(f"{spec}: no folder with at least 2 class folders.", "--data folder:FOLDER")
+            raise DataError(
+                f"{spec}: no folder with at least 2 class folders.",
+                "Name the data set with its folder.",
+                Remedy(arguments={"data": f"{name}:FOLDER"}),
+            )
     return classes, source.channels or 3
 
 
@@ -153,7 +157,8 @@ def require_fit(images: Images, shape: Shape, classes: int) -> None:
         raise DataError(
             f"{images.name} has images of {images.shape} in {images.classes} classes, but the space takes "
             f"{shape} and tells {classes} classes apart.",
-            "Give the space the data's parameters, as in --space NAME:channels=1,classes=10",
+            "Give the space the data's parameters.",
+            Remedy(arguments={"space": f"NAME:channels={images.shape.channels},classes={images.classes}"}),
         )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from nascli.costmodel import BinnedSampler, Constraint, counted
 from nascli.costmodel.models import counted_names
-from nascli.errors import CheckpointError, ConstraintError
+from nascli.errors import CheckpointError, ConstraintError, Remedy
 from nascli.paths import home
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
@@ -40,7 +40,8 @@ def _within(space: Space, within: Constraint) -> BinnedSampler:
     if within.name not in counted_names() or not math.isfinite(within.low) or not math.isfinite(within.high):
         raise ConstraintError(
             f"paths are drawn within a window of a counted cost, not {within}.",
-            'Write both ends: --within "290M<=macs<=360M"',
+            "Write both ends.",
+            Remedy(arguments={"within": "290M<=macs<=360M"}),
         )
     edges = np.linspace(within.low, within.high, BINS + 1).tolist()
     return BinnedSampler(space, counted(space, within.name), edges)
@@ -84,7 +85,8 @@ def trained_supernet(
         if state.get("step") != state.get("steps"):
             raise CheckpointError(
                 f"{given} is at step {state.get('step')} of {state.get('steps')}.",
-                "Finish it with the command that began it: nascli supernet train --out ...",
+                "Finish its training with the settings with which it began.",
+                Remedy(job="train_supernet", arguments={"out": given}),
             )
         load_module(supernet, tensors)
         progress.message(f"supernet {given} is used as it is")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fakes import FakeNvml, NvmlError
 
+from nascli.commands.hints import error_as_text
 from nascli.errors import DeviceError, RuntimeUnavailableError, UnknownNameError
 from nascli.profiles.devices import clocks, device
 from nascli.profiles.devices.cards import Probe, cuda_ordinal, find_cards, key_from_name
@@ -142,8 +143,9 @@ def test_a_locked_clock_is_given_back_whatever_happens(tmp_path, monkeypatch):
         pass
     assert not is_left_locked(card)
     nvml.unsupported = {"application clock"}
-    with pytest.raises(DeviceError, match="--lock-clocks 1404"):
+    with pytest.raises(DeviceError, match="name one in MHz") as caught:
         sustained_mhz(card, nvml)
+    assert error_as_text(caught.value).endswith("name one in MHz: --lock-clocks 1404")
 
 
 def test_a_pascal_card_s_clock_is_held_as_an_application_clock(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import pytest
 
+from nascli.commands.hints import error_as_text
 from nascli.errors import DeviceError, UnknownNameError
 from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.profiles.devices.device import find_device, this_cpu
@@ -24,11 +25,15 @@ def test_a_card_that_is_not_here_says_what_is_and_what_to_do():
     with pytest.raises(DeviceError) as caught:
         find_device("titanxp")
     assert "TITAN Xp" in str(caught.value) and "here is: cpu" in str(caught.value)
-    assert "--device cpu" in str(caught.value)
+    typed = error_as_text(caught.value)
+    assert "Or use this machine's CPU: --device cpu. See the tables that exist: nascli lut list." in typed
+    assert "nascli profile --device titanxp --host user@machine" in typed
+    assert typed.endswith("See titanxp's data sheet: nascli devices titanxp")
 
 
 def test_other_names():
-    with pytest.raises(DeviceError, match="another machine's CPU"):
+    with pytest.raises(DeviceError, match="another machine's CPU") as caught:
         find_device("cpu-amd-k6")
+    assert "--device cpu" in error_as_text(caught.value)
     with pytest.raises(UnknownNameError, match="Did you mean titanxp"):
         find_device("titan-xp")

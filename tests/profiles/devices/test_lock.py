@@ -16,7 +16,7 @@ class LoggedProgress(Silent):
         self.messages = []
         self.waiting = threading.Event()
 
-    def message(self, text):
+    def message(self, text, *remedies):
         self.messages.append(text)
         self.waiting.set()
 

@@ -77,7 +77,7 @@ def test_a_build_that_does_not_fit_card_or_driver(tmp_path, monkeypatch):
     build(tmp_path, monkeypatch, 12, 10, "10.16.1")
     assert OrtCuda().refuses(PASCAL) is None
     assert "do not support compute capability 6.1" in OrtTensorrt().refuses(PASCAL)
-    assert "use --runtime ort-cuda" in TensorRt().refuses(PASCAL)
+    assert "use the runtime ort-cuda" in TensorRt().refuses(PASCAL)
     assert TensorRt().refuses(AMPERE) is None
 
 

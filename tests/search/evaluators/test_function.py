@@ -23,7 +23,7 @@ class Told(Silent):
     def __init__(self):
         self.messages = []
 
-    def message(self, text):
+    def message(self, text, *remedies):
         self.messages.append(text)
 
 

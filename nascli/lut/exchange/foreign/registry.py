@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nascli.errors import StoreError, UnknownNameError
+from nascli.errors import Remedy, StoreError, UnknownNameError
 from nascli.lut.exchange.foreign.rows import ForeignTable
 from nascli.lut.keys import Setup, program_key
 from nascli.lut.statistics import Sample
@@ -59,7 +59,7 @@ def read_foreign(path: Path, form: str) -> ForeignTable:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
     except StoreError as error:
-        raise StoreError(f"{path}: {error.message}", error.hint) from error
+        raise StoreError(f"{path}: {error.message}", error.hint, *error.remedies) from error
     # A file of unknown origin may make a reader fail in any way; nothing was imported by then.
     except Exception as error:
         raise StoreError(f"{path} is not a {form} table: {type(error).__name__}: {error}") from error
@@ -96,7 +96,8 @@ def import_foreign(
     if facts is not None and facts.get("origin") != "imported":
         raise StoreError(
             f"the store has figures of its own for {setup.label}; imported ones do not mix with them.",
-            "Name another --runtime for the imported table.",
+            "Name another runtime for the imported table.",
+            Remedy(arguments={"runtime": None}),
         )
     store.add_setup(setup, {"origin": "imported", "format": form})
     documents = []

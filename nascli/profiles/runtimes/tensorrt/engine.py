@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nascli.errors import DeviceError, ModelRefusedError
+from nascli.errors import DeviceError, ModelRefusedError, Remedy
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.runtimes.base import TimingCache
 
@@ -98,7 +98,8 @@ def build(trt: Any, messages: Messages, model: bytes, *, tf32: bool, cache: Timi
             # The bindings raise this if CUDA or the driver fails; the model is not known to the builder yet.
             raise DeviceError(
                 f"TensorRT cannot start: {messages.take()}",
-                "Its CUDA and the driver's may not fit: nascli doctor says which.",
+                "Its CUDA and the driver's may not fit. See which.",
+                Remedy(job="run_checks"),
             ) from error
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt.OnnxParser(network, messages.logger)

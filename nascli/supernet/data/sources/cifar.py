@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import DataError
+from nascli.errors import DataError, Remedy
 from nascli.supernet.data.sources.base import Labels, Pixels, Raw, Source
 
 _CIFAR_ROW = {10: 1 + 3072, 100: 2 + 3072}
@@ -25,9 +25,10 @@ def cifar_reader(classes: int) -> Callable[[Path | None, int], Raw]:
         inner = "cifar-10-batches-bin" if classes == 10 else "cifar-100-binary"
         if folder is None:
             raise DataError(
-                f"CIFAR-{classes} needs its folder: --data cifar{classes}:FOLDER.",
-                f"The binary version (not the pickled one) is at "
+                f"CIFAR-{classes} needs its folder. The binary version (not the pickled one) is at "
                 f"https://www.cs.toronto.edu/~kriz/cifar-{classes}-binary.tar.gz",
+                "Name the folder.",
+                Remedy(arguments={"data": f"cifar{classes}:FOLDER"}),
             )
         place = folder / inner if (folder / inner).is_dir() else folder
         parts = [_cifar_file(place / name, classes) for name in (*train, test)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import DataError, missing_package
+from nascli.errors import DataError, Remedy, missing_package
 from nascli.supernet.data.sources.base import Labels, Pixels, Raw, Source
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
@@ -18,8 +18,9 @@ def read_folder(folder: Path | None, resolution: int) -> Raw:
     """One folder per class; or train/ and val/ (or test/) with one folder per class each."""
     if folder is None or not folder.is_dir():
         raise DataError(
-            f"there is no folder {folder}." if folder else "a folder is needed: --data folder:FOLDER",
-            "It has one folder of images per class, or train/ and val/ that have.",
+            f"there is no folder {folder}." if folder else "a folder of images is needed.",
+            "Name one that has a folder of images per class, or train/ and val/ that have.",
+            Remedy(arguments={"data": "folder:FOLDER"}),
         )
     train = folder / "train" if (folder / "train").is_dir() else folder
     others = [folder / name for name in ("val", "test")] if train != folder else []

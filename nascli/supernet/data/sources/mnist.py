@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import DataError, missing_package
+from nascli.errors import DataError, Remedy, missing_package
 from nascli.supernet.data.sources.base import Raw, Source
 
 _FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -32,18 +32,18 @@ def read_fashion_mnist(folder: Path | None, resolution: int) -> Raw:
     return _idx_files(
         folder or _FASHION,
         "Fashion-MNIST",
-        "Install it (apt-get install dataset-fashion-mnist), or name a folder with the four IDX files: "
-        "--data fashion-mnist:FOLDER",
+        "Install it (apt-get install dataset-fashion-mnist), or name a folder with the four IDX files.",
+        Remedy(arguments={"data": "fashion-mnist:FOLDER"}),
     )
 
 
-def _idx_files(place: Path, title: str, advice: str) -> Raw:
+def _idx_files(place: Path, title: str, advice: str, *remedies: Remedy) -> Raw:
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     parts = []
     for name in names:
         found = next((p for p in (place / name, place / f"{name}.gz") if p.is_file()), None)
         if found is None:
-            raise DataError(f"{title} is not in {place}: {name}(.gz) is missing.", advice)
+            raise DataError(f"{title} is not in {place}: {name}(.gz) is missing.", advice, *remedies)
         parts.append(read_idx(found))
     return Raw(parts[0][:, None], parts[1].astype(np.int64), parts[2][:, None], parts[3].astype(np.int64))
 

@@ -16,7 +16,7 @@ from nascli.spaces import Space
 from nascli.supernet.data.images import Images, load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.modules import network_module
-from nascli.supernet.separate import Supernet, uniform_branches
+from nascli.supernet.separate import Supernet, sample_branches
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ def uniform_path(space: Space, seed: int) -> Callable[[int], Sequence[int]]:
     def path(step: int) -> Sequence[int]:
         rng = np.random.default_rng([seed, 3, step])
         if space.multi_branch:
-            return uniform_branches(space.layers, alive, rng)
+            return sample_branches(space.layers, alive, rng)
         return space.sample(1, rng)[0].tolist()
 
     return path
@@ -48,7 +48,7 @@ def one_shot(space: Space, data: Images, recipe: Recipe, seed: int, path=None) -
     """A supernet trained on uniform paths, or on the paths given."""
     torch.manual_seed(seed)
     supernet = Supernet(space)
-    trainer = Trainer(supernet, data.train, recipe, seed=seed, path=path or uniform_path(space, seed))
+    trainer = Trainer(supernet, data.train, recipe, seed=seed, path_of_step=path or uniform_path(space, seed))
     trainer.run(None, "study", Silent(), "")
     return supernet
 

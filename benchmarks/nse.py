@@ -159,7 +159,9 @@ def proxyless(study: Study, feasible: FeasibleSet, seed: int, epochs: int) -> tu
             rows = np.random.default_rng([seed, 92, step]).integers(0, len(validation), 64)
             fitness.step(step, validation.images[rows], validation.labels[rows])
 
-    trainer = Trainer(supernet, study.data.train, recipe_of(epochs), seed=seed, path=path, after=after)
+    trainer = Trainer(
+        supernet, study.data.train, recipe_of(epochs), seed=seed, path_of_step=path, on_step_end=after
+    )
     trainer.run(None, "study", Silent(), "")
     odds = [
         np.log(p / (1 - p)) for p in (branch_probability(t.detach()).double().numpy() for t in fitness.thetas)
@@ -175,7 +177,7 @@ def step_times(study: Study, turns: int) -> list[float]:
     fitness = FitnessIndicators(supernet, counted(space, "macs"), study.budget.constraint.high, still, 0)
     rng = np.random.default_rng(0)
     trainer = Trainer(
-        supernet, study.data.train, Recipe(100, 64), seed=0, path=lambda step: space.sample(1, rng)[0].tolist()
+        supernet, study.data.train, Recipe(100, 64), seed=0, path_of_step=lambda step: space.sample(1, rng)[0].tolist()
     )  # fmt: skip
     x, y = study.data.validation.images[:64], study.data.validation.labels[:64]
     ratios = []

@@ -43,23 +43,23 @@ from nascli.supernet.separate import Supernet
 from nascli.supernet.training import distributed
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
-distributed.start()
+distributed.join_process_group()
 torch.set_num_threads(1)
 space = load_space(sys.argv[2])
 torch.manual_seed(0)
-net = distributed.synchronise(Supernet(space))
+net = distributed.synchronise_batch_norm(Supernet(space))
 path = lambda s: space.sample(1, np.random.default_rng([7, s]))[0].tolist()
 steps = int(sys.argv[3])
-t = Trainer(net, load_images('digits', space.input.height).train, Recipe(epochs=9, batch=128), seed=3, path=path)
+t = Trainer(net, load_images('digits', space.input.height).train, Recipe(epochs=9, batch=128), seed=3, path_of_step=path)
 t.run(None, 'x', Silent(), 't', until=1)
-if distributed.is_first():
+if distributed.is_first_process():
     t.save(Path(sys.argv[1]), 'x')
 t.run(None, 'x', Silent(), 't', until=8)
-if distributed.is_first():
+if distributed.is_first_process():
     t.save(Path(sys.argv[1] + '8'), 'x')
 start = time.perf_counter()
 t.run(None, 'x', Silent(), 't', until=8 + steps)
-if distributed.is_first():
+if distributed.is_first_process():
     print((time.perf_counter() - start) / steps)
 """
 MEMORY = """
@@ -78,7 +78,7 @@ torch.manual_seed(0)
 net = Supernet(space) if sys.argv[2] == 'super' else network_module([o.program for o in space.network(code).operators])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 path = (lambda s: code) if sys.argv[2] == 'super' else None
-Trainer(net, data, Recipe(epochs=9, batch=256), seed=3, path=path).run(None, 'x', Silent(), 't', until=20)
+Trainer(net, data, Recipe(epochs=9, batch=256), seed=3, path_of_step=path).run(None, 'x', Silent(), 't', until=20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, sum(p.numel() * 4 for p in net.parameters()))
 """
 
@@ -113,7 +113,7 @@ def main() -> None:
     code = [2] * len(space.layers)
     recipe = Recipe(epochs=1000, batch=32 if quick else 128)
     torch.manual_seed(0)
-    shared = Trainer(Supernet(space), data.train, recipe, seed=1, path=lambda step: code)
+    shared = Trainer(Supernet(space), data.train, recipe, seed=1, path_of_step=lambda step: code)
     plain = Trainer(
         network_module([o.program for o in space.network(code).operators]), data.train, recipe, seed=1
     )
@@ -164,7 +164,7 @@ def main() -> None:
             if turn:
                 found.append((time.perf_counter() - middle) / (middle - start))
         speedups.append(float(np.median(found)))
-        rows.append([f"prefix tree, {len(codes)} architectures of {layers} layers, prefix of {depth}", spread(found), f"{tree.evaluations} of {len(codes) * len(deep.blocks)} blocks"])  # fmt: skip
+        rows.append([f"prefix tree, {len(codes)} architectures of {layers} layers, prefix of {depth}", spread(found), f"{tree.node_count} of {len(codes) * len(deep.blocks)} blocks"])  # fmt: skip
     targets = [
         Target("training step, supernet / plain", step_ratio, 1.05, False),
         Target("prefix tree against one at a time, late in the search", speedups[-1], 2.0, True),

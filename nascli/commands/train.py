@@ -66,7 +66,7 @@ def train(
     from nascli.pipeline.train.from_scratch import train_architecture
 
     progress = terminal_progress()
-    document = train_architecture(
+    result = train_architecture(
         architecture,
         data,
         recipe_name,
@@ -81,10 +81,9 @@ def train(
     if not is_main_process():
         return
     if as_json:
-        show_json(document)
+        show_json(result.to_json())
         return
-    low, high = document["top1_interval"]
-    click.echo(f"top-1 {document['top1']:.2%} [{low:.1%}, {high:.1%}] on the test part; {out}")
+    click.echo(f"top-1 {result.top1:.2%} [{result.low:.1%}, {result.high:.1%}] on the test part; {out}")
 
 
 @click.command()
@@ -132,27 +131,28 @@ def export(
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --format python --out net.py
       nascli export runs/first/architecture.json --weights runs/first/weights.safetensors --out net.onnx --measure
     """
-    from nascli.pipeline.train.export import bounds_here, export_architecture, measured_export
+    from nascli.pipeline.train.export import export_architecture, measure_export, parse_latency_bounds
     from nascli.units import format_seconds
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
     spec, execution = target_of(**target_values)
-    bounds = bounds_here(constraints, spec)
-    document = export_architecture(architecture, weights, form, spec, execution, out)
+    bounds = parse_latency_bounds(constraints, spec)
+    exported = export_architecture(architecture, weights, form, out, spec=spec, execution=execution)
+    latency = None
     if measured:
         progress = terminal_progress()
-        document |= measured_export(architecture, bounds, spec, execution, progress)
+        latency = measure_export(architecture, bounds, spec, execution, progress)
         progress.finish()
     if as_json:
-        show_json(document)
+        show_json(exported.to_json() | ({} if latency is None else latency.to_json()))
         return
-    click.echo(f"{', '.join(document['files'])}: differs from torch by {document['largest_difference']:.2g}")
-    if measured:
-        low, high = document["measured_interval_s"]
+    files = ", ".join(str(file) for file in exported.files)
+    click.echo(f"{files}: differs from torch by {exported.max_difference:.2g}")
+    if latency is not None:
         click.echo(
-            f"measured {format_seconds(document['measured_latency_s'])} "
-            f"[{format_seconds(low)}, {format_seconds(high)}] at 95 %"
+            f"measured {format_seconds(latency.seconds)} "
+            f"[{format_seconds(latency.low)}, {format_seconds(latency.high)}] at 95 %"
         )
 
 
@@ -191,11 +191,13 @@ def supernet_train(
     from nascli.pipeline.train.supernet import train_supernet
 
     progress = terminal_progress()
-    document = train_supernet(spec, data, epochs, seed, preset, out, progress, within)
+    result = train_supernet(
+        spec, data, epochs=epochs, seed=seed, preset=preset, out=out, progress=progress, within=within
+    )
     progress.finish()
     if not is_main_process():
         return
     if as_json:
-        show_json(document)
+        show_json(result.to_json())
     else:
-        click.echo(f"{document['steps']} steps; {out}")
+        click.echo(f"{result.steps} steps; {out}")

@@ -16,7 +16,7 @@ from nascli.search.journal import Journal
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import EVALUATIONS
 from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
-from nascli.supernet.training.one_shot import trained_supernet
+from nascli.supernet.training.one_shot import train_shared_supernet
 
 MakeSearcher = Callable[[FeasibleSet, Any, np.random.Generator], Searcher]
 
@@ -42,7 +42,7 @@ def rank_with_supernet(
         NascliError: Every evaluation failed.
         CheckpointError: The supernet that the context names belongs to something else.
     """
-    supernet, identity, _ = trained_supernet(
+    shared = train_shared_supernet(
         problem.space,
         problem.images,
         context.preset.supernet,
@@ -53,10 +53,10 @@ def rank_with_supernet(
     calibration = context.preset.calibration_images
     evaluator: Evaluator
     if context.ray is None:
-        scorer = TreeScorer(supernet, problem.images, calibration=calibration)
+        scorer = TreeScorer(shared.supernet, problem.images, calibration=calibration)
         evaluator = LocalEvaluator(scorer, prefix_batches)
     else:
-        arguments = (problem.space.spec, context.data, pack_weights(supernet), calibration, 1)
+        arguments = (problem.space.spec, context.data, pack_weights(shared.supernet), calibration, 1)
         evaluator = RayEvaluator(scorer_from_weights, arguments, prefix_batches, address=context.ray)
     searcher = make_searcher(problem.feasible, settings, generator(context.seed, RandomStream.SEARCHER))
     journal = Journal(context.folder.file(EVALUATIONS))
@@ -65,4 +65,4 @@ def rank_with_supernet(
     finally:
         journal.close()
         evaluator.close()
-    return RankedCandidates(tuple(outcome.ranked), identity)
+    return RankedCandidates(tuple(outcome.ranked), shared.identity)

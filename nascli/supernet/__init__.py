@@ -1,1 +1,1 @@
-"""Weight-sharing networks: modules, training, evaluation, data. Imports torch."""
+"""Networks and supernets in PyTorch: modules, training, evaluation, and data."""

@@ -1,4 +1,4 @@
-"""Convolutions: with normalisation, and at low bit widths."""
+"""Convolutions followed by batch normalisation, in full precision and at low bit widths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from nascli.spaces.primitives import Conv, Shape
 
 
 class NormalisedConv(nn.Module):
-    """A convolution with 'same' padding, followed by batch normalisation if the primitive has one."""
+    """A convolution with padding as in 'same', and batch normalisation if the primitive has it.
+
+    Args:
+        conv: Description of the convolution.
+        x: Shape of the input: channels, height, width.
+        affine: Whether batch normalisation has a learned scale and shift.
+    """
 
     def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
         super().__init__()
@@ -31,12 +37,16 @@ class NormalisedConv(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve and normalise."""
+        """Return the normalised convolution of `(batch, channels, height, width)`."""
         h: Tensor = self.conv(x)
         return h if self.norm is None else self.norm(h)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias with the normalisation's running statistics folded in."""
+        """Return weight and bias of the convolution that computes the same in evaluation mode, without normalisation.
+
+        Returns:
+            Weight `(out, in / groups, height, width)` and bias `(out,)`, detached from the graph.
+        """
         weight = self.conv.weight.detach()
         bias = self.conv.bias
         shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
@@ -52,12 +62,12 @@ class NormalisedConv(nn.Module):
         return weight * gain[:, None, None, None], offset + shift * gain
 
 
-# Where PACT's clipping starts; it is learned from there (Choi et al. 2018 start at 10, ours are normalised).
-_FIRST_CLIP = 4.0
+# Initial clipping height of PACT, which is learned. Choi et al. (2018) start at 10; activations here are normalised.
+_INITIAL_CLIP = 4.0
 
 
-class _Rounded(torch.autograd.Function):
-    """Rounding whose gradient is 1."""
+class _StraightThroughRound(torch.autograd.Function):
+    """Rounding to integers whose gradient is 1 (straight-through estimator)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -68,46 +78,66 @@ class _Rounded(torch.autograd.Function):
         return gradients[0]
 
 
-def _rounded(x: Tensor) -> Tensor:
-    result: Tensor = _Rounded.apply(x)
-    return result
+def _round(x: Tensor) -> Tensor:
+    rounded: Tensor = _StraightThroughRound.apply(x)
+    return rounded
 
 
 def low_bit_weight(weight: Tensor, bits: int) -> Tensor:
-    """Weights on 2^bits levels in [-1, 1] (DoReFa-Net, Eq. 9); with 1 bit, signs times their mean size."""
+    """Quantise weights to 2^bits levels in [-1, 1] (DoReFa-Net, Zhou et al. 2016, Eq. 9).
+
+    With 1 bit, the levels are the signs times the mean absolute weight. Gradients pass straight through the rounding.
+
+    Args:
+        weight: Weights of any shape.
+        bits: Bit width; 32 returns the weights as they are.
+    """
     if bits == 32:
         return weight
     if bits == 1:
-        size = weight.detach().abs().mean()
-        # The sign's gradient passes straight through, as for all roundings here.
-        return weight + (torch.sign(weight) * size - weight).detach()
+        scale = weight.detach().abs().mean()
+        return weight + (torch.sign(weight) * scale - weight).detach()
     squashed = torch.tanh(weight)
     unit = squashed / (2 * squashed.detach().abs().max()) + 0.5
-    levels = 2**bits - 1
-    level: Tensor = 2 * _rounded(unit * levels) / levels - 1
-    return level
+    steps = 2**bits - 1
+    quantised: Tensor = 2 * _round(unit * steps) / steps - 1
+    return quantised
 
 
 def low_bit_activation(x: Tensor, clip: Tensor, bits: int) -> Tensor:
-    """Activations clipped at a learned height and put on 2^bits levels (PACT, Eq. 1 and 2)."""
+    """Clip activations to [0, clip] and quantise them to 2^bits levels (PACT, Choi et al. 2018, Eq. 1 and 2).
+
+    Gradients pass straight through the rounding; that of clipped activations goes to the clipping height.
+
+    Args:
+        x: Activations of any shape.
+        clip: Clipping height, a positive scalar.
+        bits: Bit width; 32 returns the activations as they are.
+    """
     if bits == 32:
         return x
     clipped = torch.minimum(F.relu(x), clip)
-    levels = 2**bits - 1
-    level: Tensor = _rounded(clipped / clip * levels) / levels * clip
-    return level
+    steps = 2**bits - 1
+    quantised: Tensor = _round(clipped / clip * steps) / steps * clip
+    return quantised
 
 
 class LowBitConv(NormalisedConv):
-    """A convolution whose weights and inputs have low bit widths."""
+    """A normalised convolution whose weights and inputs are quantised to low bit widths.
+
+    Args:
+        conv: Description of the convolution, with its bit widths.
+        x: Shape of the input: channels, height, width.
+        affine: Whether batch normalisation has a learned scale and shift.
+    """
 
     def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
         super().__init__(conv, x, affine)
         self.weight_bits, self.activation_bits = conv.weight_bits, conv.activation_bits
-        self.clip = nn.Parameter(torch.tensor(_FIRST_CLIP)) if conv.activation_bits < 32 else None
+        self.clip = nn.Parameter(torch.tensor(_INITIAL_CLIP)) if conv.activation_bits < 32 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Quantise, convolve and normalise."""
+        """Return the normalised convolution of quantised inputs `(batch, channels, height, width)`."""
         if self.clip is not None:
             x = low_bit_activation(x, self.clip.clamp_min(1e-2), self.activation_bits)
         weight = low_bit_weight(self.conv.weight, self.weight_bits)

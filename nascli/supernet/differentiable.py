@@ -1,4 +1,4 @@
-"""Architecture parameters learned by gradient beside a supernet's weights, two candidates at a time."""
+"""Architecture parameters that gradients train: paths with two candidates per layer, and expected costs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from torch import Tensor, nn
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 
-_ADAM = ("step", "exp_avg", "exp_avg_sq")
+# Two candidates of each layer: the one whose output is used, and the one that it is compared with.
+CandidatePairs = Sequence[tuple[int, int]]
+_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 @contextmanager
 def frozen_weights(module: nn.Module) -> Iterator[None]:
-    """The module's parameters get no gradients inside."""
+    """Keep a module's parameters from receiving gradients inside the context.
+
+    Args:
+        module: Module whose parameters all require gradients outside the context.
+    """
     parameters = list(module.parameters())
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -29,35 +35,53 @@ def frozen_weights(module: nn.Module) -> Iterator[None]:
 
 
 def learned_state(thetas: Sequence[Tensor], optimizer: torch.optim.Adam) -> dict[str, Tensor]:
-    """Values and Adam's moments, by name."""
-    found: dict[str, Tensor] = {}
+    """Return architecture parameters and their moments in Adam as tensors by name, for a checkpoint.
+
+    Args:
+        thetas: Architecture parameters, one tensor per layer.
+        optimizer: Adam optimiser of these parameters.
+    """
+    tensors: dict[str, Tensor] = {}
     for number, theta in enumerate(thetas):
-        found[f"theta{number}"] = theta.detach().clone()
-        found |= {f"adam{number}/{key}": value.clone() for key, value in optimizer.state[theta].items()}
-    return found
+        tensors[f"theta{number}"] = theta.detach().clone()
+        tensors |= {f"adam{number}/{key}": value.clone() for key, value in optimizer.state[theta].items()}
+    return tensors
 
 
-def load_learned(thetas: Sequence[Tensor], optimizer: torch.optim.Adam, tensors: dict[str, Tensor]) -> None:
-    """Go on from `learned_state`."""
+def load_learned_state(
+    thetas: Sequence[Tensor], optimizer: torch.optim.Adam, tensors: dict[str, Tensor]
+) -> None:
+    """Restore architecture parameters and Adam's moments, in place, from the tensors of `learned_state`."""
     for number, theta in enumerate(thetas):
         with torch.no_grad():
             theta.copy_(tensors[f"theta{number}"])
-        for key in _ADAM:
+        for key in _ADAM_STATE:
             if f"adam{number}/{key}" in tensors:
                 optimizer.state[theta][key] = tensors[f"adam{number}/{key}"].clone()
 
 
-Pairs = Sequence[tuple[int, int]]
+def mixed_output(first: Tensor, second: Tensor, probabilities: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the first output, with the gradients of both probabilities attached (NSE, Eq. 7).
 
-
-def mixed_output(first: Tensor, second: Tensor, chances: tuple[Tensor, Tensor]) -> Tensor:
-    """The first output, with the gradients of both probabilities attached (NSE, Eq. 7)."""
-    a, b = chances
+    Args:
+        first: Output whose value is returned.
+        second: Output of the same shape that the first is compared with.
+        probabilities: Probabilities of the two, scalars.
+    """
+    a, b = probabilities
     return first + (a - a.detach()) * first.detach() + (b - b.detach()) * second.detach()
 
 
 def draw_pairs(thetas: Sequence[Tensor], rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Per layer two different candidates, drawn by the softmax; twice the same where there is only one."""
+    """Draw two different candidates per layer, without replacement, by the softmax of the logits.
+
+    Args:
+        thetas: Logits of the candidates, `(candidates,)` per layer.
+        rng: Generator of the draws.
+
+    Returns:
+        Two indices per layer; they are equal if the layer has one candidate.
+    """
     pairs = []
     for theta in thetas:
         p = torch.softmax(theta.detach().double(), 0).numpy()
@@ -65,21 +89,26 @@ def draw_pairs(thetas: Sequence[Tensor], rng: np.random.Generator) -> list[tuple
             pairs.append((0, 0))
             continue
         first = int(rng.choice(len(p), p=p / p.sum()))
-        rest = np.delete(np.arange(len(p)), first)
-        # A candidate may be all but certain; then the others are drawn as they stand to each other.
-        left = np.maximum(p[rest], 1e-12)
-        pairs.append((first, int(rng.choice(rest, p=left / left.sum()))))
+        others = np.delete(np.arange(len(p)), first)
+        # If the first candidate is all but certain, the others have probability 0; then they are equally likely.
+        other_p = np.maximum(p[others], 1e-12)
+        pairs.append((first, int(rng.choice(others, p=other_p / other_p.sum()))))
     return pairs
 
 
-def paired_forward(blocks: Sequence[nn.Module], x: Tensor, pairs: Pairs, thetas: Sequence[Tensor]) -> Tensor:
-    """The output along the first of each pair, with the gradients of the choices attached.
+def paired_forward(
+    blocks: Sequence[nn.Module], x: Tensor, pairs: CandidatePairs, thetas: Sequence[Tensor]
+) -> Tensor:
+    """Compute the output along the first candidate of each pair, with the gradients of the choices attached.
 
     Args:
-        blocks: in evaluation order; a `ModuleList` is a layer of candidates.
-        x: `(batch, channels, height, width)`.
-        pairs: per layer of candidates.
-        thetas: per layer `(candidates,)` logits of the choice.
+        blocks: Blocks in evaluation order; a `ModuleList` is a layer of candidates.
+        x: Images, `(batch, channels, height, width)`.
+        pairs: Two candidates per layer.
+        thetas: Logits of the candidates, `(candidates,)` per layer.
+
+    Returns:
+        Logits of the classes, `(batch, classes)`.
     """
     layers = iter(zip(pairs, thetas, strict=True))
     for block in blocks:
@@ -91,60 +120,77 @@ def paired_forward(blocks: Sequence[nn.Module], x: Tensor, pairs: Pairs, thetas:
         if a != b:
             with torch.no_grad():
                 second = block[b](x)
-            chances = torch.softmax(torch.stack([theta[a], theta[b]]), 0)
-            first = mixed_output(first, second, (chances[0], chances[1]))
+            p = torch.softmax(torch.stack([theta[a], theta[b]]), 0)
+            first = mixed_output(first, second, (p[0], p[1]))
         x = first
     return x
 
 
 class ExpectedCost:
-    """The expectation of a chain cost under independent choices per layer.
+    """The expectation of a chain cost if the layers choose independently, differentiable in the probabilities.
 
-    Single-path layers have a probability per candidate; multi-branch layers one per branch, each branch
-    taken on its own (NSE). In the cost's SI unit divided by `scale`.
+    A single-path layer has a probability per candidate. A multi-branch layer has one per branch, and takes each branch
+    independently of the others (NSE, section 3.3).
+
+    Args:
+        cost: Cost of the space's architectures.
+        scale: Unit of the result, in the cost's SI unit.
+        dtype: Floating-point type of the computation.
     """
 
     def __init__(self, cost: ChainCost, *, scale: float = 1.0, dtype: torch.dtype = torch.float32) -> None:
         self._multi_branch = cost.joins is not None
         self._offset = cost.offset / scale
         self._unary = [torch.tensor(values / scale, dtype=dtype) for values in cost.unary]
-        self._pairs = [torch.tensor(values / scale, dtype=dtype) for values in cost.pairwise or ()]
-        # A number of branches that is not allowed is never drawn; its cost does not matter.
+        self._pairwise = [torch.tensor(values / scale, dtype=dtype) for values in cost.pairwise or ()]
+        # A number of branches that the layer does not allow has an infinite cost. It is never drawn, so the cost does
+        # not matter, but infinity times probability 0 would.
         self._joins = [
             torch.nan_to_num(torch.tensor(values / scale, dtype=dtype), posinf=0.0)
             for values in cost.joins or ()
         ]
 
     def __call__(self, probabilities: Sequence[Tensor]) -> Tensor:
-        """The expected cost, a scalar.
+        """Return the expected cost in units of `scale`, a scalar.
 
         Args:
-            probabilities: per layer `(candidates,)`; of single-path layers each sums to 1.
+            probabilities: Probabilities of the candidates, `(candidates,)` per layer. Those of a single-path layer sum
+                to 1.
 
         Raises:
-            ConstraintError: another number of layers than the cost has.
+            ConstraintError: The number of layers differs from the cost's.
         """
         if len(probabilities) != len(self._unary):
             raise ConstraintError(
-                f"{len(self._unary)} layers have costs, got {len(probabilities)} probabilities"
+                f"{len(self._unary)} layers have costs, got {len(probabilities)} probabilities."
             )
         total = torch.zeros((), dtype=self._unary[0].dtype) + self._offset
         for p, values in zip(probabilities, self._unary, strict=True):
             total = total + p @ values
-        for before, after, values in zip(probabilities, probabilities[1:], self._pairs, strict=False):
-            total = total + before @ values @ after
+        for left, right, values in zip(probabilities, probabilities[1:], self._pairwise, strict=False):
+            total = total + left @ values @ right
         for p, join in zip(probabilities, self._joins, strict=False):
-            total = total + _expected_join(p, join)
+            total = total + _expected_join_cost(p, join)
         return total
 
 
-def _expected_join(p: Tensor, join: Tensor) -> Tensor:
-    """E[join(K)] where K counts independent branches; more than `most` count as `most`."""
-    chances = [torch.ones((), dtype=p.dtype), *(torch.zeros((), dtype=p.dtype) for _ in range(len(join) - 1))]
-    for take in p:
-        moved = [chances[0] * (1 - take)]
-        for k in range(1, len(chances)):
-            stays = chances[k] if k == len(chances) - 1 else chances[k] * (1 - take)
-            moved.append(stays + chances[k - 1] * take)
-        chances = moved
-    return torch.stack(chances) @ join
+def _expected_join_cost(p: Tensor, join: Tensor) -> Tensor:
+    """Return E[join(K)], where K counts independent branches.
+
+    Args:
+        p: Probability of each branch, `(branches,)`.
+        join: Cost of joining K branches, `(max_branches + 1,)`; more branches cost as much as `max_branches`.
+    """
+    # Distribution of the count, one branch after the other.
+    distribution = [
+        torch.ones((), dtype=p.dtype),
+        *(torch.zeros((), dtype=p.dtype) for _ in range(len(join) - 1)),
+    ]
+    last = len(distribution) - 1
+    for taken in p:
+        updated = [distribution[0] * (1 - taken)]
+        for k in range(1, len(distribution)):
+            stays = distribution[k] if k == last else distribution[k] * (1 - taken)
+            updated.append(stays + distribution[k - 1] * taken)
+        distribution = updated
+    return torch.stack(distribution) @ join

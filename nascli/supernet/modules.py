@@ -1,4 +1,4 @@
-"""The torch reading of a program, and its weights in the form that the ONNX reading takes."""
+"""Programs as torch modules, and their weights under the names that their ONNX graphs take."""
 
 from __future__ import annotations
 
@@ -41,7 +41,12 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class ProgramModule(nn.Module):
-    """Runs a program; node i's parameters live in the submodule ``n{i}``."""
+    """A program as a torch module. The parameters of node i are in the submodule ``n{i}``.
+
+    Args:
+        program: Program to compute.
+        affine: Whether batch normalisation has a learned scale and shift.
+    """
 
     def __init__(self, program: Program, *, affine: bool = True) -> None:
         super().__init__()
@@ -61,20 +66,27 @@ class ProgramModule(nn.Module):
             self._plan.append((node, name))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Evaluate on `(batch, channels, height, width)`; a classifier returns `(batch, classes)`."""
+        """Compute the program.
+
+        Args:
+            x: `(batch, channels, height, width)`.
+
+        Returns:
+            `(batch, channels, height, width)`, or `(batch, classes)` for a classifier.
+        """
         values: list[Tensor | None] = [x]
         for index, (node, name) in enumerate(self._plan, 1):
-            inputs = [_present(values[i]) for i in node.inputs]
+            inputs = [_not_freed(values[i]) for i in node.inputs]
             if name is None:
-                values.append(_evaluate(node, inputs))
+                values.append(_compute_without_parameters(node, inputs))
             else:
                 h = inputs[0].flatten(1) if isinstance(node.primitive, Linear) else inputs[0]
                 values.append(self.get_submodule(name)(h))
             for i in set(node.inputs):
-                # Values that nobody reads again are let go, so that inference keeps its peak low.
+                # Values that no later node reads are freed, to keep the peak memory of inference low.
                 if self._last_use[i] == index:
                     values[i] = None
-        return _present(values[self.program.output])
+        return _not_freed(values[self.program.output])
 
 
 def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
@@ -84,17 +96,18 @@ def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
 
 
 def _last_uses(program: Program) -> dict[int, int]:
+    """Return the last node that reads each value, by their numbers; the output is read after the last node."""
     last = {value: position for position, node in enumerate(program.nodes, 1) for value in node.inputs}
     last[program.output] = len(program.nodes) + 1
     return last
 
 
-def _present(value: Tensor | None) -> Tensor:
+def _not_freed(value: Tensor | None) -> Tensor:
     assert value is not None
     return value
 
 
-def _evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
+def _compute_without_parameters(node: Node, inputs: Sequence[Tensor]) -> Tensor:
     x = inputs[0]
     match node.primitive:
         case Act(function=function):
@@ -125,19 +138,29 @@ def _evaluate(node: Node, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def network_module(programs: Sequence[Program]) -> nn.Sequential:
-    """A plain network: one module per block, in sequence."""
+    """Return a plain network with one `ProgramModule` per block, in sequence.
+
+    Args:
+        programs: Programs of the blocks, in evaluation order.
+    """
     return nn.Sequential(*(ProgramModule(program) for program in programs))
 
 
 def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[np.float32]]:
-    """Weights of a chain of blocks by the names of the chained program's ONNX graph.
+    """Return the weights of blocks in sequence, by the names in the ONNX graph of their chained program.
+
+    Batch normalisation is folded into the convolutions.
+
+    Args:
+        blocks: Modules in evaluation order.
 
     Raises:
-        SpaceError: low-bit blocks, which the graph of plain convolutions does not compute.
+        SpaceError: A block has convolutions at low bit widths, which a graph of plain convolutions does not compute.
     """
     if any(block.program.low_bit for block in blocks):
         raise SpaceError(
-            "convolutions with bit widths have no ONNX graph here; their weights are in the checkpoint"
+            "convolutions at low bit widths cannot be exported to ONNX.",
+            "Their weights are in the checkpoint and in weights.safetensors.",
         )
     weights: dict[str, npt.NDArray[np.float32]] = {}
     offset = 0
@@ -158,24 +181,29 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
 
 
 def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Load the ``module/`` tensors of a checkpoint.
+    """Load the weights of a module from the tensors of a checkpoint.
+
+    Args:
+        module: Module to load into, in place.
+        tensors: Tensors of the checkpoint; the names of the weights begin with ``module/``.
 
     Raises:
-        CheckpointError: names or shapes that do not fit.
+        CheckpointError: Names or shapes of the weights do not fit the module.
     """
-    own = {name[7:]: tensor for name, tensor in tensors.items() if name.startswith("module/")}
+    prefix = "module/"
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
-        module.load_state_dict(own)
+        module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
 
 
 def load_network(network: Network, weights: Path) -> nn.Sequential:
-    """A network with trained weights, in evaluation mode.
+    """Load a trained network, in evaluation mode.
 
     Args:
-        network: What was trained.
-        weights: The file that `save_weights` wrote.
+        network: Network that was trained.
+        weights: File that `save_weights` wrote.
 
     Raises:
         CheckpointError: The file holds no weights of this network.
@@ -187,9 +215,9 @@ def load_network(network: Network, weights: Path) -> nn.Sequential:
     try:
         module.load_state_dict(load_file(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{weights} holds no weights of this architecture: {first}.",
-            "weights.safetensors lies beside architecture.json in a run's folder.",
+            f"{weights} holds no weights of this architecture: {reason}.",
+            "A run's folder has weights.safetensors beside architecture.json.",
         ) from error
     return module.eval()

@@ -1,4 +1,4 @@
-"""A network as readable PyTorch code that needs nothing but torch, with its weights under the same names."""
+"""Networks as readable PyTorch code that imports torch alone, and their weights under the names of that code."""
 
 from __future__ import annotations
 
@@ -54,34 +54,34 @@ class Net(nn.Module):
 '''
 
 
-def _attributes(blocks: Sequence[str]) -> list[str]:
-    """A name for each block that Python takes, whatever people call it; all of them different."""
-    found: list[str] = []
-    for block in blocks:
-        plain = re.sub(r"\W", "_", block, flags=re.ASCII)
+def _attribute_names(block_names: Sequence[str]) -> list[str]:
+    """Return a Python identifier for the name of each block; all are different."""
+    names: list[str] = []
+    for block_name in block_names:
+        plain = re.sub(r"\W", "_", block_name, flags=re.ASCII)
         name = plain if plain[:1].isalpha() else f"block_{plain}"
-        while name in found:
+        while name in names:
             name += "_"
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def python_source(network: Network, weights: str) -> str:
-    """The code of a network.
+    """Return a network as the text of a Python module with a class `Net`.
 
     Args:
-        network: what to write.
-        weights: the file's name that its docstring loads.
+        network: Network to write.
+        weights: Name of the weight file that the module's docstring loads.
 
     Raises:
-        SpaceError: low-bit convolutions, which plain layers do not compute.
+        SpaceError: The network has convolutions at low bit widths, which plain layers do not compute.
     """
     if network.program.low_bit:
-        raise SpaceError("convolutions with bit widths have no plain PyTorch code.")
-    made: list[str] = []
+        raise SpaceError("convolutions at low bit widths have no plain PyTorch code.")
+    constructor: list[str] = []
     steps: list[str] = []
     value = "x"
-    attributes = _attributes([block.name for block in network.blocks])
+    attributes = _attribute_names([block.name for block in network.blocks])
     for block, prefix in zip(network.blocks, attributes, strict=True):
         program = block.operator.program
         values = [value]
@@ -92,7 +92,7 @@ def python_source(network: Network, weights: str) -> str:
             attribute = f"{prefix}_{number}"
             x = program.shape_of(node.inputs[0])
             layer, expression = _layer(node, attribute, x.channels, inputs)
-            made += [f"        {line}" for line in layer]
+            constructor += [f"        {line}" for line in layer]
             steps.append(f"        {target} = {expression}")
             values.append(target)
         value = values[program.output]
@@ -105,27 +105,27 @@ def python_source(network: Network, weights: str) -> str:
         shape=tuple(network.input),
         weights=weights,
     )
-    body = "\n".join([*made, "", "    def forward(self, x):", *steps, f"        return {value}"])
+    body = "\n".join([*constructor, "", "    def forward(self, x):", *steps, f"        return {value}"])
     return f"{head}{body}\n"
 
 
 def _layer(node: Node, attribute: str, channels: int, inputs: Sequence[str]) -> tuple[list[str], str]:
-    """What the constructor makes for a node, and the expression that computes it."""
+    """Return the lines of the constructor for a node, and the expression that computes it."""
     x = inputs[0]
     match node.primitive:
         case Conv() as conv:
             padding = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
-            made = [
+            lines = [
                 f"self.{attribute} = nn.Conv2d({channels}, {conv.out}, {conv.kernel}, stride={conv.stride}, "
                 f"padding={padding}, dilation={conv.dilation}, groups={conv.groups}, bias={conv.bias})"
             ]
             if not conv.norm:
-                return made, f"self.{attribute}({x})"
-            made.append(f"self.{attribute}_bn = nn.BatchNorm2d({conv.out})")
-            return made, f"self.{attribute}_bn(self.{attribute}({x}))"
+                return lines, f"self.{attribute}({x})"
+            lines.append(f"self.{attribute}_bn = nn.BatchNorm2d({conv.out})")
+            return lines, f"self.{attribute}_bn(self.{attribute}({x}))"
         case Linear(out=out, bias=bias):
-            made = [f"self.{attribute} = nn.Linear({channels}, {out}, bias={bias})"]
-            return made, f"self.{attribute}(torch.flatten({x}, 1))"
+            lines = [f"self.{attribute} = nn.Linear({channels}, {out}, bias={bias})"]
+            return lines, f"self.{attribute}(torch.flatten({x}, 1))"
         case Act(function=function):
             return [], _ACTIVATIONS[function].format(x)
         case Pool(mode="max", kernel=kernel, stride=stride):
@@ -147,13 +147,18 @@ def _layer(node: Node, attribute: str, channels: int, inputs: Sequence[str]) -> 
         case Shuffle(groups=groups):
             return [], f"F.channel_shuffle({x}, {groups})"
         case _:
-            raise SpaceError(f"{node.primitive.kind} has no PyTorch code here")
+            raise SpaceError(f"the primitive {node.primitive.kind} has no PyTorch code.")
 
 
 def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[str, Tensor]:
-    """The blocks' weights under the names of `python_source`."""
-    found: dict[str, Tensor] = {}
-    attributes = _attributes([block.name for block in network.blocks])
+    """Return the weights of a network under the names of its `python_source`.
+
+    Args:
+        network: Network that was trained.
+        blocks: Its modules, in evaluation order.
+    """
+    weights: dict[str, Tensor] = {}
+    attributes = _attribute_names([block.name for block in network.blocks])
     for name, block in zip(attributes, blocks, strict=True):
         for child, module in block.named_children():
             attribute = f"{name}_{child[1:]}"
@@ -163,5 +168,5 @@ def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[st
                 if module.norm is not None:
                     parts.append((f"{attribute}_bn", module.norm))
             for prefix, part in parts:
-                found |= {f"{prefix}.{k}": v.contiguous() for k, v in part.state_dict().items()}
-    return found
+                weights |= {f"{prefix}.{k}": v.contiguous() for k, v in part.state_dict().items()}
+    return weights

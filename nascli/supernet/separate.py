@@ -1,4 +1,4 @@
-"""A supernet: every candidate has its weights, and the chosen candidates alone are computed."""
+"""A supernet whose candidates have separate weights; the chosen candidates alone are computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from nascli.supernet.modules import ProgramModule
 
 
 class BranchMean(nn.Module):
-    """The chosen branches of a layer: their mean, a normal layer's input among them (NSE, Eq. 1)."""
+    """The mean of the chosen branches of a layer (NSE, Eq. 1).
+
+    Args:
+        branches: Modules of the chosen branches, with outputs of one shape.
+        with_input: Whether the layer's input is one more branch, as in a normal layer. If no branch is chosen, such a
+            layer returns its input.
+    """
 
     def __init__(self, branches: Sequence[nn.Module], with_input: bool) -> None:
         super().__init__()
@@ -23,7 +29,7 @@ class BranchMean(nn.Module):
         self.with_input = with_input
 
     def forward(self, x: Tensor) -> Tensor:
-        """Evaluate; without a branch a normal layer is skipped."""
+        """Return the mean output for `(batch, channels, height, width)`."""
         total = x if self.with_input else None
         for branch in self.branches:
             h = branch(x)
@@ -34,12 +40,18 @@ class BranchMean(nn.Module):
 
 
 class Supernet(nn.Module):
-    """All candidates of a space, sharing nothing but their place.
+    """All candidates of a space, each with its own weights.
 
     Args:
-        space: single-path or multi-branch.
-        aligned: start the candidates of a layer as nearly the same function (`nascli.supernet.initialisation`).
-        affine: scale and shift in batch normalisation. SPOS trains without; aligned starts need them.
+        space: Single-path or multi-branch space.
+        aligned: Whether the candidates of a layer start as nearly the same function
+            (`nascli.supernet.initialisation`).
+        affine: Whether batch normalisation has a learned scale and shift. SPOS trains without; aligned candidates need
+            them.
+
+    Attributes:
+        space: The space.
+        blocks: Modules in evaluation order; a layer is a `ModuleList` of its candidates.
     """
 
     def __init__(self, space: Space, *, aligned: bool = True, affine: bool = True) -> None:
@@ -56,34 +68,59 @@ class Supernet(nn.Module):
                 if isinstance(block, nn.ModuleList):
                     align_candidates(block)
 
-    def path(self, code: Sequence[int]) -> list[nn.Module]:
-        """The blocks of one architecture, in evaluation order."""
-        choices = iter(code)
+    def path(self, architecture: Sequence[int]) -> list[nn.Module]:
+        """Return the modules of one architecture, in evaluation order.
+
+        Args:
+            architecture: Choice of each layer, `(layers,)`.
+        """
+        choices = iter(architecture)
         return [
-            self.choice(position, int(next(choices))) if isinstance(block, nn.ModuleList) else block
+            self.chosen_module(position, int(next(choices))) if isinstance(block, nn.ModuleList) else block
             for position, block in enumerate(self.blocks)
         ]
 
-    def choice(self, position: int, code: int) -> nn.Module:
-        """What a code selects at a position that is a layer."""
+    def chosen_module(self, position: int, choice: int) -> nn.Module:
+        """Return the module that a choice selects in a layer.
+
+        Args:
+            position: Index of the layer among the blocks.
+            choice: Index of a candidate; in a multi-branch layer, the bit set of its branches.
+        """
         layer, candidates = self.space.blocks[position], self.blocks[position]
         assert isinstance(layer, Layer) and isinstance(candidates, nn.ModuleList)
-        chosen = [candidates[index] for index in layer.chosen(code)]
+        chosen = [candidates[index] for index in layer.chosen(choice)]
         return chosen[0] if layer.join == "single" else BranchMean(chosen, layer.join == "normal")
 
-    def forward(self, x: Tensor, code: Sequence[int]) -> Tensor:
-        """Logits `(batch, classes)` of one architecture."""
-        for block in self.path(code):
+    def forward(self, x: Tensor, architecture: Sequence[int]) -> Tensor:
+        """Compute one architecture.
+
+        Args:
+            x: Images, `(batch, channels, height, width)`.
+            architecture: Choice of each layer, `(layers,)`.
+
+        Returns:
+            Logits, `(batch, classes)`.
+        """
+        for block in self.path(architecture):
             x = block(x)
         return x
 
 
-def uniform_branches(
-    layers: Sequence[Layer], alive: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
+def sample_branches(
+    layers: Sequence[Layer], remaining: Sequence[npt.NDArray[np.bool_]], rng: np.random.Generator
 ) -> list[int]:
-    """Each remaining operation with probability one half, given that the layer allows the outcome.
+    """Draw a multi-branch architecture: each remaining branch with probability one half, as far as layers allow it.
 
-    Subsets are equally likely before the condition, so after it they are uniform over what is allowed; nothing
-    is drawn again, however rare that is.
+    Without the layers' rules all subsets of the remaining branches are equally likely, so under them the allowed
+    subsets are. They are drawn directly, without rejection.
+
+    Args:
+        layers: Layers of a multi-branch space.
+        remaining: Whether each branch may be drawn, `(branches,)` per layer.
+        rng: Generator of the draws.
+
+    Returns:
+        Choice of each layer: the bit set of its branches.
     """
-    return [int(layer.sample(1, rng, left)[0]) for layer, left in zip(layers, alive, strict=True)]
+    return [int(layer.sample(1, rng, mask)[0]) for layer, mask in zip(layers, remaining, strict=True)]

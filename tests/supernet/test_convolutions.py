@@ -63,5 +63,7 @@ def test_a_network_at_four_bits_learns():
     supernet = Supernet(space)
     before = SupernetEvaluator(supernet, images)(code).top1
     recipe = Recipe(epochs=6, batch=64, rate=0.05)
-    Trainer(supernet, images.train, recipe, seed=0, path=lambda step: code).run(None, "x", Silent(), "t")
+    Trainer(supernet, images.train, recipe, seed=0, path_of_step=lambda step: code).run(
+        None, "x", Silent(), "t"
+    )
     assert SupernetEvaluator(supernet, images)(code).top1 > max(0.6, before)

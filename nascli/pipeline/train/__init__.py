@@ -1,1 +1,1 @@
-"""Jobs that train and export."""
+"""Jobs that train networks and supernets, and export what was trained."""

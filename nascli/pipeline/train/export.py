@@ -1,11 +1,10 @@
-"""Trained networks as files: ONNX, torch.export, a TensorRT engine, or Python code, each held against the network."""
+"""Trained networks as files: ONNX, torch.export, Python code, or a TensorRT engine, each compared with the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from nascli.errors import (
     ConstraintError,
     InfeasibleError,
     NascliError,
-    Remedy,
     RuntimeUnavailableError,
     UnknownNameError,
 )
@@ -36,12 +34,64 @@ from nascli.supernet.python_code import python_source, source_weights
 from nascli.supernet.training.checkpoint import save_weights
 from nascli.units import format_seconds
 
-# Logits are of order one; folding normalisation reorders sums, which costs a few float32 roundings.
+FORMATS = ("onnx", "pt2", "python", "tensorrt")
+# Largest difference between logits, relative to the largest logit or to 1. Folding normalisation into convolutions
+# reorders sums, which costs a few roundings in float32.
 _TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True)
+class ExportResult:
+    """The files of an exported network.
+
+    Attributes:
+        files: Files that were written; Python code has its weights in the second one.
+        format: Format of the files, one of `FORMATS`.
+        max_difference: Largest difference between the logits of the exported network and the trained one's.
+    """
+
+    files: tuple[Path, ...]
+    format: str
+    max_difference: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        return {
+            "files": [str(file) for file in self.files],
+            "format": self.format,
+            "largest_difference": self.max_difference,
+        }
+
+
+@dataclass(frozen=True)
+class ExportLatency:
+    """The latency of an exported network, measured end to end.
+
+    Attributes:
+        seconds: Latency of one batch, in seconds.
+        low: Lower end of its 95 % interval, in seconds.
+        high: Upper end of its 95 % interval, in seconds.
+    """
+
+    seconds: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        return {"measured_latency_s": self.seconds, "measured_interval_s": [self.low, self.high]}
+
+
 def run_onnx(model: bytes, inputs: torch.Tensor) -> torch.Tensor:
-    """What an ONNX model computes on the CPU."""
+    """Compute an ONNX model with ONNX Runtime on the CPU.
+
+    Args:
+        model: Serialised model with one input and one output.
+        inputs: `(batch, channels, height, width)` float32.
+
+    Returns:
+        The output, `(batch, classes)` float32.
+    """
     session = OrtCpu().load(model, RuntimeOptions())
     try:
         return torch.from_numpy(session.run(inputs.contiguous().numpy()))
@@ -49,16 +99,29 @@ def run_onnx(model: bytes, inputs: torch.Tensor) -> torch.Tensor:
         session.close()
 
 
+def _is_close(difference: float, expected: torch.Tensor) -> bool:
+    """Tell whether logits differ by rounding alone; a difference that is NaN is not close."""
+    return difference <= _TOLERANCE * max(1.0, float(expected.abs().max()))
+
+
 def save_network(
     architecture: Architecture, blocks: Sequence[ProgramModule], folder: Path, batch: int, images: Images
 ) -> float:
-    """Write architecture.json, weights.safetensors and model.onnx.
+    """Write architecture.json, weights.safetensors, and model.onnx of a trained network.
+
+    Args:
+        architecture: Architecture that was trained.
+        blocks: Its modules in evaluation order, in evaluation mode.
+        folder: Folder of the files.
+        batch: Batch size of the ONNX model.
+        images: Data set; the model is compared with the network on a batch of its validation part.
 
     Returns:
-        the largest difference between ONNX's and torch's logits on one batch of real images.
+        The largest difference between the logits of the model and the network's.
 
     Raises:
-        NascliError: the exported model does not compute what the trained one does.
+        NascliError: They differ by more than rounding. Nothing is written.
+        SpaceError: The network has convolutions at low bit widths, which have no ONNX model.
     """
     program = architecture.network.program
     model = onnx_bytes(program, batch, exported_weights(blocks))
@@ -70,9 +133,9 @@ def save_network(
         for block in blocks:
             expected = block(expected)
     difference = float((run_onnx(model, inputs) - expected).abs().max())
-    if not difference <= _TOLERANCE * max(1.0, float(expected.abs().max())):
+    if not _is_close(difference, expected):
         raise NascliError(
-            f"the exported model differs from the trained one by {difference:.2g} in its logits"
+            f"the exported model differs from the trained one by {difference:.2g} in its logits."
         )
     write_atomically(folder / "model.onnx", model)
     save_weights(torch.nn.Sequential(*blocks), folder / "weights.safetensors")
@@ -80,28 +143,33 @@ def save_network(
     return difference
 
 
-FORMATS = ("onnx", "pt2", "python", "tensorrt")
-
-
 def export_architecture(
-    path: Path, weights: Path, form: str, spec: TargetSpec, execution: Execution, out: Path
-) -> dict[str, Any]:
-    """Write a trained architecture as ONNX, by torch.export, as plain PyTorch code with its weights beside it, or as
-    a TensorRT engine.
+    path: Path, weights: Path, form: str, out: Path, *, spec: TargetSpec, execution: Execution
+) -> ExportResult:
+    """Write a trained architecture in a format that needs no nascli, and compare it with the network in torch.
 
-    Every form is checked: what it computes is compared with the network in torch on random images; of an engine,
-    what the ONNX model computes that it is built from.
+    The comparison is on random images. A TensorRT engine is not computed; the ONNX model that it is built from is.
+
+    Args:
+        path: Architecture file.
+        weights: Weights of the trained network, from `save_weights`.
+        form: Format, one of `FORMATS`: 'onnx', 'pt2' (torch.export), 'python' (a module that imports torch alone, with
+            its weights beside it), or 'tensorrt' (an engine for the card of the target).
+        out: File to write.
+        spec: Target; it has the batch size, and an engine's device and precision.
+        execution: How the target is found on this machine.
 
     Raises:
-        UnknownNameError: no such format.
-        RuntimeUnavailableError: an engine where TensorRT does not work.
-        CheckpointError: weights that do not fit the architecture.
+        UnknownNameError: There is no such format.
+        ArchitectureError: The exported network computes something else, or the file name does not suit the format.
+        RuntimeUnavailableError: An engine is asked for, and TensorRT does not work here or has no such precision.
+        CheckpointError: The weights do not fit the architecture.
     """
     if form not in FORMATS:
         raise UnknownNameError("format", form, list(FORMATS))
     if form == "python" and out.suffix != ".py":
         raise ArchitectureError(
-            f"{out} cannot be imported: Python code is in files that end in .py.",
+            f"{out} cannot be imported: the names of Python files end in .py.",
             f"Write {out.with_suffix('.py')}",
         )
     architecture = Architecture.load(path)
@@ -116,54 +184,60 @@ def export_architecture(
     files = [out]
     if form in ("onnx", "tensorrt"):
         model = onnx_bytes(network.program, spec.batch, exported_weights(blocks))
-        given = run_onnx(model, images)
+        logits = run_onnx(model, images)
         if form == "onnx":
             write_atomically(out, model)
         else:
-            _engine(model, out, spec, execution)
+            _write_engine(model, out, spec, execution)
     elif form == "pt2":
         out.parent.mkdir(parents=True, exist_ok=True)
         torch.export.save(torch.export.export(module, (images,)), out)
-        given = torch.export.load(out).module()(images)
+        logits = torch.export.load(out).module()(images)
     else:
         files.append(out.with_suffix(".safetensors"))
-        given = _source(architecture, blocks, out, images)
-    difference = float((given - expected).abs().max().detach())
-    if not difference <= 1e-3 * max(1.0, float(expected.abs().max())):
-        raise ArchitectureError(f"the exported network differs from the trained one by {difference:.2g}.")
-    return {"files": [str(file) for file in files], "format": form, "largest_difference": difference}
+        logits = _write_python(architecture, blocks, out, images)
+    difference = float((logits - expected).abs().max().detach())
+    if not _is_close(difference, expected):
+        raise ArchitectureError(
+            f"the exported network differs from the trained one by {difference:.2g} in its logits."
+        )
+    return ExportResult(tuple(files), form, difference)
 
 
-def bounds_here(constraints: Sequence[str], spec: TargetSpec) -> tuple[Constraint, ...]:
-    """Constraints that a measurement here can be held against.
+def parse_latency_bounds(constraints: Sequence[str], spec: TargetSpec) -> tuple[Constraint, ...]:
+    """Parse constraints on the latency of this target, with which a measurement can be compared.
+
+    Args:
+        constraints: Constraints such as 'latency<=8ms'.
+        spec: Target of the measurement.
 
     Raises:
-        ConstraintError: one that is not about this device's latency.
+        ConstraintError: A constraint cannot be read, or is not about the latency on the target's device.
     """
-    here = {None, spec.device} | (
+    devices = {None, spec.device} | (
         {"cpu", this_cpu().key} if spec.device in ("cpu", this_cpu().key) else set()
     )
     bounds = tuple(parse_constraints(constraints))
     for bound in bounds:
-        if bound.name != "latency" or bound.device not in here:
+        if bound.name != "latency" or bound.device not in devices:
             raise ConstraintError(f"{bound}: what is measured here is the latency on {spec.device}.")
     return bounds
 
 
-def measured_export(
+def measure_export(
     path: Path, bounds: Sequence[Constraint], spec: TargetSpec, execution: Execution, progress: Progress
-) -> dict[str, Any]:
-    """What an exported architecture takes on the device, end to end.
+) -> ExportLatency:
+    """Measure an exported architecture end to end on its target.
 
     Args:
-        path: the architecture's file.
-        bounds: of this device's latency, from `bounds_here`.
-        spec: On which device and how.
+        path: Architecture file.
+        bounds: Bounds of the latency on this target, from `parse_latency_bounds`.
+        spec: Device, batch size, and precision of the measurement.
         execution: Where measurements are kept.
-        progress: is shown the measuring.
+        progress: Progress display.
 
     Raises:
-        InfeasibleError: it breaks one of them; the file is written all the same.
+        InfeasibleError: The interval of the latency is not within a bound. The exported file is kept.
     """
     figure = measure_network(path, spec, execution, progress=progress)
     for bound in bounds:
@@ -173,46 +247,45 @@ def measured_export(
                 f"{format_seconds(figure.high)}], which breaks {bound}.",
                 "The file is written. Search under that constraint for a network that keeps it.",
             )
-    return {"measured_latency_s": figure.seconds, "measured_interval_s": [figure.low, figure.high]}
+    return ExportLatency(figure.seconds, figure.low, figure.high)
 
 
-def _engine(model: bytes, out: Path, spec: TargetSpec, execution: Execution) -> None:
-    """Write a TensorRT engine for a card that is here."""
+def _write_engine(model: bytes, out: Path, spec: TargetSpec, execution: Execution) -> None:
+    """Build a TensorRT engine of an ONNX model for a card of this machine."""
     from nascli.profiles.runtimes.base import MemoryCache
     from nascli.profiles.runtimes.tensorrt.runtime import TensorRt
 
     missing = TensorRt().missing()
     if missing is not None:
-        raise RuntimeUnavailableError(f"an engine is built by TensorRT, which does not work here: {missing}")
+        raise RuntimeUnavailableError(f"TensorRT builds engines, and does not work here: {missing}")
     if spec.precision not in ("fp32", "tf32"):
         raise RuntimeUnavailableError(
-            f"trained weights are exported in fp32 or tf32, not {spec.precision}.",
-            "Choose one of these.",
-            Remedy(arguments={"precision": None}),
+            f"trained weights are exported in fp32 or tf32, not {spec.precision}.", "Choose one of these."
         )
-    place = replace(spec, runtime=TensorRt.name).resolve(execution)
-    engine = TensorRt().engine(model, MemoryCache(), place.options.ordinal, tf32=spec.precision == "tf32")
+    target = replace(spec, runtime=TensorRt.name).resolve(execution)
+    engine = TensorRt().engine(model, MemoryCache(), target.options.ordinal, tf32=spec.precision == "tf32")
     write_atomically(out, engine)
 
 
-def _source(
+def _write_python(
     architecture: Architecture, blocks: list[ProgramModule], out: Path, images: torch.Tensor
 ) -> torch.Tensor:
+    """Write a network as a Python module and its weights beside it; return what the module computes."""
     import importlib.util
 
     from safetensors.torch import save
 
-    side = out.with_suffix(".safetensors")
+    weights_file = out.with_suffix(".safetensors")
     weights = source_weights(architecture.network, blocks)
-    write_atomically(out, python_source(architecture.network, side.name).encode())
-    write_atomically(side, save(weights))
-    # Our own text, just written: imported as its user will import it.
+    write_atomically(out, python_source(architecture.network, weights_file.name).encode())
+    write_atomically(weights_file, save(weights))
+    # The text that was just written, imported as its user imports it.
     spec = importlib.util.spec_from_file_location("nascli_exported", out)
     assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    net = made.Net()
+    python_module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(python_module)
+    net = python_module.Net()
     net.load_state_dict(weights)
     with torch.inference_mode():
-        result: torch.Tensor = net.eval()(images)
-    return result
+        logits: torch.Tensor = net.eval()(images)
+    return logits

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images, load_images, require_fit
+from nascli.supernet.modules import ProgramModule
 from nascli.supernet.recipes.registry import find_recipe
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights
@@ -28,13 +29,14 @@ from nascli.supernet.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class CandidateTraining:
-    """How a network did that a search found, after training from scratch.
+    """Accuracy of an architecture that a search found, after training from scratch.
 
     Attributes:
         top1: Top-1 on the test part, from 0 to 1.
-        low, high: Its 95 % interval.
-        validation_top1: Top-1 on the validation part.
-        export_max_difference: The largest difference between the logits of the exported model and the network's; None
+        low: Lower end of its 95 % Wilson interval.
+        high: Upper end of its 95 % Wilson interval.
+        validation_top1: Top-1 on the validation part, from 0 to 1.
+        export_max_difference: Largest difference between the logits of the exported model and the network's; None
             where no ONNX model was written.
     """
 
@@ -47,14 +49,14 @@ class CandidateTraining:
 
 @dataclass(frozen=True)
 class CandidateTrainer:
-    """Trains networks that a search found, into the folder of its run.
+    """Trains architectures that a search found, into the folder of its run.
 
     Attributes:
-        images: The data; its test part is used once for each network.
+        images: Data set; its test part is used once for each network.
         recipe: How networks are trained from scratch.
-        seed: Of weights and data order.
-        folder: The run's folder. What it holds of an earlier training is taken or finished.
-        progress: Is shown the training.
+        seed: Seed of weights and data order.
+        folder: Folder of the run. A training in it is continued, or loaded if it is finished.
+        progress: Progress display.
     """
 
     images: Images
@@ -67,38 +69,38 @@ class CandidateTrainer:
         """Train an architecture.
 
         Args:
-            space: The space in whose widths it is built.
-            architecture: Its choices.
-            name: For people.
+            space: Space in whose widths the architecture is built.
+            architecture: Choice of each layer, `(layers,)`.
+            name: Name of the network, for the progress display.
         """
-        trained = self._trained(space, architecture, name)
+        trained = self._train_network(space, architecture, name)
         return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1)
 
     def train_and_export(
         self, space: Space, architecture: Choices, name: str, batch: int
     ) -> CandidateTraining:
-        """Train an architecture, and write it with its weights and, where a runtime computes it, as an ONNX model.
+        """Train an architecture, and write its file, its weights, and, unless it has low bit widths, its ONNX model.
 
         Args:
-            space: The space in whose widths it is built.
-            architecture: Its choices.
-            name: For people.
-            batch: Of the ONNX model.
+            space: Space in whose widths the architecture is built.
+            architecture: Choice of each layer, `(layers,)`.
+            name: Name of the network, for its file and the progress display.
+            batch: Batch size of the ONNX model.
 
         Raises:
-            NascliError: The exported model does not compute what the trained one does.
+            NascliError: The logits of the ONNX model differ from the network's.
         """
-        trained = self._trained(space, architecture, name)
-        document = Architecture.of(space, np.array(architecture), name)
-        difference = None
-        if space.low_bit:
-            document.save(self.folder.file(ARCHITECTURE))
-            save_weights(torch.nn.Sequential(*trained.blocks), self.folder.file(WEIGHTS))
-        else:
-            difference = save_network(document, trained.blocks, self.folder.path, batch, self.images)
+        trained = self._train_network(space, architecture, name)
+        difference = _save_trained(
+            Architecture.of(space, np.array(architecture), name),
+            trained.blocks,
+            self.folder.path,
+            batch,
+            self.images,
+        )
         return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1, difference)
 
-    def _trained(self, space: Space, architecture: Choices, name: str) -> TrainedNetwork:
+    def _train_network(self, space: Space, architecture: Choices, name: str) -> TrainedNetwork:
         return train_network(
             space.network(architecture, name),
             self.images,
@@ -108,6 +110,69 @@ class CandidateTrainer:
             progress=self.progress,
             title=f"{name} from scratch",
         )
+
+
+def _save_trained(
+    architecture: Architecture, blocks: Sequence[ProgramModule], folder: Path, batch: int, images: Images
+) -> float | None:
+    """Write what a training hands over; return the ONNX model's largest difference in logits, None without a model."""
+    if not architecture.network.program.low_bit:
+        return save_network(architecture, blocks, folder, batch, images)
+    save_weights(torch.nn.Sequential(*blocks), folder / WEIGHTS)
+    architecture.save(folder / ARCHITECTURE)
+    return None
+
+
+@dataclass(frozen=True)
+class ArchitectureTraining:
+    """The result of training an architecture from scratch.
+
+    Attributes:
+        space: Name and parameters of the architecture's space.
+        choices: Choice of each layer.
+        data: Name of the data set.
+        top1: Top-1 on the test part, from 0 to 1.
+        low: Lower end of its 95 % Wilson interval.
+        high: Upper end of its 95 % Wilson interval.
+        validation_top1: Top-1 on the validation part, from 0 to 1.
+        validation_top1_by_epoch: Top-1 on the validation part after each epoch.
+        best_epoch: Epoch with the best of these, from 1.
+        macs: Multiply-accumulate operations of the network for one image.
+        params: Number of the network's parameters.
+        export_max_difference: Largest difference between the logits of the exported model and the network's; None
+            where no ONNX model was written.
+    """
+
+    space: str
+    choices: tuple[int, ...]
+    data: str
+    top1: float
+    low: float
+    high: float
+    validation_top1: float
+    validation_top1_by_epoch: tuple[float, ...]
+    best_epoch: int
+    macs: int
+    params: int
+    export_max_difference: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as a JSON document, which training.json holds too."""
+        document: dict[str, object] = {
+            "space": self.space,
+            "codes": list(self.choices),
+            "data": self.data,
+            "top1": self.top1,
+            "top1_interval": [self.low, self.high],
+            "validation_top1": self.validation_top1,
+            "validation_top1_by_epoch": list(self.validation_top1_by_epoch),
+            "best_epoch": self.best_epoch,
+            "macs": self.macs,
+            "params": self.params,
+        }
+        if self.export_max_difference is not None:
+            document["export_max_difference"] = self.export_max_difference
+        return document
 
 
 def train_architecture(
@@ -121,28 +186,33 @@ def train_architecture(
     out: Path,
     progress: Progress,
     tensorboard: bool = False,
-) -> dict[str, Any]:
-    """Train an architecture's file from scratch into a folder; killed and run again, it goes on.
+) -> ArchitectureTraining:
+    """Train the architecture of a file from scratch, into a folder.
 
-    Under torchrun several processes train it together; the first one writes.
+    A killed training continues from the folder when it is called again. Under torchrun several processes train
+    together, and the first one writes the files: checkpoint.safetensors (the last state), best.safetensors (the best
+    weights by validation), weights.safetensors and model.onnx (the result), architecture.json, and training.json.
 
     Args:
-        path: the architecture's file.
-        data: a data set.
-        recipe_name: how to train: the name of a recipe.
-        epochs: how long; None for the recipe's own number.
-        batch: of the ONNX file.
-        seed: of everything.
-        out: the folder: checkpoint.safetensors (the last state), best.safetensors (by validation),
-            weights.safetensors and model.onnx (the result), training.json.
-        progress: is shown the training.
-        tensorboard: write logs for TensorBoard.
+        path: Architecture file.
+        data: Name of a data set, or a name and a folder.
+        recipe_name: Name of a recipe for training from scratch.
+        epochs: Number of epochs; None for the recipe's own.
+        batch: Batch size of the ONNX model.
+        seed: Seed of weights and data order.
+        out: Folder of the training.
+        progress: Progress display.
+        tensorboard: Whether to write logs for TensorBoard into the folder.
 
-    Returns:
-        what `out`/training.json holds.
+    Raises:
+        UnknownNameError: No data set or recipe has that name.
+        DataError: The data set is missing or damaged, or does not fit the architecture.
+        RunError: The folder belongs to other settings, or another process is using it.
+        TrainingError: The loss or the gradient is not finite.
+        NascliError: The logits of the ONNX model differ from the network's.
     """
     recipe = find_recipe(recipe_name, epochs)
-    distributed.start()
+    distributed.join_process_group()
     architecture = Architecture.load(path)
     network = architecture.network
     images = load_images(data, network.input.height)
@@ -154,7 +224,7 @@ def train_architecture(
         "recipe": recipe.__dict__,
         "seed": seed,
     }
-    with RunFolder(out, settings) if distributed.is_first() else nullcontext():
+    with RunFolder(out, settings) if distributed.is_first_process() else nullcontext():
         log = EpochLog(images.validation, out, tensorboard)
         trained = train_network(
             network,
@@ -166,24 +236,21 @@ def train_architecture(
             title=architecture.name,
             log=log,
         )
-        document: dict[str, Any] = {
-            "space": architecture.space.spec,
-            "codes": list(architecture.choices),
-            "data": data,
-            "top1": trained.top1,
-            "top1_interval": [trained.low, trained.high],
-            "validation_top1": trained.validation_top1,
-            "validation_top1_by_epoch": log.history,
-            "best_epoch": 1 + int(np.argmax(log.history)),
-            "macs": network.counts.macs,
-            "params": network.counts.params,
-        }
-        if not distributed.is_first():
-            return document
-        if network.program.low_bit:
-            save_weights(torch.nn.Sequential(*trained.blocks), out / "weights.safetensors")
-            architecture.save(out / "architecture.json")
-        else:
-            document["export_max_difference"] = save_network(architecture, trained.blocks, out, batch, images)
-        write_json(out / "training.json", document)
-    return document
+        result = ArchitectureTraining(
+            space=architecture.space.spec,
+            choices=tuple(architecture.choices),
+            data=data,
+            top1=trained.top1,
+            low=trained.low,
+            high=trained.high,
+            validation_top1=trained.validation_top1,
+            validation_top1_by_epoch=tuple(log.history),
+            best_epoch=1 + int(np.argmax(log.history)),
+            macs=network.counts.macs,
+            params=network.counts.params,
+        )
+        if distributed.is_first_process():
+            difference = _save_trained(architecture, trained.blocks, out, batch, images)
+            result = replace(result, export_max_difference=difference)
+            write_json(out / "training.json", result.to_json())
+    return result

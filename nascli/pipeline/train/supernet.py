@@ -1,9 +1,9 @@
-"""The job of `nascli supernet train`: a supernet for several searches."""
+"""The job of `nascli supernet train`: a supernet that several searches share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nascli.costmodel import parse_constraint
 from nascli.errors import UnknownNameError
@@ -14,51 +14,97 @@ from nascli.supernet.recipes.small import small_supernet
 from nascli.supernet.recipes.spos import spos_supernet
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint
-from nascli.supernet.training.one_shot import trained_supernet
+from nascli.supernet.training.one_shot import train_shared_supernet
 
-# How a supernet of random paths is trained: for small data, or as the paper does on ImageNet.
+# Recipes of a supernet that trains on random paths: for small images, or as SPOS trains on ImageNet.
 PRESETS = {"small": small_supernet, "paper": spos_supernet}
+
+
+@dataclass(frozen=True)
+class SupernetTraining:
+    """The result of training a supernet.
+
+    Attributes:
+        space: Name and parameters of the space, completed by those of the data.
+        data: Name of the data set.
+        identity: Digest of what the weights depend on.
+        steps: Number of training steps.
+        reused: Whether the file held the finished training before.
+        file: Checkpoint of the supernet.
+    """
+
+    space: str
+    data: str
+    identity: str
+    steps: int
+    reused: bool
+    file: Path
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as a JSON document."""
+        return {
+            "space": self.space,
+            "data": self.data,
+            "identity": self.identity,
+            "steps": self.steps,
+            "reused": self.reused,
+            "file": str(self.file),
+        }
 
 
 def train_supernet(
     spec: str,
     data: str,
+    *,
     epochs: int,
     seed: int,
     preset: str,
     out: Path,
     progress: Progress,
     within: str | None = None,
-) -> dict[str, Any]:
-    """Train the supernet of a space into a file that `nascli search --supernet` takes.
+) -> SupernetTraining:
+    """Train the supernet of a space into a file that a search takes.
+
+    A killed training continues from the file when it is called again. Under torchrun several processes train together.
 
     Args:
-        spec: the space.
-        data: a data set.
-        epochs: of the training.
-        seed: of everything.
-        preset: whose recipe.
-        out: the checkpoint.
-        progress: is shown the training.
-        within: a window such as '290M<=macs<=360M', over whose bins paths are drawn.
+        spec: Name and parameters of the space.
+        data: Name of a data set, or a name and a folder.
+        epochs: Number of epochs.
+        seed: Seed of weights, paths, and data order.
+        preset: Recipe: 'small' for small images, 'paper' for ImageNet as in SPOS.
+        out: Checkpoint to write.
+        progress: Progress display.
+        within: Window of a counted cost such as '290M<=macs<=360M', over whose bins paths are drawn uniformly; None
+            draws paths uniformly from the space.
+
+    Raises:
+        UnknownNameError: No space, data set, or preset has that name.
+        DataError: The data set is missing or damaged, or does not fit the space.
+        ConstraintError: The window is not one of a counted cost, or lacks an end.
+        CheckpointError: The file belongs to another space, data set, recipe, or seed.
     """
-    distributed.start()
+    distributed.join_process_group()
     space = space_for_data(load_space(spec), data)
     images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))
-    recipe = PRESETS[preset](epochs)
-    window = None if within is None else parse_constraint(within)
-    _, identity, reused = trained_supernet(
-        space, images, recipe, seed=seed, progress=progress, out=out, within=window
+    shared = train_shared_supernet(
+        space,
+        images,
+        PRESETS[preset](epochs),
+        seed=seed,
+        progress=progress,
+        out=out,
+        within=None if within is None else parse_constraint(within),
     )
     _, state = load_checkpoint(out)
-    return {
-        "space": space.spec,
-        "data": data,
-        "identity": identity,
-        "steps": state["steps"],
-        "reused": reused,
-        "file": str(out),
-    }
+    return SupernetTraining(
+        space=space.spec,
+        data=data,
+        identity=shared.identity,
+        steps=state["steps"],
+        reused=shared.reused,
+        file=out,
+    )

@@ -32,9 +32,9 @@ from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import load_module
-from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
+from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint, settings_digest
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 _STATE = ("cells", "fitness", "gathered", "seen", "then", "chosen", "squares")
 # A mean of few gradients is drawn to zero, as if so many more had been; a child begins with its parent's mean, as if it
@@ -216,8 +216,8 @@ class _Evolution:
             self.images.train,
             self.recipe,
             seed=self.seed,
-            path=path,
-            after=after,
+            path_of_step=path,
+            on_step_end=after,
             steps=self.steps,
         )
         trainer.step = self.step

@@ -20,9 +20,10 @@ from nascli.spaces.space import Population, Space
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
-from nascli.supernet.separate import Supernet, uniform_branches
+from nascli.supernet.separate import Supernet, sample_branches
+from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 Array = npt.NDArray[np.float64]
 
@@ -78,16 +79,22 @@ class NseEngine:
 
         def path(step: int) -> Sequence[int]:
             rng = generator(self._seed, NseStream.PATHS, number, step)
-            return uniform_branches(fitness.layers, fitness.alive, rng)
+            return sample_branches(fitness.layers, fitness.alive, rng)
 
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
                 self._update(fitness, number, step, keep)
-            if (step + 1) % trainer.per_epoch == 0:
+            if (step + 1) % trainer.steps_per_epoch == 0:
                 fitness.record()
 
         trainer = Trainer(
-            supernet, self._images.train, self._recipe, seed=seed, path=path, after=after, beside=fitness
+            supernet,
+            self._images.train,
+            self._recipe,
+            seed=seed,
+            path_of_step=path,
+            on_step_end=after,
+            companion=fitness,
         )
         file = None if self._folder is None else self._folder / f"round{number + 1}.safetensors"
         identity = settings_digest(

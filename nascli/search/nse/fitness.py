@@ -22,7 +22,7 @@ from nascli.random_streams import generator
 from nascli.search.nse.rounds import RoundTraining
 from nascli.search.nse.settings import NseStream
 from nascli.spaces.blocks import Layer
-from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned, mixed_output
+from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned_state, mixed_output
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
@@ -206,7 +206,7 @@ class FitnessIndicators:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        load_learned(self.thetas, self._optimizer, tensors)
+        load_learned_state(self.thetas, self._optimizer, tensors)
         for number in range(len(self.thetas)):
             self.alive[number] = tensors[f"alive{number}"].numpy().copy()
             self._recorded[number] = list(tensors.get(f"noted{number}", torch.empty(0)))

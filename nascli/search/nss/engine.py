@@ -24,10 +24,11 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
-from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned
+from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned_state
 from nascli.supernet.masked import Gates, MaskedSupernet
+from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 
 def mixture_cost(cost: StagedCost, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
@@ -130,7 +131,7 @@ class SpaceDistribution:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Go on from `state`."""
-        load_learned(self.thetas, self._optimizer, tensors)
+        load_learned_state(self.thetas, self._optimizer, tensors)
 
 
 @dataclass(frozen=True)
@@ -250,9 +251,9 @@ def search_space(
         images.train,
         recipe,
         seed=seed,
-        path=lambda step: distribution.draw(step, warming(step)),
-        after=after,
-        beside=distribution,
+        path_of_step=lambda step: distribution.draw(step, warming(step)),
+        on_step_end=after,
+        companion=distribution,
     )
     identity = settings_digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
     trainer.run(file, identity, progress, f"searching for a space within {space.spec}")

@@ -12,10 +12,11 @@ from nascli.progress import Progress
 from nascli.search.pcnas.search import PathOf
 from nascli.spaces.space import Population, Space
 from nascli.supernet.data.images import Images
-from nascli.supernet.evaluation.prefix_tree import LEAVES, PrefixTree, validation_accuracies
+from nascli.supernet.evaluation.prefix_tree import ARCHITECTURES_PER_TREE, PrefixTree, validation_accuracies
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 Array = npt.NDArray[np.float64]
 
@@ -72,10 +73,10 @@ class PcnasEngine:
         Raises:
             TrainingError: The loss is not finite.
         """
-        end = self._trainer.per_epoch * (self._warmup + stage * self._interval)
+        end = self._trainer.steps_per_epoch * (self._warmup + stage * self._interval)
         if self._trainer.step >= end:
             return
-        self._trainer.path = path
+        self._trainer.path_of_step = path
         title = "warming the supernet up" if stage == 0 else f"training on the pool of layer {stage}"
         self._trainer.run(self._file, self._identity, self._progress, title, until=end)
 
@@ -99,8 +100,8 @@ class PcnasEngine:
             rows = np.arange(number, len(population), len(mini_batches))
             # Sorted, so that architectures with a common prefix share its computation.
             rows = rows[np.lexsort(population[rows].T[::-1])]
-            for start in range(0, len(rows), LEAVES):
-                group = rows[start : start + LEAVES]
+            for start in range(0, len(rows), ARCHITECTURES_PER_TREE):
+                group = rows[start : start + ARCHITECTURES_PER_TREE]
                 tree = PrefixTree(self.supernet, population[group].tolist())
                 accuracies[group] = tree.quick_accuracies(validation.images[batch], validation.labels[batch])
                 self._progress.advance(len(group))

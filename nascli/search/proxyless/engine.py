@@ -29,13 +29,14 @@ from nascli.supernet.differentiable import (
     draw_pairs,
     frozen_weights,
     learned_state,
-    load_learned,
+    load_learned_state,
     paired_forward,
 )
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 Array = npt.NDArray[np.float64]
 
@@ -109,7 +110,7 @@ class PathDistribution:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        load_learned(self.thetas, self._optimizer, tensors)
+        load_learned_state(self.thetas, self._optimizer, tensors)
 
 
 class ProxylessEngine:
@@ -168,7 +169,13 @@ class ProxylessEngine:
                 distribution.step(step, *batch)
 
         trainer = Trainer(
-            self.supernet, images.train, recipe, seed=seed, path=path, after=after, beside=distribution
+            self.supernet,
+            images.train,
+            recipe,
+            seed=seed,
+            path_of_step=path,
+            on_step_end=after,
+            companion=distribution,
         )
         self._trainer, self._distribution = trainer, distribution
         self._identity = settings_digest(

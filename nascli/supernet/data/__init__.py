@@ -1,1 +1,1 @@
-"""Images: sources, parts, batches, and augmentation."""
+"""Image data: sources, splits, batches, and augmentation."""

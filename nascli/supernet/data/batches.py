@@ -1,4 +1,4 @@
-"""Batches: their order and augmentation, from seed, epoch, and index."""
+"""Batches of images: their order and their augmentation, from seed, epoch, and index."""
 
 from __future__ import annotations
 
@@ -17,8 +17,19 @@ from nascli.supernet.data.images import ImageSplit
 EVALUATION_BATCH = 128
 
 
-def shifted(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
-    """Each image moved by up to `max_shift` pixels, the border repeated: a mild augmentation."""
+def shift_images(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
+    """Move each image by a random number of pixels in both directions, as a mild augmentation.
+
+    The border is repeated where an image moves away from it.
+
+    Args:
+        images: `(n, channels, height, width)`.
+        rng: Generator of the distances, which are uniform integers from -max_shift to max_shift.
+        max_shift: Largest distance in pixels; 0 returns the images as they are.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
     if max_shift == 0:
         return images
     n, _, height, width = images.shape
@@ -34,23 +45,36 @@ def shifted(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
 def endless_batch(
     split: ImageSplit, batch: int, index: int, *, seed: int, stream: IntEnum, indices: Sequence[int] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Return one batch of an endless pass over a split.
+    """Return one batch of an endless pass over a split, which is shuffled anew in each epoch.
 
     Args:
-        split: Images.
-        batch: Images per batch.
-        index: Which batch of the pass.
-        seed, stream, indices: What the order of the images is drawn from, as in `generator`; the epoch is appended.
+        split: Images to draw from.
+        batch: Images per batch; a smaller split is returned whole.
+        index: Number of the batch in the pass, from 0.
+        seed: Seed of the order.
+        stream: Random stream of the order.
+        indices: What else the order is drawn from, as in `generator`; the epoch is appended.
+
+    Returns:
+        Images `(batch, channels, height, width)` in the channels-last memory format, and labels `(batch,)`.
     """
     size = min(batch, len(split))
-    epoch, place = divmod(index, max(1, len(split) // size))
+    epoch, number = divmod(index, max(1, len(split) // size))
     order = generator(seed, stream, *indices, epoch).permutation(len(split))
-    part = torch.from_numpy(order[place * size : (place + 1) * size])
-    return split.images[part].contiguous(memory_format=torch.channels_last), split.labels[part]
+    rows = torch.from_numpy(order[number * size : (number + 1) * size])
+    return split.images[rows].contiguous(memory_format=torch.channels_last), split.labels[rows]
 
 
-def batches(split: ImageSplit, max_images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first images of a split (all by default), a few at a time, with their labels."""
+def evaluation_batches(split: ImageSplit, max_images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over the images of a split in their own order, without augmentation.
+
+    Args:
+        split: Images to evaluate.
+        max_images: Number of images, the first of the split; None for all.
+
+    Yields:
+        Up to `EVALUATION_BATCH` images in the channels-last memory format, and their labels.
+    """
     count = len(split) if max_images is None else min(max_images, len(split))
     for start in range(0, count, EVALUATION_BATCH):
         stop = min(start + EVALUATION_BATCH, count)

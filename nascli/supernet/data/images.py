@@ -1,4 +1,4 @@
-"""Images to train on: loaded once, normalised, resized to the space's resolution."""
+"""Data sets in three parts, normalised and resized, and the parameters that they ask of a space."""
 
 from __future__ import annotations
 
@@ -8,23 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.errors import DataError, Remedy
+from nascli.errors import DataError
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.data.sources.base import Labels, Pixels
-from nascli.supernet.data.sources.folder import classes_in
+from nascli.supernet.data.sources.base import Labels, Pixels, RawImages
+from nascli.supernet.data.sources.folder import count_class_folders
 from nascli.supernet.data.sources.registry import find_source
+
+# Seed of the split. It is the same for everybody, so that figures can be compared.
+_SPLIT_SEED = 20260
+# Training images from which the mean and deviation of each channel are estimated.
+_STATISTICS_IMAGES = 20_000
 
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """Images `(n, channels, height, width)` float32 and labels `(n,)` int64."""
+    """One part of a data set.
+
+    Attributes:
+        images: Normalised images, `(n, channels, height, width)` float32.
+        labels: Class of each image, `(n,)` int64.
+    """
 
     images: Tensor
     labels: Tensor
@@ -35,14 +46,14 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Images:
-    """A data set in three parts: the search sees training and validation; the test part is for the end.
+    """A data set in three parts. A search sees the first two; the test part is for its final figures.
 
     Attributes:
-        name: 'digits', ...
-        classes: number of classes.
-        train: what weights are fitted to.
-        validation: held out of the training part; what a search ranks by.
-        test: touched once per reported network.
+        name: Name of the data set as the user wrote it, such as 'digits' or 'cifar10:FOLDER'.
+        classes: Number of classes.
+        train: Images that weights are fitted to.
+        validation: Images held out of the training part, by which a search ranks architectures.
+        test: Images on which each reported network is evaluated once.
     """
 
     name: str
@@ -58,7 +69,7 @@ class Images:
 
     @property
     def digest(self) -> str:
-        """A digest of all images and labels."""
+        """Digest of all images and labels: 32 hexadecimal digits."""
         state = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
             state.update(split.images.contiguous().numpy().tobytes())
@@ -66,77 +77,69 @@ class Images:
         return state.hexdigest()[:32]
 
 
-def _split_name(spec: str) -> tuple[str, Path | None]:
+def _parse_name(spec: str) -> tuple[str, Path | None]:
     name, _, folder = spec.partition(":")
     return name, Path(folder).expanduser() if folder else None
 
 
 def data_properties(spec: str) -> tuple[int, int]:
-    """Number of classes and of channels of a data set, without loading it.
+    """Return the numbers of classes and of channels of a data set without loading it.
+
+    Args:
+        spec: Name of a data set, or a name and a folder: 'cifar10:FOLDER'.
 
     Raises:
-        UnknownNameError: no such data set.
-        DataError: a folder that has no classes.
+        UnknownNameError: No data set has that name.
+        DataError: The folder has fewer than two class folders.
     """
-    name, folder = _split_name(spec)
+    name, folder = _parse_name(spec)
     source = find_source(name)
     classes = source.classes
     if classes is None:
-        classes = classes_in(folder) if folder is not None else 0
+        classes = count_class_folders(folder) if folder is not None else 0
         if classes < 2:
             raise DataError(
-                f"{spec}: no folder with at least 2 class folders.",
-                "Name the data set with its folder.",
-                Remedy(arguments={"data": f"{name}:FOLDER"}),
+                f"{spec}: there is no folder with at least 2 class folders.",
+                f"Name the data set with its folder: {name}:FOLDER",
             )
     return classes, source.channels or 3
 
 
 def load_images(spec: str, resolution: int, *, max_images: int | None = None) -> Images:
-    """Load a data set at a resolution.
+    """Load a data set at a resolution, split into training, validation, and test parts.
 
-    The test part is the source's own, or a fifth of it. A fifth of the rest (as much as the test part where
-    there is no own one) is held out for validation, as the papers do; the split is the same for everybody.
+    The test part is the source's own; a fifth of the rest is then held out for validation. If the source has none, a
+    fifth of the images is the test part, and another fifth the validation part. The split is the same for every seed.
+    Images are normalised by the mean and deviation of the training part: per channel, or of all pixels if there is one
+    channel.
 
     Args:
-        spec: a name, or a name and a folder: ``cifar10:FOLDER``.
-        resolution: height and width of the images.
-        max_images: keep only that many images of the training and validation part together.
+        spec: Name of a data set, or a name and a folder: 'cifar10:FOLDER'.
+        resolution: Height and width of the images, in pixels.
+        max_images: Largest number of images of the training and validation parts together, if the source has a
+            test part of its own; None for all.
 
     Raises:
-        UnknownNameError: no such data set.
-        DataError: its package or files are missing or damaged.
+        UnknownNameError: No data set has that name.
+        DataError: Files of the data set are missing or damaged.
+        RuntimeUnavailableError: The package that has or reads the images is not installed.
     """
     classes, _ = data_properties(spec)
-    name, folder = _split_name(spec)
+    name, folder = _parse_name(spec)
     raw = find_source(name).read(folder, resolution)
-    rng = np.random.default_rng(20260)
-    order = rng.permutation(len(raw.labels))
+    order = np.random.default_rng(_SPLIT_SEED).permutation(len(raw.labels))
     if raw.test_labels is None or raw.test_images is None:
-        first, second = len(order) * 3 // 5, len(order) * 4 // 5
-        train, validation, test = order[:first], order[first:second], order[second:]
+        train, validation, test = np.split(order, [len(order) * 3 // 5, len(order) * 4 // 5])
         test_images, test_labels = raw.images[test], raw.labels[test]
     else:
         order = order[:max_images]
-        cut = len(order) * 4 // 5
-        train, validation = order[:cut], order[cut:]
+        train, validation = np.split(order, [len(order) * 4 // 5])
         test_images, test_labels = raw.test_images, raw.test_labels
-    sample = raw.images[np.sort(train)[:20_000]].astype(np.float32)
-    mean, deviation = sample.mean((0, 2, 3), keepdims=True), sample.std((0, 2, 3), keepdims=True)
-    if raw.images.shape[1] == 1:
-        mean, deviation = raw.images[train].mean(), raw.images[train].std()
-
-    # A channel that never changes has no deviation, and stays at 0.
-    deviation = np.maximum(deviation, 1e-6)
+    mean, deviation = _channel_statistics(raw, train)
 
     def part(pixels: Pixels, labels: Labels) -> ImageSplit:
-        images = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
-        if images.shape[-2:] != (resolution, resolution):
-            smaller = images.shape[-1] > resolution
-            images = F.interpolate(
-                images, (resolution, resolution), mode="bilinear", align_corners=False, antialias=smaller
-            )
-        return ImageSplit(images.contiguous(), torch.from_numpy(labels))
+        normalised = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
+        return ImageSplit(_resize(normalised, resolution), torch.from_numpy(labels))
 
     return Images(
         spec,
@@ -147,29 +150,67 @@ def load_images(spec: str, resolution: int, *, max_images: int | None = None) ->
     )
 
 
+def _channel_statistics(raw: RawImages, train: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+    """Return the mean and deviation of the training pixels: `(1, channels, 1, 1)`, or scalars for one channel."""
+    if raw.images.shape[1] == 1:
+        mean, deviation = raw.images[train].mean(), raw.images[train].std()
+    else:
+        sample = raw.images[np.sort(train)[:_STATISTICS_IMAGES]].astype(np.float32)
+        mean, deviation = sample.mean((0, 2, 3), keepdims=True), sample.std((0, 2, 3), keepdims=True)
+    # A channel that never changes has deviation 0; its normalised pixels are 0.
+    return mean, np.maximum(deviation, 1e-6)
+
+
+def _resize(images: Tensor, resolution: int) -> Tensor:
+    if images.shape[-2:] != (resolution, resolution):
+        is_smaller = images.shape[-1] > resolution
+        images = F.interpolate(
+            images, (resolution, resolution), mode="bilinear", align_corners=False, antialias=is_smaller
+        )
+    return images.contiguous()
+
+
 def require_fit(images: Images, shape: Shape, classes: int) -> None:
-    """Refuse a data set that does not fit a space.
+    """Check that a data set fits a space.
+
+    Args:
+        images: The data set.
+        shape: Shape of the images that the space takes.
+        classes: Number of classes that the space's networks tell apart.
 
     Raises:
-        DataError: other channels, resolution or classes.
+        DataError: Channels, resolution, or number of classes differ.
     """
     if images.shape != shape or images.classes != classes:
         raise DataError(
             f"{images.name} has images of {images.shape} in {images.classes} classes, but the space takes "
             f"{shape} and tells {classes} classes apart.",
-            "Give the space the data's parameters.",
-            Remedy(arguments={"space": f"NAME:channels={images.shape.channels},classes={images.classes}"}),
+            "Give the space the parameters of the data: NAME:channels=1,classes=10",
         )
 
 
 def space_for_data(space: Space, data: str) -> Space:
-    """The space with the data's classes and channels, where its parameters do not say otherwise."""
+    """Return the space with the data's classes and channels, unless its parameters set them already.
+
+    Args:
+        space: A space by name and parameters.
+        data: Name of a data set.
+    """
     return make_space(space.name, **parameters_for_data(space, data))
 
 
 def parameters_for_data(space: Space | StagedSpace, data: str) -> dict[str, Any]:
-    """The parameters of a space, with the data's classes and channels where they do not say otherwise."""
+    """Return the parameters of a space, completed by the data's classes and channels where they are not set.
+
+    Args:
+        space: A space; parameters that its family does not take are left out.
+        data: Name of a data set.
+
+    Raises:
+        UnknownNameError: No data set has that name.
+        DataError: The folder has fewer than two class folders.
+    """
     classes, channels = data_properties(data)
-    wanted = {"classes": classes, "channels": channels}
-    fitting = {k: v for k, v in wanted.items() if takes_parameter(space.name, k)}
-    return {**fitting, **dict(space.parameters)}
+    properties = {"classes": classes, "channels": channels}
+    accepted = {k: v for k, v in properties.items() if takes_parameter(space.name, k)}
+    return {**accepted, **dict(space.parameters)}

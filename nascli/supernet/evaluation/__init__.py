@@ -1,1 +1,1 @@
-"""Accuracy of networks and of many architectures of a supernet."""
+"""Accuracy of networks and of architectures of a supernet."""

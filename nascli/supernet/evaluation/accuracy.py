@@ -1,4 +1,4 @@
-"""How accurate an architecture is: normalisation statistics recalculated, then top-1."""
+"""Accuracy of a network, and of one architecture of a supernet with recalculated normalisation statistics."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nascli.supernet.data.batches import batches
+from nascli.supernet.data.batches import evaluation_batches
 from nascli.supernet.data.images import Images, ImageSplit
 from nascli.supernet.separate import Supernet
 
 
 class Accuracy(NamedTuple):
-    """Top-1 and cross-entropy over a split."""
+    """Accuracy of a network on one part of a data set.
+
+    Attributes:
+        top1: Share of images whose most probable class is right, from 0 to 1.
+        loss: Mean cross-entropy in nats.
+    """
 
     top1: float
     loss: float
 
 
 def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit) -> Accuracy:
-    """Top-1 and loss of a network in evaluation mode."""
+    """Evaluate a network on all images of a split.
+
+    Args:
+        forward: Function from images `(batch, channels, height, width)` to logits `(batch, classes)`, such as a module
+            in evaluation mode.
+        split: Images and labels.
+    """
     correct, loss = 0, 0.0
     with torch.inference_mode():
-        for images, labels in batches(split):
+        for images, labels in evaluation_batches(split):
             logits = forward(images)
             correct += int((logits.argmax(dim=1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
@@ -35,47 +46,72 @@ def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit) -> Accuracy
 
 
 @contextmanager
-def _recalculating(modules: Sequence[nn.Module]) -> Iterator[None]:
+def _recalculated_statistics(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Reset normalisation statistics and collect them anew from the forward passes inside the context."""
     norms = [m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
-    kept = [norm.momentum for norm in norms]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        # No momentum: the running statistics become the plain average over the batches.
+        # Without a momentum, the running statistics become the plain average over the batches.
         norm.momentum = None
         norm.train()
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, kept, strict=True):
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
 
 
 class SupernetEvaluator:
-    """Top-1 on the validation part with inherited weights (SPOS, section 3.4)."""
+    """Evaluates single architectures of a supernet with its weights (SPOS, section 3.4).
+
+    For each architecture, the statistics of batch normalisation are recalculated on training images. For many
+    architectures at once, `nascli.supernet.evaluation.prefix_tree.PrefixTree` gives the same figures faster.
+
+    Args:
+        supernet: Trained supernet. It is put into evaluation mode, and its running statistics are overwritten.
+        images: Data set of the training and validation parts.
+        calibration: Number of training images on which statistics are recalculated.
+    """
 
     def __init__(self, supernet: Supernet, images: Images, *, calibration: int = 256) -> None:
         self._supernet = supernet.to(memory_format=torch.channels_last).eval()
         self._images = images
         self._calibration = calibration
 
-    def __call__(self, code: Sequence[int]) -> Accuracy:
-        """Evaluate one architecture; the result depends on the weights, the data and the code alone."""
-        blocks = self._supernet.path(code)
+    def __call__(self, architecture: Sequence[int]) -> Accuracy:
+        """Evaluate an architecture on the validation part.
+
+        The result depends on the weights, the data, and the architecture alone, not on what was evaluated before.
+
+        Args:
+            architecture: Choice of each layer, `(layers,)`.
+        """
+        blocks = self._supernet.path(architecture)
 
         def forward(x: Tensor) -> Tensor:
             for block in blocks:
                 x = block(x)
             return x
 
-        with torch.inference_mode(), _recalculating(blocks):
-            for images, _ in batches(self._images.train, self._calibration):
+        with torch.inference_mode(), _recalculated_statistics(blocks):
+            for images, _ in evaluation_batches(self._images.train, self._calibration):
                 forward(images)
         return accuracy(forward, self._images.validation)
 
 
 def wilson_interval(top1: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a proportion, 95 % by default."""
+    """Return the Wilson score interval of a proportion (Wilson 1927).
+
+    Args:
+        top1: Observed proportion, from 0 to 1.
+        n: Number of observations.
+        z: Quantile of the normal distribution; 1.96 gives a 95 % interval.
+
+    Returns:
+        Lower and upper end, within 0 and 1.
+    """
     centre = (top1 + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(top1 * (1 - top1) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    half_width = z / (1 + z * z / n) * math.sqrt(top1 * (1 - top1) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half_width), min(1.0, centre + half_width)

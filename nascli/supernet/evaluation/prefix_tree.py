@@ -1,4 +1,4 @@
-"""Evaluating many architectures at once: what they share from the input on is computed once.
+"""Evaluation of many architectures at once: what they share, from the input on, is computed once.
 
 Architectures are the leaves of a tree of prefixes. The tree is walked depth first, batch by batch, so that one
 activation per depth is alive. Normalisation statistics belong to a node: they follow from the blocks before it
@@ -8,7 +8,8 @@ and nothing else, so they are the same as when each architecture is evaluated al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -17,16 +18,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.spaces.space import Population
-from nascli.supernet.data.batches import batches
+from nascli.supernet.data.batches import evaluation_batches
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.accuracy import Accuracy
 from nascli.supernet.separate import Supernet
 
-Visit = Callable[[int, Tensor], None]
+Array = npt.NDArray[np.float64]
+# Architectures of one tree. More of them share more blocks, but progress is reported less often.
+ARCHITECTURES_PER_TREE = 256
+# Called with the number of an architecture and its logits on a batch, `(batch, classes)`.
+_Visit = Callable[[int, Tensor], None]
 
 
 class _Node:
-    """One block after one prefix, with the statistics that hold there."""
+    """One block after one prefix, with the normalisation statistics that hold there.
+
+    The block may stand at several nodes; each `run` lends it the statistics of this one.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         self.block = block
@@ -35,142 +43,179 @@ class _Node:
         self.children: dict[int | None, _Node] = {}
         self.leaves: list[int] = []
 
-    def reset(self) -> None:
+    def reset_statistics(self) -> None:
         self.statistics = [
             (torch.zeros_like(norm.running_mean), torch.ones_like(norm.running_var))  # type: ignore[arg-type]
             for norm in self.norms
         ]
 
-    def run(self, x: Tensor, seen: int | None) -> Tensor:
-        """Evaluate; `seen` batches have counted towards the statistics so far, None in evaluation."""
+    def run(self, x: Tensor, batches_before: int | None) -> Tensor:
+        """Compute the block.
+
+        Args:
+            x: Output of the parent, `(batch, channels, height, width)`.
+            batches_before: Number of batches that the statistics are an average of; this one is added to them. None
+                uses the statistics and leaves them as they are.
+        """
         for norm, (mean, variance) in zip(self.norms, self.statistics, strict=True):
             norm.running_mean, norm.running_var = mean, variance
-            if seen is not None:
-                # A plain average over batches: each new one weighs 1 / (batches so far + 1).
-                norm.momentum = 1 / (seen + 1)
-            norm.training = seen is not None
+            if batches_before is not None:
+                # A plain average over the batches.
+                norm.momentum = 1 / (batches_before + 1)
+            norm.training = batches_before is not None
         result: Tensor = self.block(x)
         return result
 
 
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
-
-
-_Kept = dict[nn.BatchNorm2d, tuple[Tensor | None, Tensor | None, float | None, Tensor | None]]
-
-
-def _put_back(kept: _Kept) -> None:
-    for norm, (mean, variance, momentum, tracked) in kept.items():
-        norm.running_mean, norm.running_var, norm.momentum = mean, variance, momentum
-        norm.num_batches_tracked = tracked
-        norm.training = False
+@contextmanager
+def _restored(norms: Iterable[nn.BatchNorm2d]) -> Iterator[None]:
+    """Give the normalisations their own statistics and momentum back at the end, in evaluation mode."""
+    states = {
+        norm: (
+            norm.running_mean,
+            norm.running_var,
+            norm.momentum,
+            # Unlike the other tensors it is changed in place.
+            None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone(),
+        )
+        for norm in norms
+    }
+    try:
+        yield
+    finally:
+        for norm, (mean, variance, momentum, batches_tracked) in states.items():
+            norm.running_mean, norm.running_var, norm.momentum = mean, variance, momentum
+            norm.num_batches_tracked = batches_tracked
+            norm.training = False
 
 
 class PrefixTree:
-    """A batch of architectures of one supernet, arranged by what they share."""
+    """Several architectures of one supernet, arranged by the blocks that they share.
 
-    def __init__(self, supernet: Supernet, codes: Iterable[Sequence[int]]) -> None:
+    Args:
+        supernet: Supernet whose weights are used; it is put into evaluation mode and is otherwise unchanged after each
+            method.
+        population: Architectures, each a choice per layer. Results are in the same order. An architecture may occur
+            more than once.
+    """
+
+    def __init__(self, supernet: Supernet, population: Iterable[Sequence[int]]) -> None:
         self._supernet = supernet.to(memory_format=torch.channels_last).eval()
         self._roots: dict[int | None, _Node] = {}
         self._nodes: list[_Node] = []
-        self.leaves = 0
-        for code in codes:
-            self._grow([int(c) for c in code])
+        self._architectures = 0
+        for architecture in population:
+            self._insert([int(choice) for choice in architecture])
 
-    def _grow(self, code: list[int]) -> None:
-        choices = iter(code)
+    def _insert(self, architecture: list[int]) -> None:
+        choices = iter(architecture)
         level, node = self._roots, None
         for position, block in enumerate(self._supernet.blocks):
             choice = next(choices) if isinstance(block, nn.ModuleList) else None
             if choice not in level:
-                module = block if choice is None else self._supernet.choice(position, choice)
+                module = block if choice is None else self._supernet.chosen_module(position, choice)
                 level[choice] = _Node(module)
                 self._nodes.append(level[choice])
             node = level[choice]
             level = node.children
         assert node is not None
-        node.leaves.append(self.leaves)
-        self.leaves += 1
+        node.leaves.append(self._architectures)
+        self._architectures += 1
 
     @property
-    def evaluations(self) -> int:
-        """Blocks computed per batch; one at a time it would be leaves times depth."""
+    def node_count(self) -> int:
+        """Number of blocks that are computed per batch; one by one, it would be architectures times depth."""
         return len(self._nodes)
 
-    def _walk(self, level: dict[int | None, _Node], x: Tensor, seen: int | None, visit: Visit) -> None:
+    def _walk(
+        self, level: dict[int | None, _Node], x: Tensor, batches_before: int | None, visit: _Visit
+    ) -> None:
         for node in level.values():
-            h = node.run(x, seen)
+            h = node.run(x, batches_before)
             for leaf in node.leaves:
                 visit(leaf, h)
-            self._walk(node.children, h, seen, visit)
+            self._walk(node.children, h, batches_before, visit)
+
+    @contextmanager
+    def _fresh_statistics(self) -> Iterator[None]:
+        with _restored(norm for node in self._nodes for norm in node.norms), torch.inference_mode():
+            for node in self._nodes:
+                node.reset_statistics()
+            yield
 
     def quick_accuracies(self, images: Tensor, labels: Tensor) -> list[float]:
-        """Top-1 of each architecture on one mini-batch, normalised by the batch's own statistics."""
-        found = [0.0] * self.leaves
+        """Evaluate all architectures on one mini-batch, normalised by the batch's own statistics.
+
+        Args:
+            images: `(batch, channels, height, width)`.
+            labels: `(batch,)`.
+
+        Returns:
+            Top-1 of each architecture, from 0 to 1.
+        """
+        top1 = [0.0] * self._architectures
 
         def score(leaf: int, logits: Tensor) -> None:
-            found[leaf] = float((logits.argmax(dim=1) == labels).float().mean())
+            top1[leaf] = float((logits.argmax(dim=1) == labels).float().mean())
 
-        kept = self._kept()
-        try:
-            with torch.inference_mode():
-                for node in self._nodes:
-                    node.reset()
-                self._walk(self._roots, images.contiguous(memory_format=torch.channels_last), 0, score)
-        finally:
-            _put_back(kept)
-        return found
-
-    def _kept(self) -> _Kept:
-        return {
-            norm: (norm.running_mean, norm.running_var, norm.momentum, _copied(norm.num_batches_tracked))
-            for node in self._nodes
-            for norm in node.norms
-        }
+        with self._fresh_statistics():
+            self._walk(self._roots, images.contiguous(memory_format=torch.channels_last), 0, score)
+        return top1
 
     def accuracies(self, images: Images, *, calibration: int = 256) -> list[Accuracy]:
-        """Validation top-1 and loss of each architecture, statistics recalculated on training images."""
-        kept = self._kept()
-        correct, loss = [0] * self.leaves, [0.0] * self.leaves
-        try:
-            with torch.inference_mode():
-                for node in self._nodes:
-                    node.reset()
-                for seen, (x, _) in enumerate(batches(images.train, calibration)):
-                    self._walk(self._roots, x, seen, lambda leaf, logits: None)
-                for x, labels in batches(images.validation):
+        """Evaluate all architectures on the validation part, as `SupernetEvaluator` evaluates each of them.
 
-                    def score(leaf: int, logits: Tensor, labels: Tensor = labels) -> None:
-                        correct[leaf] += int((logits.argmax(dim=1) == labels).sum())
-                        loss[leaf] += float(F.cross_entropy(logits, labels, reduction="sum"))
+        Args:
+            images: Data set of the training and validation parts.
+            calibration: Number of training images on which statistics are recalculated.
 
-                    self._walk(self._roots, x, None, score)
-        finally:
-            _put_back(kept)
+        Returns:
+            Accuracy of each architecture; a loss that is not finite is infinite.
+        """
+        correct, loss = [0] * self._architectures, [0.0] * self._architectures
+        with self._fresh_statistics():
+            for batches_before, (x, _) in enumerate(evaluation_batches(images.train, calibration)):
+                self._walk(self._roots, x, batches_before, lambda leaf, logits: None)
+            for x, labels in evaluation_batches(images.validation):
+
+                def score(leaf: int, logits: Tensor, labels: Tensor = labels) -> None:
+                    correct[leaf] += int((logits.argmax(dim=1) == labels).sum())
+                    loss[leaf] += float(F.cross_entropy(logits, labels, reduction="sum"))
+
+                self._walk(self._roots, x, None, score)
         n = len(images.validation)
         return [
-            Accuracy(c / n, v / n if math.isfinite(v) else math.inf)
-            for c, v in zip(correct, loss, strict=True)
+            Accuracy(hits / n, total / n if math.isfinite(total) else math.inf)
+            for hits, total in zip(correct, loss, strict=True)
         ]
 
 
-Array = npt.NDArray[np.float64]
-# Architectures per tree: more share more, and take longer between two signs of life.
-LEAVES = 256
-
-
 def validation_accuracies(
-    supernet: Supernet, images: Images, codes: Population, calibration: int, tick: Callable[[int], None]
+    supernet: Supernet,
+    images: Images,
+    population: Population,
+    calibration: int,
+    on_evaluated: Callable[[int], None],
 ) -> Array:
-    """`(n,)` top-1 on the validation part, statistics recalculated for each architecture."""
-    found: list[float] = []
-    order = np.lexsort(codes.T[::-1])
-    for start in range(0, len(codes), LEAVES):
-        rows = codes[order[start : start + LEAVES]]
-        tree = PrefixTree(supernet, rows.tolist())
-        found += [a.top1 for a in tree.accuracies(images, calibration=calibration)]
-        tick(len(rows))
-    scores = np.empty(len(codes))
-    scores[order] = found
+    """Evaluate a population of any size on the validation part, in trees of neighbouring architectures.
+
+    Args:
+        supernet: Supernet whose weights are used.
+        images: Data set of the training and validation parts.
+        population: `(n, layers)` choices.
+        calibration: Number of training images on which statistics are recalculated for each architecture.
+        on_evaluated: Called after each tree with the number of its architectures.
+
+    Returns:
+        Top-1 of each architecture, `(n,)`, from 0 to 1.
+    """
+    sorted_scores: list[float] = []
+    order = np.lexsort(population.T[::-1])
+    for start in range(0, len(population), ARCHITECTURES_PER_TREE):
+        neighbours = population[order[start : start + ARCHITECTURES_PER_TREE]]
+        tree = PrefixTree(supernet, neighbours.tolist())
+        sorted_scores += [a.top1 for a in tree.accuracies(images, calibration=calibration)]
+        on_evaluated(len(neighbours))
+    scores = np.empty(len(population))
+    scores[order] = sorted_scores
     return scores

@@ -1,4 +1,4 @@
-"""Scoring batches of architectures with inherited weights, here or in a process elsewhere."""
+"""Scores of architectures with a supernet's weights, computed in this process or in another one."""
 
 from __future__ import annotations
 
@@ -13,54 +13,85 @@ from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet
 
-Rows = Sequence[Sequence[int]]
-# Leaves of one prefix tree: enough to share a lot, few enough to lose little when killed.
-LEAVES = 32
+# Architectures that are scored before results are recorded: enough to share many blocks, few enough to lose little
+# when the search is killed.
+ARCHITECTURES_PER_BATCH = 32
+# The second score of a network whose loss is not finite.
+_WORST_SCORE = -1e30
 
 
 class TreeScorer:
-    """Top-1 and negative loss on the validation part; what architectures share is computed once."""
+    """Scores batches of architectures on the validation part, by `PrefixTree`.
+
+    Args:
+        supernet: Supernet whose weights are used.
+        images: Data set of the training and validation parts.
+        calibration: Number of training images on which normalisation statistics are recalculated.
+    """
 
     def __init__(self, supernet: Supernet, images: Images, *, calibration: int) -> None:
         self._supernet, self._images, self._calibration = supernet, images, calibration
 
-    def __call__(self, rows: Rows) -> list[tuple[float, float]]:
-        """`(top-1, -loss)` of each row. A row's scores do not depend on the other rows.
+    def __call__(self, architectures: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+        """Score architectures. The scores of each do not depend on the others.
 
-        Losses are rounded: their last digits depend on the number of threads, and would let searches on
-        different machines go different ways.
+        Losses are rounded to four decimals: their last digits depend on the number of threads, and would let searches
+        on different machines go different ways.
+
+        Args:
+            architectures: Choices of each architecture.
+
+        Returns:
+            Top-1, from 0 to 1, and negative loss of each architecture.
         """
-        tree = PrefixTree(self._supernet, rows)
+        tree = PrefixTree(self._supernet, architectures)
         return [
-            (found.top1, -round(found.loss, 4) if math.isfinite(found.loss) else -1e30)
-            for found in tree.accuracies(self._images, calibration=self._calibration)
+            (
+                accuracy.top1,
+                -round(accuracy.loss, 4) if math.isfinite(accuracy.loss) else _WORST_SCORE,
+            )
+            for accuracy in tree.accuracies(self._images, calibration=self._calibration)
         ]
 
 
-def prefix_batches(rows: Sequence[tuple[int, ...]], size: int = LEAVES) -> Iterator[list[tuple[int, ...]]]:
-    """The rows in batches of neighbours, which share the most."""
-    ordered = sorted(rows)
-    for start in range(0, len(ordered), size):
-        yield ordered[start : start + size]
+def prefix_batches(
+    architectures: Sequence[tuple[int, ...]], size: int = ARCHITECTURES_PER_BATCH
+) -> Iterator[list[tuple[int, ...]]]:
+    """Cut architectures into batches of neighbours, which share the most blocks.
+
+    Args:
+        architectures: Choices of each architecture.
+        size: Largest number of architectures in a batch.
+
+    Yields:
+        Batches of the sorted architectures.
+    """
+    neighbours = sorted(architectures)
+    for start in range(0, len(neighbours), size):
+        yield neighbours[start : start + size]
 
 
 def pack_weights(supernet: Supernet) -> bytes:
-    """A supernet's weights, to be carried to another process."""
+    """Return a supernet's weights as a safetensors document, which `scorer_from_weights` reads in another process."""
     from safetensors.torch import save
 
-    data: bytes = save({f"module/{k}": v.contiguous() for k, v in supernet.state_dict().items()})
-    return data
+    document: bytes = save({f"module/{k}": v.contiguous() for k, v in supernet.state_dict().items()})
+    return document
 
 
 def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, threads: int) -> TreeScorer:
-    """Build the scorer of `pack_weights` weights in this process.
+    """Build a scorer in this process, from weights of another one.
 
     Args:
-        spec: the space.
-        data: a data set that this machine has too.
-        weights: from `pack_weights`.
-        calibration: training images that statistics are recalculated on.
-        threads: of torch.
+        spec: Name and parameters of the space.
+        data: Name of a data set that this machine has too.
+        weights: Weights from `pack_weights`.
+        calibration: Number of training images on which normalisation statistics are recalculated.
+        threads: Number of threads that torch uses in this process.
+
+    Raises:
+        CheckpointError: The weights do not fit the space.
+        DataError: The data set is missing or damaged on this machine.
     """
     from safetensors.torch import load as load_tensors
 

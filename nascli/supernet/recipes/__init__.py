@@ -1,1 +1,1 @@
-"""Recipes: how networks and supernets are trained."""
+"""Recipes of networks and supernets, one file per paper."""

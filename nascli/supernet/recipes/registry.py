@@ -1,4 +1,4 @@
-"""Recipes by name: for networks trained from scratch, and for supernets."""
+"""The registry of recipes: for networks trained from scratch, and for supernets."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from nascli.supernet.training.recipe import Recipe
 
 
 @cache
-def _recipes(kind: str) -> dict[str, Callable[..., Recipe]]:
-    # A file beside this one lists its own in RECIPES and SUPERNETS.
+def _recipes(table: str) -> dict[str, Callable[..., Recipe]]:
+    """Return the recipes of all files of this folder that list them in a table of this name."""
     recipes: dict[str, Callable[..., Recipe]] = {}
     for module in load_members("nascli.supernet.recipes").values():
-        recipes |= getattr(module, kind, {})
+        recipes |= getattr(module, table, {})
     return recipes
 
 
 def recipe_names() -> list[str]:
-    """The names of all recipes for training from scratch, the one for small data first."""
+    """Return the names of all recipes for training from scratch: first the one for small images, then by alphabet."""
     return sorted(_recipes("RECIPES"), key=lambda name: (name != "small", name))
 
 
 def find_recipe(name: str, epochs: int | None = None) -> Recipe:
-    """A recipe for training from scratch, by its name.
+    """Return a recipe for training from scratch.
 
     Args:
-        name: 'small', 'counted' (the same at half the rate, for low bit widths), or a paper's.
-        epochs: How long to train; None for the recipe's own number.
+        name: 'small', 'counted' (the same at half the learning rate, for low bit widths), or the name of a paper's.
+        epochs: Number of epochs; None for the recipe's own.
 
     Raises:
         UnknownNameError: No recipe has that name.
@@ -41,7 +41,12 @@ def find_recipe(name: str, epochs: int | None = None) -> Recipe:
 
 
 def find_supernet_recipe(name: str, epochs: int, batch: int) -> Recipe:
-    """A recipe for training a supernet, by its name.
+    """Return a recipe for training a supernet.
+
+    Args:
+        name: 'small', 'nse-small' (the same for multi-branch spaces), or the name of a paper's.
+        epochs: Number of epochs.
+        batch: Number of images per step.
 
     Raises:
         UnknownNameError: No recipe has that name.

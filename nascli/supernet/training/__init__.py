@@ -1,1 +1,1 @@
-"""Training: recipes, the loop, checkpoints, and several processes."""
+"""Training of networks and supernets: recipes, the training loop, checkpoints, and several processes."""

@@ -1,9 +1,11 @@
-"""Checkpoints: tensors in safetensors, everything else as JSON in its metadata; written atomically."""
+"""Checkpoints and weight files. A checkpoint has tensors in safetensors, and the rest as JSON in its metadata."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,35 @@ from nascli.files import write_atomically
 FORMAT = "nascli-checkpoint-1"
 
 
+def settings_digest(*parts: object) -> str:
+    """Return a digest of settings, by which a checkpoint is recognised as theirs.
+
+    Args:
+        *parts: What the training depends on: JSON values and dataclasses of them.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:32]
+
+
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a crash leaves the old file or the new one, never half of it.
+    """Write a checkpoint. A crash leaves the old file or the new one, never a part of it.
+
+    Args:
+        path: File to write.
+        tensors: Tensors by name.
+        state: Other values, which JSON can represent.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: The file cannot be written.
     """
     from safetensors.torch import save as serialise
 
     owned = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    data = serialise(owned, metadata={"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)})
+    document = serialise(owned, metadata={"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)})
     try:
-        write_atomically(path, data)
+        write_atomically(path, document)
     except OSError as error:
         raise CheckpointError(
             f"cannot write {path}: {error.strerror}.", "Free space or choose another folder; nothing is lost."
@@ -35,10 +54,16 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a checkpoint: tensors by name, and the state.
+    """Read a checkpoint.
+
+    Args:
+        path: File that `save_checkpoint` wrote.
+
+    Returns:
+        Tensors by name, and the other values.
 
     Raises:
-        CheckpointError: missing, damaged, or of another format.
+        CheckpointError: The file is missing, damaged, or of another format.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -46,7 +71,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not a checkpoint of this version of nascli")
+                raise CheckpointError(f"{path} is not a checkpoint of this version of nascli.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         state = json.loads(metadata["state"])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
@@ -56,8 +81,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, state
 
 
+def is_trained(path: Path, identity: str) -> bool:
+    """Tell whether a file is the checkpoint of a completed training.
+
+    Args:
+        path: Checkpoint of a `Trainer`; it need not exist.
+        identity: Digest of the training's settings, from `settings_digest`.
+
+    Raises:
+        CheckpointError: The file exists and cannot be read.
+    """
+    if not path.exists():
+        return False
+    _, state = load_checkpoint(path)
+    return state.get("identity") == identity and state.get("step") == state.get("steps")
+
+
 def save_weights(module: torch.nn.Module, path: Path) -> None:
-    """Write a module's parameters and statistics as safetensors, as one step."""
+    """Write a module's parameters and normalisation statistics as a safetensors file, in one step."""
     from safetensors.torch import save
 
     write_atomically(path, save({k: v.contiguous() for k, v in module.state_dict().items()}))

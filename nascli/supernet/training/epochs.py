@@ -1,4 +1,4 @@
-"""What a full training tells epoch by epoch: validation accuracy, the best weights so far, TensorBoard."""
+"""Records of a training's epochs: validation accuracy, the best weights so far, and TensorBoard logs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ from nascli.supernet.training.checkpoint import save_weights
 
 
 class EpochLog:
-    """Called after every step; does its work at the end of an epoch. Part of the training's checkpoint.
+    """Evaluates a network at the end of each epoch and keeps the weights of the best one.
+
+    Its history is a companion state of the training (`CompanionState`), and so a part of its checkpoint.
 
     Args:
-        validation: images that the epochs are compared on.
-        folder: where best.safetensors is kept.
-        tensorboard: write scalars for TensorBoard below `folder`.
+        validation: Images on which the epochs are compared.
+        folder: Folder of best.safetensors and of the TensorBoard logs.
+        tensorboard: Whether to write logs for TensorBoard; the first process alone writes them.
+
+    Attributes:
+        history: Validation top-1 after each epoch, from 0 to 1.
 
     Raises:
         RuntimeUnavailableError: TensorBoard is not installed.
@@ -30,42 +35,49 @@ class EpochLog:
     def __init__(self, validation: ImageSplit, folder: Path, tensorboard: bool) -> None:
         self._validation, self._folder = validation, folder
         self.history: list[float] = []
-        self._tensorboard = tensorboard and distributed.is_first()
+        self._tensorboard = tensorboard and distributed.is_first_process()
         self._writer: Any = None
         if self._tensorboard:
             _writer_class()
 
     @property
     def best(self) -> float:
-        """The best validation top-1 so far; -1 before the first epoch."""
+        """The best validation top-1 so far, from 0 to 1; -1 before the end of the first epoch."""
         return max(self.history, default=-1.0)
 
-    def note(self, module: nn.Module, rate: float, loss: float) -> None:
-        """An epoch has ended, with this learning rate and the loss of its last step."""
+    def record_epoch(self, module: nn.Module, rate: float, loss: float) -> None:
+        """Evaluate the network at the end of an epoch, and keep its weights if it is the best so far.
+
+        Args:
+            module: Network with the weights of this epoch; its training mode is left as it is.
+            rate: Learning rate of the epoch's last step.
+            loss: Loss of the epoch's last step.
+        """
         training = module.training
         module.eval()
         top1 = accuracy(module, self._validation).top1
         module.train(training)
-        if top1 > self.best and distributed.is_first():
+        if top1 > self.best and distributed.is_first_process():
             save_weights(module, self._folder / "best.safetensors")
         self.history.append(top1)
         if self._tensorboard:
-            if self._writer is None:
-                # Epochs that a killed run wrote after its last checkpoint come again.
-                self._writer = _writer_class()(
-                    str(self._folder / "tensorboard"), purge_step=len(self.history)
-                )
-            self._writer.add_scalar("validation/top1", top1, len(self.history))
-            self._writer.add_scalar("training/rate", rate, len(self.history))
-            self._writer.add_scalar("training/loss", loss, len(self.history))
-            self._writer.flush()
+            self._write_scalars({"validation/top1": top1, "training/rate": rate, "training/loss": loss})
+
+    def _write_scalars(self, scalars: dict[str, float]) -> None:
+        epoch = len(self.history)
+        if self._writer is None:
+            # A killed training may have logged epochs after its last checkpoint; they are replaced.
+            self._writer = _writer_class()(str(self._folder / "tensorboard"), purge_step=epoch)
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
 
     def state(self) -> dict[str, Tensor]:
-        """As tensors."""
+        """Return the history as tensors."""
         return {"epochs": torch.tensor(self.history, dtype=torch.float64)}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Back from `state`."""
+        """Restore the history from the tensors of `state`."""
         self.history = tensors["epochs"].tolist()
 
 

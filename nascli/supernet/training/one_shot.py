@@ -1,9 +1,10 @@
-"""Jobs that train: the shared supernet of a space, and plain networks from scratch."""
+"""The supernet of a space, trained once and shared by every search of that space."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,43 +12,54 @@ import torch
 
 from nascli.costmodel import BinnedSampler, Constraint, counted
 from nascli.costmodel.models import counted_names
-from nascli.errors import CheckpointError, ConstraintError, Remedy
+from nascli.errors import CheckpointError, ConstraintError
 from nascli.paths import home
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.modules import load_module
-from nascli.supernet.separate import Supernet, uniform_branches
-from nascli.supernet.training.checkpoint import load_checkpoint
+from nascli.supernet.separate import Supernet, sample_branches
+from nascli.supernet.training.checkpoint import is_trained, load_checkpoint, settings_digest
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, is_trained, settings_digest
+from nascli.supernet.training.trainer import PathOfStep, Trainer
 
-# SPOS's authors' code draws uniformly over so many bins of the cost.
-BINS = 7
+# Number of bins of a cost over which paths are drawn uniformly, as in the code of SPOS's authors.
+COST_BINS = 7
+
+
+@dataclass(frozen=True)
+class SharedSupernet:
+    """A trained supernet that several searches use.
+
+    Attributes:
+        supernet: Supernet with its trained weights.
+        identity: Digest of what the weights depend on, from `supernet_identity`.
+        reused: Whether the weights had been trained before.
+    """
+
+    supernet: Supernet
+    identity: str
+    reused: bool
 
 
 def supernet_identity(
     space: Space, images: Images, recipe: Recipe, seed: int, within: Constraint | None = None
 ) -> str:
-    """What a trained supernet depends on: space, data, recipe and seed, and where its paths are drawn."""
+    """Return a digest of what a trained supernet depends on.
+
+    Args:
+        space: Space of the supernet.
+        images: Data set.
+        recipe: How the supernet is trained.
+        seed: Seed of weights, paths, and data order.
+        within: Window of a cost within which paths are drawn; None for all paths of the space.
+    """
     parts = [f"supernet-aligned-{2 if space.multi_branch else 1}", space.digest, images.digest, recipe, seed]
     return settings_digest(*parts) if within is None else settings_digest(*parts, str(within))
 
 
-def _within(space: Space, within: Constraint) -> BinnedSampler:
-    """Paths drawn uniformly over bins of a counted cost (SPOS's uniform constraint sampling)."""
-    if within.name not in counted_names() or not math.isfinite(within.low) or not math.isfinite(within.high):
-        raise ConstraintError(
-            f"paths are drawn within a window of a counted cost, not {within}.",
-            "Write both ends.",
-            Remedy(arguments={"within": "290M<=macs<=360M"}),
-        )
-    edges = np.linspace(within.low, within.high, BINS + 1).tolist()
-    return BinnedSampler(space, counted(space, within.name), edges)
-
-
-def trained_supernet(
+def train_shared_supernet(
     space: Space,
     images: Images,
     recipe: Recipe,
@@ -57,56 +69,77 @@ def trained_supernet(
     given: str | None = None,
     out: Path | None = None,
     within: Constraint | None = None,
-) -> tuple[Supernet, str, bool]:
-    """The supernet of a space, trained once and then shared by every search of it.
+) -> SharedSupernet:
+    """Train the supernet of a space on random paths (SPOS, section 3), or load it if it has been trained before.
 
     Args:
-        space: single-path or multi-branch.
-        images: data.
-        recipe: how to train.
-        seed: of weights, paths and data order.
-        progress: is shown the training.
-        given: a finished checkpoint to take instead.
-        out: where to keep it; by default beside the store.
-        within: draw paths uniformly over bins of this window instead of uniformly over the space.
-
-    Returns:
-        the supernet, its identity, and whether it had been trained before.
+        space: Single-path or multi-branch space.
+        images: Data set; weights are fitted to its training part.
+        recipe: How to train.
+        seed: Seed of weights, paths, and data order.
+        progress: Progress display.
+        given: Checkpoint of a finished training that is used instead; None to train.
+        out: Checkpoint to write; None for a file beside the store, named after the identity.
+        within: Window of a counted cost, over whose bins paths are drawn uniformly; None draws paths uniformly from
+            the space.
 
     Raises:
-        CheckpointError: a given checkpoint that is not finished, or of another space.
+        CheckpointError: The given checkpoint is not finished, or belongs to another space.
+        ConstraintError: The window is not one of a counted cost, or lacks an end.
     """
     identity = supernet_identity(space, images, recipe, seed, within)
     file = out or home() / "supernets" / f"{identity}.safetensors"
     torch.manual_seed(seed)
     supernet = Supernet(space)
     if given is not None:
-        tensors, state = load_checkpoint(Path(given))
-        if state.get("step") != state.get("steps"):
-            raise CheckpointError(
-                f"{given} is at step {state.get('step')} of {state.get('steps')}.",
-                "Finish its training with the settings with which it began.",
-                Remedy(job="train_supernet", arguments={"out": given}),
-            )
-        load_module(supernet, tensors)
+        given_identity = _load_given(supernet, Path(given))
         progress.message(f"supernet {given} is used as it is")
-        return supernet, str(state.get("identity")), True
-    reused = is_trained(file, identity)
-    if reused:
+        return SharedSupernet(supernet, given_identity, reused=True)
+    if is_trained(file, identity):
         load_module(supernet, load_checkpoint(file)[0])
         progress.message(f"supernet {identity[:8]} of {space.name} is trained already; reused")
-    else:
-        bins = None if within is None else _within(space, within)
-        alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
+        return SharedSupernet(supernet, identity, reused=True)
+    trainer = Trainer(
+        supernet, images.train, recipe, seed=seed, path_of_step=_random_paths(space, seed, within)
+    )
+    trainer.run(file, identity, progress, f"training the supernet of {space.name}")
+    return SharedSupernet(supernet, identity, reused=False)
 
-        def path(step: int) -> Sequence[int]:
-            rng = generator(seed, RandomStream.SUPERNET_PATHS, step)
-            if bins is not None:
-                return bins.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
-            if space.multi_branch:
-                return uniform_branches(space.layers, alive, rng)
-            return space.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
 
-        trainer = Trainer(supernet, images.train, recipe, seed=seed, path=path)
-        trainer.run(file, identity, progress, f"training the supernet of {space.name}")
-    return supernet, identity, reused
+def _load_given(supernet: Supernet, file: Path) -> str:
+    """Load the weights of a finished checkpoint; return its identity."""
+    tensors, state = load_checkpoint(file)
+    if state.get("step") != state.get("steps"):
+        raise CheckpointError(
+            f"{file} is at step {state.get('step')} of {state.get('steps')}.",
+            "Finish its training with the settings with which it began.",
+        )
+    load_module(supernet, tensors)
+    return str(state.get("identity"))
+
+
+def _random_paths(space: Space, seed: int, within: Constraint | None) -> PathOfStep:
+    """Return the function from a step to its random architecture."""
+    bins = None if within is None else _cost_bins(space, within)
+    remaining = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
+
+    def path_of_step(step: int) -> Sequence[int]:
+        rng = generator(seed, RandomStream.SUPERNET_PATHS, step)
+        if bins is not None:
+            return bins.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
+        if space.multi_branch:
+            return sample_branches(space.layers, remaining, rng)
+        return space.sample(1, rng)[0].tolist()  # type: ignore[no-any-return]
+
+    return path_of_step
+
+
+def _cost_bins(space: Space, within: Constraint) -> BinnedSampler:
+    """Return a sampler that is uniform over bins of a counted cost (the constraint sampling of SPOS's code)."""
+    if within.name not in counted_names() or not math.isfinite(within.low) or not math.isfinite(within.high):
+        raise ConstraintError(
+            f"paths are drawn within a window of a counted cost, not {within}.",
+            "Write both ends: 290M<=macs<=360M",
+        )
+    edges = np.linspace(within.low, within.high, COST_BINS + 1).tolist()
+    return BinnedSampler(space, counted(space, within.name), edges)

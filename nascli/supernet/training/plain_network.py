@@ -1,4 +1,4 @@
-"""A network trained from scratch and tested once."""
+"""Training of a plain network from scratch, and its evaluation on the test part."""
 
 from __future__ import annotations
 
@@ -12,14 +12,23 @@ from nascli.spaces.network import Network
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.accuracy import accuracy, wilson_interval
 from nascli.supernet.modules import ProgramModule, network_module
+from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.epochs import EpochLog
 from nascli.supernet.training.recipe import Recipe
-from nascli.supernet.training.trainer import Trainer, settings_digest
+from nascli.supernet.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network and how accurate it is on the test part."""
+    """A trained network and its accuracy.
+
+    Attributes:
+        blocks: Modules of the network in evaluation order, in evaluation mode.
+        top1: Top-1 on the test part, from 0 to 1.
+        low: Lower end of its 95 % Wilson interval.
+        high: Upper end of its 95 % Wilson interval.
+        validation_top1: Top-1 on the validation part, from 0 to 1.
+    """
 
     blocks: list[ProgramModule]
     top1: float
@@ -39,29 +48,33 @@ def train_network(
     title: str,
     log: EpochLog | None = None,
 ) -> TrainedNetwork:
-    """Train a network from scratch, or finish or load what `file` holds of it; then test it once.
+    """Train a network from scratch, and evaluate it once on the test part.
 
     Args:
-        network: what to train.
-        images: data.
-        recipe: how.
-        seed: of weights and data order.
-        file: the checkpoint.
-        progress: is shown the training.
-        title: for people.
-        log: told of every epoch's end; its state is kept in the checkpoint.
+        network: Network to train.
+        images: Data set; weights are fitted to its training part.
+        recipe: How to train.
+        seed: Seed of weights and data order.
+        file: Checkpoint. An existing one is continued, or loaded if it is finished.
+        progress: Progress display.
+        title: Name of the network, for the display.
+        log: Log that records every epoch; its state is kept in the checkpoint.
+
+    Raises:
+        TrainingError: The loss or the gradient is not finite.
+        CheckpointError: The checkpoint belongs to another network, data set, recipe, or seed.
     """
     kind = "network" if log is None else "network with epochs"
     identity = settings_digest(kind, network.program.canonical, images.digest, recipe, seed)
     torch.manual_seed(seed)
     module = network_module([operator.program for operator in network.operators])
 
-    def after(step: int) -> None:
-        if log is not None and (step + 1) % trainer.per_epoch == 0:
+    def record_epoch(step: int) -> None:
+        if log is not None and (step + 1) % trainer.steps_per_epoch == 0:
             with trainer.averaged() as averaged:
-                log.note(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
+                log.record_epoch(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
 
-    trainer = Trainer(module, images.train, recipe, seed=seed, after=after, beside=log)
+    trainer = Trainer(module, images.train, recipe, seed=seed, on_step_end=record_epoch, companion=log)
     trainer.run(file, identity, progress, f"training {title}")
     trainer.use_average()
     module.eval()

@@ -1,18 +1,15 @@
-"""One training loop for supernets and plain networks, resumable bit for bit at any step.
+"""The training loop of supernets and plain networks, which resumes bit for bit after any step.
 
-Data order, augmentation and the sampled path of a step follow from the seed and the step's number alone,
-so a checkpoint is the weights, the optimiser's momentum, and how many steps are done.
+Data order, augmentation, and the architecture of a step follow from the seed and the step's number alone. So a
+checkpoint needs the weights, the optimiser's state, and the number of completed steps.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -25,48 +22,56 @@ from torch.nn import functional as F
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
-from nascli.supernet.data.batches import shifted
+from nascli.supernet.data.batches import shift_images
 from nascli.supernet.data.images import ImageSplit
 from nascli.supernet.modules import load_module
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
+from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.weight_average import WeightAverage
 
 _SAVE_EVERY_SECONDS = 5.0
-PathOf = Callable[[int], Sequence[int]]
-After = Callable[[int], None]
+# From the number of a step, from 0, to the architecture that it trains.
+PathOfStep = Callable[[int], Sequence[int]]
+# Called with the number of a step when it is done.
+OnStepEnd = Callable[[int], None]
 
 
 class CompanionState(Protocol):
-    """State that is trained beside the weights."""
+    """State that is trained beside the weights and kept in the same checkpoint."""
 
     def state(self) -> dict[str, Tensor]:
-        """As tensors."""
+        """Return the state as tensors by name."""
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Back from `state`."""
-
-
-def settings_digest(*parts: object) -> str:
-    """A digest of settings, to tell whether a checkpoint belongs to them."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:32]
+        """Restore the state from the tensors of `state`."""
 
 
 class Trainer:
-    """Trains a module; `path` names the architecture of each step of a supernet.
+    """Trains a module, either a plain network or one path of a supernet in each step.
 
-    Under torchrun every process takes its share of each batch, all follow the same path, and gradients are
+    Under torchrun every process takes its rows of each batch, all follow the same path, and gradients are
     averaged; the first process alone writes checkpoints.
 
     Args:
-        module: what to train.
-        data: images and labels.
-        recipe: how.
-        seed: of data order, augmentation and mixing.
-        path: the architecture of a step; None for a plain network.
-        after: called with a step's number when it is done, such as for the steps of other parameters.
-        beside: other state that belongs to the same step and is kept in the same checkpoint.
-        steps: in all; by default the recipe's epochs.
+        module: Module to train, from images `(batch, channels, height, width)` to logits `(batch, classes)`. A supernet
+            takes an architecture as its second argument.
+        data: Images and labels of the training part.
+        recipe: How to train.
+        seed: Seed of data order, augmentation, and mixup.
+        path_of_step: Function from a step's number to its architecture; None for a plain network.
+        on_step_end: Function that is called with the number of each completed step, for instance to train other
+            parameters.
+        companion: State that belongs to the same step, and is kept in the same checkpoint.
+        steps: Number of steps of the whole training; None for the recipe's epochs.
+
+    Attributes:
+        path_of_step: The argument; it may be replaced between runs.
+        step: Number of completed steps.
+        steps: Number of steps of the whole training.
+        steps_per_epoch: Number of steps of one pass over the training part.
+        loss: Loss of the last step; NaN before the first, and after `restore`.
     """
 
     def __init__(
@@ -76,42 +81,41 @@ class Trainer:
         recipe: Recipe,
         *,
         seed: int,
-        path: PathOf | None = None,
-        after: After | None = None,
-        beside: CompanionState | None = None,
+        path_of_step: PathOfStep | None = None,
+        on_step_end: OnStepEnd | None = None,
+        companion: CompanionState | None = None,
         steps: int | None = None,
     ) -> None:
         self.module = module.to(memory_format=torch.channels_last)
         self.data = data
         self.recipe = recipe
         self.seed = seed
-        self.path = path
-        self.after = after
-        self.beside = beside
+        self.path_of_step = path_of_step
         self.step = 0
-        # Of the last step; not a part of checkpoints.
         self.loss = math.nan
+        self.steps_per_epoch = max(1, len(data) // recipe.batch)
+        self.steps = steps if steps is not None else self.steps_per_epoch * recipe.epochs
+        self._on_step_end = on_step_end
+        self._companion = companion
         self._parameters = list(module.parameters())
-        self._optimizer = _optimizer(self._parameters, recipe)
-        self._average = {k: v.clone() for k, v in _floats(module)} if recipe.ema else {}
-        self.per_epoch = max(1, len(data) // recipe.batch)
-        self.steps = steps if steps is not None else self.per_epoch * recipe.epochs
+        self._optimizer = make_optimizer(module, recipe)
+        self._average = WeightAverage(module, recipe.ema)
 
     def run(
         self, file: Path | None, identity: str, progress: Progress, task: str, until: int | None = None
     ) -> None:
-        """Train to the end, saving every few seconds; goes on where a saved run of `identity` stopped.
+        """Train to the end, and save a checkpoint every few seconds. An existing checkpoint is continued.
 
         Args:
-            file: the checkpoint; None keeps nothing.
-            identity: what the checkpoint belongs to.
-            progress: is shown the loss.
-            task: what is being trained, for people.
-            until: stop after that many steps instead.
+            file: Checkpoint to continue and to write; None writes none.
+            identity: Digest of the training's settings, from `settings_digest`.
+            progress: Progress display; it shows the loss.
+            task: Description of the training, for the display.
+            until: Number of steps after which to stop; None for the whole training.
 
         Raises:
-            TrainingError: a loss that is not finite; the last checkpoint is kept.
-            CheckpointError: a checkpoint that belongs to other settings.
+            TrainingError: The loss or the gradient is not finite. The last checkpoint is kept.
+            CheckpointError: The checkpoint belongs to other settings, or a checkpoint cannot be written.
         """
         end = self.steps if until is None else min(until, self.steps)
         if file is not None and file.exists():
@@ -124,55 +128,56 @@ class Trainer:
         saved = time.monotonic()
         for images, labels in self._batches(end):
             loss = self.loss = self._train_step(images, labels)
-            if self.after is not None:
-                self.after(self.step)
+            if self._on_step_end is not None:
+                self._on_step_end(self.step)
             self.step += 1
             progress.advance(1, f"loss {loss:.3f}")
             if file is not None and (time.monotonic() - saved > _SAVE_EVERY_SECONDS or self.step == end):
                 self.save(file, identity)
                 saved = time.monotonic()
-        # The others read the file as soon as this returns.
+        # The other processes read the file as soon as this method returns.
         distributed.wait_for_all()
 
     def _batches(self, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows of this process in the batches of the steps before `end`."""
         order: npt.NDArray[np.int64] | None = None
         while self.step < end:
-            epoch, index = divmod(self.step, self.per_epoch)
+            epoch, index = divmod(self.step, self.steps_per_epoch)
             if order is None or index == 0:
                 order = generator(self.seed, RandomStream.DATA_ORDER, epoch).permutation(len(self.data))
-            chosen = torch.from_numpy(order[index * self.recipe.batch : (index + 1) * self.recipe.batch])
+            rows = torch.from_numpy(order[index * self.recipe.batch : (index + 1) * self.recipe.batch])
             rng = generator(self.seed, RandomStream.AUGMENTATION, self.step)
-            images, labels = (
-                shifted(self.data.images[chosen], rng, self.recipe.shift),
-                self.data.labels[chosen],
-            )
-            mine = distributed.share(len(labels))
-            yield images[mine].contiguous(memory_format=torch.channels_last), labels[mine]
+            images = shift_images(self.data.images[rows], rng, self.recipe.shift)
+            labels = self.data.labels[rows]
+            own = distributed.rows_of_this_process(len(labels))
+            yield images[own].contiguous(memory_format=torch.channels_last), labels[own]
 
     def _train_step(self, images: Tensor, labels: Tensor) -> float:
+        """Update the weights on one batch; return its loss."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step, self.steps)
-        value = 0.0
+        total = 0.0
         parts = self.recipe.accumulate
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
             loss = self._loss(x, y, part) * (len(y) / len(labels))
-            value += float(loss.detach())
-            if not math.isfinite(value):
-                raise self._diverged("loss", value)
+            total += float(loss.detach())
+            if not math.isfinite(total):
+                raise self._divergence_error("loss", total)
             loss.backward()  # type: ignore[no-untyped-call]
-        # A supernet has many times the parameters of a path: what the step did not touch is not walked over.
-        touched = [p for p in self._parameters if p.grad is not None]
-        distributed.average_gradients(touched)
-        norm = float(nn.utils.clip_grad_norm_(touched, self.recipe.clip))
+        # A supernet has many times the parameters of a path: those that the step did not use are skipped.
+        used = [p for p in self._parameters if p.grad is not None]
+        distributed.average_gradients(used)
+        norm = float(nn.utils.clip_grad_norm_(used, self.recipe.clip))
         if not math.isfinite(norm):
-            raise self._diverged("norm of the gradient", norm)
+            raise self._divergence_error("norm of the gradient", norm)
         self._optimizer.step()
-        for parameter in touched:
+        for parameter in used:
             parameter.grad = None
-        self._follow()
-        return value
+        self._average.update(self.step)
+        return total
 
     def _loss(self, images: Tensor, labels: Tensor, part: int) -> Tensor:
+        """Return the mean cross-entropy of one part of the batch, mixed in pairs where the recipe says so."""
         smoothing = self.recipe.label_smoothing
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.amp):
             if self.recipe.mixup:
@@ -187,102 +192,70 @@ class Trainer:
             return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
     def _forward(self, images: Tensor) -> Tensor:
-        result: Tensor = (
-            self.module(images) if self.path is None else self.module(images, self.path(self.step))
-        )
-        return result
+        if self.path_of_step is None:
+            logits: Tensor = self.module(images)
+        else:
+            logits = self.module(images, self.path_of_step(self.step))
+        return logits
 
-    def _follow(self) -> None:
-        """Move the average towards the weights (the rate rises at first, so that it forgets the start)."""
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, tensor in _floats(self.module) if self._average else ():
-                self._average[name].lerp_(tensor, 1 - decay)
-
-    @contextmanager
-    def averaged(self) -> Iterator[nn.Module]:
-        """The module with its averaged weights inside, where the recipe keeps an average; then as it was."""
-        own = {name: tensor.clone() for name, tensor in _floats(self.module)} if self._average else {}
-        self.use_average()
-        try:
-            yield self.module
-        finally:
-            with torch.no_grad():
-                for name, tensor in _floats(self.module) if own else ():
-                    tensor.copy_(own[name])
-
-    def use_average(self) -> None:
-        """Put the averaged weights into the module, where the recipe keeps an average."""
-        with torch.no_grad():
-            for name, tensor in _floats(self.module) if self._average else ():
-                tensor.copy_(self._average[name])
-
-    def _diverged(self, what: str, value: float) -> TrainingError:
+    def _divergence_error(self, quantity: str, value: float) -> TrainingError:
         return TrainingError(
-            f"the {what} is {value} at step {self.step} of {self.steps}.",
+            f"the {quantity} is {value} at step {self.step} of {self.steps}.",
             f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
         )
 
+    def averaged(self) -> AbstractContextManager[nn.Module]:
+        """Return a context in which the module has its averaged weights, if the recipe keeps an average."""
+        return self._average.applied()
+
+    def use_average(self) -> None:
+        """Replace the weights by their average, if the recipe keeps one."""
+        self._average.apply()
+
     def save(self, file: Path, identity: str) -> None:
-        """Write weights, optimiser, average and the step's number."""
-        if not distributed.is_first():
+        """Write a checkpoint: weights, optimiser, average, companion, and the number of completed steps.
+
+        Processes other than the first write nothing.
+
+        Args:
+            file: File to write.
+            identity: Digest of the training's settings, from `settings_digest`.
+
+        Raises:
+            CheckpointError: The file cannot be written.
+        """
+        if not distributed.is_first_process():
             return
         tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
-        for name, parameter in self.module.named_parameters():
-            for key, value in self._optimizer.state[parameter].items():
-                if isinstance(value, Tensor):
-                    tensors[f"optimizer/{name}/{key}"] = value
-        tensors |= {f"average/{k}": v for k, v in self._average.items()}
-        if self.beside is not None:
-            tensors |= {f"beside/{k}": v for k, v in self.beside.state().items()}
+        tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.module, self._optimizer).items()}
+        tensors |= {f"average/{k}": v for k, v in self._average.tensors().items()}
+        if self._companion is not None:
+            tensors |= {f"beside/{k}": v for k, v in self._companion.state().items()}
         save_checkpoint(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
 
     def restore(self, file: Path, identity: str) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
+
+        Args:
+            file: Checkpoint that `save` wrote.
+            identity: Digest of the training's settings, from `settings_digest`.
 
         Raises:
-            CheckpointError: it belongs to other settings.
+            CheckpointError: The checkpoint is damaged or belongs to other settings.
         """
         tensors, state = load_checkpoint(file)
         if state.get("identity") != identity:
             raise CheckpointError(
-                f"{file} belongs to another space, data set, recipe or seed.", "Remove it to train anew."
+                f"{file} belongs to another space, data set, recipe, or seed.", "Remove it to train anew."
             )
         load_module(self.module, tensors)
-        parameters = dict(self.module.named_parameters())
-        for full, value in tensors.items():
-            kind, _, rest = full.partition("/")
-            if kind == "optimizer":
-                name, _, key = rest.rpartition("/")
-                parameter = parameters[name]
-                kept = value.clone()
-                if value.shape == parameter.shape:
-                    kept = torch.empty_like(parameter)
-                    kept.detach().copy_(value)
-                    kept = kept.detach()
-                self._optimizer.state[parameter][key] = kept
-            elif kind == "average":
-                self._average[rest].copy_(value)
-        if self.beside is not None:
-            self.beside.load({k[7:]: v for k, v in tensors.items() if k.startswith("beside/")})
+        load_optimizer_tensors(self.module, self._optimizer, _group(tensors, "optimizer/"))
+        self._average.load(_group(tensors, "average/"))
+        if self._companion is not None:
+            self._companion.load(_group(tensors, "beside/"))
         self.step = int(state["step"])
 
 
-def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=recipe.rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
-
-
-def _floats(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(k, v) for k, v in module.state_dict(keep_vars=False).items() if v.is_floating_point()]
-
-
-def is_trained(file: Path, identity: str) -> bool:
-    """Whether a checkpoint holds a completed training of these settings."""
-    if not file.exists():
-        return False
-    _, state = load_checkpoint(file)
-    return state.get("identity") == identity and state.get("step") == state.get("steps")
+def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): v for name, v in tensors.items() if name.startswith(prefix)}

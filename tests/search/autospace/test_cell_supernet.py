@@ -120,7 +120,7 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
     net = CellSupernet(SPACE.fixed[0].operator, places, [GENES] * len(places), SPACE.fixed[-1].operator)
     trainer = Trainer(
         net, images.train, Recipe(6, 64, floor=0.1), seed=0,
-        path=lambda step: np.random.default_rng(step).integers(0, 3, len(places)).tolist(),
+        path_of_step=lambda step: np.random.default_rng(step).integers(0, 3, len(places)).tolist(),
     )  # fmt: skip
     trainer.run(None, "", Silent(), "")
     generator = torch.Generator().manual_seed(noise)

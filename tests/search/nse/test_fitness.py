@@ -12,7 +12,7 @@ from nascli.errors import TrainingError
 from nascli.search.nse.fitness import FitnessIndicators, branch_probability, renormalised, truncated_bernoulli
 from nascli.spaces import load_space
 from nascli.supernet.differentiable import mixed_output
-from nascli.supernet.separate import BranchMean, Supernet, uniform_branches
+from nascli.supernet.separate import BranchMean, Supernet, sample_branches
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 WHOLE = load_space("nse-19-mini:width=0.25,resolution=8,branches=4")
@@ -133,7 +133,7 @@ def test_many_operations_and_few_branches_are_drawn_at_once():
     assert drawn.sum(axis=1).max() == 3 and drawn.sum(axis=1).min() >= 1
     space = load_space("nse-second-mini:resolution=8")
     alive = [np.ones(len(layer.candidates), dtype=bool) for layer in space.layers]
-    assert len(uniform_branches(space.layers, alive, np.random.default_rng(0))) == len(space.layers)
+    assert len(sample_branches(space.layers, alive, np.random.default_rng(0))) == len(space.layers)
 
 
 def test_equation_6_is_the_mean_over_pairs_of_the_full_gradient_s_direction():
@@ -206,7 +206,7 @@ def test_uniform_branches_are_half_of_what_is_left():
         row[3:] = False
     counts = np.zeros(3)
     for seed in range(400):
-        code = uniform_branches(SPACE.layers, alive, np.random.default_rng(seed))
+        code = sample_branches(SPACE.layers, alive, np.random.default_rng(seed))
         assert all(SPACE.layers[i].problem(c) is None for i, c in enumerate(code))
         counts += [code[-1] >> i & 1 for i in range(3)]
     assert np.all(np.abs(counts / 400 - 0.5) < 0.08)

@@ -23,7 +23,7 @@ def test_a_tree_says_what_one_at_a_time_says(spec, images):
     torch.manual_seed(0)
     supernet = Supernet(space)
     path = lambda step: space.sample(1, np.random.default_rng([7, step]))[0].tolist()  # noqa: E731
-    Trainer(supernet, images.train, Recipe(epochs=1, batch=64), seed=0, path=path, steps=6).run(
+    Trainer(supernet, images.train, Recipe(epochs=1, batch=64), seed=0, path_of_step=path, steps=6).run(
         None, "x", Silent(), "t"
     )
     codes = space.sample(4, np.random.default_rng(0))
@@ -32,7 +32,7 @@ def test_a_tree_says_what_one_at_a_time_says(spec, images):
     before = {k: v.clone() for k, v in supernet.state_dict().items()}
     tree = PrefixTree(supernet, codes.tolist())
     together = tree.accuracies(images, calibration=256)
-    assert tree.evaluations < len(codes) * len(space.blocks)
+    assert tree.node_count < len(codes) * len(space.blocks)
     assert all(torch.equal(v, before[k]) for k, v in supernet.state_dict().items())
     alone = SupernetEvaluator(supernet, images, calibration=256)
     for code, given in zip(codes, together, strict=True):
@@ -48,7 +48,7 @@ def test_shared_prefixes_are_nodes_once():
     other = row.copy()
     other[-1] = (row[-1] + 1) % len(space.layers[-1].candidates)
     blocks = len(space.blocks)
-    assert PrefixTree(supernet, [row.tolist()]).evaluations == blocks
+    assert PrefixTree(supernet, [row.tolist()]).node_count == blocks
     # The last layer and the head after it differ.
-    assert PrefixTree(supernet, [row.tolist(), other.tolist()]).evaluations == blocks + 2
-    assert PrefixTree(supernet, [row.tolist(), row.tolist()]).evaluations == blocks
+    assert PrefixTree(supernet, [row.tolist(), other.tolist()]).node_count == blocks + 2
+    assert PrefixTree(supernet, [row.tolist(), row.tolist()]).node_count == blocks

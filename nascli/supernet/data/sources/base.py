@@ -1,4 +1,4 @@
-"""What a source of images is, and what it returns."""
+"""The interface of a source of images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Raw:
-    """Images `(n, channels, height, width)` with labels `(n,)`, and a test part where the source has one."""
+class RawImages:
+    """Images and labels as a source reads them, before normalisation and splitting.
+
+    Attributes:
+        images: Pixels of any numeric dtype, `(n, channels, height, width)`.
+        labels: Class of each image, `(n,)` int64, from 0.
+        test_images: Images of the test part, shaped like `images`; None if the source has no test part of its own.
+        test_labels: Labels of the test part, `(m,)` int64; None if the source has no test part of its own.
+    """
 
     images: Pixels
     labels: Labels
@@ -26,14 +33,15 @@ class Raw:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from.
+    """A data set by name: its properties, and the function that reads it.
 
     Attributes:
-        classes: number of classes; None where the folder decides.
-        channels: of an image; None where the folder decides.
-        read: from a folder (None where none was named) and a resolution to the arrays.
+        classes: Number of classes; None if it depends on the folder.
+        channels: Channels of an image; None if they depend on the folder, which means three.
+        read: Function from a folder and a resolution in pixels to the images. The folder is None if the user named
+            none. A reader that does not decode files may ignore the resolution: images are resized later.
     """
 
     classes: int | None
     channels: int | None
-    read: Callable[[Path | None, int], Raw]
+    read: Callable[[Path | None, int], RawImages]

@@ -1,4 +1,4 @@
-"""The sources of images that there are: those of the files beside this one, and entry points of other packages."""
+"""The registry of image sources: the files of this folder, and entry points of other packages."""
 
 from __future__ import annotations
 
@@ -13,29 +13,40 @@ GROUP = "nascli.datasets"
 
 @cache
 def builtin_sources() -> dict[str, Source]:
-    """The sources that come with nascli, by name. A file beside this one lists its own in ``SOURCES``."""
-    found: dict[str, Source] = {}
+    """Return the sources that come with nascli, by name.
+
+    Every file of this folder lists its sources in ``SOURCES``.
+    """
+    sources: dict[str, Source] = {}
     for module in load_members("nascli.supernet.data.sources").values():
-        found |= getattr(module, "SOURCES", {})
-    return found
+        sources |= getattr(module, "SOURCES", {})
+    return sources
 
 
 def find_source(name: str) -> Source:
-    """A source by its name; packages may add some under the entry point ``nascli.datasets``.
+    """Return a source by its name.
+
+    Other packages may register sources under the entry-point group ``nascli.datasets``.
+
+    Args:
+        name: Name of the source, without a folder.
 
     Raises:
         UnknownNameError: No source has that name.
-        DataError: An entry point is no `Source`.
+        DataError: The entry point of that name does not load a `Source`.
     """
-    known = builtin_sources()
-    if name in known:
-        return known[name]
-    others = find_entry_points(GROUP)
-    if name in others:
-        source = others[name].load()
+    builtin = builtin_sources()
+    if name in builtin:
+        return builtin[name]
+    entry_points = find_entry_points(GROUP)
+    if name in entry_points:
+        source = entry_points[name].load()
         if not isinstance(source, Source):
             raise DataError(
-                f"the entry point {name} of {GROUP} is no {Source.__module__}.{Source.__qualname__}"
+                f"the entry point {name} of {GROUP} loads a {type(source).__name__}, "
+                f"not a {Source.__module__}.{Source.__qualname__}."
             )
         return source
-    raise UnknownNameError("data set", name, [*known, *others], "A folder follows a colon: cifar10:FOLDER")
+    raise UnknownNameError(
+        "data set", name, [*builtin, *entry_points], "A folder follows a colon: cifar10:FOLDER"
+    )

@@ -12,7 +12,7 @@ from benchmarks._studies import images, in_processes, of, paired
 from nascli.costmodel.staged_costs import count_within
 from nascli.progress import Silent
 from nascli.report.svg import ChartAxis, Series, chart, pareto_front, standalone
-from nascli.search.nss.engine import search_space
+from nascli.search.nss.engine import learn_elite_space
 from nascli.search.nss.settings import NssSettings
 from nascli.spaces.catalog import load_space_of_any_kind
 from nascli.spaces.space import Population
@@ -73,7 +73,7 @@ def one_seed(seed: int, quick: bool) -> list[dict]:
     space, rng = study.space, np.random.default_rng([seed, 5])
     near_n, free_n, trials = (2, 1, 20) if quick else (8, 10, 400)
     for target in study.targets:
-        elite = search_space(
+        elite = learn_elite_space(
             space, study.data, target, study.settings, study.recipe, seed=seed, file=None, progress=Silent()
         )
         window = (target * 0.9, target * 1.1)
@@ -93,7 +93,7 @@ def one_seed(seed: int, quick: bool) -> list[dict]:
         found.append(
             {
                 "target": target,
-                "elite": elite.text,
+                "elite": elite.ranges_text,
                 "mean": elite.mean,
                 "shares": (inside / total, plain / whole),
                 "waits": (

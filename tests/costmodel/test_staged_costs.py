@@ -27,7 +27,7 @@ def test_counts_within_ranges_are_those_of_an_elite_space():
     space = load_space_of_any_kind("nss-expanded-mini")
     bins = Bins(space, 2, 8)
     chosen = ((0, 1), (1, 0), (1, 3))
-    macs = space.macs(bins.codes(chosen))
+    macs = space.macs(bins.enumerate(chosen))
     low, high = np.quantile(macs, [0.3, 0.6])
     inside, total = count_within(space, low, high, bins.ranges(chosen))
     assert (inside, total) == (int(((macs >= low) & (macs <= high)).sum()), len(macs))

@@ -1,4 +1,4 @@
-"""What AutoSpace is to the rest of nascli."""
+"""The descriptor of AutoSpace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nascli.spaces.space import Space
 
 
 class AutoSpace(Algorithm):
-    """Cells evolve while they train, into a space that SPOS then searches."""
+    """Cells evolve while they train, into a space that SPOS then searches (Zhou et al. 2021)."""
 
     name = "autospace"
     title = "AutoSpace"
@@ -30,24 +30,28 @@ class AutoSpace(Algorithm):
     aliases = with_aliases(evolution="searcher")
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
-        """The preset with another number of epochs for the supernet of the learned space."""
+        """Return the preset with another number of epochs for the supernet of the learned space."""
         return replace(preset, supernet=replace(preset.supernet, epochs=epochs))
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
-        """Learn the cells of every layer."""
+        """Learn the cells of every layer.
+
+        Raises:
+            ConstraintError: The space has no cells.
+        """
         from nascli.search.autospace.engine import learn_cells
 
-        given = request.space
-        assert isinstance(given, Space)
-        if not takes_parameter(given.name, "cells"):
+        space = request.space
+        assert isinstance(space, Space)
+        if not takes_parameter(space.name, "cells"):
             raise ConstraintError(
-                f"{given.name} has no cells to learn.",
+                f"{space.name} has no cells to learn.",
                 "Choose a space that has.",
                 Remedy(arguments={"space": self.example_space}),
             )
         assert context.preset.space_recipe is not None
         learned = learn_cells(
-            given,
+            space,
             request.images,
             context.preset.settings,
             context.preset.space_recipe,
@@ -55,8 +59,8 @@ class AutoSpace(Algorithm):
             file=context.folder.file("training/space.safetensors"),
             progress=context.progress,
         )
-        parameters = {**dict(given.parameters), "cells": learned.text}
-        return make_space(given.name, **parameters), learned.document()
+        parameters = {**dict(space.parameters), "cells": learned.text}
+        return make_space(space.name, **parameters), learned.to_json()
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Search the learned space as SPOS does."""

@@ -23,8 +23,8 @@ class AutoSpaceStream(IntEnum):
         FIRST_POPULATION: The first cells of all layers, and which of them enter the supernet.
         PATHS: Architectures that train the supernet. Index: step.
         EVOLUTION: Tournaments and mutations. Index: step.
-        CELL_PAIRS: Pairs of cells that the fitness learns from. Index: step.
-        VALIDATION_ORDER: Order of the images that the fitness learns from. Index: epoch.
+        CELL_PAIRS: Pairs of cells from which the fitness learns. Index: step.
+        VALIDATION_ORDER: Order of the images from which the fitness learns. Index: epoch.
     """
 
     FIRST_POPULATION = 71
@@ -36,27 +36,35 @@ class AutoSpaceStream(IntEnum):
 
 @dataclass(frozen=True)
 class AutoSpaceSettings:
-    """Hyper-parameters; the defaults are the paper's.
+    """Hyper-parameters. The defaults are the paper's.
+
+    The paper's Eq. 4 and 5, which compensate for cells that were in the supernet unequally often, are not in its
+    supplement. 'count' and 'delay' both read it plausibly.
 
     Attributes:
-        cells: of a layer in the supernet, and of the learned space (K).
-        population: cells per layer.
-        first_team, last_team: sizes of the tournament's team, growing linearly over the evolution.
-        warmup, evolution: epochs before and of the evolution.
-        frequency: iterations between two mutations.
-        reference_epochs: epochs during which cells stay near the reference graph.
-        distance: most edges in which a cell differs from it until then (tau).
-        window: genes that may mutate at a time; it slides by one each time.
-        most_madds: of a cell, over those of its layer's reference cell.
-        compensation: what makes up for cells having been in the supernet unequally often. The paper's Eq. 4 and 5
-            are not in its supplement, and both of these read it plausibly: 'count' takes the gradient that a cell
-            gathered over how often it was drawn, so that all cells are as if trained equally often; 'delay' is
-            delay-compensated SGD's g + strength g^2 (alpha_now - alpha_then), round after round; 'none' adds up.
-        strength: of 'delay'.
-        rate: of the fitness.
-        mutants: share of a mutation's K cells that are mutants of the chosen ones. The paper has all; with less the
-            fittest parents stay in the supernet beside their children, and are judged again.
-        keep_weights: a mutant begins with the weights of its layer's last convolution of the same role and shape.
+        cells: The number of cells per layer, in the supernet and in the learned space (K).
+        population: The number of cells per layer in the population.
+        first_team: The size of a tournament's team at the beginning of the evolution; it grows linearly.
+        last_team: The size of a tournament's team at the end of the evolution.
+        warmup: Epochs before the evolution, in which all cells are judged.
+        evolution: Epochs of the evolution.
+        frequency: Iterations between two mutations.
+        reference_epochs: Epochs of the evolution during which cells stay near the reference graph.
+        distance: The largest number of edges in which a cell may differ from it until then (tau).
+        window: The number of neighbouring genes that may mutate; the window moves by one each time.
+        most_madds: The largest MACs of a cell, divided by those of its layer's reference cell.
+        compensation: 'count' divides the sum of a cell's gradients by their number, as if all cells were trained
+            equally often; 'delay' is delay-compensated SGD, g + strength g^2 (alpha_now - alpha_before); 'none' adds
+            gradients up.
+        strength: The strength of 'delay'.
+        rate: The rate of the fitness.
+        mutants: The share of mutants among the K cells after a mutation. In the paper all are mutants; with a smaller
+            share the fittest parents stay in the supernet beside their children and are judged again.
+        keep_weights: Whether a mutant begins with the weights of its layer's last convolution of the same role and
+            shape.
+
+    Raises:
+        NascliError: A number is out of its range, or the compensation is unknown.
     """
 
     cells: int = 9
@@ -78,7 +86,7 @@ class AutoSpaceSettings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.cells < self.population:
-            # Children take the places of others, and the reference keeps its own.
+            # Children replace other members, and the reference graph is never replaced.
             raise NascliError(f"1 <= cells < population must hold, got {self.cells} and {self.population}")
         if not 1 <= self.window <= GENES:
             raise NascliError(f"a mutation window has 1 to {GENES} genes, got {self.window}")
@@ -95,12 +103,15 @@ class AutoSpaceSettings:
             raise NascliError(f"0 < mutants <= 1 must hold, got {self.mutants}")
 
     def team(self, share: float) -> int:
-        """The team's size, so much of the way through the evolution."""
+        """Return the size of a team.
+
+        Args:
+            share: How much of the evolution is over, from 0 to 1.
+        """
         return round(self.first_team + (self.last_team - self.first_team) * min(1.0, max(0.0, share)))
 
 
-# SPOS searches the space that is learned. How long its cells evolve is in the settings; the epochs of the space's
-# recipe are not used.
+# SPOS searches the learned space. The settings decide how long cells evolve; the epochs of `space_recipe` are not used.
 PRESETS = {
     "small": Preset(
         settings=AutoSpaceSettings(

@@ -1,1 +1,1 @@
-"""Network Space Search (Hong et al. 2021)."""
+"""Network Space Search (NSS; Hong et al. 2021)."""

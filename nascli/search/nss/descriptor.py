@@ -1,4 +1,4 @@
-"""What Network Space Search is to the rest of nascli."""
+"""The descriptor of Network Space Search."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nascli.spaces.staged import StagedSpace
 
 
 class NetworkSpaceSearch(Algorithm):
-    """Ranges of depths and widths are learned, as a space that SPOS then searches."""
+    """Ranges of depths and widths are learned as a space, which SPOS then searches (Hong et al. 2021)."""
 
     name = "nss"
     title = "Network Space Search"
@@ -29,14 +29,21 @@ class NetworkSpaceSearch(Algorithm):
     aliases = with_aliases(evolution="searcher", nss_epochs="space_recipe.epochs")
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
-        """Learn an Elite Space for the budget: MACs where they are bounded, else latency."""
-        from nascli.search.nss.engine import search_space
+        """Learn an Elite Space for the budget.
 
-        given = request.space
-        assert isinstance(given, StagedSpace)
-        # MACs before latency, where both are bounded: they need nothing measured.
-        here = {c.name: c for c in request.constraints if c.device is None and c.high != math.inf}
-        bound = here.get("macs") or here.get("latency")
+        The budget on MACs is aimed at if there is one, since nothing must be measured for it; else that on latency.
+
+        Raises:
+            ConstraintError: Neither MACs nor the latency of the target have an upper bound.
+        """
+        from nascli.search.nss.engine import learn_elite_space
+
+        staged = request.space
+        assert isinstance(staged, StagedSpace)
+        bounded = {
+            each.name: each for each in request.constraints if each.device is None and each.high != math.inf
+        }
+        bound = bounded.get("macs") or bounded.get("latency")
         if bound is None:
             raise ConstraintError(
                 "NSS aims at a number of MACs or a latency here.",
@@ -48,10 +55,10 @@ class NetworkSpaceSearch(Algorithm):
         if bound.name == "latency":
             from nascli.search.nss.latency import measured_latency
 
-            cost = measured_latency(given, context.measure, seed=context.seed, progress=context.progress)
+            cost = measured_latency(staged, context.measure, seed=context.seed, progress=context.progress)
         assert context.preset.space_recipe is not None
-        elite = search_space(
-            given,
+        elite = learn_elite_space(
+            staged,
             request.images,
             bound.high,
             context.preset.settings,
@@ -61,7 +68,7 @@ class NetworkSpaceSearch(Algorithm):
             progress=context.progress,
             cost=cost,
         )
-        return elite.chain(), elite.document()
+        return elite.chain(), elite.to_json()
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Search the Elite Space as SPOS does."""

@@ -1,4 +1,4 @@
-"""Network Space Search: the masked supernet trains beside a distribution over spaces, and an Elite Space is drawn."""
+"""Network Space Search: a distribution over spaces learns beside a masked supernet, and an Elite Space is drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, staged_macs
 from nascli.progress import Progress
 from nascli.random_streams import generator
-from nascli.search.nss.search import Bins, describe_elite_space, elite, mean_cost, require_reachable
+from nascli.search.nss.search import (
+    Bins,
+    choose_elite_space,
+    describe_elite_space,
+    mean_cost,
+    require_reachable,
+)
 from nascli.search.nss.settings import NssSettings, NssStream
 from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
@@ -32,7 +38,12 @@ from nascli.supernet.training.trainer import Trainer
 
 
 def mixture_cost(cost: StagedCost, stages: Sequence[tuple[Gates, Gates]]) -> Tensor:
-    """Cost of the gated mixture's depths and widths, in the closed form of `StagedSpace.features`; differentiable."""
+    """Return the cost of a network whose depths and widths are mixtures, differentiable by their gates.
+
+    Args:
+        cost: A cost of the staged space, in the closed form of `StagedSpace.features`.
+        stages: Per stage the depths with their gates, and the widths with theirs.
+    """
     space = cost.space
     height, width = space.input.height, space.input.width
     total = torch.tensor(cost.constant)
@@ -52,98 +63,108 @@ def mixture_cost(cost: StagedCost, stages: Sequence[tuple[Gates, Gates]]) -> Ten
 
 
 class SpaceDistribution:
-    """Per stage a categorical over bins of depths and one over bins of widths, learned by gradient.
+    """Per stage a categorical distribution over bins of depths and one over bins of widths, learned by gradient.
 
     Args:
-        supernet: of the staged space.
-        depth_bin, width_bin: sizes of the bins.
-        target: what is aimed at, in the cost's unit.
-        cost: MACs, or latency.
-        weight: of |cost / target - 1| (Eq. 4 and 5).
-        rate: of Adam.
-        temperatures: at the beginning and at the end.
-        seed: of all draws.
+        supernet: A supernet of the staged space.
+        settings: The sizes of the bins, the weight of |cost / target - 1| (Eq. 4 and 5), the rate of Adam, and the
+            temperatures.
+        target: The cost that networks shall have on average.
+        cost: A cost of the staged space.
+        seed: The seed of all draws.
+
+    Attributes:
+        supernet: The supernet.
+        thetas: Per stage the `(bins,)` logits of depths, and those of widths.
     """
 
     def __init__(
-        self,
-        supernet: MaskedSupernet,
-        depth_bin: int,
-        width_bin: int,
-        *,
-        target: float,
-        cost: StagedCost,
-        weight: float,
-        rate: float,
-        temperatures: tuple[float, float],
-        seed: int,
+        self, supernet: MaskedSupernet, settings: NssSettings, *, target: float, cost: StagedCost, seed: int
     ) -> None:
         self.supernet = supernet
+        self._settings, self._target, self._cost, self._seed = settings, target, cost, seed
         space = supernet.space
-        self._bins = (depth_bin, width_bin)
-        self._cost = cost
-        self._target, self._weight, self._temperatures, self._seed = target, weight, temperatures, seed
-        sizes = (space.depths // depth_bin, space.widths // width_bin)
-        self.thetas = [torch.zeros(size, requires_grad=True) for _ in space.strides for size in sizes]
-        self._optimizer = torch.optim.Adam(self.thetas, lr=rate)
+        self._bin_sizes = (settings.depth_bin, settings.width_bin)
+        counts = (space.depths // settings.depth_bin, space.widths // settings.width_bin)
+        self.thetas = [torch.zeros(count, requires_grad=True) for _ in space.strides for count in counts]
+        self._optimizer = torch.optim.Adam(self.thetas, lr=settings.rate)
 
     def probabilities(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per stage the chances of the bins of depths and of widths."""
-        chances = [torch.softmax(theta.detach(), 0).double().numpy() for theta in self.thetas]
-        return list(zip(chances[::2], chances[1::2], strict=True))
+        """Return per stage the `(bins,)` probabilities of the bins of depths, and of those of widths."""
+        rows = [torch.softmax(theta.detach(), 0).double().numpy() for theta in self.thetas]
+        return list(zip(rows[::2], rows[1::2], strict=True))
 
     def draw(self, step: int, uniform: bool) -> list[int]:
-        """An architecture, uniform inside a space drawn by the distribution (Eq. 3)."""
+        """Draw the architecture that trains the weights at a step, uniformly inside a drawn space (Eq. 3).
+
+        Args:
+            step: The number of the step.
+            uniform: Whether the space is drawn uniformly instead of by the distribution, as in the warm-up.
+
+        Returns:
+            Depth and width of each stage, both counted from 0.
+        """
         rng = generator(self._seed, NssStream.PATHS, step)
-        code = []
+        architecture = []
         for index, theta in enumerate(self.thetas):
-            size = self._bins[index % 2]
+            size = self._bin_sizes[index % 2]
             p = torch.softmax(theta.detach(), 0).double().numpy()
-            bin_ = int(rng.integers(len(p))) if uniform else int(rng.choice(len(p), p=p / p.sum()))
-            code.append(bin_ * size + int(rng.integers(size)))
-        return code
+            number = int(rng.integers(len(p))) if uniform else int(rng.choice(len(p), p=p / p.sum()))
+            architecture.append(number * size + int(rng.integers(size)))
+        return architecture
 
     def step(self, number: int, share: float, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """One update on validation images, `share` of the way through; returns cross-entropy and cost."""
+        """Update the distribution once, by Gumbel-softmax with a straight-through gradient.
+
+        Args:
+            number: The number of the step, which decides the noise.
+            share: How much of the learning is over, from 0 to 1; the temperature falls with it.
+            images: `(batch, channels, height, width)` validation images.
+            labels: `(batch,)` their classes.
+
+        Returns:
+            The cross-entropy, and the cost of the mixture.
+        """
         rng = generator(self._seed, NssStream.GATES, number)
-        first, last = self._temperatures
+        first, last = self._settings.first, self._settings.last
         temperature = first * (last / first) ** share
         gated: list[Gates] = []
         for index, theta in enumerate(self.thetas):
-            size = self._bins[index % 2]
+            size = self._bin_sizes[index % 2]
             noise = torch.from_numpy(rng.gumbel(size=len(theta)).astype(np.float32))
             soft = torch.softmax((theta + noise) / temperature, 0)
             hard = F.one_hot(soft.argmax(), len(theta)).float()
-            options = [b * size + int(rng.integers(size)) + 1 for b in range(len(theta))]
-            gated.append((options, hard + soft - soft.detach()))
+            members = [bin_ * size + int(rng.integers(size)) + 1 for bin_ in range(len(theta))]
+            gated.append((members, hard + soft - soft.detach()))
         stages = list(zip(gated[::2], gated[1::2], strict=True))
         with frozen_weights(self.supernet):
             loss = F.cross_entropy(self.supernet.mixture(images, stages), labels)
-            demand = mixture_cost(self._cost, stages)
+            cost = mixture_cost(self._cost, stages)
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._weight * (demand / self._target - 1).abs()).backward()  # type: ignore[no-untyped-call]
+            cost_term = self._settings.weight * (cost / self._target - 1).abs()
+            (loss + cost_term).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
-        return float(loss.detach()), float(demand.detach())
+        return float(loss.detach()), float(cost.detach())
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that a resumed search needs, as tensors."""
+        """Return everything that a resumed search needs, as tensors by name."""
         return learned_state(self.thetas, self._optimizer)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from `state`."""
+        """Restore what `state` returned."""
         load_learned_state(self.thetas, self._optimizer, tensors)
 
 
 @dataclass(frozen=True)
 class EliteSpace:
-    """What Network Space Search found.
+    """The result of Network Space Search.
 
     Attributes:
-        chosen: per stage the bins of depths and of widths.
-        bins: their sizes, and the space they are bins of.
-        cost: what was aimed at.
-        mean: mean cost of its networks.
-        probabilities: per stage the chances of the bins.
+        chosen: Per stage the bin of depths and the bin of widths.
+        bins: The sizes of the bins, and the staged space.
+        cost: The cost whose mean was aimed at.
+        mean: The mean cost of its networks.
+        probabilities: Per stage the probabilities of the bins of depths, and of those of widths.
     """
 
     chosen: tuple[tuple[int, int], ...]
@@ -153,33 +174,33 @@ class EliteSpace:
     probabilities: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]
 
     @property
-    def text(self) -> str:
-        """The ranges, as the space nss-elite takes them."""
+    def ranges_text(self) -> str:
+        """The ranges as text, as the space nss-elite takes them."""
         return format_ranges(self.bins.ranges(self.chosen))
 
     def chain(self) -> Space:
-        """The space that the other algorithms search."""
+        """Return the space of layers that the other algorithms search."""
         space = self.bins.space
         return make_space(
             "nss-elite",
-            ranges=self.text,
+            ranges=self.ranges_text,
             resolution=space.input.height,
             classes=space.classes,
             channels=space.input.channels,
             stem=space.stem,
         )
 
-    def document(self) -> dict[str, Any]:
-        """As JSON."""
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON document."""
         return {
             "space": self.bins.space.spec,
             "chosen": [list(pair) for pair in self.chosen],
-            "ranges": self.text,
+            "ranges": self.ranges_text,
             "cost": self.cost.name,
             "mean_cost": self.mean,
-            # The chain that is searched has its own depths and widths; under MACs, what its networks have on average.
+            # The space of layers has other depths and widths than the ranges, and so another mean.
             "chain_mean_macs": _mean_macs(self.chain()),
-            "probabilities": [[list(d), list(w)] for d, w in self.probabilities],
+            "probabilities": [[list(depths), list(widths)] for depths, widths in self.probabilities],
         }
 
 
@@ -187,7 +208,7 @@ def _mean_macs(space: Space) -> float:
     return float(counted(space, "macs")(space.sample(2000, np.random.default_rng(0))).mean())
 
 
-def search_space(
+def learn_elite_space(
     space: StagedSpace,
     images: Images,
     target: float,
@@ -199,47 +220,39 @@ def search_space(
     progress: Progress,
     cost: StagedCost | None = None,
 ) -> EliteSpace:
-    """Network Space Search: train the masked supernet and the distribution, and draw the Elite Space.
+    """Train the masked supernet and the distribution over spaces, and draw the Elite Space.
 
-    Weights step on training images along architectures drawn uniformly from drawn spaces; every second step the
-    distribution steps on validation images, after the warm-up. Resumable from `file` at any step.
+    Weights step on training images, along architectures drawn uniformly from drawn spaces. After the warm-up, the
+    distribution steps on validation images at every second step. Killed at any step, the training resumes from `file`.
 
     Args:
-        space: of stages.
-        images: data.
-        target: what networks of the Elite Space shall cost on average.
-        settings: hyper-parameters.
-        recipe: how weights train.
-        seed: of everything.
-        file: the checkpoint; None keeps nothing.
-        progress: is shown the training.
-        cost: MACs by default; or latency, which the paper leaves for later.
+        space: The staged space.
+        images: The data; the distribution learns from its validation part.
+        target: The cost that networks of the Elite Space shall have on average.
+        settings: The hyper-parameters.
+        recipe: The recipe of the weights.
+        seed: The seed of all random streams.
+        file: The checkpoint; None keeps none.
+        progress: Is shown the training.
+        cost: The cost of networks: MACs by default, or latency, which the paper leaves for later.
 
     Raises:
-        InfeasibleError: a target outside of the space's range.
+        InfeasibleError: The target is outside the range of the space, or no drawn space has networks within it.
+        TrainingError: The loss is not finite.
+        CheckpointError: The checkpoint belongs to other settings.
     """
     cost = staged_macs(space) if cost is None else cost
     require_reachable(cost, target)
     bins = Bins(space, settings.depth_bin, settings.width_bin)
     torch.manual_seed(seed)
     supernet = MaskedSupernet(space)
-    distribution = SpaceDistribution(
-        supernet,
-        settings.depth_bin,
-        settings.width_bin,
-        target=target,
-        cost=cost,
-        weight=settings.weight,
-        rate=settings.rate,
-        temperatures=(settings.first, settings.last),
-        seed=seed,
-    )
+    distribution = SpaceDistribution(supernet, settings, target=target, cost=cost, seed=seed)
 
-    def warming(step: int) -> bool:
+    def is_warmup(step: int) -> bool:
         return step < settings.warmup * trainer.steps
 
     def after(step: int) -> None:
-        if step % 2 and not warming(step):
+        if step % 2 and not is_warmup(step):
             share = (step / trainer.steps - settings.warmup) / (1 - settings.warmup)
             batch = endless_batch(
                 images.validation, recipe.batch, step // 2, seed=seed, stream=NssStream.VALIDATION_ORDER
@@ -251,20 +264,33 @@ def search_space(
         images.train,
         recipe,
         seed=seed,
-        path_of_step=lambda step: distribution.draw(step, warming(step)),
+        path_of_step=lambda step: distribution.draw(step, is_warmup(step)),
         on_step_end=after,
         companion=distribution,
     )
     identity = settings_digest("nss-2", space.spec, images.digest, recipe, settings, seed, target, cost)
     trainer.run(file, identity, progress, f"searching for a space within {space.spec}")
+    return _draw_elite_space(bins, distribution, target, settings.drawn, cost, seed, progress)
+
+
+def _draw_elite_space(
+    bins: Bins,
+    distribution: SpaceDistribution,
+    target: float,
+    drawn: int,
+    cost: StagedCost,
+    seed: int,
+    progress: Progress,
+) -> EliteSpace:
+    """Choose the Elite Space among spaces drawn from the learned distribution, and report it."""
     rng = generator(seed, NssStream.ELITE_SPACES)
     probabilities = distribution.probabilities()
-    chosen = elite(bins, probabilities, target, settings.drawn, rng, cost)
+    chosen = choose_elite_space(bins, probabilities, target, drawn, rng, cost)
     progress.message(describe_elite_space(bins, chosen, cost, target))
     return EliteSpace(
         chosen,
         bins,
         cost,
         mean_cost(cost, bins, chosen, rng),
-        tuple((tuple(map(float, d)), tuple(map(float, w))) for d, w in probabilities),
+        tuple((tuple(map(float, depths)), tuple(map(float, widths))) for depths, widths in probabilities),
     )

@@ -1,4 +1,4 @@
-"""A latency model of a space of stages, fitted on whole networks of it that are measured."""
+"""A latency model of a staged space, fitted to whole networks of it that are measured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from nascli.lut import Measurement
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
 from nascli.spaces.network import Network
+from nascli.spaces.space import Population
 from nascli.spaces.staged import StagedSpace
 
+# The number of networks that are measured.
 NETWORKS = 24
 
 
@@ -23,24 +25,37 @@ def measured_latency(
     seed: int,
     progress: Progress,
 ) -> StagedCost:
-    """Measure networks that cover the space, and fit a cost to them.
+    """Measure networks that cover a staged space, and fit a cost to their latencies.
 
     Args:
-        space: The space of stages.
-        measure: Measures networks side by side; what was measured before is not measured again.
-        seed: Of the networks that are chosen.
-        progress: Is told how well the cost fits.
+        space: The staged space.
+        measure: Measures networks side by side, and returns their latencies in the same order.
+        seed: The seed of the choice of networks.
+        progress: Is told the error of the cost on networks left out of the fit.
     """
-    rng = generator(seed, RandomStream.STAGED_CALIBRATION)
-    columns = 2 * len(space.strides)
-    limits = np.tile([space.depths, space.widths], len(space.strides))
-    # A Latin hypercube: each depth and width range is seen evenly; and both ends.
-    strata = np.stack([rng.permutation(NETWORKS - 2) for _ in range(columns)], axis=1)
-    inside = ((strata + rng.random(strata.shape)) / (NETWORKS - 2) * limits).astype(np.int16)
-    population = np.concatenate([np.zeros((1, columns), np.int16), inside, limits[None].astype(np.int16) - 1])
+    population = covering_population(space, NETWORKS, generator(seed, RandomStream.STAGED_CALIBRATION))
     figures = measure([space.network(row, f"{space.name} {row.tolist()}") for row in population])
     cost, error = fit_staged_cost(space, population, [figure.seconds for figure in figures])
     progress.message(
         f"latency of {space.name} is fitted on {len(population)} whole networks; off by {error:.1%} on those left out"
     )
     return cost
+
+
+def covering_population(space: StagedSpace, n: int, rng: np.random.Generator) -> Population:
+    """Return networks that cover a staged space: the smallest, the largest, and a Latin hypercube between them.
+
+    Args:
+        space: The staged space.
+        n: The number of networks, at least 3.
+        rng: The source of randomness.
+
+    Returns:
+        `(n, 2 * stages)` depth and width of each stage, both counted from 0.
+    """
+    columns = 2 * len(space.strides)
+    limits = np.tile([space.depths, space.widths], len(space.strides))
+    strata = np.stack([rng.permutation(n - 2) for _ in range(columns)], axis=1)
+    between = ((strata + rng.random(strata.shape)) / (n - 2) * limits).astype(np.int16)
+    smallest, largest = np.zeros((1, columns), np.int16), limits[None].astype(np.int16) - 1
+    return np.concatenate([smallest, between, largest])

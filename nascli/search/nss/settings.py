@@ -17,9 +17,9 @@ class NssStream(IntEnum):
 
     Attributes:
         PATHS: Architectures that train the masked supernet. Index: step.
-        GATES: Gumbel noise and members of the bins that the distribution learns from. Index: step.
+        GATES: Gumbel noise and members of the bins from which the distribution learns. Index: step.
         ELITE_SPACES: Spaces that are drawn at the end.
-        VALIDATION_ORDER: Order of the images that the distribution learns from. Index: epoch.
+        VALIDATION_ORDER: Order of the images from which the distribution learns. Index: epoch.
     """
 
     PATHS = 61
@@ -30,15 +30,20 @@ class NssStream(IntEnum):
 
 @dataclass(frozen=True)
 class NssSettings:
-    """Hyper-parameters; the defaults are the paper's.
+    """Hyper-parameters. The defaults are the paper's.
 
     Attributes:
-        depth_bin, width_bin: how many consecutive depths and widths a space has per stage.
-        warmup: share of the training with the distribution frozen and uniform.
-        weight: of the cost term |cost / target - 1| (lambda, Eq. 5).
-        rate: of the distribution's Adam.
-        first, last: temperatures of the Gumbel-softmax, annealed exponentially.
-        drawn: spaces drawn at the end, of which the nearest to the target is kept (n).
+        depth_bin: The number of consecutive depths that a space has per stage.
+        width_bin: The number of consecutive widths that a space has per stage.
+        warmup: The share of the training during which the distribution stays uniform.
+        weight: The weight of the cost term |cost / target - 1| (lambda, Eq. 5).
+        rate: The rate of the distribution's Adam.
+        first: The first temperature of the Gumbel-softmax, which falls exponentially.
+        last: The last temperature of the Gumbel-softmax.
+        drawn: The number of spaces that are drawn at the end; the nearest to the target is the Elite Space (n).
+
+    Raises:
+        NascliError: A number is out of its range.
     """
 
     depth_bin: int = 4
@@ -59,7 +64,7 @@ class NssSettings:
             raise NascliError("0 < last <= first, rate > 0 and weight >= 0 must hold")
 
 
-# SPOS searches the space that is learned.
+# SPOS searches the learned space.
 PRESETS = {
     "small": Preset(
         settings=NssSettings(depth_bin=2, width_bin=8),

@@ -5,7 +5,13 @@ from benchmarks.nss import samples_until
 from nascli.costmodel import counted
 from nascli.costmodel.staged_costs import StagedCost, fit_staged_cost, staged_macs
 from nascli.errors import InfeasibleError, NascliError, SpaceError
-from nascli.search.nss.search import Bins, describe_elite_space, elite, mean_cost, require_reachable
+from nascli.search.nss.search import (
+    Bins,
+    choose_elite_space,
+    describe_elite_space,
+    mean_cost,
+    require_reachable,
+)
 from nascli.search.nss.settings import NssSettings
 from nascli.spaces.builtin.network_spaces import format_ranges, parse_ranges
 from nascli.spaces.catalog import load_space, load_space_of_any_kind
@@ -24,7 +30,7 @@ def test_the_published_number_of_spaces():
 
 
 def test_the_message_counts_the_networks_of_an_elite_space():
-    macs = SPACE.macs(BINS.codes(CHOSEN))
+    macs = SPACE.macs(BINS.enumerate(CHOSEN))
     target = float(np.quantile(macs, 0.3))
     within = int((macs <= target).sum())
     assert describe_elite_space(BINS, CHOSEN, MACS, target) == (
@@ -36,7 +42,7 @@ def test_the_message_counts_the_networks_of_an_elite_space():
 
 
 def test_a_drawn_space_by_hand():
-    codes = BINS.codes(CHOSEN)
+    codes = BINS.enumerate(CHOSEN)
     assert len(codes) == (2 * 8) ** 3 == len(np.unique(codes, axis=0))
     assert BINS.ranges(CHOSEN) == ((1, 2, 9, 16), (3, 4, 1, 8), (3, 4, 25, 32))
     drawn = BINS.sample(CHOSEN, 2000, np.random.default_rng(0))
@@ -49,12 +55,12 @@ def test_a_drawn_space_by_hand():
 def test_the_nearest_of_the_drawn_spaces_is_kept():
     uniform = [(np.ones(2) / 2, np.ones(4) / 4)] * 3
     target = mean_cost(MACS, BINS, CHOSEN, np.random.default_rng(0))
-    many = elite(BINS, uniform, target, 200, np.random.default_rng(0))
-    few = elite(BINS, uniform, target, 1, np.random.default_rng(0))
+    many = choose_elite_space(BINS, uniform, target, 200, np.random.default_rng(0))
+    few = choose_elite_space(BINS, uniform, target, 1, np.random.default_rng(0))
     off = [abs(mean_cost(MACS, BINS, c, np.random.default_rng(0)) / target - 1) for c in (many, few)]
     assert off[0] <= off[1] and off[0] < 0.1
     sure = [(np.eye(2)[d], np.eye(4)[w]) for d, w in CHOSEN]
-    assert elite(BINS, sure, target, 5, np.random.default_rng(0)) == CHOSEN
+    assert choose_elite_space(BINS, sure, target, 5, np.random.default_rng(0)) == CHOSEN
 
 
 def test_samples_until_by_hand():
@@ -91,15 +97,15 @@ def test_an_elite_space_is_a_space_like_any_other():
     assert one.network([0] * 10).counts.macs == SPACE.network([1, 15, 3, 7, 3, 31]).counts.macs
     # On average the chain costs what the networks of the ranges do.
     macs = counted(space, "macs")(space.sample(4000, np.random.default_rng(1)))
-    assert macs.mean() == pytest.approx(SPACE.macs(BINS.codes(CHOSEN)).mean(), rel=0.25)
+    assert macs.mean() == pytest.approx(SPACE.macs(BINS.enumerate(CHOSEN)).mean(), rel=0.25)
     # What draws nothing within the target says so, and what draws something keeps within.
     everywhere = [(np.ones(n) / n, np.ones(m) / m) for n, m in [BINS.counts] * 3]
     small = float(np.quantile(SPACE.macs(SPACE.sample(4000, np.random.default_rng(0))), 0.03))
     for seed in range(5):
-        chosen = elite(BINS, everywhere, small, 1, np.random.default_rng(seed))
-        assert MACS(BINS.shallow(chosen))[0] <= small
+        chosen = choose_elite_space(BINS, everywhere, small, 1, np.random.default_rng(seed))
+        assert MACS(BINS.shallowest(chosen))[0] <= small
     with pytest.raises(InfeasibleError, match="none of"):
-        elite(BINS, everywhere, MACS.minimum * 1.01, 1, np.random.default_rng(0))
+        choose_elite_space(BINS, everywhere, MACS.minimum * 1.01, 1, np.random.default_rng(0))
 
 
 def test_macs_as_a_staged_cost_are_exact():
@@ -133,7 +139,7 @@ def test_a_latency_of_known_parts_is_found_again():
 def test_an_elite_space_by_latency_is_the_nearest_by_latency():
     cost = StagedCost("latency", SPACE, 0.0, ((0.0, 1e-3, 0.0),) * 3 + ((0.0, 0.0, 0.0),))
     even = [(np.ones(n) / n, np.ones(m) / m) for n, m in [BINS.counts] * 3]
-    chosen = elite(BINS, even, 4.5e-3, 300, np.random.default_rng(0), cost)
+    chosen = choose_elite_space(BINS, even, 4.5e-3, 300, np.random.default_rng(0), cost)
     # Bins of two depths: 1 or 2, or 3 or 4, thus 1.5 or 3.5 blocks on average; three times 1.5 make 4.5.
     assert [d for d, _ in chosen] == [0, 0, 0]
     with pytest.raises(InfeasibleError, match=r"3.00 ms to 12.0 ms, none of 1.00 s"):

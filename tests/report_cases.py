@@ -1,7 +1,8 @@
-"""A result, evaluations, and blocks for tests of pages."""
+"""A result, its summary, evaluations, and blocks for tests of pages."""
 
 from nascli.report.charts import PlottedEvaluation
 from nascli.report.network_drawing import DrawnBlock
+from nascli.report.run_summary import RunSummary
 
 
 def result(**changes):
@@ -26,6 +27,10 @@ def result(**changes):
         "table_digest": "d", "seed": 0, "versions": {"nascli": "0"}, "export_max_difference": 1e-6,
     }  # fmt: skip
     return {**document, **changes}
+
+
+def summary(**changes):
+    return RunSummary.from_json(result(**changes))
 
 
 EVALUATED = [PlottedEvaluation(6e-3, 0.8, "mbconv a"), PlottedEvaluation(7e-3, 0.9, "mbconv b")]

@@ -1,120 +1,129 @@
-"""The charts of a search's report."""
+"""The charts of a run's report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from nascli.report.svg import ChartAxis, Series, chart, pareto_front
+from nascli.report.run_summary import LatencyFigures, RunSummary
+from nascli.report.svg import ChartAxis, Point, Series, chart, pareto_front
 from nascli.units import format_count, format_seconds
 
 
 @dataclass(frozen=True)
 class PlottedEvaluation:
-    """One evaluation.
+    """One evaluation as a point.
 
     Attributes:
-        predicted: of the cost that the page is about: latency in seconds, or a counted cost.
-        top1: with inherited weights.
-        what: the architecture in words, for its tooltip.
+        predicted: The cost that the page is about: a latency by the model in seconds, or a counted cost.
+        top1: The validation top-1 with inherited weights, from 0 to 1.
+        description: The architecture in words, for the tooltip.
     """
 
     predicted: float
     top1: float
-    what: str
+    description: str
 
 
 @dataclass(frozen=True)
 class BoundedFigure:
-    """The cost that a page is about: its name, and whether it is a time."""
+    """The cost that a chart is about.
+
+    Attributes:
+        name: The name of the cost.
+        is_time: Whether it is a time.
+        bound: Its upper bound in SI units; None where there is none.
+    """
 
     name: str
     is_time: bool
+    bound: float | None = None
 
     def text(self, value: float) -> str:
-        """With its unit."""
+        """A value with its unit."""
         return format_seconds(value) if self.is_time else f"{format_count(value)} {self.name}"
 
     @property
     def axis(self) -> ChartAxis:
-        """Its axis."""
+        """The axis of this cost."""
         if self.is_time:
             return ChartAxis("predicted latency per batch, ms", milliseconds)
         return ChartAxis(self.name, format_count)
 
 
 def milliseconds(value: float) -> str:
-    """Seconds as a tick of an axis, in milliseconds."""
+    """Format seconds as a tick in milliseconds."""
     return f"{value * 1e3:g}"
 
 
 def percent(value: float) -> str:
-    """A share as a tick of an axis, in per cent."""
+    """Format a share as a tick in per cent."""
     return f"{value * 100:.3g}"
 
 
-def bound_here(result: dict[str, Any]) -> tuple[BoundedFigure, float | None]:
-    """What the page's horizontal axis is, and its bound: latency on the device that was measured on, if any."""
-    if result["measured_latency_s"] is not None:
-        highs = [
-            b["high"]
-            for b in result["budget"]
-            if b["cost"] == "latency" and b.get("here", True) and b["high"] is not None
+def bounded_figure(run: RunSummary) -> BoundedFigure:
+    """Return the cost on the horizontal axis: the latency if it was measured, else that of the first constraint."""
+    if run.latency is not None:
+        bounds = [
+            budget.high
+            for budget in run.budgets
+            if budget.is_time and budget.is_here and budget.high is not None
         ]
-        return BoundedFigure("latency", True), min(highs, default=None)
-    first = result["budget"][0]
-    return BoundedFigure(first["cost"], False), first["high"]
+        return BoundedFigure("latency", True, min(bounds, default=None))
+    first = run.budgets[0]
+    return BoundedFigure(first.cost, False, first.high)
 
 
-def front_chart(result: dict[str, Any], evaluated: Sequence[PlottedEvaluation]) -> str:
-    """Accuracy against predicted cost, with the Pareto front and the winner."""
-    cost, bound = bound_here(result)
+def front_chart(run: RunSummary, evaluated: Sequence[PlottedEvaluation]) -> str:
+    """Draw accuracy against predicted cost, with the Pareto front and the winner."""
+    cost = bounded_figure(run)
 
-    def tip(one: PlottedEvaluation, kind: str) -> str:
-        return f"{kind}{cost.text(one.predicted)}, {one.top1:.2%}: {one.what}"
+    def point(evaluation: PlottedEvaluation, kind: str) -> Point:
+        tip = f"{kind}{cost.text(evaluation.predicted)}, {evaluation.top1:.2%}: {evaluation.description}"
+        return evaluation.predicted, evaluation.top1, tip
 
-    by_place = {(e.predicted, e.top1): e for e in evaluated}
-    front = [by_place[place] for place in pareto_front(list(by_place))]
-    if result["measured_latency_s"] is None:
-        predicted = result["costs"][cost.name]
-    else:
-        predicted = result["predicted_latency_s"]["value"]
+    by_position = {(evaluation.predicted, evaluation.top1): evaluation for evaluation in evaluated}
+    front = [by_position[position] for position in pareto_front(list(by_position))]
+    predicted = run.winner.costs[cost.name] if run.latency is None else run.latency.predicted
     winner = (
         predicted,
-        result["supernet_top1"],
-        f"winner: {cost.text(predicted)}, {result['supernet_top1']:.2%}",
+        run.supernet_top1,
+        f"winner: {cost.text(predicted)}, {run.supernet_top1:.2%}",
     )
     return chart(
         f"accuracy against {cost.name}",
         cost.axis,
         ChartAxis("top-1 with inherited weights, %", percent),
         [
-            Series([(e.predicted, e.top1, tip(e, "")) for e in evaluated], "dot"),
-            Series([(e.predicted, e.top1, "") for e in front], "front", line=True),
-            Series([(e.predicted, e.top1, tip(e, "front: ")) for e in front], "meas", radius=4.5, stop=True),
+            Series([point(evaluation, "") for evaluation in evaluated], "dot"),
+            Series([(evaluation.predicted, evaluation.top1, "") for evaluation in front], "front", line=True),
+            Series([point(evaluation, "front: ") for evaluation in front], "meas", radius=4.5, stop=True),
             Series([winner], "best", radius=7, stop=True),
         ],
-        [] if bound is None else [(bound, f"budget {cost.text(bound)}")],
+        [] if cost.bound is None else [(cost.bound, f"budget {cost.text(cost.bound)}")],
     )
 
 
-def agreement_chart(result: dict[str, Any]) -> str:
-    """Predicted against measured latency of everything that was measured whole."""
+def agreement_chart(run: RunSummary, latency: LatencyFigures) -> str:
+    """Draw predicted against measured latency of every network that was measured end to end.
 
-    def point(row: dict[str, Any], name: str) -> tuple[float, float, str]:
-        x, y = row["predicted_latency_s"], row["measured_latency_s"]
-        return x, y, f"{name}: predicted {format_seconds(x)}, measured {format_seconds(y)}"
+    Args:
+        run: The run, for its baselines.
+        latency: Its latency, for the finalists and the winner.
+    """
 
-    finalists = [point(row, "finalist") for row in result["finalists"]]
-    baselines = [point(row, name) for name, row in result["baselines"].items()]
-    predicted, measured = result["predicted_latency_s"]["value"], result["measured_latency_s"]
-    winner = (
-        predicted,
-        measured,
-        f"winner: predicted {format_seconds(predicted)}, measured {format_seconds(measured)}",
-    )
-    values = [v for x, y, _ in [*finalists, *baselines, winner] for v in (x, y)]
+    def point(name: str, predicted: float, measured: float) -> Point:
+        tip = f"{name}: predicted {format_seconds(predicted)}, measured {format_seconds(measured)}"
+        return predicted, measured, tip
+
+    finalists = [point("finalist", each.predicted, each.measured) for each in latency.finalists]
+    baselines = [
+        point(name, network.predicted, network.measured)
+        for name, network in run.baselines.items()
+        if network.predicted is not None and network.measured is not None
+    ]
+    winner = point("winner", latency.predicted, latency.measured)
+    values = [value for x, y, _ in [*finalists, *baselines, winner] for value in (x, y)]
     diagonal = [(min(values), min(values), ""), (max(values), max(values), "")]
     return chart(
         "predicted against measured latency",
@@ -130,15 +139,17 @@ def agreement_chart(result: dict[str, Any]) -> str:
 
 
 def convergence_chart(evaluated: Sequence[PlottedEvaluation]) -> str:
-    """Accuracy of each evaluation in order, and the best so far."""
-    dots = [(i, e.top1, f"evaluation {i}: {e.top1:.2%}") for i, e in enumerate(evaluated, 1)]
-    best, line = 0.0, []
-    for i, e in enumerate(evaluated, 1):
-        best = max(best, e.top1)
-        line.append((float(i), best, ""))
+    """Draw the accuracy of each evaluation in order, and the best so far."""
+    points: list[Point] = []
+    best_points: list[Point] = []
+    best = 0.0
+    for number, evaluation in enumerate(evaluated, 1):
+        points.append((number, evaluation.top1, f"evaluation {number}: {evaluation.top1:.2%}"))
+        best = max(best, evaluation.top1)
+        best_points.append((float(number), best, ""))
     return chart(
         "convergence of the search",
-        ChartAxis("evaluations", lambda v: f"{v:g}"),
+        ChartAxis("evaluations", lambda value: f"{value:g}"),
         ChartAxis("top-1 with inherited weights, %", percent),
-        [Series(dots, "dot"), Series(line, "line", line=True)],
+        [Series(points, "dot"), Series(best_points, "line", line=True)],
     )

@@ -1,66 +1,63 @@
-"""Several finished runs on one page."""
+"""A page that compares several finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
+from nascli.report.charts import milliseconds, percent
 from nascli.report.html import page_of, picture
+from nascli.report.provenance import setup_text
+from nascli.report.run_summary import LatencyFigures, RunSummary
 from nascli.report.svg import ChartAxis, Series, chart
 from nascli.units import format_count, format_seconds
 
 
-def comparison_chart(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """Test accuracy against measured latency of each run's winner and baselines, with 95 % intervals."""
-    winners, others, bars = [], [], []
-    for name, result in runs:
-        x, y = result["measured_latency_s"], result["retrained_top1"]
-        winners.append((x, y, f"{name}: {format_seconds(x)}, {y:.2%}"))
-        low, high = result["retrained_top1_interval"]
-        bars.append(Series([(x, low, ""), (x, high, "")], "front", line=True))
-        for kind, row in result["baselines"].items():
-            others.append(
-                (
-                    row["measured_latency_s"],
-                    row["top1"],
-                    f"{name}, {kind}: {format_seconds(row['measured_latency_s'])}, {row['top1']:.2%}",
-                )
-            )
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run under a name; its winner was measured.
+
+    Attributes:
+        name: The name on the page.
+        run: The run.
+        latency: Its latency.
+    """
+
+    name: str
+    run: RunSummary
+    latency: LatencyFigures
+
+
+def comparison_chart(runs: Sequence[ComparedRun]) -> str:
+    """Draw test accuracy against measured latency of each run's winner and baselines, with 95 % intervals."""
+    winners, baselines, intervals = [], [], []
+    for each in runs:
+        x, winner = each.latency.measured, each.run.winner
+        winners.append((x, winner.top1, f"{each.name}: {format_seconds(x)}, {winner.top1:.2%}"))
+        low, high = winner.top1_interval
+        intervals.append(Series([(x, low, ""), (x, high, "")], "front", line=True))
+        for kind, network in each.run.baselines.items():
+            if network.measured is not None:
+                tip = f"{each.name}, {kind}: {format_seconds(network.measured)}, {network.top1:.2%}"
+                baselines.append((network.measured, network.top1, tip))
     return chart(
         "runs compared",
-        ChartAxis("measured latency per batch, ms", lambda v: f"{v * 1e3:g}"),
-        ChartAxis("test top-1, %", lambda v: f"{v * 100:.3g}"),
-        [Series(others, "dot"), *bars, Series(winners, "best", radius=7)],
+        ChartAxis("measured latency per batch, ms", milliseconds),
+        ChartAxis("test top-1, %", percent),
+        [Series(baselines, "dot"), *intervals, Series(winners, "best", radius=7)],
     )
 
 
-def render_comparison(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    """The page of several runs.
+def render_comparison(runs: Sequence[ComparedRun]) -> str:
+    """Return the page of several runs.
 
     Args:
-        runs: name and document of result.json of each, at least two.
+        runs: The runs, at least one.
+
+    Returns:
+        HTML that loads nothing from elsewhere; all text from outside is escaped.
     """
-    rows = [
-        {
-            "name": name,
-            "algorithm": result["algorithm"],
-            "space": result["space"],
-            "budget": " and ".join(result["constraints"]),
-            "top1": f"{result['retrained_top1']:.2%}",
-            "interval": " to ".join(f"{v:.1%}" for v in result["retrained_top1_interval"]),
-            "measured": format_seconds(result["measured_latency_s"]),
-            "predicted": format_seconds(result["predicted_latency_s"]["value"]),
-            "macs": format_count(result["macs"]),
-            "params": format_count(result["params"]),
-            "evaluations": str(result["evaluations"]),
-            "setup": ", ".join(
-                f"{k} {v}" for k, v in result["predicted_latency_s"]["setup"].items() if v != ""
-            ),
-            "data": result["data"],
-            "seed": str(result["seed"]),
-        }
-        for name, result in runs
-    ]
+    rows = [_row(each) for each in runs]
     differing = [
         what
         for what, key in (("device and setup", "setup"), ("data", "data"))
@@ -73,3 +70,23 @@ def render_comparison(runs: Sequence[tuple[str, dict[str, Any]]]) -> str:
         picture=picture(comparison_chart(runs)),
         rows=rows,
     )
+
+
+def _row(each: ComparedRun) -> dict[str, str]:
+    run, latency = each.run, each.latency
+    return {
+        "name": each.name,
+        "algorithm": run.algorithm,
+        "space": run.space,
+        "budget": run.budget_text,
+        "top1": f"{run.winner.top1:.2%}",
+        "interval": " to ".join(f"{end:.1%}" for end in run.winner.top1_interval),
+        "measured": format_seconds(latency.measured),
+        "predicted": format_seconds(latency.predicted),
+        "macs": format_count(run.winner.macs),
+        "params": format_count(run.winner.params),
+        "evaluations": str(run.evaluations),
+        "setup": setup_text(latency),
+        "data": run.data,
+        "seed": str(run.seed),
+    }

@@ -7,11 +7,11 @@ from typing import Any
 
 
 def page_of(template: str, **values: Any) -> str:
-    """A page.
+    """Return a page.
 
     Args:
-        template: the name of a file beside this one, without `.html.j2`.
-        values: what it shows; text is escaped, pictures are given through `picture`.
+        template: The name of a template beside this file, without `.html.j2`.
+        **values: The variables of the template. Text is escaped; `picture` marks drawings that are not.
     """
     import jinja2
 
@@ -25,7 +25,7 @@ def page_of(template: str, **values: Any) -> str:
 
 
 def picture(svg: str) -> Any:
-    """A drawing of ours as it is: it has escaped its own text."""
+    """Mark a drawing of this package as safe: it has escaped its own text."""
     from markupsafe import Markup
 
     return Markup(svg)  # noqa: S704

@@ -1,120 +1,119 @@
-"""Why to believe a result: budgets against what was found, how far the model was off, how well figures repeat."""
+"""Why to believe a result: budgets, agreement of model and device, repeatability, and where the figures come from."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from nascli.report.charts import BoundedFigure
+from nascli.report.run_summary import LatencyFigures, RunSummary
 from nascli.units import format_seconds
 
 
-def budget_lines(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each constraint, what the winner has of it, where that figure is from, and whether it is kept."""
-    lines = []
-    for budget in result["budget"]:
-        cost = BoundedFigure(budget["cost"], budget["cost"] == "latency")
-        low, high, value = budget["low"], budget["high"], budget.get("value")
-        ends = [
-            None if low is None else f"at least {cost.text(low)}",
-            None if high is None else f"at most {cost.text(high)}",
+def budget_rows(run: RunSummary) -> list[dict[str, str]]:
+    """Return a row for each constraint: its bounds, the winner's figure, where that is from, and whether it is kept."""
+    rows = []
+    for budget in run.budgets:
+        cost = BoundedFigure(budget.cost, budget.is_time)
+        bounds = [
+            None if budget.low is None else f"at least {cost.text(budget.low)}",
+            None if budget.high is None else f"at most {cost.text(budget.high)}",
         ]
-        lines.append(
+        rows.append(
             {
-                "what": cost.name + (f" on {budget['device']}" if budget.get("device") else ""),
-                "bound": " and ".join(end for end in ends if end),
-                "value": "-" if value is None else cost.text(value),
-                "kind": budget.get("kind", "-"),
-                "kept": value is not None
-                and (low is None or low <= value)
-                and (high is None or value <= high),
+                "what": cost.name + (f" on {budget.device}" if budget.device else ""),
+                "bound": " and ".join(bound for bound in bounds if bound),
+                "value": "-" if budget.value is None else cost.text(budget.value),
+                "kind": budget.kind,
+                # Empty for false, as the template asks.
+                "kept": "kept" if budget.is_kept else "",
             }
         )
-    return lines
+    return rows
 
 
-def agreement_text(result: dict[str, Any]) -> str:
-    """How far the model was off on the networks that were measured whole."""
-    errors = [
-        abs(row["predicted_latency_s"] / row["measured_latency_s"] - 1)
-        for row in [*result["finalists"], *result["baselines"].values()]
-        if row["measured_latency_s"] > 0
+def agreement_text(run: RunSummary, latency: LatencyFigures) -> str:
+    """Return how far the model was off on the networks that were measured end to end."""
+    pairs = [(each.predicted, each.measured) for each in latency.finalists]
+    pairs += [
+        (network.predicted, network.measured)
+        for network in run.baselines.values()
+        if network.predicted is not None and network.measured is not None
     ]
+    errors = [abs(predicted / measured - 1) for predicted, measured in pairs if measured > 0]
     return (
         f"Over {len(errors)} whole networks the model was off by {sum(errors) / len(errors):.1%} on average, "
         f"{max(errors):.1%} at most."
     )
 
 
-def quality_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Coverage, repeatability and the state of the machine, as far as they were recorded."""
-    low, high = result["measured_interval_s"]
-    measured = result["measured_latency_s"]
-    within = sum(finalist["within_budget"] for finalist in result["finalists"])
-    found = [
+def quality_rows(latency: LatencyFigures) -> list[tuple[str, str]]:
+    """Return names and values of intervals, repeatability, and the state of the machine, as far as recorded."""
+    low, high = latency.interval
+    measured, quality = latency.measured, latency.quality
+    within = sum(finalist.within_budget for finalist in latency.finalists)
+    rows = [
         (
             "finalists whose whole interval is within the budget",
-            f"{within} of {len(result['finalists'])} that were measured",
+            f"{within} of {len(latency.finalists)} that were measured",
         ),
         (
             "the winner's interval (95 %)",
             f"{format_seconds(low)} to {format_seconds(high)}, ±{(high - low) / 2 / measured:.1%}",
         ),
     ]
-    again = result.get("measured_again_s")
+    again = latency.measured_again
     if again is not None:
-        found.append(
+        rows.append(
             (
                 "the winner once more, with the baselines",
                 f"{format_seconds(again)}, {again / measured - 1:+.1%}",
             )
         )
-    seen = result.get("evidence") or {}
-    if seen.get("models"):
-        settled = f"{seen['settled']} of {seen['models']} (alone and in context)"
-        found.append(
-            ("operators settled within 1 %", f"{settled}; median interval ±{_share(seen['half_interval'])}")
-        )
-        found.append(("two halves of an operator's rounds differ by (median)", _share(seen["halves_apart"])))
-        found.append(("operators measured while the device was slowed down", str(seen["throttled"])))
-        found.append(
+    if quality.models:
+        settled = f"{quality.settled} of {quality.models} (alone and in context)"
+        rows += [
+            ("operators settled within 1 %", f"{settled}; median interval ±{_share(quality.half_interval)}"),
+            ("two halves of an operator's rounds differ by (median)", _share(quality.halves_apart)),
+            ("operators measured while the device was slowed down", str(quality.throttled)),
             (
                 "meanwhile, by round (median)",
-                f"{_cores(seen['elsewhere_cores'])} busy elsewhere, {_share(seen['steal'])} stolen by the "
-                f"hypervisor, {_share(seen['cpu_pressure'])} of the time somebody waited for a core, "
-                f"{seen['rounds']} rounds",
-            )
-        )
-    return found
-
-
-def provenance(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the figures come from."""
-    rows = []
-    if result["measured_latency_s"] is not None:
-        predicted, seen = result["predicted_latency_s"], result.get("evidence") or {}
-        rows += [
-            ("setup", ", ".join(f"{k} {v}" for k, v in predicted["setup"].items() if v != "")),
-            ("cost model", f"{predicted['model']} ({predicted['kind']})"),
-            ("table", result["table_digest"]),
+                f"{_cores(quality.elsewhere_cores)} busy elsewhere, {_share(quality.steal)} stolen by the "
+                f"hypervisor, {_share(quality.cpu_pressure)} of the time somebody waited for a core, "
+                f"{quality.rounds} rounds",
+            ),
         ]
-        if seen.get("taken"):
-            rows.append(("operators measured from, to", " to ".join(dict.fromkeys(seen["taken"]))))
-        if seen.get("device"):
-            rows.append(("device", ", ".join(f"{k} {v}" for k, v in seen["device"].items() if v)))
+    return rows
+
+
+def provenance_rows(run: RunSummary) -> list[tuple[str, str]]:
+    """Return names and values of everything that the figures depend on: setup, table, space, data, seed, versions."""
+    rows = []
+    if run.latency is not None:
+        latency, quality = run.latency, run.latency.quality
+        rows += [
+            ("setup", setup_text(latency)),
+            ("cost model", f"{latency.model} ({latency.kind})"),
+            ("table", latency.table_digest),
+        ]
+        if quality.taken:
+            rows.append(("operators measured from, to", " to ".join(dict.fromkeys(quality.taken))))
+        if quality.device:
+            rows.append(("device", ", ".join(f"{k} {v}" for k, v in quality.device.items() if v)))
     rows += [
-        ("space", f"{result['space']}, {int(result['space_size']):,} architectures"),
-        ("data", result["data"]),
-        ("supernet", result["supernet"]),
-        ("codes", str(result["codes"])),
-        ("seed", str(result["seed"])),
+        ("space", f"{run.space}, {run.space_size:,} architectures"),
+        ("data", run.data),
+        ("supernet", run.supernet),
+        ("codes", str(list(run.architecture))),
+        ("seed", str(run.seed)),
     ]
-    if "export_max_difference" in result:
-        rows.append(
-            ("largest difference of logits, ONNX against torch", f"{result['export_max_difference']:.2g}")
-        )
-    if "finished_on" in result:
-        rows.append(("finished on", result["finished_on"]))
-    return [*rows, ("versions", ", ".join(f"{k} {v}" for k, v in result["versions"].items()))]
+    if run.export_max_difference is not None:
+        rows.append(("largest difference of logits, ONNX against torch", f"{run.export_max_difference:.2g}"))
+    if run.finished_on is not None:
+        rows.append(("finished on", run.finished_on))
+    return [*rows, ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items()))]
+
+
+def setup_text(latency: LatencyFigures) -> str:
+    """Return the setup of the measurements on one line."""
+    return ", ".join(f"{name} {value}" for name, value in latency.setup.items() if value != "")
 
 
 def _share(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Small charts as SVG text: axes, points, lines. Colours come from the page's style sheet."""
+"""Small charts as SVG: axes, points, and lines. Colours come from the style sheet of the page."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from nascli.units import format_seconds
-
+# In pixels: the size of a chart, and its margins.
 WIDTH, HEIGHT = 560, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 18, 30, 48
-# What fits on the line above a chart.
-_TIP = 74
+# The number of characters that fit on the line above a chart.
+_MAX_TIP_LENGTH = 74
+# x, y, and the tooltip; an empty tooltip is none.
+Point = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,14 @@ class Series:
     """Points or a line of one style.
 
     Attributes:
-        points: (x, y, tooltip).
-        style: the CSS class: 'dot', 'best', 'line', 'front', 'guide', ...
-        line: draw a line through the points instead of a mark at each.
-        radius: of a mark.
-        stop: whether the keyboard stops at each mark, which then tells what it is.
+        points: The points, each as (x, y, tooltip).
+        style: The CSS class: 'dot', 'best', 'line', 'front', 'guide', ...
+        line: Whether a line connects the points, instead of a mark at each.
+        radius: The radius of a mark in pixels.
+        stop: Whether the keyboard reaches each mark, which then shows its tooltip.
     """
 
-    points: Sequence[tuple[float, float, str]]
+    points: Sequence[Point]
     style: str
     line: bool = False
     radius: float = 3.5
@@ -36,7 +37,13 @@ class Series:
 
 @dataclass(frozen=True)
 class ChartAxis:
-    """An axis: its title, how numbers are printed, and values that it must show."""
+    """An axis of a chart.
+
+    Attributes:
+        title: The title.
+        format: Formats the number of a tick.
+        include: Values that the axis must cover.
+    """
 
     title: str
     format: Callable[[float], str]
@@ -44,7 +51,13 @@ class ChartAxis:
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers that cover [low, high]: steps of 1, 2 or 5 times a power of ten."""
+    """Return round numbers within [low, high], in steps of 1, 2, or 5 times a power of ten.
+
+    Args:
+        low: The lower end.
+        high: The upper end.
+        count: About how many numbers.
+    """
     span = high - low
     if span <= 0:
         return [low]
@@ -57,6 +70,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _extent(values: Sequence[float]) -> tuple[float, float]:
+    """Return the range of values with a margin."""
     low, high = min(values), max(values)
     margin = (high - low) * 0.06 or abs(high) * 0.05 or 1.0
     return low - margin, high + margin
@@ -69,20 +83,20 @@ def _number(value: float) -> str:
 def chart(
     title: str, x: ChartAxis, y: ChartAxis, series: Sequence[Series], marks: Sequence[tuple[float, str]] = ()
 ) -> str:
-    """An XY chart.
+    """Draw an XY chart.
 
     Args:
-        title: what a screen reader says.
-        x: the horizontal axis.
-        y: the vertical axis.
-        series: what is drawn, in order.
-        marks: vertical lines (x, label), such as a budget.
+        title: What a screen reader says.
+        x: The horizontal axis.
+        y: The vertical axis.
+        series: What to draw, in order.
+        marks: Vertical lines as (x, label), such as a budget.
 
     Returns:
-        an ``<svg>`` element; its text is escaped.
+        An ``<svg>`` element; its text is escaped.
     """
-    points = [point for one in series for point in one.points]
-    x_low, x_high = _extent([p[0] for p in points] + list(x.include) + [at for at, _ in marks])
+    points = [point for each in series for point in each.points]
+    x_low, x_high = _extent([p[0] for p in points] + list(x.include) + [value for value, _ in marks])
     y_low, y_high = _extent([p[1] for p in points] + list(y.include))
 
     def place_x(value: float) -> float:
@@ -95,36 +109,36 @@ def chart(
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">',
         *_axes(x, y, (x_low, x_high), (y_low, y_high), place_x, place_y),
     ]
-    for at, label in marks:
-        position = _number(place_x(at))
-        parts.append(
-            f'<line class="mark" x1="{position}" x2="{position}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-        )
-        side = "end" if place_x(at) > WIDTH / 2 else "start"
-        shift = -6 if side == "end" else 6
-        parts.append(
-            f'<text class="mark" text-anchor="{side}" x="{_number(place_x(at) + shift)}" '
-            f'y="{HEIGHT - _BOTTOM - 8}">{escape(label)}</text>'
-        )
-    for one in series:
-        if one.line:
-            path = " ".join(f"{_number(place_x(a))},{_number(place_y(b))}" for a, b, _ in one.points)
-            parts.append(f'<polyline class="{one.style}" points="{path}"/>')
-            continue
-        parts += [
-            _mark(one.style, place_x(a), place_y(b), one.radius, tip, one.stop) for a, b, tip in one.points
-        ]
+    for value, label in marks:
+        parts += _vertical_line(place_x(value), label)
+    for each in series:
+        if each.line:
+            path = " ".join(f"{_number(place_x(a))},{_number(place_y(b))}" for a, b, _ in each.points)
+            parts.append(f'<polyline class="{each.style}" points="{path}"/>')
+        else:
+            parts += [_mark(each, place_x(a), place_y(b), tip) for a, b, tip in each.points]
     parts.append("</svg>")
     return "".join(parts)
 
 
-def _mark(style: str, x: float, y: float, radius: float, tip: str, stop: bool) -> str:
-    """A point; pointed at, touched or stopped at, it says what it is on the line above the chart."""
-    circle = f'<circle class="{style}" cx="{_number(x)}" cy="{_number(y)}" r="{radius}"/>'
+def _vertical_line(x: float, label: str) -> list[str]:
+    """Draw a line across the chart with a label at its foot, on the side that has more room."""
+    side, shift = ("end", -6) if x > WIDTH / 2 else ("start", 6)
+    position = _number(x)
+    return [
+        f'<line class="mark" x1="{position}" x2="{position}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>',
+        f'<text class="mark" text-anchor="{side}" x="{_number(x + shift)}" '
+        f'y="{HEIGHT - _BOTTOM - 8}">{escape(label)}</text>',
+    ]
+
+
+def _mark(series: Series, x: float, y: float, tip: str) -> str:
+    """Draw a point; pointed at, touched, or reached by the keyboard, it shows its tooltip above the chart."""
+    circle = f'<circle class="{series.style}" cx="{_number(x)}" cy="{_number(y)}" r="{series.radius}"/>'
     if not tip:
         return circle
-    short = tip if len(tip) <= _TIP else tip[: _TIP - 1] + "…"
-    focus = ' tabindex="0"' if stop else ""
+    short = tip if len(tip) <= _MAX_TIP_LENGTH else tip[: _MAX_TIP_LENGTH - 1] + "…"
+    focus = ' tabindex="0"' if series.stop else ""
     return (
         f'<g class="point"{focus}><title>{escape(tip)}</title>{circle}'
         f'<text class="tip" x="8" y="{_TOP - 12}">{escape(short)}</text></g>'
@@ -139,6 +153,16 @@ def _axes(
     place_x: Callable[[float], float],
     place_y: Callable[[float], float],
 ) -> list[str]:
+    """Draw grid lines, ticks, and titles of both axes.
+
+    Args:
+        x: The horizontal axis.
+        y: The vertical axis.
+        x_range: The values at its ends.
+        y_range: The values at its ends.
+        place_x: Turns a value into pixels from the left.
+        place_y: Turns a value into pixels from the top.
+    """
     bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
     parts = []
     for value in nice_ticks(*x_range):
@@ -165,7 +189,7 @@ def _axes(
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points that no other beats: lower x and higher y, in order of x."""
+    """Return the points (x, y) of which no other has a lower x and a higher y, in order of x."""
     front: list[tuple[float, float]] = []
     for x, y in sorted(points, key=lambda p: (p[0], -p[1])):
         if not front or y > front[-1][1]:
@@ -173,7 +197,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return front
 
 
-_ALONE_STYLE = (
+# The colours of a chart without a page.
+_STANDALONE_STYLE = (
     "svg{background:#fff;font:12px system-ui,sans-serif}.tip{visibility:hidden}"
     ".point:hover .tip{visibility:visible}.grid{stroke:#e3e6ea}.tick{fill:#5b6470}"
     ".title{fill:#2b3138}.dot{fill:#9aa4b0;fill-opacity:.7}.apart,.best{fill:#c2410c}.meas{fill:#2563eb;fill-opacity:.7}"
@@ -183,39 +208,14 @@ _ALONE_STYLE = (
 )
 
 
-def difference_picture(points: Sequence[tuple[float, float, str, bool]], first: str, second: str) -> str:
-    """How two tables differ, as an SVG file of its own: the ratio of each operator over its latency.
+def standalone(drawing: str, title: str = "") -> str:
+    """Return a chart as the text of an SVG file, with the colours that a page would give it.
 
     Args:
-        points: (seconds in the first, second over first, operator, whether the intervals are apart).
-        first: name of the first table.
-        second: name of the second.
+        drawing: What `chart` returned.
+        title: A line above the chart; empty for none.
     """
-
-    def place(apart: bool) -> list[tuple[float, float, str]]:
-        return [
-            (math.log10(seconds), ratio, f"{name}: {ratio:.3f}")
-            for seconds, ratio, name, is_apart in points
-            if is_apart == apart
-        ]
-
-    ends = [math.log10(p[0]) for p in points]
-    drawing = chart(
-        f"{second} over {first}",
-        ChartAxis(f"latency in {first}", lambda value: format_seconds(10**value)),
-        ChartAxis(f"{second} / {first}", lambda value: f"{value:.3g}", [1.0]),
-        [
-            Series([(min(ends), 1.0, ""), (max(ends), 1.0, "")], "guide", line=True),
-            Series(place(False), "dot"),
-            Series(place(True), "apart"),
-        ],
-    )
-    return standalone(drawing)
-
-
-def standalone(drawing: str, title: str = "") -> str:
-    """A chart as an SVG file of its own, with the colours that a page would give it, and a line above it."""
     head, _, body = drawing.partition(">")
-    style = f"<style>{_ALONE_STYLE}</style>"
-    said = f'<text class="title" x="8" y="16">{escape(title)}</text>' if title else ""
-    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{said}{body}\n'
+    style = f"<style>{_STANDALONE_STYLE}</style>"
+    line = f'<text class="title" x="8" y="16">{escape(title)}</text>' if title else ""
+    return f'{head} xmlns="http://www.w3.org/2000/svg" width="{WIDTH}">{style}{line}{body}\n'

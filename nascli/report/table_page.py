@@ -1,4 +1,4 @@
-"""A latency table as a page: what is slow on this device, how near to its limits, and where it falls off a cliff."""
+"""A latency table as a page: what is slow on a device, how near to its limits, and where it falls off a cliff."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nascli.report.html import page_of, picture
-from nascli.report.svg import ChartAxis, Series, chart
+from nascli.report.svg import ChartAxis, Point, Series, chart
 from nascli.units import format_count, format_seconds
 
-_SLOWEST = 40
-# Channels that vector units and tensor cores take at once, of which a fast convolution has a multiple.
+# The number of rows that the page shows of operators, and of cliffs.
+_MAX_OPERATORS, _MAX_CLIFFS = 40, 20
+# Vector units and tensor cores take so many channels at once: a fast convolution has a multiple of it.
 _BLOCK = 8
+# Operators are compared within this factor of intensity; a cliff is below this share of the other's rate.
+_MAX_INTENSITY_RATIO, _MAX_CLIFF_RATE = 1.5, 0.7
 
 
 @dataclass(frozen=True)
@@ -20,12 +23,12 @@ class OperatorPoint:
     """One operator of a table.
 
     Attributes:
-        operator: its name.
-        seconds: per batch.
-        relative_width: half its 95 % interval over `seconds`; infinite where nothing is known.
-        macs: per batch.
-        bytes: moved per batch, weights once.
-        channels: of its narrowest convolution; 0 without one.
+        operator: Its name, which begins with its family.
+        seconds: Its latency per batch.
+        relative_width: Half the width of its 95 % interval over `seconds`; infinite where it is not known.
+        macs: MACs per batch.
+        bytes: Bytes that it moves per batch, weights once.
+        channels: The number of channels of its narrowest convolution; 0 without one.
     """
 
     operator: str
@@ -36,145 +39,168 @@ class OperatorPoint:
     channels: int
 
     @property
+    def family(self) -> str:
+        """The first word of the name."""
+        return self.operator.split(" ")[0]
+
+    @property
+    def fills_blocks(self) -> bool:
+        """Whether the channels are a multiple of what hardware takes at once."""
+        return self.channels % _BLOCK == 0
+
+    @property
     def intensity(self) -> float:
         """MACs per byte."""
         return self.macs / self.bytes
 
     @property
     def rate(self) -> float:
-        """MACs a second."""
+        """MACs per second."""
         return self.macs / self.seconds
 
 
 @dataclass(frozen=True)
 class Cliff:
-    """Operators whose channels do not fill a block, against those that do and are otherwise alike."""
+    """An operator whose channels do not fill a block, and a similar one whose channels do and that is much faster.
 
-    operator: str
-    channels: int
-    rate: float
-    other: str
-    other_rate: float
-
-
-def roofline_chart(rows: Sequence[OperatorPoint]) -> str:
-    """MACs a second against MACs per byte, both logarithmic, under the best that was seen of each."""
-    points = [
-        (
-            math.log10(row.intensity),
-            math.log10(row.rate),
-            f"{row.operator}: {format_seconds(row.seconds)}, {format_count(row.rate)} MACs a second",
-        )
-        for row in rows
-    ]
-    peak = max(row.rate for row in rows)
-    bandwidth = max(row.rate / row.intensity for row in rows)
-    knee = math.log10(peak / bandwidth)
-    low, high = min(p[0] for p in points), max(p[0] for p in points)
-    roof = [
-        (low, math.log10(bandwidth) + low, ""),
-        (knee, math.log10(peak), ""),
-        (high, math.log10(peak), ""),
-    ]
-    roof = [point for point in roof if low <= point[0] <= high]
-    return chart(
-        "roofline",
-        ChartAxis("MACs per byte", _power),
-        ChartAxis("MACs a second", _power),
-        [Series(points, "meas"), Series(roof, "line", line=True)],
-    )
-
-
-def _power(value: float) -> str:
-    return f"{10**value:.3g}" if value < 4 else format_count(10**value)
-
-
-def cliffs(rows: Sequence[OperatorPoint]) -> list[Cliff]:
-    """Operators that are slower than wider ones of their kind, for channels that fill no block.
-
-    Compared are operators of one family (the first word of the name) and an intensity within a factor of 1.5, where
-    the one with ragged channels does less than 70 % of the MACs a second.
+    Attributes:
+        slow: The operator.
+        fast: The fastest similar one.
     """
-    found = []
-    for row in rows:
-        if row.channels == 0 or row.channels % _BLOCK == 0:
+
+    slow: OperatorPoint
+    fast: OperatorPoint
+
+
+def find_cliffs(points: Sequence[OperatorPoint]) -> list[Cliff]:
+    """Return operators that are slow because their channels do not fill a block, the slowest first.
+
+    An operator is compared with those of its family whose channels fill blocks and whose intensity is within a factor
+    of 1.5. It is a cliff if it does less than 70 % of the MACs per second of the fastest of them.
+    """
+    cliffs = []
+    for point in points:
+        if point.channels == 0 or point.fills_blocks:
             continue
-        kind = row.operator.split(" ")[0]
-        alike = [
+        similar = [
             other
-            for other in rows
+            for other in points
             if other.channels
-            and other.channels % _BLOCK == 0
-            and other.operator.split(" ")[0] == kind
-            and 1 / 1.5 < other.intensity / row.intensity < 1.5
+            and other.fills_blocks
+            and other.family == point.family
+            and 1 / _MAX_INTENSITY_RATIO < other.intensity / point.intensity < _MAX_INTENSITY_RATIO
         ]
-        if alike:
-            best = max(alike, key=lambda other: other.rate)
-            if row.rate < 0.7 * best.rate:
-                found.append(Cliff(row.operator, row.channels, row.rate, best.operator, best.rate))
-    return sorted(found, key=lambda cliff: cliff.rate / cliff.other_rate)
+        if similar:
+            fastest = max(similar, key=lambda other: other.rate)
+            if point.rate < _MAX_CLIFF_RATE * fastest.rate:
+                cliffs.append(Cliff(point, fastest))
+    return sorted(cliffs, key=lambda cliff: cliff.slow.rate / cliff.fast.rate)
 
 
-def render_table(setup: str, digest: str, rows: Sequence[OperatorPoint]) -> str:
-    """The page of one table.
+def roofline_chart(points: Sequence[OperatorPoint]) -> str:
+    """Draw MACs per second over MACs per byte, both logarithmic, and the highest that was measured of each.
 
     Args:
-        setup: device, runtime, batch and so on.
-        digest: the table's.
-        rows: its operators, at least one.
+        points: Operators with MACs and bytes, at least one.
     """
-    ordered = sorted(rows, key=lambda row: -row.seconds)
-    working = [row for row in rows if row.macs > 0 and row.bytes > 0]
-    total = sum(row.seconds for row in rows)
-    steep = cliffs(working)
-    fastest, slowest = format_seconds(ordered[-1].seconds), format_seconds(ordered[0].seconds)
-    return page_of(
-        "table_page",
-        headline=f"{len(rows)} operators, {fastest} to {slowest}",
-        setup=setup,
-        digest=digest,
-        facts=[
-            {"value": format_seconds(total / len(rows)), "name": "an operator on average"},
-            *(
-                [
-                    {
-                        "value": format_count(max(row.rate for row in working)),
-                        "name": "MACs a second at best",
-                    }
-                ]
-                if working
-                else []
-            ),
-            {"value": _typical_width(rows), "name": "half the 95 % interval, median"},
-            {"value": str(len(steep)), "name": "cliffs"},
-        ],
-        roofline=picture(roofline_chart(working)) if working else "",
-        cliffs=[
-            {
-                "operator": cliff.operator,
-                "channels": cliff.channels,
-                "rate": format_count(cliff.rate),
-                "other": cliff.other,
-                "other_rate": format_count(cliff.other_rate),
-            }
-            for cliff in steep[:20]
-        ],
-        block=_BLOCK,
-        more=max(0, len(ordered) - _SLOWEST),
-        rows=[
-            {
-                "operator": row.operator,
-                "latency": format_seconds(row.seconds),
-                "interval": f"±{row.relative_width:.1%}" if math.isfinite(row.relative_width) else "unknown",
-                "macs": format_count(row.macs),
-                "rate": format_count(row.rate) if row.macs else "-",
-                "width": f"{100 * row.seconds / ordered[0].seconds:.1f}",
-            }
-            for row in ordered[:_SLOWEST]
+    marks: list[Point] = [
+        (
+            math.log10(point.intensity),
+            math.log10(point.rate),
+            f"{point.operator}: {format_seconds(point.seconds)}, {format_count(point.rate)} MACs a second",
+        )
+        for point in points
+    ]
+    peak = max(point.rate for point in points)
+    bandwidth = max(point.rate / point.intensity for point in points)
+    ridge = math.log10(peak / bandwidth)
+    low, high = min(x for x, _, _ in marks), max(x for x, _, _ in marks)
+    roof = [
+        (low, math.log10(bandwidth) + low, ""),
+        (ridge, math.log10(peak), ""),
+        (high, math.log10(peak), ""),
+    ]
+    return chart(
+        "roofline",
+        ChartAxis("MACs per byte", _format_power),
+        ChartAxis("MACs a second", _format_power),
+        [
+            Series(marks, "meas"),
+            Series([corner for corner in roof if low <= corner[0] <= high], "line", line=True),
         ],
     )
 
 
-def _typical_width(rows: Sequence[OperatorPoint]) -> str:
-    widths = sorted(row.relative_width for row in rows if math.isfinite(row.relative_width))
+def _format_power(exponent: float) -> str:
+    return f"{10**exponent:.3g}" if exponent < 4 else format_count(10**exponent)
+
+
+def render_table(setup: str, digest: str, points: Sequence[OperatorPoint]) -> str:
+    """Return the page of a table.
+
+    Args:
+        setup: Device, runtime, batch, and so on, on one line.
+        digest: The digest of the table.
+        points: The operators, at least one.
+
+    Returns:
+        HTML that loads nothing from elsewhere; all text from outside is escaped.
+    """
+    ordered = sorted(points, key=lambda point: -point.seconds)
+    computing = [point for point in points if point.macs > 0 and point.bytes > 0]
+    cliffs = find_cliffs(computing)
+    slowest, fastest = ordered[0].seconds, ordered[-1].seconds
+    return page_of(
+        "table_page",
+        headline=f"{len(points)} operators, {format_seconds(fastest)} to {format_seconds(slowest)}",
+        setup=setup,
+        digest=digest,
+        facts=_facts(points, computing, cliffs),
+        roofline=picture(roofline_chart(computing)) if computing else "",
+        cliffs=[_cliff_row(cliff) for cliff in cliffs[:_MAX_CLIFFS]],
+        block=_BLOCK,
+        more=max(0, len(ordered) - _MAX_OPERATORS),
+        rows=[_operator_row(point, slowest) for point in ordered[:_MAX_OPERATORS]],
+    )
+
+
+def _facts(
+    points: Sequence[OperatorPoint], computing: Sequence[OperatorPoint], cliffs: Sequence[Cliff]
+) -> list[dict[str, str]]:
+    """Return the figures below the headline, each with its name."""
+    mean = sum(point.seconds for point in points) / len(points)
+    facts = [(format_seconds(mean), "an operator on average")]
+    if computing:
+        facts.append((format_count(max(point.rate for point in computing)), "MACs a second at best"))
+    facts += [
+        (_median_width(points), "half the 95 % interval, median"),
+        (str(len(cliffs)), "cliffs"),
+    ]
+    return [{"value": value, "name": name} for value, name in facts]
+
+
+def _median_width(points: Sequence[OperatorPoint]) -> str:
+    widths = sorted(point.relative_width for point in points if math.isfinite(point.relative_width))
     return f"{widths[len(widths) // 2]:.1%}" if widths else "unknown"
+
+
+def _cliff_row(cliff: Cliff) -> dict[str, str]:
+    return {
+        "operator": cliff.slow.operator,
+        "channels": str(cliff.slow.channels),
+        "rate": format_count(cliff.slow.rate),
+        "other": cliff.fast.operator,
+        "other_rate": format_count(cliff.fast.rate),
+    }
+
+
+def _operator_row(point: OperatorPoint, slowest: float) -> dict[str, str]:
+    is_known = math.isfinite(point.relative_width)
+    return {
+        "operator": point.operator,
+        "latency": format_seconds(point.seconds),
+        "interval": f"±{point.relative_width:.1%}" if is_known else "unknown",
+        "macs": format_count(point.macs),
+        "rate": format_count(point.rate) if point.macs else "-",
+        "width": f"{100 * point.seconds / slowest:.1f}",
+    }

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from report_cases import BLOCKS, EVALUATED, result
+from report_cases import BLOCKS, EVALUATED, summary
 
-from nascli.report.comparison_page import render_comparison
-from nascli.report.run_page import render
+from nascli.report.comparison_page import ComparedRun, render_comparison
+from nascli.report.run_page import render_run
 from nascli.report.story import Story, evaluated_story
 from nascli.report.table_page import OperatorPoint, render_table
 from nascli.search.nse.rounds import EvaluatedPoint, Round, RoundTraining
@@ -83,11 +83,14 @@ def pages():
         )
         for c in range(4, 60, 3)
     ]
-    other = result(space="a space with a rather long name:resolution=224,width=1.0", retrained_top1=0.91)
+    other = summary(space="a space with a rather long name:resolution=224,width=1.0", retrained_top1=0.91)
+    first = summary()
     return {
-        "report": render(result(), EVALUATED, BLOCKS, stories),
+        "report": render_run(first, EVALUATED, BLOCKS, stories),
         "table": render_table("cpu-x, ort-cpu 1.0, fp32, batch 16, 1 thread", "d" * 32, rows),
-        "comparison": render_comparison([("first", result()), ("second", other)]),
+        "comparison": render_comparison(
+            [ComparedRun("first", first, first.latency), ComparedRun("second", other, other.latency)]
+        ),
     }
 
 

@@ -14,9 +14,10 @@ from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically
 from nascli.pipeline.run.old_settings import read_settings
 from nascli.report.charts import PlottedEvaluation
-from nascli.report.comparison_page import render_comparison
+from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.network_drawing import DrawnBlock
-from nascli.report.run_page import render
+from nascli.report.run_page import render_run
+from nascli.report.run_summary import RunSummary
 from nascli.search.algorithm import SearchRecord
 from nascli.search.base import Choices, Evaluation
 from nascli.search.journal import Journal
@@ -72,7 +73,7 @@ def write_report(run: Path) -> Path:
         evaluated = _evaluated(space, cost, evaluations)
         record = _record(run, space, tuple(result["codes"]), evaluations)
         stories = find_algorithm(result["algorithm"]).stories(record)
-        text = render(result, evaluated, blocks, stories, rest=rest, failed=failed)
+        text = render_run(RunSummary.from_json(result), evaluated, blocks, stories, rest=rest, failed=failed)
     page = run / "report.html"
     try:
         write_atomically(page, text.encode())
@@ -119,16 +120,18 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
     Raises:
         RunError: a folder that is no finished run with measurements, or a page that cannot be written.
     """
-    documents = []
+    compared = []
     for run in runs:
         result = read_json(run / RESULT)
         if result is None or result.get("measured_latency_s") is None:
             raise RunError(f"{run} is not a finished run with measurements.", "Name the folders of searches.")
         # One at a time, so that a damaged one is named.
         with reading(run / RESULT):
-            render_comparison([(run.name, result)])
-        documents.append((_label(run, runs), result))
-    text = render_comparison(documents)
+            summary = RunSummary.from_json(result)
+            assert summary.latency is not None
+            compared.append(ComparedRun(_label(run, runs), summary, summary.latency))
+            render_comparison(compared[-1:])
+    text = render_comparison(compared)
     try:
         write_atomically(out, text.encode())
     except OSError as error:

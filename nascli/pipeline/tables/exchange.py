@@ -18,7 +18,7 @@ from nascli.lut.exchange.packs import Pack, combine_packs, import_pack, read_pac
 from nascli.pipeline.tables.inventory import existing_store
 from nascli.pipeline.tables.lookup import stored_setup
 from nascli.profiles.target import TargetSpec
-from nascli.report.svg import difference_picture
+from nascli.report.difference_picture import RatioPoint, difference_picture
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ def draw_difference(difference: TableDifference, first: str, second: str, path: 
     Raises:
         StoreError: The file cannot be written.
     """
-    points = [(row.first.seconds, row.ratio, row.label, row.differs) for row in difference.rows]
+    points = [RatioPoint(row.label, row.first.seconds, row.ratio, row.differs) for row in difference.rows]
     try:
         path.write_text(difference_picture(points, first, second), encoding="utf-8")
     except OSError as error:

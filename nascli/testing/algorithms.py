@@ -1,4 +1,4 @@
-"""The contract of a search algorithm. Subclass `AlgorithmContract`, name an algorithm, and let pytest collect it."""
+"""The contract of an algorithm: subclass `AlgorithmContract`, name an algorithm, and let pytest collect it."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.images import load_images
 
-# One space of each kind, to see which of them an algorithm refuses.
+# One space of each kind, to test which of them an algorithm refuses.
 _SPACES = {
     SpaceKind.SINGLE_PATH: "proxyless-mini",
     SpaceKind.MULTI_BRANCH: "nse-19-mini",
     SpaceKind.STAGED: "nss-expanded-mini",
     SpaceKind.LOW_BIT: "spos-resnet18-bits-mini",
 }
-
 
 Search = tuple[SearchProblem, SearchContext, RankedCandidates]
 
@@ -46,9 +45,9 @@ class AlgorithmContract:
     """Tests that hold for any search algorithm.
 
     Attributes:
-        space: A small space that the algorithm searches, with images of the data's size.
-        data: A data set that is there.
-        share: Which share of the space's architectures keeps the budget on MACs.
+        space: A small space that the algorithm searches; its resolution is that of the data.
+        data: The name of a data set that is at hand.
+        share: The share of the space's architectures that keeps the budget on MACs.
     """
 
     space = "proxyless-mini:resolution=8,width=0.25,depth=1"
@@ -57,23 +56,23 @@ class AlgorithmContract:
     _found: ClassVar[Search]
 
     def algorithm(self) -> Algorithm:
-        """The algorithm."""
+        """Return the algorithm under test."""
         raise TypeError("override algorithm()")
 
     def preset(self) -> Preset:
-        """Settings with which a search takes a few seconds; by default the small preset with one epoch each."""
+        """Return settings with which a search takes seconds; by default the small preset with one epoch each."""
         algorithm = self.algorithm()
         preset = algorithm.with_epochs(algorithm.preset("small"), 1)
         return replace(preset, finalists=2)
 
     def limit(self, space: Space | StagedSpace) -> float:
-        """A budget on MACs that the wanted share of the architectures keeps."""
+        """Return a budget on MACs that about `share` of the architectures of a space keeps."""
         draws = space.sample(500, np.random.default_rng(0))
         macs = space.macs(draws) if isinstance(space, StagedSpace) else counted(space, "macs")(draws)
         return float(np.quantile(macs, self.share))
 
     def search(self, folder: Path) -> Search:
-        """A search in a folder, without anything measured."""
+        """Search in a folder, under a budget on MACs alone, so that nothing is measured."""
         named = load_space_of_any_kind(self.space)
         images = load_images(self.data, named.input.height)
         constraints = (Constraint("macs", -np.inf, self.limit(named)),)
@@ -87,13 +86,13 @@ class AlgorithmContract:
             return problem, context, self.algorithm().find(problem, context)
 
     def found(self) -> Search:
-        """One search that several tests look at."""
+        """Return the one search that several tests examine; the first call runs it."""
         if "_found" not in type(self).__dict__:
             type(self)._found = self.search(Path(tempfile.mkdtemp(prefix="nascli-contract-")))
         return type(self)._found
 
     def test_it_says_what_it_is(self) -> None:
-        """Names for the command line and for people, and presets that can be kept in a file."""
+        """It has a name for the command line and a title, and presets that can be written to a file."""
         algorithm = self.algorithm()
         assert algorithm.name == algorithm.name.lower() and " " not in algorithm.name
         assert algorithm.title and algorithm.summary and "small" in algorithm.presets
@@ -102,7 +101,7 @@ class AlgorithmContract:
             assert json.loads(json.dumps(document, allow_nan=False)).keys() == document.keys()
 
     def test_it_accepts_its_example_and_refuses_other_kinds_of_spaces(self) -> None:
-        """What cannot be searched is refused before anything is trained."""
+        """A space that it cannot search is refused before anything is trained."""
         algorithm = self.algorithm()
         algorithm.require_accepts(load_space_of_any_kind(algorithm.example_space))
         algorithm.require_accepts(load_space_of_any_kind(self.space))
@@ -113,7 +112,7 @@ class AlgorithmContract:
                     algorithm.require_accepts(space)
 
     def test_it_finds_feasible_architectures(self) -> None:
-        """Candidates are different architectures of the space that keep the budget, each with a score."""
+        """Candidates are distinct architectures that keep the budget, each with a score."""
         problem, _, candidates = self.found()
         rows = [evaluation.architecture for evaluation in candidates.ranked]
         assert rows and len(set(rows)) == len(rows) and candidates.identity
@@ -121,19 +120,19 @@ class AlgorithmContract:
         assert all(np.isfinite(evaluation.value) for evaluation in candidates.ranked)
 
     def test_a_finished_search_is_not_repeated(self) -> None:
-        """Run again in its folder, it finds the same."""
+        """Run again in the same folder, it finds the same."""
         _, context, candidates = self.found()
         _, _, again = self.search(context.folder.path)
         assert _scores(again) == _scores(candidates) and again.identity == candidates.identity
 
     def test_the_same_seed_finds_the_same(self, tmp_path: Path) -> None:
-        """In another folder too."""
+        """Run in another folder, it finds the same."""
         _, _, candidates = self.found()
         _, _, elsewhere = self.search(tmp_path / "elsewhere")
         assert _scores(elsewhere) == _scores(candidates)
 
     def test_it_chooses_a_winner_among_the_finalists(self) -> None:
-        """Whichever it is; training is only asked for finalists."""
+        """The winner is one of the finalists, and only finalists are trained."""
         _, _, candidates = self.found()
         finalists = [Finalist(evaluation, within=True) for evaluation in candidates.ranked[:2]]
 
@@ -143,7 +142,7 @@ class AlgorithmContract:
         assert self.algorithm().choose(finalists, train) in finalists
 
     def test_it_tells_its_story(self) -> None:
-        """Its report has pictures, drawn from what is in the run's folder alone."""
+        """Its report has pictures, which are drawn from the files of the run alone."""
         problem, context, candidates = self.found()
         file = context.folder.file(STORY)
         story = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
@@ -155,7 +154,7 @@ class AlgorithmContract:
 
 
 def _scores(candidates: RankedCandidates) -> list[tuple[Choices, Score | None]]:
-    """What was found, without how long it took."""
+    """Return what was found, without how long it took."""
     return [(evaluation.architecture, evaluation.score) for evaluation in candidates.ranked]
 
 

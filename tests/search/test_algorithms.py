@@ -2,7 +2,6 @@
 
 import ast
 import json
-from enum import IntEnum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import MappingProxyType
@@ -12,19 +11,12 @@ import pytest
 from commanding import QUICK, TINY, run
 
 import nascli
-from nascli.errors import NascliError, UnknownNameError
 from nascli.search import registry
 from nascli.search.algorithm import Algorithm, SpaceKind
 from nascli.search.base import Evaluation, Score
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates
-from nascli.search.registry import (
-    algorithm_names,
-    default_algorithm,
-    default_searcher,
-    find_algorithm,
-    find_searcher,
-)
+from nascli.search.registry import algorithm_names, find_algorithm
 from nascli.supernet.recipes.small import small, small_supernet
 from nascli.testing.algorithms import AlgorithmContract
 
@@ -113,27 +105,6 @@ def test_an_algorithm_in_one_file_is_searched_with_from_the_command_line(install
     assert FEWEST.name in run("search", "--help").stdout.replace("\n", "").replace(" ", "")
     told = run(*args[:-1], tmp_path / "other", "--population", "4").stderr
     assert "--population: nothing of fewest-macs is called so" in told
-
-
-def test_an_entry_point_that_is_no_algorithm_is_told(installed, monkeypatch):
-    monkeypatch.setattr(type(installed[FEWEST.name]), "load", lambda self: "nothing")
-    with pytest.raises(NascliError, match=r"is not a nascli.search.algorithm.Algorithm"):
-        find_algorithm(FEWEST.name)
-
-
-def test_streams_that_overlap_with_others_are_refused(installed, monkeypatch):
-    monkeypatch.setattr(Fewest, "streams", IntEnum("FewestStream", {"DRAWS": 41}), raising=False)
-    with pytest.raises(NascliError, match=r"FewestStream.DRAWS = 41"):
-        find_algorithm(FEWEST.name)
-
-
-def test_names_that_there_are():
-    names = algorithm_names()
-    assert names == sorted(names) and default_algorithm() in names and find_searcher(default_searcher())
-    with pytest.raises(UnknownNameError, match="spos"):
-        find_algorithm("sposs")
-    with pytest.raises(UnknownNameError, match="guided"):
-        find_searcher("nse")
 
 
 def test_no_file_outside_its_folder_compares_an_algorithm_s_name():

@@ -1,12 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 from evaluating import OneByOne
 
-from nascli.errors import NascliError, RunError
+from nascli.errors import NascliError
 from nascli.progress import Silent
-from nascli.search.base import Evaluation, Score
+from nascli.search.base import Score
 from nascli.search.driver import drive
 from nascli.search.journal import Journal
 
@@ -64,30 +62,6 @@ def test_a_replayed_search_repeats_nothing(tmp_path):
         Listed(BATCHES), OneByOne(lambda c: again.append(c) or score(c)), Journal(tmp_path / "j"), Silent()
     )
     assert again == [(4, 5)] and len(outcome.evaluations) == 3
-
-
-def test_a_line_cut_short_is_dropped_and_a_damaged_one_refused(tmp_path):
-    path = tmp_path / "j"
-    journal = Journal(path)
-    journal.add(Evaluation((1, 2), Score(0.5, 0.25), 0.1))
-    journal.close()
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"codes": [3')
-    journal = Journal(path)
-    assert list(journal.evaluations) == [(1, 2)] and path.read_bytes() == whole
-    journal.close()
-    path.write_bytes(b"{}\n" + whole)
-    with pytest.raises(RunError, match="line 1 of .* is damaged"):
-        Journal(path)
-    with pytest.raises(RunError, match="cannot use the journal"):
-        Journal(tmp_path)
-    assert json.loads(whole)["tie_break"] == 0.25
-
-
-def test_codes_that_are_no_numbers_are_damage(tmp_path):
-    (tmp_path / "j").write_text('{"codes": [1e999], "value": 1, "tie_break": 0, "seconds": 1}\n')
-    with pytest.raises(RunError, match="line 1 of .* is damaged"):
-        Journal(tmp_path / "j")
 
 
 def test_limits_and_impossible_scores(tmp_path):

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 # Options that are not spelled like the argument that they set.
 _OPTIONS = {"clock_mhz": "--lock-clocks", "sources": "--from"}
 # Commands that are not spelled like the job that they run.
-_COMMANDS = {"list_tables": "lut list", "import_packs": "lut import", "run_checks": "doctor"}
+_COMMANDS = {
+    "list_tables": "lut list",
+    "import_packs": "lut import",
+    "run_checks": "doctor",
+    "train_supernet": "supernet train",
+}
 
 
 def option(argument: str) -> str:

@@ -29,6 +29,10 @@ def chain_spaces():
 USERS = {"ghosts", "toml-mbconv", "t", "tb"}
 
 
+# Programs that were checked for an earlier space; many spaces share some.
+CHECKED = set()
+
+
 def quantised(operator):
     return any(
         isinstance(n.primitive, Conv) and n.primitive.weight_bits != 32 for n in operator.program.nodes
@@ -43,16 +47,15 @@ def floating(operator):
 
 @pytest.mark.parametrize("name", chain_spaces())
 def test_every_operator_in_every_shape(name):
-    seen = set()
     for operator in make_space(name).operators():
         if operator.program.output == 0:
             continue
         if quantised(operator):
             assert count(floating(operator).program).macs == count(operator.program).macs
             operator = floating(operator)
-        if operator.program.canonical in seen:
+        if operator.program.canonical in CHECKED:
             continue
-        seen.add(operator.program.canonical)
+        CHECKED.add(operator.program.canonical)
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
             ProgramModule(operator.program)(torch.empty(1, *operator.input))
         assert counter.get_total_flops() == 2 * count(operator.program).macs, operator.label

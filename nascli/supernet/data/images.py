@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.errors import DataError
+from nascli.errors import DataError, Remedy
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
@@ -100,7 +100,8 @@ def data_properties(spec: str) -> tuple[int, int]:
         if classes < 2:
             raise DataError(
                 f"{spec}: there is no folder with at least 2 class folders.",
-                f"Name the data set with its folder: {name}:FOLDER",
+                "Name the data set with its folder.",
+                Remedy(arguments={"data": f"{name}:FOLDER"}),
             )
     return classes, source.channels or 3
 
@@ -185,7 +186,8 @@ def require_fit(images: Images, shape: Shape, classes: int) -> None:
         raise DataError(
             f"{images.name} has images of {images.shape} in {images.classes} classes, but the space takes "
             f"{shape} and tells {classes} classes apart.",
-            "Give the space the parameters of the data: NAME:channels=1,classes=10",
+            "Give the space the channels and classes of the data, and load the data at its resolution.",
+            Remedy(arguments={"space": f"NAME:channels={images.shape.channels},classes={images.classes}"}),
         )
 
 

@@ -12,7 +12,7 @@ import torch
 
 from nascli.costmodel import BinnedSampler, Constraint, counted
 from nascli.costmodel.models import counted_names
-from nascli.errors import CheckpointError, ConstraintError
+from nascli.errors import CheckpointError, ConstraintError, Remedy
 from nascli.paths import home
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
@@ -113,6 +113,7 @@ def _load_given(supernet: Supernet, file: Path) -> str:
         raise CheckpointError(
             f"{file} is at step {state.get('step')} of {state.get('steps')}.",
             "Finish its training with the settings with which it began.",
+            Remedy(job="train_supernet", arguments={"out": file}),
         )
     load_module(supernet, tensors)
     return str(state.get("identity"))
@@ -139,7 +140,8 @@ def _cost_bins(space: Space, within: Constraint) -> BinnedSampler:
     if within.name not in counted_names() or not math.isfinite(within.low) or not math.isfinite(within.high):
         raise ConstraintError(
             f"paths are drawn within a window of a counted cost, not {within}.",
-            "Write both ends: 290M<=macs<=360M",
+            "Write both ends, as in 290M<=macs<=360M.",
+            Remedy(arguments={"within": "290M<=macs<=360M"}),
         )
     edges = np.linspace(within.low, within.high, COST_BINS + 1).tolist()
     return BinnedSampler(space, counted(space, within.name), edges)

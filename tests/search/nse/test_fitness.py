@@ -19,7 +19,7 @@ from nascli.search.nse.fitness import (
 )
 from nascli.spaces import load_space
 from nascli.supernet.differentiable import mixed_output
-from nascli.supernet.separate import BranchMean, Supernet, sample_branches
+from nascli.supernet.separate import Supernet, sample_branches
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 WHOLE = load_space("nse-19-mini:width=0.25,resolution=8,branches=4")
@@ -100,16 +100,6 @@ def test_equation_7_is_the_gradient_of_both_probabilities():
             pa, pb = renormalised(moved, a, b)
             numeric[n] += sign * ((upstream @ first) * pa + (upstream @ second) * pb) / 2e-6
     assert torch.allclose(theta.grad, numeric, atol=1e-5)
-
-
-def test_the_mean_of_branches_is_equation_1():
-    branches = [nn.Conv2d(2, 2, 1) for _ in range(3)]
-    x = torch.randn(1, 2, 3, 3)
-    normal = BranchMean(branches, True)(x)
-    assert torch.allclose(normal, (sum(b(x) for b in branches) + x) / 4)
-    reduction = BranchMean(branches, False)(x)
-    assert torch.allclose(reduction, sum(b(x) for b in branches) / 3)
-    assert BranchMean([], True)(x) is x
 
 
 def fitness(weight=0.9, target=None):
@@ -251,13 +241,45 @@ def test_state_survives():
     assert all(torch.equal(a, b) for a, b in zip(one.thetas, two.thetas, strict=True))
 
 
-def test_uniform_branches_are_half_of_what_is_left():
-    alive = [np.ones(len(layer.candidates), dtype=bool) for layer in SPACE.layers]
-    for row in alive:
-        row[3:] = False
-    counts = np.zeros(3)
-    for seed in range(400):
-        code = sample_branches(SPACE.layers, alive, np.random.default_rng(seed))
-        assert all(SPACE.layers[i].problem(c) is None for i, c in enumerate(code))
-        counts += [code[-1] >> i & 1 for i in range(3)]
-    assert np.all(np.abs(counts / 400 - 0.5) < 0.08)
+def test_equation_4_sums_to_one():
+    p = torch.rand(4, dtype=torch.double)
+    total = sum(
+        configuration_probability(p, torch.tensor(g, dtype=torch.double))
+        for g in itertools.product((0, 1), repeat=4)
+    )
+    assert float(total) == pytest.approx(1)
+
+
+def test_equation_8_by_hand_and_its_gradient():
+    cost = ChainCost("macs", "count", 1.0, (np.array([2.0, 3.0]),))
+    theta = torch.tensor([0.3, -0.7], dtype=torch.double, requires_grad=True)
+    a, b = torch.tensor([1.0, 0.0], dtype=torch.double), torch.tensor([1.0, 1.0], dtype=torch.double)
+    p = branch_probability(theta).tolist()
+    chance_a, chance_b = p[0] * (1 - p[1]), p[0] * p[1]
+    by_hand = 1 + (chance_a * 2 + chance_b * 5) / (chance_a + chance_b)
+    assert float(pair_cost([theta], [a], [b], cost).detach()) == pytest.approx(by_hand)
+    assert torch.autograd.gradcheck(lambda t: pair_cost([t], [a], [b], cost), (theta,))
+
+
+def test_equation_8_with_joins_over_several_layers_and_certain_indicators():
+    rng = np.random.default_rng(0)
+    cost = ChainCost(
+        "macs", "count", 2.0, tuple(rng.random(n) for n in (2, 3)), tuple(rng.random(n + 1) for n in (2, 3))
+    )
+    thetas = [torch.tensor([0.2, -0.1]), torch.tensor([40.0, 40.0, 40.0])]
+    a, b = (
+        [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])],
+        [torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0, 1.0])],
+    )
+    expected = cost.offset
+    for layer in range(2):
+        p = (0.999 * torch.sigmoid(thetas[layer].double()) + 0.0005).numpy()
+        shares = []
+        for gates in (a[layer].numpy(), b[layer].numpy()):
+            shares.append(np.prod(np.where(gates == 1, p, 1 - p)))
+        for share, gates in zip(shares, (a[layer].numpy(), b[layer].numpy()), strict=True):
+            expected += (
+                share / sum(shares) * (gates @ cost.unary[layer] + cost.joins[layer][int(gates.sum())])
+            )
+    # Indicators so large that a sigmoid in single precision is 1 would give 0 over 0.
+    assert float(pair_cost(thetas, a, b, cost)) == pytest.approx(expected, rel=1e-4)

@@ -248,38 +248,3 @@ def test_equation_4_sums_to_one():
         for g in itertools.product((0, 1), repeat=4)
     )
     assert float(total) == pytest.approx(1)
-
-
-def test_equation_8_by_hand_and_its_gradient():
-    cost = ChainCost("macs", "count", 1.0, (np.array([2.0, 3.0]),))
-    theta = torch.tensor([0.3, -0.7], dtype=torch.double, requires_grad=True)
-    a, b = torch.tensor([1.0, 0.0], dtype=torch.double), torch.tensor([1.0, 1.0], dtype=torch.double)
-    p = branch_probability(theta).tolist()
-    chance_a, chance_b = p[0] * (1 - p[1]), p[0] * p[1]
-    by_hand = 1 + (chance_a * 2 + chance_b * 5) / (chance_a + chance_b)
-    assert float(pair_cost([theta], [a], [b], cost).detach()) == pytest.approx(by_hand)
-    assert torch.autograd.gradcheck(lambda t: pair_cost([t], [a], [b], cost), (theta,))
-
-
-def test_equation_8_with_joins_over_several_layers_and_certain_indicators():
-    rng = np.random.default_rng(0)
-    cost = ChainCost(
-        "macs", "count", 2.0, tuple(rng.random(n) for n in (2, 3)), tuple(rng.random(n + 1) for n in (2, 3))
-    )
-    thetas = [torch.tensor([0.2, -0.1]), torch.tensor([40.0, 40.0, 40.0])]
-    a, b = (
-        [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])],
-        [torch.tensor([1.0, 1.0]), torch.tensor([0.0, 0.0, 1.0])],
-    )
-    expected = cost.offset
-    for layer in range(2):
-        p = (0.999 * torch.sigmoid(thetas[layer].double()) + 0.0005).numpy()
-        shares = []
-        for gates in (a[layer].numpy(), b[layer].numpy()):
-            shares.append(np.prod(np.where(gates == 1, p, 1 - p)))
-        for share, gates in zip(shares, (a[layer].numpy(), b[layer].numpy()), strict=True):
-            expected += (
-                share / sum(shares) * (gates @ cost.unary[layer] + cost.joins[layer][int(gates.sum())])
-            )
-    # Indicators so large that a sigmoid in single precision is 1 would give 0 over 0.
-    assert float(pair_cost(thetas, a, b, cost)) == pytest.approx(expected, rel=1e-4)

@@ -47,7 +47,7 @@ def drive(
         searcher: Proposes architectures.
         evaluator: Scores them.
         journal: Keeps each evaluation.
-        progress: Is shown the best score so far.
+        progress: Reports the best score so far.
         max_evaluations: The largest number of distinct architectures to evaluate; None sets no limit.
 
     Raises:

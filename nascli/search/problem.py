@@ -110,7 +110,7 @@ class SearchContext:
         seed: The seed of all random streams.
         data: The name of the data set, by which workers on other machines load it.
         folder: The folder of the run, in which a killed search continues.
-        progress: Is shown how far the search has come.
+        progress: Reports how far the search is.
         measure: Measures whole networks side by side on the target, and returns their latencies in the same order.
         supernet: The file of a supernet that was trained beforehand; None trains one.
         after: The folder of the finished run that this one continues; None for a run of its own.

@@ -118,6 +118,14 @@ def verify(
         above = float(np.median([each.measured.high / each.predicted for each in latencies]))
         below = float(np.median([each.measured.low / each.predicted for each in latencies]))
         waiting = [e for e in waiting if low <= predict(e) * below and predict(e) * above <= high]
+    raise _no_candidate_error(latencies, window, subject or {})
+
+
+def _no_candidate_error(
+    latencies: Sequence[Latencies], window: tuple[float, float], subject: Mapping[str, object]
+) -> InfeasibleError:
+    """Return the error for a budget that no candidate keeps, with what to do where the table is stale or is not."""
+    low, high = window
     closest = min(latencies, key=lambda each: max(each.measured.high - high, low - each.measured.low))
     bounds = f"{format_seconds(high)}" if low <= 0 else f"{format_seconds(low)} to {format_seconds(high)}"
     message = (
@@ -127,11 +135,11 @@ def verify(
     )
     warning = stale_table_warning(latencies)
     if warning is not None:
-        raise InfeasibleError(message, warning, *stale_table_remedies(subject))
-    raise InfeasibleError(
+        return InfeasibleError(message, warning, *stale_table_remedies(subject))
+    return InfeasibleError(
         message,
         "Allow a wider budget, or calibrate on whole networks, and search with room for the model's error.",
-        Remedy(job="calibrate", arguments=subject or {}),
+        Remedy(job="calibrate", arguments=subject),
         Remedy(arguments={"confidence": 0.9}),
     )
 

@@ -53,7 +53,7 @@ class AlgorithmContract:
     space = "proxyless-mini:resolution=8,width=0.25,depth=1"
     data = "digits"
     share = 0.5
-    _found: ClassVar[Search]
+    _shared_search: ClassVar[Search]
 
     def algorithm(self) -> Algorithm:
         """Return the algorithm under test."""
@@ -85,11 +85,11 @@ class AlgorithmContract:
             problem = SearchProblem(space, images, constraints, costs, feasible, None)
             return problem, context, self.algorithm().find(problem, context)
 
-    def found(self) -> Search:
+    def shared_search(self) -> Search:
         """Return the one search that several tests examine; the first call runs it."""
-        if "_found" not in type(self).__dict__:
-            type(self)._found = self.search(Path(tempfile.mkdtemp(prefix="nascli-contract-")))
-        return type(self)._found
+        if "_shared_search" not in type(self).__dict__:
+            type(self)._shared_search = self.search(Path(tempfile.mkdtemp(prefix="nascli-contract-")))
+        return type(self)._shared_search
 
     def test_it_says_what_it_is(self) -> None:
         """It has a name for the command line and a title, and presets that can be written to a file."""
@@ -113,7 +113,7 @@ class AlgorithmContract:
 
     def test_it_finds_feasible_architectures(self) -> None:
         """Candidates are distinct architectures that keep the budget, each with a score."""
-        problem, _, candidates = self.found()
+        problem, _, candidates = self.shared_search()
         rows = [evaluation.architecture for evaluation in candidates.ranked]
         assert rows and len(set(rows)) == len(rows) and candidates.identity
         assert problem.feasible.contains(np.array(rows, dtype=problem.space.dtype)).all()
@@ -121,19 +121,19 @@ class AlgorithmContract:
 
     def test_a_finished_search_is_not_repeated(self) -> None:
         """Run again in the same folder, it finds the same."""
-        _, context, candidates = self.found()
+        _, context, candidates = self.shared_search()
         _, _, again = self.search(context.folder.path)
         assert _scores(again) == _scores(candidates) and again.identity == candidates.identity
 
     def test_the_same_seed_finds_the_same(self, tmp_path: Path) -> None:
         """Run in another folder, it finds the same."""
-        _, _, candidates = self.found()
+        _, _, candidates = self.shared_search()
         _, _, elsewhere = self.search(tmp_path / "elsewhere")
         assert _scores(elsewhere) == _scores(candidates)
 
     def test_it_chooses_a_winner_among_the_finalists(self) -> None:
         """The winner is one of the finalists, and only finalists are trained."""
-        _, _, candidates = self.found()
+        _, _, candidates = self.shared_search()
         finalists = [Finalist(evaluation, within=True) for evaluation in candidates.ranked[:2]]
 
         def train(finalist: Finalist) -> float:
@@ -143,7 +143,7 @@ class AlgorithmContract:
 
     def test_it_tells_its_story(self) -> None:
         """Its report has pictures, which are drawn from the files of the run alone."""
-        problem, context, candidates = self.found()
+        problem, context, candidates = self.shared_search()
         file = context.folder.file(STORY)
         story = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         settings = json.loads(json.dumps(context.preset.to_json()))["settings"]

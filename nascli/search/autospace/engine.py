@@ -83,7 +83,7 @@ def learn_cells(
         recipe: The recipe of the weights.
         seed: The seed of all random streams.
         file: The checkpoint; None keeps none.
-        progress: Is shown the training.
+        progress: Reports how far the training is.
 
     Raises:
         TrainingError: The loss is not finite.

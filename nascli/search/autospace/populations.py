@@ -98,18 +98,20 @@ class CellPopulations:
             gradients: `(layers, K)` the sums of their scaled gradients since the last call.
             draws: `(layers, K)` the numbers of these gradients.
         """
-        settings, place = self._settings, (self._layers, self.chosen)
-        self._gradients[place] += gradients
-        self._draws[place] += draws
-        now = self.fitness[place]
+        settings, in_supernet = self._settings, (self._layers, self.chosen)
+        self._gradients[in_supernet] += gradients
+        self._draws[in_supernet] += draws
+        now = self.fitness[in_supernet]
         if settings.compensation == "count":
-            self.fitness[place] = -self._gradients[place] / (self._draws[place] + _PRIOR_COUNT)
+            self.fitness[in_supernet] = -self._gradients[in_supernet] / (
+                self._draws[in_supernet] + _PRIOR_COUNT
+            )
         else:
             strength = settings.strength if settings.compensation == "delay" else 0.0
             mean = gradients / np.maximum(draws, 1)
-            step = compensated_gradient(mean, now, self._previous[place], strength)
-            self.fitness[place] = now - settings.rate * np.clip(step, -_MAX_GRADIENT, _MAX_GRADIENT)
-        self._previous[place] = now
+            step = compensated_gradient(mean, now, self._previous[in_supernet], strength)
+            self.fitness[in_supernet] = now - settings.rate * np.clip(step, -_MAX_GRADIENT, _MAX_GRADIENT)
+        self._previous[in_supernet] = now
 
     def evolve(self, team: int, first_gene: int, rng: np.random.Generator, *, near: bool) -> None:
         """Choose parents by tournament, mutate them, and put the children into the populations and the supernet.

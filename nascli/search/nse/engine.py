@@ -38,7 +38,7 @@ class NseEngine:
         target: The cost at which the resource term aims (tau).
         seed: The seed of weights, data order, and configurations.
         folder: Where the checkpoints of the rounds are kept; None keeps none.
-        progress: Is shown the training.
+        progress: Reports how far the training is.
         calibration: The number of training images on which normalisation statistics are recalculated.
     """
 

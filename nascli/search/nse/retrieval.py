@@ -30,7 +30,7 @@ class Retrieval:
         may_go_below: Whether the lower end of the window is the search's own and may give way.
         other_bounds: Further budgets that every architecture keeps; their costs are of the whole space.
         settings: How many architectures are drawn.
-        progress: Is told where a window is empty.
+        progress: Reports empty windows.
     """
 
     def __init__(

@@ -146,7 +146,7 @@ class NseSearch:
 
         Args:
             engine: Trains supernets and evaluates with them.
-            progress: Is told of each round's front.
+            progress: Reports each round's front.
 
         Returns:
             The rounds; the front of the last one is the result.
@@ -267,7 +267,7 @@ class NseSearch:
             part: The space of the round.
             trained: Its fitness indicators, and which operations are left.
             former_front: The front of the round before.
-            progress: Is told where a window is empty.
+            progress: Reports empty windows.
 
         Raises:
             InfeasibleError: No architecture of the round lies in the window.

@@ -233,7 +233,7 @@ def learn_elite_space(
         recipe: The recipe of the weights.
         seed: The seed of all random streams.
         file: The checkpoint; None keeps none.
-        progress: Is shown the training.
+        progress: Reports how far the training is.
         cost: The cost of networks: MACs by default, or latency, which the paper leaves for later.
 
     Raises:

@@ -31,7 +31,7 @@ def measured_latency(
         space: The staged space.
         measure: Measures networks side by side, and returns their latencies in the same order.
         seed: The seed of the choice of networks.
-        progress: Is told the error of the cost on networks left out of the fit.
+        progress: Reports the error of the cost on networks left out of the fit.
     """
     population = covering_population(space, NETWORKS, generator(seed, RandomStream.STAGED_CALIBRATION))
     figures = measure([space.network(row, f"{space.name} {row.tolist()}") for row in population])

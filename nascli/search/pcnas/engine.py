@@ -35,7 +35,7 @@ class PcnasEngine:
         stages: The number of further stages.
         seed: The seed of weights and data order.
         file: The checkpoint; None keeps none.
-        progress: Is shown the training.
+        progress: Reports how far the training is.
 
     Raises:
         CheckpointError: The checkpoint belongs to other settings.

@@ -139,7 +139,7 @@ class PcnasSearch:
 
         Args:
             engine: Trains the supernet and evaluates with it.
-            progress: Is told of each layer's pool.
+            progress: Reports each layer's pool.
 
         Returns:
             One extension per layer; the last pool has complete architectures.

@@ -27,13 +27,13 @@ def pools_story(space: Space, extensions: Sequence[PoolExtension], winner: Seque
             if np.isfinite(model.potential):
                 choice = model.choices[number]
                 best[choice] = max(best.get(choice, -1.0), model.potential)
-        kept = {model.choices[number] for model in extension.pool}
+        in_pool = {model.choices[number] for model in extension.pool}
         low, high = min(best.values()), max(best.values())
         for choice, potential in best.items():
             share = (potential - low) / (high - low) if high > low else 1.0
-            darkness = 0.5 + 0.5 * share if choice in kept else 0.25 * share
+            darkness = 0.5 + 0.5 * share if choice in in_pool else 0.25 * share
             tip = f"{layer.name}, {layer.candidates[choice].short}: potential {potential:.3f}"
-            tip += ", kept" if choice in kept else ", dropped"
+            tip += ", kept" if choice in in_pool else ", dropped"
             grid.put(number, choice, GridCell(darkness, winner[number] == choice, tip))
     text = (
         "Layer by layer, left to right: the darker, the higher the expected accuracy of networks with that operator "

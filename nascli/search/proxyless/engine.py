@@ -128,7 +128,7 @@ class ProxylessEngine:
         target: The cost that is kept down, with its upper bound.
         seed: The seed of all random streams.
         file: The checkpoint; None keeps none.
-        progress: Is shown the training.
+        progress: Reports how far the training is.
 
     Raises:
         TrainingError: The loss is not finite.

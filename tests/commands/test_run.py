@@ -3,7 +3,6 @@ import json
 import pytest
 from commanding import MULTI, QUICK, SINGLE, TINY, run
 
-pytestmark = pytest.mark.usefixtures("quick_measuring")
 
 SMALL = ["--supernet-epochs", "1", "--retrain-epochs", "1", "--set", "finalists=2"]
 NSE = ["nse.candidates=3", "nse.samples=6", "nse.beyond=2"]
@@ -42,6 +41,7 @@ def test_every_algorithm_ends_in_a_verified_network_and_a_report(tmp_path, algor
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_measuring")
 def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_path):
     small = [*SMALL, *changed(*NSE, "nse.rounds=1", "nse.fitness.start=0.3")]
     size = "resolution=8,width=0.5,branches=2"
@@ -86,6 +86,7 @@ def test_nse_under_counted_budgets_fills_them_and_goes_on_in_a_second_space(tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_measuring")
 def test_few_bits_are_swept_and_have_a_page(tmp_path):
     space = "spos-resnet18-bits-mini:width=0.25,resolution=8"
     args = [
@@ -124,6 +125,7 @@ def test_what_an_algorithm_does_not_take_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_supernet_of_its_own_command_and_a_sweep_over_budgets(tmp_path):
     file = tmp_path / "net.safetensors"
     trained = json.loads(

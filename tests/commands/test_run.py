@@ -3,7 +3,6 @@ import json
 import pytest
 from commanding import MULTI, QUICK, SINGLE, TINY, run
 
-
 SMALL = ["--supernet-epochs", "1", "--retrain-epochs", "1", "--set", "finalists=2"]
 NSE = ["nse.candidates=3", "nse.samples=6", "nse.beyond=2"]
 

@@ -52,9 +52,10 @@ def known_costs(
     """
     if not execution.store.exists():
         raise StoreError(
-            f"there is no store at {execution.store}.",
-            "Name one that exists.",
+            f"there is no store at {execution.store}, and the tables of other devices are in one.",
+            "Import tables of other devices, or name a store that has some.",
             Remedy(arguments={"store": None}),
+            Remedy(job="import_packs"),
         )
     own = device_key(spec.device)
     named = {device_key(name): name for name in sources}
@@ -107,4 +108,5 @@ def _no_table(
         f"{space.spec} at batch {spec.batch}, {spec.precision}; found: {listed or 'none'}.",
         "Import tables of other devices, or choose the batch and the precision of those that are there.",
         Remedy(arguments={"batch": None, "precision": None}),
+        Remedy(job="import_packs"),
     )

@@ -24,7 +24,7 @@ from nascli.costmodel import (
     table_latency,
 )
 from nascli.costmodel.constraints import intersect
-from nascli.costmodel.models import counted_names
+from nascli.costmodel.space_costs import counted_names
 from nascli.errors import ConstraintError, SpaceError
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Measurement

@@ -21,7 +21,7 @@ from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.paths import default_store
 from nascli.pipeline.measure.network_calibration import calibrate_space
 from nascli.pipeline.measure.prediction import predict_network
-from nascli.pipeline.run.costs import measured_costs
+from nascli.pipeline.run.measured_costs import measured_costs
 from nascli.pipeline.run.settings import SearchSettings, choose_preset
 from nascli.pipeline.tables.lookup import read_table_of
 from nascli.profiles.devices.device import this_cpu

@@ -3,7 +3,7 @@
 from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint, parse_constraint, parse_constraints
 from nascli.costmodel.feasible import BinnedSampler, BoundedCost, FeasibleSet, best, k_best, pareto
-from nascli.costmodel.models import counted, table_latency
+from nascli.costmodel.space_costs import counted, table_latency
 
 __all__ = [
     "BinnedSampler",

@@ -9,7 +9,7 @@ from nascli.costmodel.chain import ChainCost
 from nascli.costmodel.constraints import Constraint
 from nascli.costmodel.feasible.axes import BoundedCost
 from nascli.costmodel.feasible.feasible_set import FeasibleSet
-from nascli.costmodel.models import counted
+from nascli.costmodel.space_costs import counted
 from nascli.errors import ConstraintError, InfeasibleError, Remedy
 from nascli.spaces.space import Population, Space
 

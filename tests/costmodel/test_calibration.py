@@ -131,7 +131,7 @@ MULTI = load_space("nse-19-mini:width=0.5")
 
 
 def multi_sums(seed=0):
-    from nascli.costmodel.models import branch_count, free_joins
+    from nascli.costmodel.space_costs import branch_count, free_joins
 
     rng = np.random.default_rng(seed)
     unary = tuple(1e-4 * (1 + rng.random(len(layer.candidates))) for layer in MULTI.layers)

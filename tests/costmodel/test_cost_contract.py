@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nascli.costmodel import ChainCost, counted, table_latency
-from nascli.costmodel.models import branch_count
+from nascli.costmodel.space_costs import branch_count
 from nascli.costmodel.staged_costs import fit_staged_cost, staged_macs
 from nascli.lut import LatencyTable, Setup
 from nascli.lut.in_context.carriers import subjects_in_context

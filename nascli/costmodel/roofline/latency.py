@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nascli.costmodel.chain import ChainCost
-from nascli.costmodel.models import free_joins
 from nascli.costmodel.roofline.efficiency import LAUNCH, Efficiency, load_efficiency
 from nascli.costmodel.roofline.hardware import Hardware
 from nascli.costmodel.roofline.kernels import kernels_of, width_of
+from nascli.costmodel.space_costs import free_joins
 from nascli.spaces.programs import Program
 from nascli.spaces.space import Space
 

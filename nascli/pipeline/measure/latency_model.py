@@ -10,8 +10,8 @@ import numpy as np
 
 from nascli.costmodel import ChainCost, counted
 from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, calibrate
-from nascli.costmodel.models import alone_latency, branch_count
 from nascli.costmodel.roofline import Hardware, hardware
+from nascli.costmodel.space_costs import alone_latency, branch_count
 from nascli.errors import MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store

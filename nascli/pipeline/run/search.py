@@ -14,9 +14,9 @@ from nascli.costmodel.budgets import CostValue
 from nascli.files import read_json, write_json
 from nascli.lut import Measurement
 from nascli.pipeline.measure.whole_networks import measure_networks
+from nascli.pipeline.run.build_problem import budget_text, build_problem, named_space
 from nascli.pipeline.run.finalists import CandidateNetworks, select_finalists
 from nascli.pipeline.run.old_settings import upgrade_settings
-from nascli.pipeline.run.problem import budget_text, build_problem, named_space
 from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.train.from_scratch import CandidateTrainer, CandidateTraining

@@ -17,7 +17,7 @@ from nascli.search.nse.settings import PRESETS, NseSettings, NseStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
-from nascli.search.training_choice import choose_by_training
+from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
 from nascli.supernet.recipes.nse import nse_supernet
 

@@ -15,7 +15,7 @@ from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
-from nascli.search.training_choice import choose_by_training
+from nascli.search.winner_by_training import choose_by_training
 
 if TYPE_CHECKING:
     from nascli.report.story import Story

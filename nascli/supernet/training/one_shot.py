@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from nascli.costmodel import BinnedSampler, Constraint, counted
-from nascli.costmodel.models import counted_names
+from nascli.costmodel.space_costs import counted_names
 from nascli.errors import CheckpointError, ConstraintError, Remedy
 from nascli.paths import home
 from nascli.progress import Progress

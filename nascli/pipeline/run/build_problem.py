@@ -7,10 +7,10 @@ from pathlib import Path
 
 from nascli.costmodel import Constraint
 from nascli.costmodel.budgets import CostSet, counted_costs
-from nascli.costmodel.models import counted_names
+from nascli.costmodel.space_costs import counted_names
 from nascli.errors import ConstraintError, Remedy
 from nascli.files import write_json
-from nascli.pipeline.run.costs import measured_costs, require_tables_elsewhere
+from nascli.pipeline.run.measured_costs import measured_costs, require_tables_elsewhere
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.progress import Progress
 from nascli.search.problem import SearchContext, SearchProblem, SpaceRequest

@@ -37,12 +37,12 @@ def with_aliases(**names: str) -> Mapping[str, str]:
 
 
 class SpaceKind(Enum):
-    """A property of a space that an algorithm must support. The value is its name in messages."""
+    """A kind of space that an algorithm must support to search it. The value is its name in messages."""
 
-    SINGLE_PATH = "single-path"
-    MULTI_BRANCH = "multi-branch"
+    SINGLE_PATH = "a single-path space"
+    MULTI_BRANCH = "a multi-branch space"
     STAGED = "a space of depths and widths"
-    LOW_BIT = "low-bit"
+    LOW_BIT = "a low-bit space"
 
 
 def kinds_of(space: Space | StagedSpace) -> frozenset[SpaceKind]:
@@ -136,7 +136,7 @@ class Algorithm(ABC):
         refused = " and ".join(sorted(kind.value for kind in kinds_of(space) - self.accepts))
         accepted = " or ".join(sorted(kind.value for kind in self.accepts))
         raise ConstraintError(
-            f"{self.title} searches {accepted} spaces, and {space.name} is {refused}.",
+            f"{self.title} needs {accepted}, and {space.name} is {refused}.",
             "Choose a space of that kind.",
             Remedy(arguments={"space": self.example_space}),
             Remedy(words="See the others.", job="list_spaces"),

@@ -45,7 +45,10 @@ def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, algorithm, s
 def test_spaces_that_cannot_be_learned(tmp_path):
     for args, text in (
         (["--algorithm", "nss", "--space", "nss-expanded-mini", "--batch", "2"], "none of 50.0 ms"),
-        (["--algorithm", "nss", "--space", TINY], "needs a space of depths and widths, and proxyless-mini is a single-path space"),
+        (
+            ["--algorithm", "nss", "--space", TINY],
+            "needs a space of depths and widths, and proxyless-mini is a single-path space",
+        ),
         (["--algorithm", "autospace", "--space", TINY], "has no cells"),
     ):
         result = run(

@@ -42,16 +42,16 @@ def add_table(path, name, device, operators, batch=4):
     return setup
 
 
-def fill_this_machine(path, device, space, rows=(), *, batch=4):
+def fill_this_machine(path, device, space, rows=(), *, noted=True, batch=4):
     """A finished table of a space, and whole networks of it, where this machine's CPU keeps its own; nothing is measured."""
     setup = TargetSpec(batch=batch).resolve(Execution()).setup()
     networks = [space.network(row, f"{space.name} {list(row)}") for row in rows]
     models = [*space_subjects(space), *map(network_operator, networks)]
     add_figures(path, setup, device, [model for model in models if model.program.output], rounds=6)
-    with Store(path) as store:
-        store.add_networks(
-            space.digest, {program_key(n.program): r for n, r in zip(networks, rows, strict=True)}
-        )
+    if noted:
+        keys = [program_key(network.program) for network in networks]
+        with Store(path) as store:
+            store.add_networks(space.digest, dict(zip(keys, rows, strict=True)))
     return setup
 
 

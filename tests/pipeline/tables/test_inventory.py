@@ -63,16 +63,26 @@ def test_whole_networks_are_shown_when_they_are_asked_for(path, tiny):
     assert next(row for row in every if row.key == network).operator.startswith("network ")
 
 
-def test_too_few_rounds_give_no_interval(path, tmp_path, tiny):
-    operator = tiny.operators()[0]
+def test_an_imported_figure_of_one_round_has_no_interval_and_a_measured_one_does_not_count(path, tiny):
     setup = Setup("gamma", "simulated", "1", "fp32", 4, 1)
+    key = program_key(tiny.operators()[0].program)
+    spec, execution = replace(SPEC, device="gamma"), Execution(store=path)
     with Store(path) as store:
         store.add_setup(setup, {})
-        store.add_sample(setup, program_key(operator.program), Sample(0, np.full(3, 1e-3), 1e-3, 5.0))
-    (row,) = show_table(replace(SPEC, device="gamma"), Execution(store=path))
+        store.add_sample(setup, key, Sample(0, np.full(3, 1e-3), 1e-3, 5.0))
+    with pytest.raises(StoreError, match="nothing was measured for gamma"):
+        show_table(spec, execution)
+    remove_table(path, setup)
+    with Store(path) as store:
+        store.add_setup(setup, {"origin": "imported"})
+        store.add_sample(setup, key, Sample(0, np.full(3, 1e-3), 1.0, 5.0))
+    (row,) = show_table(spec, execution)
     assert math.isinf(row.alone.high) and not row.has_interval
     document = row.to_json()
-    assert document["low"] is document["high"] is None and document["rounds"] == 1
+    assert document["low"] is document["high"] is None and (document["rounds"], document["kind"]) == (
+        1,
+        "imported",
+    )
 
 
 def test_an_empty_table_says_what_fills_it(tmp_path):
@@ -92,22 +102,14 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path):
     assert not path.exists()
 
 
-def test_a_good_store_has_no_damage_and_a_bad_sample_is_found(path):
-    assert not [finding for finding in check_store(path) if finding.severity == "damage"]
-    ((setup, _, _), *_), key = _setups(path), _first_key(path)
+def test_a_good_store_has_no_damage_and_an_anchor_of_another_speed_is_found(path):
+    assert check_store(path) == []
     with Store(path) as store:
-        store.add_sample(setup, key, Sample(9, np.full(3, 50.0), 1e-3, 9.0))
-    assert [finding for finding in check_store(path) if finding.setup == setup.label]
-
-
-def _setups(path):
-    with Store(path) as store:
-        return store.setups()
-
-
-def _first_key(path):
-    with Store(path) as store:
-        return next(iter(store.all_operators()))
+        (setup, _, _), *_ = store.setups()
+        key = next(iter(store.samples(setup)))
+        store.add_samples(setup, {key: [Sample(r, np.full(3, 1e-3), 1e-2, 5.0) for r in range(3, 40)]})
+    (finding,) = (each for each in check_store(path) if "speed varied" in each.what)
+    assert (finding.severity, finding.setup) == ("warning", setup.label)
 
 
 def test_a_table_of_an_older_runtime_is_told(path, tiny):
@@ -117,7 +119,8 @@ def test_a_table_of_an_older_runtime_is_told(path, tiny):
         store.add_setup(old, {})
         key = program_key(tiny.operators()[0].program)
         store.add_samples(old, {key: [Sample(r, np.full(3, 1e-3), 1e-3, 5.0 + r) for r in range(3)]})
-    assert [finding for finding in check_store(path) if finding.setup == old.label]
+    (finding,) = check_store(path)
+    assert finding.setup == old.label and finding.what.startswith("stale: ort-cpu is")
 
 
 def test_a_removed_table_is_gone_and_the_others_stay(path):

@@ -34,7 +34,7 @@ def test_points_are_operators_with_the_work_of_a_whole_batch(tmp_path, path, tin
     shown = {}
 
     def render(label, digest, rows):
-        shown.update({row.label: row for row in rows})
+        shown.update({row.operator: row for row in rows})
         return ""
 
     monkeypatch.setattr(module, "render_table", render)

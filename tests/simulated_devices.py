@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
+from nascli.pipeline.measure.subjects import space_subjects
 from nascli.profiles.profiling import network_operator
+from nascli.profiles.target import TargetSpec
 from nascli.spaces.counts import count
 
 # Seconds per MAC, per parameter, and per node of a program.
@@ -19,18 +22,36 @@ def truth(program, device):
     return ENTRY + per_mac * counts.macs + per_weight * counts.params + per_node * len(program.nodes)
 
 
-def add_table(path, name, device, operators, batch=4):
-    setup = Setup(name, "simulated", "1", "fp32", batch, 1)
+def add_figures(path, setup, device, operators, *, rounds=3):
+    """Fill the table of any setup with what a device's truth says; six equal rounds count as settled."""
     with Store(path) as store:
         store.add_setup(setup, {})
         store.add_operators(operators)
         samples = {
             program_key(o.program): [
-                Sample(i, np.full(3, truth(o.program, device)), 1e-3, 5.0 + i) for i in range(3)
+                Sample(i, np.full(3, truth(o.program, device)), 1e-3, 5.0 + i) for i in range(rounds)
             ]
             for o in operators
         }
         store.add_samples(setup, samples)
+
+
+def add_table(path, name, device, operators, batch=4):
+    setup = Setup(name, "simulated", "1", "fp32", batch, 1)
+    add_figures(path, setup, device, operators)
+    return setup
+
+
+def fill_this_machine(path, device, space, rows=(), *, noted=True, batch=4):
+    """A finished table of a space, and whole networks of it, where this machine's CPU keeps its own; nothing is measured."""
+    setup = TargetSpec(batch=batch).resolve(Execution()).setup()
+    networks = [space.network(row, f"{space.name} {list(row)}") for row in rows]
+    models = [*space_subjects(space), *map(network_operator, networks)]
+    add_figures(path, setup, device, [model for model in models if model.program.output], rounds=6)
+    if noted:
+        keys = [program_key(network.program) for network in networks]
+        with Store(path) as store:
+            store.add_networks(space.digest, dict(zip(keys, rows, strict=True)))
     return setup
 
 

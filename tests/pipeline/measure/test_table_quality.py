@@ -79,10 +79,10 @@ def test_what_nobody_recorded_is_none(store):
 
 
 def test_halves_of_alternating_rounds_differ_as_the_rounds_do():
-    assert split_half_difference({"a": samples([1.1, 1] * 3)}) == pytest.approx(0.1)
+    assert split_half_difference({"a": samples([1.1, 1] * 4)}) == pytest.approx(0.1)
     assert split_half_difference({"a": samples([1] * 6)}) == 0
     # The median over models, of those that have enough rounds.
-    history = {"a": samples([1.1, 1] * 3), "b": samples([1.3, 1] * 3), "c": samples([9, 1] * 2)}
+    history = {"a": samples([1.1, 1] * 4), "b": samples([1.3, 1] * 4), "c": samples([9, 1] * 2)}
     assert split_half_difference(history) == pytest.approx(0.2)
     assert split_half_difference({"c": samples([9, 1] * 2)}) is None
 

@@ -6,8 +6,6 @@ from commanding import QUICK, TINY, run
 
 from nascli.units import parse_quantity
 
-pytestmark = pytest.mark.usefixtures("quick_measuring")
-
 LEARNED = {
     "nss": ["nss.depth_bin=2", "nss.width_bin=4", "nss.drawn=2"],
     "autospace": [
@@ -19,6 +17,7 @@ LEARNED = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_measuring")
 @pytest.mark.parametrize(
     ("algorithm", "space"),
     [

@@ -1,4 +1,4 @@
-"""From a run's folder to its report, and to the lines that the terminal shows."""
+"""The job of `nascli report`: from the folders of runs to their pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nascli.costmodel import ChainCost, counted
 from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically
 from nascli.pipeline.run.old_settings import read_settings
+from nascli.pipeline.run.result import read_result
 from nascli.report.charts import PlottedEvaluation
 from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.network_drawing import DrawnBlock
@@ -31,20 +32,14 @@ from nascli.spaces.space import Space
 
 
 def write_report(run: Path) -> Path:
-    """Write `run`/report.html and return its path.
+    """Write the page of a finished run, report.html in its folder, and return its path.
 
     Raises:
-        RunError: the folder is no finished run.
+        RunError: The folder is not a finished run, a file in it is damaged, or the page cannot be written.
+        UnknownNameError: The run's algorithm is not installed.
     """
-    result = read_json(run / RESULT)
-    if result is None:
-        raise RunError(
-            f"{run} is not a finished run: it has no {RESULT}.",
-            "Finish it with the search that began it.",
-            Remedy(job="search", arguments={"out": run}),
-        )
-    with reading(run / RESULT):
-        measured = result["measured_latency_s"] is not None
+    found = read_result(run)
+    result, measured = found.to_json(), found.latency is not None
     costs = read_json(run / COSTS)
     if measured and costs is None:
         raise RunError(
@@ -85,13 +80,13 @@ def write_report(run: Path) -> Path:
 
 
 def _label(run: Path, runs: Sequence[Path]) -> str:
-    """A run's short name, or its path where short names are the same."""
-    names = [one.resolve().name for one in runs]
+    """The name of a run's folder, or its path where several folders have that name."""
+    names = [each.resolve().name for each in runs]
     return run.resolve().name if names.count(run.resolve().name) == 1 else str(run)
 
 
 def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
-    """The space that was searched: of a rescaled winner not the one that it is built in."""
+    """The space that was searched; a winner whose widths were changed is built in another one."""
     spec = result.get("searched_space", architecture.space.spec)
     return architecture.space if spec == architecture.space.spec else load_registered_space(spec)
 
@@ -104,21 +99,25 @@ def _evaluated(space: Space, cost: ChainCost, evaluations: Sequence[Evaluation])
     ]
 
 
-def _in_words(space: Space, codes: Sequence[int]) -> str:
-    """An architecture by its operators, runs of the same one counted."""
+def _in_words(space: Space, architecture: Choices) -> str:
+    """An architecture by the names of its operators; equal neighbours are counted."""
     names = [
-        " + ".join(layer.candidates[i].short for i in layer.chosen(int(code))) or "skip"
-        for layer, code in zip(space.layers, codes, strict=True)
+        " + ".join(layer.candidates[i].short for i in layer.chosen(int(choice))) or "skip"
+        for layer, choice in zip(space.layers, architecture, strict=True)
     ]
-    runs = [(name, len(list(same))) for name, same in itertools.groupby(names)]
-    return ", ".join(name if n == 1 else f"{n} x {name}" for name, n in runs)
+    groups = [(name, len(list(equal))) for name, equal in itertools.groupby(names)]
+    return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in groups)
 
 
 def write_comparison(runs: Sequence[Path], out: Path) -> Path:
-    """Write a page that compares finished runs; returns its path.
+    """Write a page that compares finished runs, and return its path.
+
+    Args:
+        runs: The folders of the runs.
+        out: The page.
 
     Raises:
-        RunError: a folder that is no finished run with measurements, or a page that cannot be written.
+        RunError: A folder is not a finished run with measurements, or the page cannot be written.
     """
     compared = []
     for run in runs:
@@ -148,25 +147,26 @@ def _record(run: Path, space: Space, winner: Choices, evaluations: Sequence[Eval
 def _own(
     run: Path, architecture: Architecture, latency: ChainCost, costs: dict[str, Any]
 ) -> tuple[Space, Sequence[int], ChainCost, dict[str, float]]:
-    """Space, code and costs of the winner's blocks; of a rescaled one in a table of its own operators."""
+    """The winner's space, choices, latency, and fixed costs; with changed widths, those of its own operators."""
     own = read_json(run / WINNER_COSTS)
     if own is None:
         return architecture.space, architecture.choices, latency, costs["fixed"]
-    space, code = singleton_space(architecture.space, architecture.choices)
-    return space, code, ChainCost.from_json(own["latency"]), own["fixed"]
+    space, choices = singleton_space(architecture.space, architecture.choices)
+    return space, choices, ChainCost.from_json(own["latency"]), own["fixed"]
 
 
 def _blocks(
-    space: Space, codes: Sequence[int], latency: ChainCost, fixed: dict[str, float]
+    space: Space, choices: Sequence[int], latency: ChainCost, fixed: dict[str, float]
 ) -> list[DrawnBlock]:
+    """The blocks of a network with their seconds by the latency model."""
     joins = latency.joins or (None,) * len(latency.unary)
-    layers = iter(zip(codes, latency.unary, joins, strict=True))
+    layers = iter(zip(choices, latency.unary, joins, strict=True))
     blocks = []
-    for block, chosen_block in zip(space.blocks, space.network(codes).blocks, strict=True):
+    for block, chosen_block in zip(space.blocks, space.network(choices).blocks, strict=True):
         name, operator = chosen_block.name, chosen_block.operator
         if isinstance(block, Layer):
-            code, unary, join = next(layers)
-            chosen = list(block.chosen(int(code)))
+            choice, unary, join = next(layers)
+            chosen = list(block.chosen(int(choice)))
             seconds = float(unary[chosen].sum()) + (0.0 if join is None else float(join[len(chosen)]))
         else:
             seconds = float(fixed[name])
@@ -187,7 +187,7 @@ def _blocks(
 
 
 def _counted_blocks(architecture: Architecture) -> list[DrawnBlock]:
-    """Blocks of a network that nothing here measures."""
+    """The blocks of a network that nothing here measures."""
     return [
         DrawnBlock(
             block.name,

@@ -208,9 +208,11 @@ class _Conclusion:
             "retrained_top1": trained.top1,
             "retrained_top1_interval": [trained.low, trained.high],
         }
+        if trained.export_max_difference is not None:
+            document["export_max_difference"] = trained.export_max_difference
         if self.problem.latency is None:
-            return {**document, "costs": self._counted(architecture)}
-        return {**document, "export_max_difference": trained.export_max_difference}
+            document["costs"] = self._counted(architecture)
+        return document
 
     def _latency_document(
         self,

@@ -31,9 +31,9 @@ class AlgorithmOption(click.Option):
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The option's line of the help."""
-        from nascli.search.registry import algorithm_names, default_algorithm, find_algorithm
+        from nascli.search.registry import default_algorithm, loadable_algorithms
 
-        lines = [f"{name}: {find_algorithm(name).summary}" for name in algorithm_names()]
+        lines = [f"{name}: {algorithm.summary}" for name, algorithm in loadable_algorithms().items()]
         self.help = f"How to search; {default_algorithm()} by default. " + "; ".join(lines) + "."
         return super().get_help_record(ctx)
 

@@ -80,11 +80,8 @@ class Preset:
                 raise ConstraintError(
                     f"a hyper-parameter is set as NAME=VALUE such as finalists=3, not {text!r}."
                 )
-            *groups, last = _path(name.strip(), aliases or {})
-            changes_of_group = changes
-            for group in groups:
-                changes_of_group = changes_of_group.setdefault(group, {})
-            changes_of_group[last] = value
+            for path in _paths(name.strip(), aliases or {}):
+                _put(changes, path, value)
         changed = _with_changes(self, changes, sorted(aliases or {}))
         assert isinstance(changed, Preset)
         return changed
@@ -105,12 +102,33 @@ def change_known_fields(holder: Any, values: Mapping[str, Any]) -> tuple[Any, li
     return (replace(holder, **changes) if changes else holder), [name for name in values if name not in known]
 
 
-def _path(name: str, aliases: Mapping[str, str]) -> list[str]:
-    """Return the fields that lead to a hyper-parameter; the longest alias that matches replaces its words."""
+def _paths(name: str, aliases: Mapping[str, str]) -> list[list[str]]:
+    """Return the fields that lead to a hyper-parameter; the longest alias that matches replaces its words.
+
+    An alias of several hyper-parameters names them with spaces in between.
+    """
     if name in aliases:
-        return aliases[name].split(".")
+        return [path.split(".") for path in aliases[name].split()]
     group, dot, field = name.rpartition(".")
-    return [*_path(group, aliases), field] if dot else [name]
+    return [[*path, field] for path in _paths(group, aliases)] if dot else [[name]]
+
+
+def _put(changes: dict[str, Any], path: Sequence[str], value: str) -> None:
+    """Note the new value of a hyper-parameter.
+
+    Raises:
+        ConstraintError: The name stands for a hyper-parameter and for a group at the same time.
+    """
+    *groups, last = path
+    for group in groups:
+        changes = changes.setdefault(group, {})
+        if not isinstance(changes, dict):
+            raise ConstraintError(f"{group} is set to a value, and {'.'.join(path)} takes it for a group.")
+    if isinstance(changes.get(last), dict):
+        raise ConstraintError(
+            f"{last} is a group of which hyper-parameters are set, and has no value itself."
+        )
+    changes[last] = value
 
 
 def _with_changes(holder: Any, changes: Mapping[str, Any], aliases: Sequence[str]) -> Any:
@@ -129,7 +147,8 @@ def _with_changes(holder: Any, changes: Mapping[str, Any], aliases: Sequence[str
 
 def _value(holder: Any, name: str, text: str) -> Any:
     """Convert a text to the type of a field of a dataclass."""
-    plain = [field.name for field in fields(holder) if not is_dataclass(getattr(holder, field.name))]
+    hints = typing.get_type_hints(type(holder))
+    plain = [field.name for field in fields(holder) if _is_plain(hints[field.name])]
     if name not in plain:
         raise UnknownNameError("hyper-parameter", name, plain)
     hint = typing.get_type_hints(type(holder))[name]
@@ -150,3 +169,9 @@ def _value(holder: Any, name: str, text: str) -> Any:
                 continue
     types = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
     raise ConstraintError(f"{name} takes {types}, not {text!r}.")
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether values of a type can be written in one word, or as numbers with commas between them."""
+    kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if kind is not ...]
+    return all(kind in (int, float, str, bool, type(None)) for kind in kinds)

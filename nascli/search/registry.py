@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import pkgutil
@@ -68,7 +69,14 @@ def find_algorithm(name: str) -> Algorithm:
     points = find_entry_points(GROUP)
     if name not in points:
         raise UnknownNameError("algorithm", name, algorithm_names())
-    algorithm = points[name].load()
+    try:
+        algorithm = points[name].load()
+    # A package of a third party may fail in any way as it is loaded.
+    except Exception as error:
+        raise NascliError(
+            f"the algorithm {name} of another package cannot be loaded: {type(error).__name__}: {error}.",
+            "Repair or remove that package.",
+        ) from error
     if not isinstance(algorithm, Algorithm) or algorithm.name != name:
         raise NascliError(
             f"the entry point {name} of {GROUP} is not a nascli.search.algorithm.Algorithm named {name}"
@@ -80,17 +88,26 @@ def find_algorithm(name: str) -> Algorithm:
     return algorithm
 
 
+def loadable_algorithms() -> dict[str, Algorithm]:
+    """All algorithms by name, without those of packages that cannot be loaded."""
+    algorithms: dict[str, Algorithm] = {}
+    for name in algorithm_names():
+        with contextlib.suppress(NascliError):
+            algorithms[name] = find_algorithm(name)
+    return algorithms
+
+
 def find_searcher(name: str) -> SearcherAlgorithm:
     """An algorithm that asks for architectures and learns their scores, by its name.
 
     Raises:
         UnknownNameError: No algorithm has that name, or it asks for no scores.
+        NascliError: The algorithm is one of another package, which cannot be loaded.
     """
-    known = [each for each in algorithm_names() if isinstance(find_algorithm(each), SearcherAlgorithm)]
-    if name not in known:
+    algorithm = find_algorithm(name) if name in algorithm_names() else None
+    if not isinstance(algorithm, SearcherAlgorithm):
+        known = [n for n, each in loadable_algorithms().items() if isinstance(each, SearcherAlgorithm)]
         raise UnknownNameError("algorithm", name, known)
-    algorithm = find_algorithm(name)
-    assert isinstance(algorithm, SearcherAlgorithm)
     return algorithm
 
 

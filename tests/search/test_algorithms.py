@@ -11,12 +11,17 @@ import pytest
 from commanding import QUICK, TINY, run
 
 import nascli
+from nascli.errors import UnknownNameError
 from nascli.search import registry
 from nascli.search.algorithm import Algorithm, SpaceKind
 from nascli.search.base import Evaluation, Score
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates
-from nascli.search.registry import algorithm_names, find_algorithm
+from nascli.search.registry import (
+    algorithm_names,
+    find_algorithm,
+    find_searcher,
+)
 from nascli.supernet.recipes.small import small, small_supernet
 from nascli.testing.algorithms import AlgorithmContract
 
@@ -130,3 +135,55 @@ def test_options_that_mean_nothing_are_said(tmp_path):
     told = run("search", "--algorithm", "pcnas", "--space", TINY, "--constraint", "macs<=1", *QUICK,
                "--out", tmp_path / "r", expect=1).stderr  # fmt: skip
     assert "--population, --generations: nothing of pcnas is called so" in told
+
+
+class Silent(Fewest):
+    """Finds one architecture, and writes nothing down."""
+
+    name = "silent"
+    count = 1
+
+    def find(self, problem, context):
+        rows = problem.feasible.sample_distinct(self.count, np.random.default_rng(0)) if self.count else []
+        return RankedCandidates(tuple(Evaluation(tuple(map(int, r)), Score(0.5), 0.0) for r in rows), "none")
+
+
+def searched_with(monkeypatch, algorithm, out, *args, expect=0):
+    class Point(EntryPoint):
+        def load(self):
+            if isinstance(algorithm, Exception):
+                raise algorithm
+            return algorithm
+
+    name = "broken" if isinstance(algorithm, Exception) else algorithm.name
+    points = {name: Point(name, "x:Y", registry.GROUP)}
+    monkeypatch.setattr(
+        registry, "find_entry_points", lambda group: points if group == registry.GROUP else {}
+    )
+    words = ["search", "--algorithm", name, "--space", TINY, "--constraint", "macs<=400k", "--batch", "2"]
+    return run(*words, "--retrain-epochs", "1", "--out", out, *args, expect=expect)
+
+
+def test_what_an_algorithm_does_not_write_down_the_search_does(monkeypatch, tmp_path):
+    searched_with(monkeypatch, Silent(), tmp_path / "run")
+    assert len((tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()) == 1
+    # The package is gone: the page has what every page has, and says what it lacks.
+    monkeypatch.setattr(registry, "find_entry_points", lambda group: {})
+    run("report", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "The algorithm silent is not installed here" in page and "best quarter by accuracy" in page
+
+
+def test_an_algorithm_that_finds_nothing_is_told(monkeypatch, tmp_path):
+    nothing = Silent()
+    nothing.count = 0
+    told = searched_with(monkeypatch, nothing, tmp_path / "run", expect=1).stderr
+    assert "found no candidate within macs" in told
+
+
+def test_a_package_that_cannot_be_loaded_is_named_and_disturbs_no_other(monkeypatch, tmp_path):
+    told = searched_with(monkeypatch, ImportError("no module named x"), tmp_path / "run", expect=1).stderr
+    assert "the algorithm broken of another package cannot be loaded: ImportError" in told
+    assert "uniform feasible" in run("search", "--help").stdout and find_searcher("random").name == "random"
+    with pytest.raises(UnknownNameError, match="guided"):
+        find_searcher("nse")

@@ -266,7 +266,9 @@ def _calibrated(
     try:
         half = calibration.half_width(confidence)
     except ConstraintError as error:
-        return replace(corrected, no_interval=" ".join(str(error).splitlines()), remedy=None)
+        return replace(
+            corrected, no_interval=" ".join(str(error).splitlines()), remedy=next(iter(error.remedies), None)
+        )
     return replace(
         corrected,
         low=seconds * (1 - half),

@@ -48,8 +48,8 @@ def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of one algorithm out of an effort."""
     preset = algorithm.presets["small"].to_json()
     for name, path in {**algorithm.aliases, algorithm.name: "settings"}.items():
-        if name in effort:
-            _put(preset, path.split("."), effort[name])
+        for one_path in path.split() if name in effort else ():
+            _put(preset, one_path.split("."), effort[name])
     for group in ("supernet", "space_recipe"):
         if preset[group] is not None:
             recipe = find_supernet_recipe(

@@ -19,10 +19,11 @@ from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.network_drawing import DrawnBlock
 from nascli.report.run_page import render_run
 from nascli.report.run_summary import RunSummary
+from nascli.report.story import Story, evaluated_story
 from nascli.search.algorithm import SearchRecord
 from nascli.search.base import Choices, Evaluation
 from nascli.search.journal import Journal
-from nascli.search.registry import find_algorithm
+from nascli.search.registry import algorithm_names, find_algorithm
 from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, STORY, WINNER_COSTS
 from nascli.spaces import Architecture, count
 from nascli.spaces.architecture import singleton_space
@@ -36,7 +37,6 @@ def write_report(run: Path) -> Path:
 
     Raises:
         RunError: The folder is not a finished run, a file in it is damaged, or the page cannot be written.
-        UnknownNameError: The run's algorithm is not installed.
     """
     found = read_result(run)
     result, measured = found.to_json(), found.latency is not None
@@ -67,7 +67,7 @@ def write_report(run: Path) -> Path:
         space = _searched(architecture, result)
         evaluated = _evaluated(space, cost, evaluations)
         record = _record(run, space, tuple(result["codes"]), evaluations)
-        stories = find_algorithm(result["algorithm"]).stories(record)
+        stories = _stories(result["algorithm"], record)
         text = render_run(RunSummary.from_json(result), evaluated, blocks, stories, rest=rest, failed=failed)
     page = run / "report.html"
     try:
@@ -77,6 +77,18 @@ def write_report(run: Path) -> Path:
             f"cannot write {page}: {error.strerror}.", "Free some space, or make the folder writable."
         ) from error
     return page
+
+
+def _stories(algorithm: str, record: SearchRecord) -> list[Story]:
+    """The pictures of how the search went; of an algorithm that is not installed here, those that all have."""
+    if algorithm in algorithm_names():
+        return find_algorithm(algorithm).stories(record)
+    text = f"The algorithm {algorithm} is not installed here, so that its own pictures are missing."
+    evaluated = [(each.architecture, each.value) for each in record.evaluations]
+    return [
+        Story("An algorithm of another package", text, ""),
+        evaluated_story(record.space, evaluated, record.winner),
+    ]
 
 
 def _label(run: Path, runs: Sequence[Path]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nascli.costmodel import best, counted
 from nascli.costmodel.budgets import CostValue
+from nascli.errors import NascliError
 from nascli.files import read_json, write_json
 from nascli.lut import Measurement
 from nascli.pipeline.measure.whole_networks import measure_networks
@@ -66,6 +67,12 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
             f"architectures satisfy {budget_text(problem.constraints)}"
         )
         candidates = settings.descriptor.find(problem, context)
+        if not candidates.ranked:
+            raise NascliError(
+                f"{settings.descriptor.title} found no candidate within {budget_text(problem.constraints)}."
+            )
+        # What the algorithm wrote down itself stays as it is.
+        context.write_evaluations(candidates.ranked)
         document = _Conclusion(settings, problem, context, candidates).document()
         write_json(run.file(RESULT), document)
         return SearchResult.from_json(document, folder)

@@ -16,7 +16,7 @@ from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import TargetSpec
 from nascli.search.algorithm import Algorithm
 from nascli.search.preset import Preset
-from nascli.search.registry import algorithm_names, default_algorithm, find_algorithm
+from nascli.search.registry import default_algorithm, find_algorithm, loadable_algorithms
 
 VERSION = 2
 
@@ -60,6 +60,7 @@ class SearchSettings:
     constraints: tuple[Constraint, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        _require_preset(self)
         _require_options(self)
         if not self.budgets:
             raise ConstraintError("a search needs at least one constraint, such as latency=8ms.")
@@ -136,6 +137,19 @@ def choose_preset(
     return descriptor.change(preset, changes), unused
 
 
+def _require_preset(settings: SearchSettings) -> None:
+    """Refuse the settings of another algorithm."""
+    own, given = settings.descriptor.preset("small"), settings.effort
+    for name in ("settings", "searcher", "space_recipe"):
+        expected, actual = type(getattr(own, name)), type(getattr(given, name))
+        if expected is not actual:
+            raise ConstraintError(
+                f"the preset is not one of {settings.descriptor.title}: its {name} are of the type "
+                f"{actual.__name__}, not {expected.__name__}.",
+                "Change a preset of that algorithm.",
+            )
+
+
 def _require_options(settings: SearchSettings) -> None:
     """Refuse options that the algorithm does not take."""
     algorithm = settings.descriptor
@@ -165,7 +179,7 @@ def _shares_supernet(algorithm: Algorithm) -> bool:
 
 def _choices(suits: Callable[[Algorithm], bool]) -> str:
     """The names of the algorithms that suit, for a hint."""
-    names = [name for name in algorithm_names() if suits(find_algorithm(name))]
+    names = [name for name, algorithm in loadable_algorithms().items() if suits(algorithm)]
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

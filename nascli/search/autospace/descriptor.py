@@ -27,7 +27,7 @@ class AutoSpace(Algorithm):
     accepts = frozenset({SpaceKind.SINGLE_PATH})
     example_space = "autospace-mini"
     learns_spaces = True
-    aliases = with_aliases(evolution="searcher")
+    aliases = with_aliases(batch="supernet.batch space_recipe.batch", evolution="searcher")
 
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
         """Return the preset with another number of epochs for the supernet of the learned space."""

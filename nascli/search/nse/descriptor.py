@@ -52,6 +52,14 @@ class Nse(Algorithm):
             return replace(preset, supernet=nse_supernet(epochs, supernet.batch))
         return super().with_epochs(preset, epochs)
 
+    def change(self, preset: Preset, texts: Sequence[str]) -> Preset:
+        """Change hyper-parameters by name; the paper's learning rate rises over two epochs, however many there are."""
+        changed = super().change(preset, texts)
+        before, after = preset.supernet, changed.supernet
+        if before == nse_supernet(before.epochs, before.batch) and before.warmup == after.warmup:
+            return replace(changed, supernet=replace(after, warmup=2 / after.epochs))
+        return changed
+
     def continue_run(self, space: Space, run: Path) -> Space:
         """Return the second space, extended by the operations that a run in the first one hands on."""
         from nascli.search.nse.second_space import second_space

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nascli.costmodel import Constraint, counted
+from nascli.errors import ArchitectureError
 from nascli.spaces.architecture import singleton_space
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
@@ -35,6 +36,15 @@ def rescale_to_budget(space: Space, architecture: Sequence[int], constraints: Se
         parameters = {**dict(space.parameters), "width": round(width * _FACTORS[step], 6)}
         return make_space(space.name, **parameters)
 
+    def is_allowed(step: int) -> bool:
+        # A layer that keeps its channels may be skipped, and at another width it may no longer keep them.
+        try:
+            own, choices = singleton_space(resized(step), architecture)
+            own.check(np.array([choices]))
+        except ArchitectureError:
+            return False
+        return True
+
     def keeps_budgets(candidate: Space) -> bool:
         own, choices = singleton_space(candidate, architecture)
         row = own.check(np.array([choices]))
@@ -43,13 +53,14 @@ def rescale_to_budget(space: Space, architecture: Sequence[int], constraints: Se
         )
 
     # Costs grow with the width, so that bisection finds the last step that keeps the budgets.
-    low, high = 0, len(_FACTORS) - 1
-    if not keeps_budgets(resized(low)):
+    steps = [step for step in range(len(_FACTORS)) if is_allowed(step)]
+    low, high = 0, len(steps) - 1
+    if not steps or not keeps_budgets(resized(steps[low])):
         return space
     while low < high:
         middle = (low + high + 1) // 2
-        if keeps_budgets(resized(middle)):
+        if keeps_budgets(resized(steps[middle])):
             low = middle
         else:
             high = middle - 1
-    return resized(low)
+    return resized(steps[low])

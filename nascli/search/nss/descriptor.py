@@ -26,7 +26,9 @@ class NetworkSpaceSearch(Algorithm):
     accepts = frozenset({SpaceKind.STAGED})
     example_space = "nss-expanded-mini"
     learns_spaces = True
-    aliases = with_aliases(evolution="searcher", nss_epochs="space_recipe.epochs")
+    aliases = with_aliases(
+        batch="supernet.batch space_recipe.batch", evolution="searcher", nss_epochs="space_recipe.epochs"
+    )
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
         """Learn an Elite Space for the budget.

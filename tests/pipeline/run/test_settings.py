@@ -109,3 +109,35 @@ def test_settings_of_an_old_run_are_read_as_those_of_today(run):
     assert preset["finalists"] == effort["finalists"]
     assert preset["retraining"]["epochs"] == effort["retrain_epochs"]
     assert upgrade_settings(new) == new and read_settings(FROZEN / run) == new
+
+
+def test_a_batch_is_that_of_both_trainings_of_a_learned_space():
+    preset = changed("autospace", "batch=16")
+    assert (preset.supernet.batch, preset.space_recipe.batch) == (16, 16)
+
+
+@pytest.mark.parametrize("name", ["nse_epochs", "supernet_epochs", "supernet.epochs"])
+def test_the_papers_learning_rate_rises_over_two_epochs_however_many_there_are(name):
+    preset, _ = choose_preset("nse", "paper", changes=[f"{name}=50"])
+    assert preset.supernet == choose_preset("nse", "paper", supernet_epochs=50)[0].supernet
+    assert preset.supernet.warmup == 2 / 50
+
+
+@pytest.mark.parametrize(
+    ("texts", "error", "message"),
+    [
+        (["finalists=3", "finalists.x=3"], ConstraintError, "takes it for a group"),
+        (["nse.lock=false", "nse=3"], ConstraintError, "is a group"),
+        (["searcher=none"], UnknownNameError, "unknown hyper-parameter 'searcher'"),
+    ],
+)
+def test_a_name_is_a_value_or_a_group(texts, error, message):
+    with pytest.raises(error, match=message):
+        changed("nse", *texts)
+
+
+def test_the_preset_of_another_algorithm_is_refused_at_once():
+    other = find_algorithm("spos").preset("small")
+    for name in ("pcnas", "autospace"):
+        with pytest.raises(ConstraintError, match="the preset is not one of"):
+            SearchSettings("s", "digits", ("macs<=3M",), TargetSpec(), name, other)

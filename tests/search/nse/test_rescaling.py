@@ -48,3 +48,13 @@ def test_several_budgets_hold_and_what_nothing_meets_is_left_alone():
     assert rescale_to_budget(SPACE, code, [Constraint("macs", -np.inf, 1.0)]) is SPACE
     nowidth = load_space("nss-elite:ranges=1to2x1to8.1to2x1to8.1to2x1to8")
     assert rescale_to_budget(nowidth, [0] * len(nowidth.layers), budgets) is nowidth
+
+
+def test_a_width_at_which_a_skipped_layer_must_not_be_skipped_is_passed_over():
+    # Its first layer keeps its channels at the space's own width alone, and is skipped.
+    space = load_space("nse-27-mini")
+    architecture = (0, 163856, 294912, 0, 516, 3200, 16386)
+    limit = 4e6
+    made = rescale_to_budget(space, architecture, [Constraint("macs", -np.inf, limit)])
+    own, choices = singleton_space(made, architecture)
+    assert float(counted(own, "macs")(own.check(np.array([choices])))[0]) <= limit

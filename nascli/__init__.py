@@ -49,12 +49,28 @@ __all__ = [
 
 
 class _SearchPackage(ModuleType):
-    """The subpackage `search`, which is also the function of that name."""
+    # The subpackage `search`, which is also the function of that name: `inspect.signature` and `help` show the
+    # function's signature and documentation. The function is imported when it is first asked for.
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.__wrapped__(*args, **options)
+
+    @property
+    def __wrapped__(self) -> Any:
         from nascli import api
 
-        return api.search(*args, **options)
+        return api.search
+
+    @property
+    def __signature__(self) -> Any:
+        import inspect
+
+        return inspect.signature(self.__wrapped__)
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        documentation: str | None = self.__wrapped__.__doc__
+        return documentation
 
 
 class _Package(ModuleType):

@@ -25,8 +25,9 @@ from nascli.costmodel import (
 )
 from nascli.costmodel.constraints import intersect
 from nascli.costmodel.space_costs import counted_names
-from nascli.errors import ConstraintError, SpaceError
+from nascli.errors import ConstraintError, Remedy, SpaceError
 from nascli.execution import Execution
+from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
@@ -39,10 +40,12 @@ from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress, Silent
 from nascli.search.base import Evaluation
+from nascli.search.run_folder import SETTINGS
 from nascli.spaces.architecture import Architecture
-from nascli.spaces.catalog import load_space, make_space
+from nascli.spaces.catalog import load_space, load_space_of_any_kind, make_space
 from nascli.spaces.network import Network
 from nascli.spaces.space import Parameter, Space
+from nascli.spaces.staged import StagedSpace
 from nascli.units import Dimension
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ if TYPE_CHECKING:
 
 # The units in which a bound is written without loss.
 _UNITS: Mapping[Dimension, str] = {"time": "s", "bytes": "B", "count": ""}
+
+_NO_BUDGET = (
+    "a budget consists of constraints, such as 'latency=8ms', or is a set made by constrain, got {!r}."
+)
 
 
 def space(spec: str, **parameters: Parameter) -> Space:
@@ -407,7 +414,7 @@ def optimise(
 
 
 def search(
-    space: Space | str,
+    space: Space | StagedSpace | str,
     budget: str | Constraint | Sequence[str | Constraint] | FeasibleSet,
     *,
     data: str = "digits",
@@ -435,15 +442,18 @@ def search(
     complete is read from its folder.
 
     Args:
-        space: The space, or its specification.
-        budget: One or several constraints such as "latency=8ms", or a set made by `constrain`. Of a set the
-            constraints count: the search derives the latency from the store again.
+        space: The space, or its specification. An algorithm that learns spaces, such as "nss", takes a space of stages.
+        budget: One or several constraints such as "latency=8ms", or a set made by `constrain`. Of a set only the
+            constraints and the device of its latency count. The search derives the latency from the store again, at
+            the `batch`, `threads`, `runtime`, and `precision` of this call, so pass those of the table that the set was
+            made with.
         data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
         algorithm: The name of an algorithm such as "pcnas"; None for the default, SPOS.
         preset: All settings of the algorithm, or their name: "small" for a CPU and small images, "paper" for what
             the paper did on ImageNet.
         changes: Hyper-parameters that differ from the preset, such as "nse.threshold=-3".
-        device: Where latency is measured, as in `profile`; None for the device of the budget's latency, or the CPU.
+        device: Where latency is measured, as in `profile`; None for the device of the budget's latency, or the CPU. A
+            device other than that of the budget's latency is an error.
         batch, threads, runtime, precision, target: As in `profile`.
         confidence: With which the latency model must say that the budget is kept, which needs a calibration; None
             takes the model's figure as it is.
@@ -461,8 +471,8 @@ def search(
 
     Raises:
         SpaceError: The budget was made for another space.
-        ConstraintError: A constraint cannot be read, or the algorithm cannot search the space or does not take an
-            option.
+        ConstraintError: A constraint cannot be read, the budget's latency is that of another device, the seed or the
+            confidence is out of range, or the algorithm cannot search the space or does not take an option.
         InfeasibleError: No architecture keeps the budget, by the model or on the device.
         DeviceError: The device is not in this machine, or failed.
         RunError: The folder holds a run of other settings.
@@ -476,10 +486,13 @@ def search(
     from nascli.pipeline.run.settings import SearchSettings, choose_preset
     from nascli.search.registry import default_algorithm, find_algorithm
 
-    made, chosen = _as_space(space), algorithm or default_algorithm()
-    budgets, measured_on = _budget_texts(made, budget)
+    _require_numbers(seed, confidence)
+    made = load_space_of_any_kind(space) if isinstance(space, str) else space
+    chosen = algorithm or default_algorithm()
+    named_device = device if target is None else target.device
+    budgets, measured_on = _budget_texts(made, budget, named_device)
     settings = SearchSettings(
-        space=made.spec,
+        space=_space_text(space, made, out),
         data=data,
         budgets=budgets,
         target=target
@@ -503,19 +516,52 @@ def search(
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
 
 
+def _require_numbers(seed: int, confidence: float | None) -> None:
+    """Refuse numbers out of their ranges before anything is measured or trained."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ConstraintError(f"a seed is an integer of at least 0, got {seed!r}.")
+    if confidence is not None and not (isinstance(confidence, int | float) and 0 < confidence < 1):
+        raise ConstraintError(f"a confidence lies between 0 and 1, got {confidence!r}.")
+
+
+def _space_text(space: Space | StagedSpace | str, made: Space | StagedSpace, out: str | Path | None) -> str:
+    """The space in the user's words, which the command line records too.
+
+    A run that recorded the space's own specification instead, because it was begun with an object, keeps it.
+    """
+    if not isinstance(space, str):
+        return made.spec
+    recorded = None if out is None else read_json(Path(out) / SETTINGS)
+    same = isinstance(recorded, dict) and recorded.get("space") == made.spec
+    return made.spec if same else space
+
+
 def _budget_texts(
-    space: Space, budget: str | Constraint | Sequence[str | Constraint] | FeasibleSet
+    space: Space | StagedSpace,
+    budget: str | Constraint | Sequence[str | Constraint] | FeasibleSet,
+    named_device: str | None,
 ) -> tuple[tuple[str, ...], str | None]:
     """A budget in words that lose nothing, and the device that its latency is of; None where none is bounded."""
     if isinstance(budget, FeasibleSet):
-        if budget.space.digest != space.digest:
+        if not isinstance(space, Space) or budget.space.digest != space.digest:
             raise SpaceError(f"the budget is one of {budget.space.spec}, not of {space.spec}.")
         devices = {b.cost.device for b in budget.budgets if b.constraint.device is None} - {None}
         device = next(iter(devices), None)
+        if None not in (device, named_device) and device != device_key(str(named_device)):
+            raise ConstraintError(
+                f"the budget bounds the latency on {device}, and the search measures on {named_device}.",
+                "Leave the device out, or make the budget with a latency of that device.",
+                Remedy(arguments={"device": None}),
+            )
         # This machine's name in settings.json is the one that the command line gives it.
         device = "cpu" if device == device_key("cpu") else device
         return tuple(_exact_text(b.constraint) for b in budget.budgets), device
     constraints = [budget] if isinstance(budget, str | Constraint) else budget
+    if not isinstance(constraints, Sequence):
+        raise ConstraintError(_NO_BUDGET.format(constraints))
+    for constraint in constraints:
+        if not isinstance(constraint, str | Constraint):
+            raise ConstraintError(_NO_BUDGET.format(constraint))
     return tuple(c if isinstance(c, str) else _exact_text(c) for c in constraints), None
 
 

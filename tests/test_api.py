@@ -1,6 +1,8 @@
 import doctest
+import inspect
 import json
 import os
+import pydoc
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +16,13 @@ import nascli
 from nascli import api
 from nascli.costmodel import parse_constraint
 from nascli.costmodel.budgets import CostSet
-from nascli.errors import ConstraintError, InfeasibleError, MissingMeasurementsError, SpaceError, StoreError
+from nascli.errors import (
+    ConstraintError,
+    InfeasibleError,
+    MissingMeasurementsError,
+    SpaceError,
+    StoreError,
+)
 from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
 from nascli.lut.in_context.carriers import subjects_in_context
@@ -30,6 +38,7 @@ from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
 from nascli.search.run_folder import RunFolder
 from nascli.spaces import Architecture
+from nascli.spaces.catalog import load_space_of_any_kind
 
 
 def test_a_study_in_a_few_lines():
@@ -103,6 +112,94 @@ def test_the_function_and_the_package_of_one_name():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "unknown cost 'speed'" in done.stdout
+
+
+def test_help_of_the_function_that_is_also_a_package():
+    assert inspect.signature(nascli.search) == inspect.signature(api.search)
+    assert inspect.getdoc(nascli.search) == inspect.getdoc(api.search)
+    assert "Find the most accurate network within a budget" in pydoc.render_doc(nascli.search)
+    code = "import sys, nascli; assert not {'numpy', 'nascli.api'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The settings that reach the search, which itself is left out."""
+    settings = []
+    monkeypatch.setattr("nascli.pipeline.run.search.run_search", lambda made, *_: settings.append(made))
+    return settings
+
+
+def test_a_space_of_stages_is_searched_by_name_and_as_an_object(runs):
+    spec = "nss-expanded-mini:widths=16,depths=3"
+    nascli.search(spec, "macs<=2M", algorithm="nss")
+    nascli.search(load_space_of_any_kind(spec), "macs<=2M", algorithm="nss")
+    assert [run.space for run in runs] == [spec, "nss-expanded-mini:depths=3,widths=16"]
+    with pytest.raises(SpaceError, match="the budget is one of proxyless-mini, not of nss-expanded-mini"):
+        nascli.search(spec, nascli.constrain("proxyless-mini", "macs<=8M"), algorithm="nss")
+
+
+def test_an_algorithm_that_needs_layers_refuses_stages(tmp_path):
+    with pytest.raises(ConstraintError, match="nss-expanded-mini is"):
+        nascli.search("nss-expanded-mini", "macs<=2M", algorithm="spos", out=tmp_path / "run")
+
+
+def test_a_search_records_the_space_in_the_words_of_the_user(runs, tmp_path):
+    """A run that the command line began goes on, which recorded the same words."""
+    spec = "proxyless-mini:width=0.25,depth=1,resolution=8"
+    nascli.search(spec, "macs<=1G")
+    own = "examples/my_space.py:ghosts"
+    nascli.search(str(Path(nascli.__file__).parent.parent / own), "macs<=1G")
+    assert runs[0].space == spec and runs[1].space.endswith(own)
+    # A run that was begun with the object recorded the space's own specification.
+    made = nascli.space(spec)
+    with RunFolder(tmp_path / "run", {"space": made.spec}):
+        pass
+    nascli.search(spec, "macs<=1G", out=tmp_path / "run")
+    assert runs[2].space == made.spec != spec
+
+
+def test_a_budget_made_on_one_device_is_not_applied_to_another(runs):
+    space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
+    macs = nascli.constrain(space, "macs<=1G").budgets[0].cost
+    here = replace(macs, name="latency", dimension="time", device=this_cpu().key)
+    there = replace(here, device="titanxp")
+    on_cpu = nascli.constrain(space, f"latency<={here.maximum}s", latency=here)
+    on_card = nascli.constrain(space, f"latency<={here.maximum}s", latency=there)
+    for options in ({"device": "t4"}, {"target": TargetSpec(device="t4")}):
+        with pytest.raises(ConstraintError, match=r"latency on cpu.*, and the search measures on t4"):
+            nascli.search(space, on_cpu, **options)
+    with pytest.raises(ConstraintError, match="latency on titanxp, and the search measures on cpu"):
+        nascli.search(space, on_card, target=TargetSpec())
+    assert not runs
+    for options in ({}, {"device": "cpu"}, {"device": this_cpu().key}, {"target": TargetSpec()}):
+        nascli.search(space, on_cpu, **options)
+    nascli.search(space, on_card, device="titanxp:1")
+    nascli.search(space, on_card)
+    # Counts are the same on all devices.
+    nascli.search(space, nascli.constrain(space, "macs<=1G"), device="t4")
+    devices = [run.target.device for run in runs]
+    assert devices == ["cpu", "cpu", this_cpu().key, "cpu", "titanxp:1", "titanxp", "t4"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "options", "message"),
+    [
+        (None, {}, "a budget consists of constraints.*got None"),
+        (8, {}, "a budget consists of constraints.*got 8"),
+        (["macs<=8M", 3], {}, "a budget consists of constraints.*got 3"),
+        ([], {}, "at least one constraint"),
+        ("macs<=8M", {"seed": -1}, "a seed is an integer of at least 0, got -1"),
+        ("macs<=8M", {"seed": 0.5}, "a seed is an integer of at least 0, got 0.5"),
+        ("macs<=8M", {"confidence": 2}, "a confidence lies between 0 and 1, got 2"),
+        ("macs<=8M", {"confidence": float("nan")}, "a confidence lies between 0 and 1, got nan"),
+        ("macs<=8M", {"confidence": "high"}, "a confidence lies between 0 and 1, got 'high'"),
+    ],
+)
+def test_wrong_arguments_of_a_search_are_refused_before_any_work(runs, budget, options, message):
+    with pytest.raises(ConstraintError, match=message):
+        nascli.search("proxyless-mini", budget, **options)
+    assert not runs
 
 
 def test_examples_of_the_interface():

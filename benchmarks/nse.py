@@ -57,7 +57,7 @@ class Study:
     def __init__(self, quick: bool) -> None:
         self.quick = quick
         self.data = images(3000, quick)
-        self.space = load_space("nse-19-mini:width=0.5")
+        self.space = load_space("nse-19-mini:width=0.25,branches=2" if quick else "nse-19-mini:width=0.5")
         self.cost = counted(self.space, "macs")
         draws = self.cost(self.space.sample(4000, np.random.default_rng(0)))
         low, high = (float(q) for q in np.quantile(draws, [0.01, 0.06]))

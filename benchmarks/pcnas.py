@@ -88,7 +88,7 @@ def main() -> None:
     torch.set_num_threads(1)
     start = time.time()
     data = images(5000, quick)
-    space = load_space("pcnas-small-mini:width=0.5")
+    space = load_space("pcnas-small-mini:width=0.25" if quick else "pcnas-small-mini:width=0.5")
     macs = counted(space, "macs")
     draws = macs(space.sample(4000, np.random.default_rng(0)))
 

@@ -72,6 +72,14 @@ class SearchRecord:
     settings: Mapping[str, Any]
 
 
+def common_stories(record: SearchRecord) -> list[Story]:
+    """Return the pictures of a run of any algorithm: the operators that good architectures have in common."""
+    from nascli.report.story import evaluated_story
+
+    evaluated = [(each.architecture, each.value) for each in record.evaluations]
+    return [evaluated_story(record.space, evaluated, record.winner)]
+
+
 class Algorithm(ABC):
     """A search algorithm.
 
@@ -231,10 +239,7 @@ class Algorithm(ABC):
 
         By default there is one: the operators that good architectures have in common.
         """
-        from nascli.report.story import evaluated_story
-
-        evaluated = [(each.architecture, each.value) for each in record.evaluations]
-        return [evaluated_story(record.space, evaluated, record.winner)]
+        return common_stories(record)
 
 
 class SearcherAlgorithm(Algorithm):

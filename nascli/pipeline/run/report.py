@@ -19,8 +19,8 @@ from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.network_drawing import DrawnBlock
 from nascli.report.run_page import render_run
 from nascli.report.run_summary import RunSummary
-from nascli.report.story import Story, evaluated_story
-from nascli.search.algorithm import SearchRecord
+from nascli.report.story import Story
+from nascli.search.algorithm import SearchRecord, common_stories
 from nascli.search.base import Choices, Evaluation
 from nascli.search.journal import Journal
 from nascli.search.registry import algorithm_names, find_algorithm
@@ -84,11 +84,7 @@ def _stories(algorithm: str, record: SearchRecord) -> list[Story]:
     if algorithm in algorithm_names():
         return find_algorithm(algorithm).stories(record)
     text = f"The algorithm {algorithm} is not installed here, so that its own pictures are missing."
-    evaluated = [(each.architecture, each.value) for each in record.evaluations]
-    return [
-        Story("An algorithm of another package", text, ""),
-        evaluated_story(record.space, evaluated, record.winner),
-    ]
+    return [Story("An algorithm of another package", text, ""), *common_stories(record)]
 
 
 def _label(run: Path, runs: Sequence[Path]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nascli.spaces.primitives import Conv, Linear, Shape
+from nascli.spaces.opaque_counts import OpaqueCounts, opaque_counts
+from nascli.spaces.primitives import Conv, Linear, Opaque, Shape
 from nascli.spaces.programs import Node, Program
 
 FLOAT_BYTES = 4
@@ -53,8 +54,21 @@ class Counts:
 ZERO = Counts(0, 0, 0, 0, 0, 0, 0)
 
 
+def _of_piece(node: Node) -> tuple[OpaqueCounts, int] | None:
+    """Return the counts of a piece of ONNX for its whole batch, and the batch; None for other primitives."""
+    if not isinstance(node.primitive, Opaque):
+        return None
+    return opaque_counts(node.primitive.graph), node.primitive.parsed.batch
+
+
+def _per_sample(total: int, batch: int) -> int:
+    return -(-total // batch)
+
+
 def _weights(node: Node, x: Shape) -> int:
     match node.primitive:
+        case Opaque(graph=graph):
+            return opaque_counts(graph).weights
         case Conv(out=out, kernel=kernel, groups=groups):
             return out * (x.channels // groups) * kernel[0] * kernel[1]
         case Linear(out=out):
@@ -65,6 +79,9 @@ def _weights(node: Node, x: Shape) -> int:
 
 def node_macs(node: Node, x: Shape) -> int:
     """Return the MACs of one node on an input of shape `x`."""
+    piece = _of_piece(node)
+    if piece is not None:
+        return _per_sample(piece[0].macs, piece[1])
     weights = _weights(node, x)
     return weights * node.shape.height * node.shape.width
 
@@ -72,6 +89,8 @@ def node_macs(node: Node, x: Shape) -> int:
 def _params(node: Node, x: Shape) -> int:
     extra = 0
     match node.primitive:
+        case Opaque(graph=graph):
+            return opaque_counts(graph).params
         case Conv(out=out, norm=norm, bias=bias):
             extra = 2 * out if norm else out if bias else 0
         case Linear(out=out, bias=bias):
@@ -82,9 +101,12 @@ def _params(node: Node, x: Shape) -> int:
 
 
 def _deployed(node: Node, x: Shape) -> int:
+    """Return the number of deployed parameters, each of which has `FLOAT_BYTES`."""
     match node.primitive:
         case Conv(out=out) | Linear(out=out):
             return _weights(node, x) + out
+        case Opaque(graph=graph):
+            return opaque_counts(graph).weight_bytes // FLOAT_BYTES
         case _:
             return 0
 
@@ -99,6 +121,9 @@ def _bitops(node: Node, x: Shape) -> int:
 def _moved(program: Program, node: Node) -> int:
     if node.primitive.kind in ("act", "split"):
         return 0
+    piece = _of_piece(node)
+    if piece is not None:
+        return _per_sample(piece[0].moved_bytes, piece[1])
     elements = sum(program.shape_of(i).size for i in node.inputs) + node.shape.size
     return FLOAT_BYTES * (elements + _deployed(node, program.shape_of(node.inputs[0])))
 
@@ -112,7 +137,12 @@ def _peak(program: Program) -> int:
     peak = program.input.size
     for position, node in enumerate(program.nodes):
         alive[position + 1] = node.shape.size
-        peak = max(peak, sum(alive.values()))
+        piece = _of_piece(node)
+        inside = 0
+        if piece is not None:
+            ends = alive[node.inputs[0]] + node.shape.size
+            inside = max(0, _per_sample(piece[0].peak_bytes, piece[1] * FLOAT_BYTES) - ends)
+        peak = max(peak, sum(alive.values()) + inside)
         alive = {v: size for v, size in alive.items() if last_use.get(v, position) > position}
     return FLOAT_BYTES * peak
 

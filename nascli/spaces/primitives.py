@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from nascli.errors import SpaceError
+from nascli.spaces.opaque_graphs import OpaqueGraph, sample_shape
 
 ACTIVATIONS = ("relu", "relu6", "hswish", "swish", "sigmoid", "hsigmoid")
 
@@ -140,9 +141,31 @@ class Linear:
     bias: bool = True
 
 
-Primitive = Conv | Act | Pool | GlobalPool | Add | Scale | Gain | Split | Concat | Shuffle | Linear
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A piece of ONNX that no primitive describes. It is measured and counted, but has no torch module.
+
+    Attributes:
+        graph: The canonical text of an `OpaqueGraph`.
+    """
+
+    kind: ClassVar[str] = "onnx"
+    graph: str
+
+    @property
+    def parsed(self) -> OpaqueGraph:
+        """The piece.
+
+        Raises:
+            SpaceError: `graph` is not the text of a piece.
+        """
+        return OpaqueGraph.parse(self.graph)
+
+
+Primitive = Conv | Act | Pool | GlobalPool | Add | Scale | Gain | Split | Concat | Shuffle | Linear | Opaque
 PRIMITIVES: dict[str, type[Any]] = {
-    cls.kind: cls for cls in (Conv, Act, Pool, GlobalPool, Add, Scale, Gain, Split, Concat, Shuffle, Linear)
+    cls.kind: cls
+    for cls in (Conv, Act, Pool, GlobalPool, Add, Scale, Gain, Split, Concat, Shuffle, Linear, Opaque)
 }
 
 
@@ -170,6 +193,12 @@ def _conv_shape(conv: Conv, x: Shape) -> Shape:
     )
     _require(not (conv.norm and conv.bias), "a normalised convolution has no bias of its own")
     return Shape(conv.out, _strided(x.height, conv.stride[0]), _strided(x.width, conv.stride[1]))
+
+
+def _opaque_shape(graph: OpaqueGraph, x: Shape) -> Shape:
+    wanted = Shape(*sample_shape(graph.inputs[0], graph.batch))
+    _require(wanted == x, f"this piece of ONNX takes {graph.inputs[0]}, which is {wanted}, got {x}")
+    return Shape(*sample_shape(graph.type_of(graph.outputs[0]), graph.batch))
 
 
 def infer_shape(primitive: Primitive, inputs: Sequence[Shape]) -> Shape:
@@ -242,3 +271,5 @@ def infer_shape(primitive: Primitive, inputs: Sequence[Shape]) -> Shape:
             _require(x.height == x.width == 1, f"linear needs a vector, got {x}")
             _require(primitive.out >= 1, f"linear needs at least one output, got {primitive.out}")
             return Shape(primitive.out, 1, 1)
+        case Opaque():
+            return _opaque_shape(primitive.parsed, x)

@@ -13,7 +13,8 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from nascli.errors import SpaceError
-from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Primitive, Shape, infer_shape
+from nascli.spaces.opaque_graphs import TensorType
+from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Opaque, Primitive, Shape, infer_shape
 
 
 class Node(NamedTuple):
@@ -59,9 +60,36 @@ class Program:
         """Indices of the values that a linear layer gives, directly or through activations."""
         flat: set[int] = set()
         for index, node in enumerate(self.nodes, 1):
-            if isinstance(node.primitive, Linear) or any(i in flat for i in node.inputs):
+            if _gives_vector(node.primitive, any(i in flat for i in node.inputs)):
                 flat.add(index)
         return frozenset(flat)
+
+    @cached_property
+    def raw(self) -> dict[int, TensorType]:
+        """Types of the values by index that are neither images nor vectors, and that only pieces of ONNX give."""
+        return {
+            index: kind
+            for index, node in enumerate(self.nodes, 1)
+            if (kind := _raw_type(node.primitive)) is not None
+        }
+
+    @cached_property
+    def batch(self) -> int | None:
+        """The batch at which its pieces of ONNX are written; None if it has none and is good for every batch.
+
+        Raises:
+            SpaceError: Its pieces are written at different batches.
+        """
+        batches = {n.primitive.parsed.batch for n in self.nodes if isinstance(n.primitive, Opaque)}
+        if len(batches) > 1:
+            raise SpaceError(f"pieces of ONNX at batches {sorted(batches)} do not make up one program")
+        return next(iter(batches), None)
+
+    @cached_property
+    def input_type(self) -> TensorType | None:
+        """The type of the input where a piece of ONNX reads it; None where a primitive reads it."""
+        readers = [n.primitive for n in self.nodes if 0 in n.inputs]
+        return next((p.parsed.inputs[0] for p in readers if isinstance(p, Opaque)), None)
 
     @cached_property
     def cut_points(self) -> tuple[int, ...]:
@@ -121,6 +149,22 @@ def _non_defaults(primitive: Primitive) -> dict[str, Any]:
     }
 
 
+def _gives_vector(primitive: Primitive, follows_vector: bool) -> bool:
+    """Return whether a primitive gives a value of two dimensions, `(batch, features)`."""
+    if isinstance(primitive, Opaque):
+        graph = primitive.parsed
+        return graph.type_of(graph.outputs[0]).is_vector
+    return follows_vector or isinstance(primitive, Linear)
+
+
+def _raw_type(primitive: Primitive) -> TensorType | None:
+    """Return the type of what a piece of ONNX gives; None for images and vectors, which primitives may read."""
+    if not isinstance(primitive, Opaque):
+        return None
+    kind = primitive.parsed.type_of(primitive.parsed.outputs[0])
+    return None if kind.is_image or kind.is_vector else kind
+
+
 class Builder:
     """A program under construction, to which nodes are appended after a check.
 
@@ -137,6 +181,7 @@ class Builder:
         self.input = input_shape
         self.nodes: list[Node] = []
         self._flat: set[int] = set()
+        self._raw: dict[int, TensorType] = {}
 
     def shape_of(self, value: int) -> Shape:
         """Return the shape of a value by its index."""
@@ -158,13 +203,36 @@ class Builder:
             SpaceError: An input does not exist, or a rule of the primitive is broken.
         """
         shape = infer_shape(primitive, [self.shape_of(i) for i in inputs])
-        follows_linear = any(i in self._flat for i in inputs)
-        if follows_linear and not isinstance(primitive, (Linear, Act)):
-            raise SpaceError(f"{primitive.kind} cannot follow a linear layer")
+        for value in inputs:
+            self._check_layout(primitive, value)
         self.nodes.append(Node(primitive, inputs, shape))
-        if follows_linear or isinstance(primitive, Linear):
-            self._flat.add(len(self.nodes))
-        return len(self.nodes)
+        index = len(self.nodes)
+        if _gives_vector(primitive, any(i in self._flat for i in inputs)):
+            self._flat.add(index)
+        kind = _raw_type(primitive)
+        if kind is not None:
+            self._raw[index] = kind
+        return index
+
+    def _check_layout(self, primitive: Primitive, value: int) -> None:
+        """Check that a primitive may read a value: an image, a vector, or what only pieces of ONNX give and read."""
+        if isinstance(primitive, Opaque):
+            wanted = primitive.parsed.inputs[0]
+            given = self._raw.get(value)
+            if value in self._flat:
+                fits = wanted.is_vector
+            elif given is not None:
+                fits = given == wanted
+            else:
+                # Whatever begins a program defines what its input is.
+                fits = value == 0 or wanted.is_image
+            if not fits:
+                kind = given or ("a vector" if value in self._flat else "an image")
+                raise SpaceError(f"this piece of ONNX takes {wanted}, and cannot follow {kind}")
+        elif value in self._raw:
+            raise SpaceError(f"{primitive.kind} cannot follow a value {self._raw[value]}")
+        elif value in self._flat and not isinstance(primitive, (Linear, Act)):
+            raise SpaceError(f"{primitive.kind} cannot follow a linear layer")
 
     def embed(self, program: Program, value: int) -> int:
         """Append all nodes of a program.
@@ -181,15 +249,16 @@ class Builder:
         """
         if program.input != self.shape_of(value):
             raise SpaceError(f"a block for {program.input} cannot follow {self.shape_of(value)}")
-        if value in self._flat:
+        if value in self._flat or value in self._raw or program.input_type is not None:
             for node in program.nodes:
-                if 0 in node.inputs and not isinstance(node.primitive, (Linear, Act)):
-                    raise SpaceError(f"{node.primitive.kind} cannot follow a linear layer")
+                if 0 in node.inputs:
+                    self._check_layout(node.primitive, value)
         # The nodes were checked when the program was built, so they only get new numbers.
         offset = len(self.nodes)
         if offset == value == 0:
             self.nodes.extend(program.nodes)
             self._flat.update(program.flat)
+            self._raw.update(program.raw)
             return program.output
         append = self.nodes.append
         for primitive, sources, shape in program.nodes:
@@ -201,6 +270,7 @@ class Builder:
                 inputs = tuple([i + offset if i else value for i in sources])
                 append(Node(primitive, inputs, shape))
         self._flat.update(i + offset for i in program.flat)
+        self._raw.update({i + offset: kind for i, kind in program.raw.items()})
         return value if program.output == 0 else program.output + offset
 
     def build(self, output: int) -> Program:

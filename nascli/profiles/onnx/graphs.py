@@ -6,17 +6,19 @@ bias. Weights are random unless they are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 from nascli.errors import SpaceError
+from nascli.profiles.onnx.opaque import OpaqueWriter, value_info
 from nascli.profiles.onnx.precisions import to_half_precision, to_int8
+from nascli.profiles.onnx.random_arrays import random_array
+from nascli.spaces.opaque_graphs import OpaqueGraph, TensorType
 from nascli.spaces.primitives import (
     Act,
     Add,
@@ -25,6 +27,7 @@ from nascli.spaces.primitives import (
     Gain,
     GlobalPool,
     Linear,
+    Opaque,
     Pool,
     Scale,
     Shape,
@@ -38,20 +41,6 @@ IR_VERSION = 10
 PRECISIONS = ("fp32", "fp16", "int8", "int8-symmetric")
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
-_POOL_SIZE = 1 << 18
-
-
-@lru_cache(maxsize=1)
-def _normal_pool() -> Array:
-    return np.random.default_rng(0).standard_normal(_POOL_SIZE, dtype=np.float32)
-
-
-def random_array(shape: tuple[int, ...], scale: float, offset: int) -> Array:
-    """Return normally distributed numbers out of a fixed pool. Zeros would be computed faster by some devices."""
-    size = int(np.prod(shape))
-    start = offset * 7919 % _POOL_SIZE
-    values = np.resize(np.roll(_normal_pool(), -start)[: min(size, _POOL_SIZE)], size)
-    return np.asarray(values.reshape(shape) * np.float32(scale), dtype=np.float32)
 
 
 class _Writer:
@@ -63,6 +52,9 @@ class _Writer:
         self.weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        # Inputs and outputs of the model besides the first, which pieces of ONNX may have.
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
 
     def emit(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
@@ -130,6 +122,27 @@ class _Writer:
                 return self._shuffle(name, groups, x, inputs[0])
             case Linear(out=out, bias=bias):
                 return self._linear(name, index, out, bias, x, inputs[0])
+            case Opaque():
+                return self._opaque(name, node.primitive.parsed, inputs[0])
+
+    def _opaque(self, name: str, graph: OpaqueGraph, source: str) -> str:
+        if graph.batch != self.batch:
+            raise SpaceError(
+                f"a piece of ONNX written at batch {graph.batch} has no form at batch {self.batch}"
+            )
+        if self.weights is not None:
+            raise SpaceError("a piece of ONNX takes no weights: it is good for measuring only")
+        writer = OpaqueWriter(graph, f"{name}." if len(self.program.nodes) > 1 else "")
+        # Subgraphs know values by the names that the writer gives.
+        output = writer.value(graph.outputs[0]) if graph.has_subgraphs else name
+        writer.write({0: source, graph.outputs[0]: output})
+        self.nodes += writer.nodes
+        self.initializers += writer.initializers
+        for number, kind in enumerate(graph.inputs[1:], 1):
+            self.inputs.append(value_info(writer.value(number), kind))
+        for number in graph.outputs[1:]:
+            self.outputs.append(value_info(writer.value(number), graph.type_of(number)))
+        return output
 
     def _conv(self, name: str, index: int, conv: Conv, x: Shape, source: str) -> str:
         if conv.low_bit:
@@ -187,6 +200,16 @@ class _Writer:
         return self.emit("Gemm", inputs, name, transB=1)
 
 
+def _value_type(program: Program, value: int, batch: int) -> TensorType:
+    """Return the type of a value, batch included."""
+    if value == 0:
+        return program.input_type or TensorType("float32", (batch, *program.input))
+    raw = program.raw.get(value)
+    if raw is not None:
+        return raw
+    return TensorType("float32", tuple(_dimensions(batch, program.shape_of(value), value in program.flat)))
+
+
 def _dimensions(batch: int, shape: Shape, flat: bool) -> list[int]:
     return [batch, shape.channels] if flat else [batch, *shape]
 
@@ -212,28 +235,41 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
     if program.output == 0:
         raise SpaceError("a program that returns its input has no ONNX graph: it costs nothing")
     writer = _Writer(program, batch, weights)
-    names = ["input"]
+    pieces = [n.primitive.parsed for n in program.nodes if isinstance(n.primitive, Opaque)]
+    has_subgraphs = any(piece.has_subgraphs for piece in pieces)
+    names = ["v0" if has_subgraphs else "input"]
     for index, node in enumerate(program.nodes, 1):
         names.append(writer.write(index, node, [names[i] for i in node.inputs]))
-    _rename_output(writer.nodes, names[program.output])
-    flat = _is_flat(program, program.output)
+    output = names[program.output]
+    if not has_subgraphs:
+        _rename_output(writer.nodes, output)
+        output = "output"
     graph = helper.make_graph(
         writer.nodes,
         "nascli",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, *program.input])],
-        [
-            helper.make_tensor_value_info(
-                "output", TensorProto.FLOAT, _dimensions(batch, program.output_shape, flat)
-            )
-        ],
+        [value_info(names[0], _value_type(program, 0, batch)), *writer.inputs],
+        [value_info(output, _value_type(program, program.output, batch)), *writer.outputs],
         writer.initializers,
     )
     return helper.make_model(
-        graph,
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="nascli",
+        graph, ir_version=IR_VERSION, opset_imports=_opset(pieces), producer_name="nascli"
     )
+
+
+def _opset(pieces: Sequence[OpaqueGraph]) -> list[onnx.OperatorSetIdProto]:
+    """Return the versions of the sets of operators that pieces of ONNX and primitives need.
+
+    Raises:
+        SpaceError: Two pieces need different versions of one set.
+    """
+    versions: dict[str, int] = {}
+    for domain, version in (pair for piece in pieces for pair in piece.opset):
+        if versions.setdefault(domain, version) != version:
+            raise SpaceError(
+                f"pieces of ONNX at opset {version} and {versions[domain]} do not make up one model"
+            )
+    versions.setdefault("", OPSET)
+    return [helper.make_opsetid(domain, version) for domain, version in sorted(versions.items())]
 
 
 def _rename_output(nodes: list[onnx.NodeProto], name: str) -> None:
@@ -243,18 +279,6 @@ def _rename_output(nodes: list[onnx.NodeProto], name: str) -> None:
             for position, value in enumerate(field):
                 if value == name:
                     field[position] = "output"
-
-
-def _is_flat(program: Program, value: int) -> bool:
-    """Return whether a value is written with two dimensions, as linear layers write theirs."""
-    while value > 0:
-        node = program.nodes[value - 1]
-        if isinstance(node.primitive, Linear):
-            return True
-        if not isinstance(node.primitive, Act):
-            return False
-        value = node.inputs[0]
-    return False
 
 
 def onnx_bytes(

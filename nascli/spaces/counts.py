@@ -7,7 +7,7 @@ pooling, and additions count zero, as in the tables of the literature.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nascli.spaces.opaque_counts import OpaqueCounts, opaque_counts
 from nascli.spaces.primitives import Conv, Linear, Opaque, Shape
@@ -148,7 +148,15 @@ def _peak(program: Program) -> int:
 
 
 def count(program: Program) -> Counts:
-    """Return the counts of a program for one sample."""
+    """Return the counts of a program for one sample, all of its copies together."""
+    one = _count_once(program)
+    if program.copies == 1:
+        return one
+    ends = FLOAT_BYTES * (program.input.size + program.output_shape.size)
+    return replace(total([one] * program.copies), peak_bytes=one.peak_bytes + (program.copies - 1) * ends)
+
+
+def _count_once(program: Program) -> Counts:
     pairs = [(node, program.shape_of(node.inputs[0])) for node in program.nodes]
     return Counts(
         macs=sum(node_macs(n, x) for n, x in pairs),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from nascli.errors import SpaceError
 from nascli.spaces.opaque_graphs import TensorType
 from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Opaque, Primitive, Shape, infer_shape
+
+MAX_COPIES = 64
 
 
 class Node(NamedTuple):
@@ -35,11 +37,14 @@ class Program:
         input: Shape of value 0.
         nodes: Nodes in evaluation order.
         output: Index of the value that the program returns; 0 returns the input unchanged.
+        copies: How many times the program is computed one after the other, each time with an input and with weights of
+            its own. Above 1 only in models whose weights shall leave the cache between two uses.
     """
 
     input: Shape
     nodes: tuple[Node, ...]
     output: int
+    copies: int = 1
 
     def shape_of(self, value: int) -> Shape:
         """Return the shape of a value by its index."""
@@ -105,6 +110,16 @@ class Program:
             reach = max(reach, last_use[value])
         return tuple(points)
 
+    def repeated(self, copies: int) -> Program:
+        """Return a program that computes this one several times, each time with weights of its own.
+
+        Raises:
+            SpaceError: The number of copies lies outside of 1 to 64.
+        """
+        if not 1 <= copies <= MAX_COPIES:
+            raise SpaceError(f"1 <= copies <= {MAX_COPIES} must hold, got {copies}")
+        return replace(self, copies=copies)
+
     def segment(self, start: int, end: int) -> Program:
         """Return the part of the program between two cut points."""
         builder = Builder(self.shape_of(start))
@@ -116,7 +131,9 @@ class Program:
     def canonical(self) -> str:
         """JSON text that is the same for equal programs only. The key of a table is its digest."""
         body = [[n.primitive.kind, list(n.inputs), _non_defaults(n.primitive)] for n in self.nodes]
-        document = {"input": list(self.input), "nodes": body, "output": self.output}
+        document: dict[str, Any] = {"input": list(self.input), "nodes": body, "output": self.output}
+        if self.copies > 1:
+            document["copies"] = self.copies
         return json.dumps(document, separators=(",", ":"), sort_keys=True)
 
     @staticmethod
@@ -135,7 +152,8 @@ class Program:
             for kind, inputs, attributes in document["nodes"]:
                 values = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes.items()}
                 builder.append(PRIMITIVES[kind](**values), tuple(int(i) for i in inputs))
-            return builder.build(int(document["output"]))
+            program = builder.build(int(document["output"]))
+            return program if "copies" not in document else program.repeated(int(document["copies"]))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise SpaceError(f"not a program description: {error}") from error
 
@@ -247,6 +265,8 @@ class Builder:
         Raises:
             SpaceError: The program takes another shape, or must not follow a linear layer.
         """
+        if program.copies > 1:
+            raise SpaceError("a program that is repeated stands alone")
         if program.input != self.shape_of(value):
             raise SpaceError(f"a block for {program.input} cannot follow {self.shape_of(value)}")
         if value in self._flat or value in self._raw or program.input_type is not None:

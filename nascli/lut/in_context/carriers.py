@@ -2,7 +2,8 @@
 
 An operator that is measured alone pays for converting its input to the runtime's layout and its output back; inside a
 network its neighbours share the layout. So each operator is also timed between two pointwise convolutions, in its
-carrier, and half of what a pair of such convolutions costs is subtracted for either side:
+carrier, and half of what a pair of such convolutions costs is subtracted for either side (between values that are no
+images stand other neighbours, see `nascli.lut.in_context.neighbours`):
 
     in context(op) = T(pw - op - pw) - T(pw - pw at its input) / 2 - T(pw - pw at its output) / 2
 
@@ -21,29 +22,30 @@ from functools import lru_cache
 import numpy as np
 
 from nascli.errors import MissingMeasurementsError
+from nascli.lut.in_context.cold_weights import cold_matters, with_cold_weights
+from nascli.lut.in_context.neighbours import neighbour_before, neighbour_behind, pointwise
 from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
 from nascli.spaces.blocks import Placement
-from nascli.spaces.operators.basic import conv_block
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program, chain
 
 
-@lru_cache(maxsize=4096)
-def _pointwise(shape: Shape) -> Program:
-    return conv_block(shape, shape.channels, kernel=1, act="none").program
-
-
-@lru_cache(maxsize=4096)
 def reference(shape: Shape) -> Operator:
     """Return the reference of a shape: two pointwise convolutions."""
-    return Operator(f"reference {shape}", (), chain([_pointwise(shape), _pointwise(shape)]))
+    return twice(pointwise(shape))
+
+
+@lru_cache(maxsize=4096)
+def twice(neighbour: Program) -> Operator:
+    """Return the reference of a neighbour: the neighbour behind itself."""
+    return Operator(f"reference {neighbour.input}", (), chain([neighbour, neighbour]))
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """An operator between pointwise convolutions.
+    """An operator between its neighbours.
 
     Attributes:
         operator: The whole chain, which is measured.
@@ -54,37 +56,55 @@ class Carrier:
     references: tuple[Operator, ...]
 
 
-def carry(operator: Operator, *, first: bool = False, last: bool = False) -> Carrier:
+def carry(
+    operator: Operator, *, first: bool = False, last: bool = False, cold_at_batch: int | None = None
+) -> Carrier:
     """Return the carrier of an operator.
 
     Args:
         operator: The operator.
-        first: Whether it begins the network, so that no convolution precedes it.
-        last: Whether it ends the network, so that no convolution follows it.
+        first: Whether it begins the network, so that nothing precedes it.
+        last: Whether it ends the network, so that nothing follows it.
+        cold_at_batch: The batch, where weights are to be as cold as in a large network; None for warm weights.
     """
     pieces = [operator.program]
     references = []
-    if not first:
-        pieces.insert(0, _pointwise(operator.input))
-        references.append(reference(operator.input))
-    if not last:
-        pieces.append(_pointwise(operator.output))
-        references.append(reference(operator.output))
-    return Carrier(Operator(f"carrier of {operator.short}", (), chain(pieces)), tuple(references))
+    before = None if first else neighbour_before(operator.program)
+    if before is not None:
+        pieces.insert(0, before)
+        references.append(twice(before))
+    behind = None if last else neighbour_behind(operator.program)
+    if behind is not None:
+        pieces.append(behind)
+        references.append(twice(behind))
+    carrier = Operator(f"carrier of {operator.short}", (), chain(pieces))
+    if cold_at_batch is None or not cold_matters(operator.program, cold_at_batch):
+        return Carrier(carrier, tuple(references))
+    return Carrier(_cold(carrier), tuple(_cold(part) for part in references))
 
 
-def subjects_in_context(placements: Iterable[Placement]) -> list[Operator]:
+def _cold(operator: Operator) -> Operator:
+    program = with_cold_weights(operator.program)
+    if program.copies == 1:
+        return operator
+    return Operator(f"{operator.family}, {program.copies} copies", (), program)
+
+
+def subjects_in_context(
+    placements: Iterable[Placement], *, cold_at_batch: int | None = None
+) -> list[Operator]:
     """Return all distinct models whose latencies `in_context` needs.
 
     Args:
         placements: Operators and where they stand in their networks.
+        cold_at_batch: The batch, where weights are to be cold; None for warm weights.
     """
     models: dict[str, Operator] = {}
     for placement in placements:
         operator = placement.operator
         if operator.program.output == 0:
             continue
-        piece = carry(operator, first=placement.first, last=placement.last)
+        piece = carry(operator, first=placement.first, last=placement.last, cold_at_batch=cold_at_batch)
         for part in (operator, piece.operator, *piece.references):
             models.setdefault(part.program.canonical, part)
     return list(models.values())
@@ -120,7 +140,7 @@ def require_context(table: LatencyTable, placements: Iterable[Placement], comman
 
 
 def in_context(
-    table: LatencyTable, operator: Operator, *, first: bool = False, last: bool = False
+    table: LatencyTable, operator: Operator, *, first: bool = False, last: bool = False, cold: bool = False
 ) -> Measurement | None:
     """Return the latency of an operator inside a network; None if the table lacks one of its models.
 
@@ -132,20 +152,22 @@ def in_context(
         operator: The operator.
         first: Whether it begins the network.
         last: Whether it ends the network.
+        cold: Whether its weights are cold.
     """
     if operator.program.output == 0:
         return NOTHING
     if table.imported:
         # Tables of other tools have no carriers; their figures are taken as they are.
         return table.lookup(operator.program)
-    piece = carry(operator, first=first, last=last)
-    whole = table.lookup(piece.operator.program)
-    halves = [half for part in piece.references if (half := table.lookup(part.program)) is not None]
-    if whole is None or len(halves) < len(piece.references):
-        return None
-    seconds = whole.seconds - sum(half.seconds for half in halves) / 2
-    parts = [(whole, 1.0), *((half, 0.5) for half in halves)]
-    half_width = float(np.sqrt(sum(((m.high - m.low) / 2 * weight) ** 2 for m, weight in parts)))
+    piece = carry(operator, first=first, last=last, cold_at_batch=table.setup.batch if cold else None)
+    shares = [(piece.operator, 1.0), *((part, -0.5) for part in piece.references)]
+    parts = []
+    for part, share in shares:
+        figure = table.lookup(part.program)
+        if figure is None:
+            return None
+        parts.append((figure, share / part.program.copies))
+    seconds = max(0.0, sum(figure.seconds * share for figure, share in parts))
+    half_width = float(np.sqrt(sum(((m.high - m.low) / 2 * share) ** 2 for m, share in parts)))
     rounds = min(m.rounds for m, _ in parts)
-    seconds = max(0.0, seconds)
     return Measurement(seconds, max(0.0, seconds - half_width), seconds + half_width, rounds, "in context")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
-from nascli.profiles.onnx.reader import read_onnx_network
+from nascli.profiles.onnx.networks import read_onnx_network
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator

@@ -18,6 +18,7 @@ from nascli.errors import SpaceError
 from nascli.profiles.onnx.opaque import OpaqueWriter, value_info
 from nascli.profiles.onnx.precisions import to_half_precision, to_int8
 from nascli.profiles.onnx.random_arrays import random_array
+from nascli.profiles.onnx.repeating import repeat_graph
 from nascli.spaces.opaque_graphs import OpaqueGraph, TensorType
 from nascli.spaces.primitives import (
     Act,
@@ -227,11 +228,13 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
         A model with input ``input`` of shape `(batch, channels, height, width)` and output ``output``.
 
     Raises:
-        SpaceError: The program has no nodes or a low-bit convolution, the batch is below 1, or a weight is missing or
-            has the wrong shape.
+        SpaceError: The program has no nodes or a low-bit convolution, the batch is below 1, a weight is missing or
+            has the wrong shape, or weights are given for a program that is repeated.
     """
     if batch < 1:
         raise SpaceError(f"batch must be at least 1, got {batch}")
+    if program.copies > 1 and weights is not None:
+        raise SpaceError("a program that is repeated takes no weights: it is good for measuring only")
     if program.output == 0:
         raise SpaceError("a program that returns its input has no ONNX graph: it costs nothing")
     writer = _Writer(program, batch, weights)
@@ -251,6 +254,8 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
         [value_info(output, _value_type(program, program.output, batch)), *writer.outputs],
         writer.initializers,
     )
+    if program.copies > 1:
+        graph = repeat_graph(graph, program.copies)
     return helper.make_model(
         graph, ir_version=IR_VERSION, opset_imports=_opset(pieces), producer_name="nascli"
     )

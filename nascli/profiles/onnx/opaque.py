@@ -103,7 +103,7 @@ def opaque_graph(
     ordered = _in_canonical_order(nodes, outputs)
     readers: dict[str, list[str]] = {}
     for node in ordered:
-        for name in _reads(node):
+        for name in reads(node):
             readers.setdefault(name, []).append(node.op_type)
     used = [name for name in readers if name in initializers and name not in inputs]
     weights = [name for name in used if _is_weight(initializer_type(initializers[name]), readers[name])]
@@ -163,19 +163,19 @@ def _in_canonical_order(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str])
                 order.setdefault(position)
             elif position not in order:
                 stack.append((position, True))
-                sources = [maker[name] for name in _reads(nodes[position]) if name in maker]
+                sources = [maker[name] for name in reads(nodes[position]) if name in maker]
                 stack.extend((source, False) for source in reversed(sources) if source not in order)
     return [nodes[position] for position in order]
 
 
-def _reads(node: onnx.NodeProto) -> list[str]:
+def reads(node: onnx.NodeProto) -> list[str]:
     """Return the names that a node reads, those that its subgraphs read from outside included."""
     names = list(node.input)
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
             for inner in graph.node:
-                names.extend(name for name in _reads(inner) if name and name not in made)
+                names.extend(name for name in reads(inner) if name and name not in made)
                 made.update(inner.output)
     return names
 

@@ -1,14 +1,10 @@
-"""Reading an ONNX model as a network: its nodes become primitives, and are cut into operators where one value flows.
-
-A model is read completely or not at all: a node without a primitive is an error that names it.
-"""
+"""Reading nodes of ONNX as primitives, and cutting what was read into operators where one value flows."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +14,10 @@ from onnx import numpy_helper
 
 from nascli.errors import ArchitectureError, SpaceError
 from nascli.spaces import primitives as p
-from nascli.spaces.blocks import FixedBlock
-from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Builder, Program
 
-_MAX_FILE_BYTES = 1 << 31
 # Initialisers with more elements are weights, whose values do not matter.
 _MAX_CONSTANT_SIZE = 64
 # Nodes that change nothing at inference.
@@ -33,39 +26,51 @@ _ACTS = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid", "HardSigmo
 Array = npt.NDArray[Any]
 
 
-def read_onnx_network(path: Path) -> Network:
-    """Read an ONNX model as a network. Its weights are ignored.
+class UnreadableNodeError(ArchitectureError):
+    """A node that no primitive describes.
+
+    Attributes:
+        position: Its position among the nodes that were to be read.
+    """
+
+    def __init__(self, position: int, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+def read_program(
+    nodes: Sequence[onnx.NodeProto],
+    source: tuple[str, Shape],
+    output: str,
+    *,
+    initializers: Mapping[str, onnx.TensorProto],
+    uses: Mapping[str, int],
+) -> Program:
+    """Read nodes as primitives. Weights are ignored.
+
+    Args:
+        nodes: Nodes in evaluation order.
+        source: Name and shape of the one value that they read from outside.
+        output: Name of the value that they give.
+        initializers: Initialisers of the graph by name.
+        uses: How many readers each value has.
 
     Raises:
-        ArchitectureError: The file cannot be read, the model has several inputs or outputs, or a node has no
-            primitive.
+        UnreadableNodeError: A node has no primitive.
+        SpaceError: The output is not among what they compute.
     """
-    try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise ArchitectureError(f"{path} is larger than {_MAX_FILE_BYTES} bytes")
-        model = onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise ArchitectureError(f"cannot read {path}: {error.strerror or error}") from error
-    except ArchitectureError:
-        raise
-    except Exception as error:
-        raise ArchitectureError(f"{path} is not an ONNX model: {error}") from error
-    try:
-        program = _Reader(model).program()
-        return Network(path.stem, tuple(_blocks(program)))
-    except (SpaceError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise ArchitectureError(f"{path}: {error}") from error
+    return _Reader(source, initializers, uses).program(nodes, output)
 
 
-def _blocks(program: Program) -> list[FixedBlock]:
-    """Return one block for each piece between two consecutive cut points."""
+def split_program(program: Program) -> list[Operator]:
+    """Return one operator for each piece of a program between two consecutive cut points."""
     points = [point for point in program.cut_points if not _belongs_together(program, point)]
-    blocks = []
-    for number, (start, end) in enumerate(itertools.pairwise(points)):
+    operators = []
+    for start, end in itertools.pairwise(points):
         piece = program.segment(start, end)
         kinds = "-".join(dict.fromkeys(node.primitive.kind for node in piece.nodes))
-        blocks.append(FixedBlock(f"layer{number}", Operator(kinds, (), piece)))
-    return blocks
+        operators.append(Operator(kinds, (), piece))
+    return operators
 
 
 def _belongs_together(program: Program, value: int) -> bool:
@@ -76,48 +81,51 @@ def _belongs_together(program: Program, value: int) -> bool:
     return isinstance(following, p.Act) or isinstance(program.nodes[value - 1].primitive, p.GlobalPool)
 
 
+class _SmallConstants(dict[str, Array]):
+    """Constants by name, read from initialisers when they are asked for; large ones are weights, and missing."""
+
+    def __init__(self, initializers: Mapping[str, onnx.TensorProto]) -> None:
+        super().__init__()
+        self._initializers = initializers
+
+    def __missing__(self, name: str) -> Array:
+        if name not in self:
+            raise KeyError(f"{name!r} is no constant that is known")
+        self[name] = numpy_helper.to_array(self._initializers[name])
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        if super().__contains__(name):
+            return True
+        tensor = self._initializers.get(str(name))
+        return tensor is not None and int(np.prod(tensor.dims, initial=1)) <= _MAX_CONSTANT_SIZE
+
+
 class _Reader:
     """Appends the primitive of each node of a model to a program."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._graph = model.graph
-        self._constants: dict[str, Array] = {}
-        self._dims = {tensor.name: tuple(tensor.dims) for tensor in self._graph.initializer}
-        for tensor in self._graph.initializer:
-            is_small = int(np.prod(tensor.dims, initial=1)) <= _MAX_CONSTANT_SIZE
-            if is_small and tensor.data_location != onnx.TensorProto.EXTERNAL:
-                self._constants[tensor.name] = numpy_helper.to_array(tensor)
-        inputs = [value for value in self._graph.input if value.name not in self._dims]
-        if len(inputs) != 1 or len(self._graph.output) != 1:
-            raise ArchitectureError(
-                f"one input and one output are supported, got {len(inputs)} and {len(self._graph.output)}"
-            )
-        dims = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
-        if len(dims) != 4 or not all(dims[1:]):
-            raise ArchitectureError(
-                f"its input must be (batch, channels, height, width) with fixed sizes, got {dims}"
-            )
-        self._builder = Builder(Shape(*dims[1:]))
-        self._values: dict[str, int] = {inputs[0].name: 0}
-        self._uses: dict[str, int] = {}
-        for node in self._graph.node:
-            for name in node.input:
-                self._uses[name] = self._uses.get(name, 0) + 1
-        out = self._graph.output[0].name
-        self._uses[out] = self._uses.get(out, 0) + 1
+    def __init__(
+        self, source: tuple[str, Shape], initializers: Mapping[str, onnx.TensorProto], uses: Mapping[str, int]
+    ) -> None:
+        self._initializers = initializers
+        self._constants = _SmallConstants(initializers)
+        self._dims = {name: tuple(tensor.dims) for name, tensor in initializers.items()}
+        self._builder = Builder(source[1])
+        self._values: dict[str, int] = {source[0]: 0}
+        self._uses = uses
 
-    def program(self) -> Program:
-        nodes = list(self._graph.node)
+    def program(self, nodes: Sequence[onnx.NodeProto], output: str) -> Program:
         position = 0
         while position < len(nodes):
             node = nodes[position]
             try:
-                position += self._shuffle(nodes[position : position + 3]) or self._read(node)
-            except KeyError as error:
-                raise ArchitectureError(
-                    f"node {node.name or node.output[0]} ({node.op_type}): {error}"
-                ) from error
-        return self._builder.build(self._values[self._graph.output[0].name])
+                position += self._shuffle(list(nodes[position : position + 3])) or self._read(node)
+            except (SpaceError, ArchitectureError, KeyError, ValueError, TypeError, IndexError) as error:
+                name = node.name or ", ".join(node.output)
+                raise UnreadableNodeError(position, f"node {name} ({node.op_type}): {error}") from error
+        if output not in self._values:
+            raise SpaceError(f"{output!r} is not computed")
+        return self._builder.build(self._values[output])
 
     def _read(self, node: onnx.NodeProto) -> int:
         """Read one node, and return how many nodes were read."""

@@ -39,6 +39,9 @@ class SimulatedSession:
     def run(self, inputs):
         return inputs
 
+    def evaluate(self, feeds):
+        return {"output": next(iter(feeds.values()))}
+
     def notes(self):
         return {}
 

@@ -50,7 +50,12 @@ PIPELINE = ["tables", "measure", "train", "run", "inspect"]
 HOMES = {
     # On a card torch may also provide memory and events.
     "torch": {"supernet", "search", "pipeline", "profiles/cuda/with_torch.py"},
-    "onnxruntime": {"profiles/runtimes/ort_cpu.py", "profiles/runtimes/ort_gpu.py"},
+    "onnxruntime": {
+        "profiles/runtimes/ort_cpu.py",
+        "profiles/runtimes/ort_gpu.py",
+        "profiles/runtimes/ort_values.py",
+    },
+    "openvino": {"profiles/runtimes/openvino.py"},
     "cuda": {"profiles/cuda/with_cuda_core.py"},
     "pycuda": {"profiles/cuda/with_pycuda.py"},
     "pynvml": {"profiles/devices/cards.py"},

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from nascli.profiles.target import TargetSpec
 
 # Options that are not spelled like the argument that they set.
-_OPTIONS = {"age": "--older-than", "changes": "--set", "clock_mhz": "--lock-clocks", "sources": "--from"}
+_OPTIONS = {
+    "age": "--older-than",
+    "changes": "--set",
+    "clock_mhz": "--lock-clocks",
+    "integer_range": "--input-range",
+    "shapes": "--shape",
+    "sources": "--from",
+}
 # Commands that are not spelled like the job that they run.
 _COMMANDS = {
     "describe_device": "devices",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
+from onnx import TensorProto, helper
 
-from nascli.errors import DeviceError
+from nascli.errors import DeviceError, ModelRefusedError, NascliError
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
 from nascli.spaces.operators.inverted_residual import mbconv
@@ -74,6 +76,60 @@ class RuntimeContract:
             assert np.all(session.time(3).seconds > 0)
             session.close()
 
+    def test_it_binds_inputs_of_every_kind(self) -> None:
+        """Numbers, indices, and booleans get values, and all outputs come back in their own types."""
+        runtime = self.runtime()
+        options = RuntimeOptions(precision=_plain(runtime), integer_range=(1, 3))
+        session = runtime.load(_picking_model(), options)
+        assert np.all(session.time(3).seconds > 0)
+        rows, chosen = np.arange(8, dtype=np.float32).reshape(4, 2), np.array([3, 0, 1], np.int64)
+        mask = np.array([[True, False], [False, True], [True, True], [False, False]])
+        outputs = session.evaluate({"rows": rows, "chosen": chosen, "mask": mask})
+        assert set(outputs) == {"picked", "masked", "larger"}
+        assert np.array_equal(outputs["picked"], rows[chosen])
+        assert np.array_equal(outputs["masked"], np.where(mask, rows, -rows))
+        assert outputs["larger"].dtype == bool and np.array_equal(outputs["larger"], rows > -rows)
+        session.close()
+
+    def test_inputs_are_the_same_each_time_and_can_be_given(self) -> None:
+        """What has no value in the call keeps the one in place, which is given or drawn with a fixed seed."""
+        runtime = self.runtime()
+        rows = np.array([[1, 2], [3, 4], [5, 6], [7, 8]], np.float32)
+        figures = []
+        for inputs in ({}, {}, {"rows": rows}):
+            options = RuntimeOptions(precision=_plain(runtime), inputs=inputs, integer_range=(2, 2))
+            session = runtime.load(_picking_model(), options)
+            figures.append(session.evaluate({})["picked"])
+            session.close()
+        assert figures[0].std() > 0 and np.array_equal(figures[0], figures[1])
+        assert np.array_equal(figures[2], rows[[2, 2, 2]])
+
+    def test_values_that_fit_no_input_are_refused(self) -> None:
+        """The error names the inputs of the model."""
+        runtime = self.runtime()
+        plain = RuntimeOptions(precision=_plain(runtime))
+        for name, value in (
+            ("columns", np.zeros((4, 2), np.float32)),
+            ("rows", np.zeros((2, 4), np.float32)),
+            ("rows", np.zeros((4, 2), np.int64)),
+        ):
+            try:
+                runtime.load(_picking_model(), replace(plain, inputs={name: value})).close()
+            except NascliError as error:
+                assert "rows (float32, 4x2), chosen (int64, 3), mask (bool, 4x2)" in str(error)
+                continue
+            raise AssertionError(f"{name} of shape {value.shape} and type {value.dtype} was taken")
+
+    def test_open_sizes_are_refused(self) -> None:
+        """A model is run with sizes that are numbers."""
+        runtime = self.runtime()
+        try:
+            runtime.load(_picking_model(rows="n"), RuntimeOptions(precision=_plain(runtime)))
+        except ModelRefusedError as error:
+            assert "rows" in str(error)
+            return
+        raise AssertionError("a model with an open size was loaded")
+
     def test_it_refuses_what_is_no_model(self) -> None:
         """Damage is a domain error."""
         runtime = self.runtime()
@@ -126,6 +182,30 @@ class CardRuntimeContract(RuntimeContract):
         expected = other.run(inputs)
         other.close()
         assert float(np.abs(got - expected).max()) < 0.02 * float(np.abs(expected).max())
+
+
+def _picking_model(rows: int | str = 4) -> bytes:
+    """Return a model with inputs and outputs of several types: chosen rows, a choice by a mask, and a comparison."""
+    types = TensorProto
+    nodes = [
+        helper.make_node("Gather", ["rows", "chosen"], ["picked"], axis=0),
+        helper.make_node("Neg", ["rows"], ["negative"]),
+        helper.make_node("Where", ["mask", "rows", "negative"], ["masked"]),
+        helper.make_node("Greater", ["rows", "negative"], ["larger"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("rows", types.FLOAT, (rows, 2)),
+        helper.make_tensor_value_info("chosen", types.INT64, (3,)),
+        helper.make_tensor_value_info("mask", types.BOOL, (rows, 2)),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("picked", types.FLOAT, (3, 2)),
+        helper.make_tensor_value_info("masked", types.FLOAT, (rows, 2)),
+        helper.make_tensor_value_info("larger", types.BOOL, (rows, 2)),
+    ]
+    graph = helper.make_graph(nodes, "picking", inputs, outputs)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+    return bytes(model.SerializeToString())
 
 
 def _plain(runtime: Runtime) -> str:

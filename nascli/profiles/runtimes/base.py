@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from nascli.errors import NascliError
 from nascli.profiles.devices.device import Device
 
 Seconds = npt.NDArray[np.float64]
@@ -69,6 +71,12 @@ class RuntimeOptions:
         rotate: Whether each run gets other inputs than the one before, which together exceed the card's cache.
         clock_mhz: The clock in MHz that the card is locked at; None if it is not locked.
         timing_cache: Where an engine builder keeps what it has learned.
+        integer_range: The lowest and the highest value of random integers in inputs; floating-point inputs are
+            standard normal.
+        inputs: Values by the name of an input, in its type and shape, which replace random ones.
+
+    Raises:
+        NascliError: The lowest integer is greater than the highest.
     """
 
     threads: int = 1
@@ -79,6 +87,13 @@ class RuntimeOptions:
     rotate: bool = False
     clock_mhz: int | None = None
     timing_cache: TimingCache = field(default_factory=MemoryCache, compare=False)
+    integer_range: tuple[int, int] = (0, 1)
+    inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        low, high = self.integer_range
+        if low > high:
+            raise NascliError(f"a range of integers has its lowest value first, not {low} to {high}.")
 
     @property
     def mode(self) -> str:
@@ -87,12 +102,24 @@ class RuntimeOptions:
             "cuda graph" if self.cuda_graph else "",
             "rotating inputs" if self.rotate else "",
             "" if self.clock_mhz is None else f"locked at {self.clock_mhz} MHz",
+            "" if self.integer_range == (0, 1) else "integers {} to {}".format(*self.integer_range),
+            f"inputs {_digest(self.inputs)}" if self.inputs else "",
         ]
         return ", ".join(part for part in parts if part)
 
 
+def _digest(inputs: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Return what tells given inputs from others in a table's key."""
+    digest = hashlib.sha256()
+    for name in sorted(inputs):
+        value = np.ascontiguousarray(inputs[name])
+        digest.update(f"{name}\0{value.dtype}\0{value.shape}\0".encode())
+        digest.update(repr(value.tolist()).encode() if value.dtype.hasobject else value.tobytes())
+    return digest.hexdigest()[:12]
+
+
 class Session(Protocol):
-    """A loaded model with its inputs in place. The caller must close it."""
+    """A loaded model with a value for each of its inputs in place. The caller must close it."""
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
         """Run the model `runs` times, one after the other, after `warmup` runs that do not count.
@@ -103,10 +130,22 @@ class Session(Protocol):
         """
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the model's output for one batch.
+        """Return the first output of a model with one floating-point input, for one batch.
 
         Args:
-            inputs: `(batch, channels, height, width)`.
+            inputs: Of the input's shape, such as `(batch, channels, height, width)`.
+        """
+
+    def evaluate(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return all outputs of the model by name, each in its own type.
+
+        Args:
+            feeds: Values by the name of an input, each of its type and shape. An input without a value here keeps the
+                one that is in place.
+
+        Raises:
+            NascliError: A value does not fit the model's inputs.
+            ModelRefusedError: The model cannot run, or an output is no tensor.
         """
 
     def notes(self) -> dict[str, Any]:
@@ -143,13 +182,14 @@ class Runtime(Protocol):
         """Return the version of the runtime. It is part of a table's key, since a new version may be faster."""
 
     def load(self, model: bytes, options: RuntimeOptions) -> Session:
-        """Load a model, and give it normally distributed inputs.
+        """Load a model, and put values in place for all of its inputs (`nascli.profiles.runtimes.inputs`).
 
         Args:
             model: The bytes of an ONNX model with a static batch.
             options: How to run it.
 
         Raises:
-            ModelRefusedError: The runtime refuses this model.
+            ModelRefusedError: The runtime refuses this model, or leaves the size of an input open.
+            NascliError: A value in the options does not fit the model's inputs.
             DeviceError: The runtime falls back to another device, or the device failed.
         """

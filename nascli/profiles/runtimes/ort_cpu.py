@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,46 +16,52 @@ import numpy.typing as npt
 from nascli.errors import ModelRefusedError, missing_package
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, Runtime, RuntimeOptions
+from nascli.profiles.runtimes.clocks import time_runs
+from nascli.profiles.runtimes.inputs import STRING, fitting_values, input_values
+from nascli.profiles.runtimes.ort_values import from_ort_value, inputs_of, to_ort_value, type_name
 
 _PROVIDER = "CPUExecutionProvider"
-# Waits that are shorter than this cannot be told from the time that reading two clocks takes.
-_MIN_WAIT_NS = 20_000
 
 
 class OrtCpuSession:
     """A model loaded by ONNX Runtime on the CPU.
 
-    Input and output are bound once, so that the time of a run contains no copying.
+    Inputs and outputs are bound once, so that the time of a run contains no copying. A model with strings, which cannot
+    be bound, gets its inputs with each run.
 
     Args:
-        model: The bytes of an ONNX model with one input and a static batch.
-        options: How to run it; only the threads count.
+        model: The bytes of an ONNX model without open sizes.
+        options: How to run it; threads and inputs count.
 
     Raises:
         ModelRefusedError: ONNX Runtime refuses the model.
+        NascliError: A value in the options does not fit the model's inputs.
     """
 
     def __init__(self, model: bytes, options: RuntimeOptions) -> None:
-        import onnxruntime as ort
-
         self._is_single_threaded = options.threads == 1 and hasattr(time, "thread_time_ns")
-        settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        settings.log_severity_level = 3
-        # Many models are loaded while one is timed, so the threads of the others must not keep spinning.
-        settings.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self._session: Any = ort.InferenceSession(model, settings, providers=[_PROVIDER])
-        except Exception as error:
-            raise ModelRefusedError(f"ONNX Runtime refuses the model: {error}") from error
-        self._input = self._session.get_inputs()[0]
-        self._binding: Any = self._session.io_binding()
-        shape = tuple(int(size) for size in self._input.shape)
-        values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        self._binding.bind_cpu_input(self._input.name, values)
-        self._binding.bind_output(self._session.get_outputs()[0].name, "cpu")
+        self._session: Any = open_session(model, options)
+        self._inputs = inputs_of(self._session)
+        self._outputs = [(one.name, one.type) for one in self._session.get_outputs()]
+        kinds = [one.type_name for one in self._inputs] + [type_name(told) for _, told in self._outputs]
+        self._can_bind = STRING not in kinds
+        self._values = input_values(self._inputs, options.integer_range, options.inputs)
+        # What one run calls, and with what.
+        self._run: Any
+        self._arguments: tuple[Any, ...]
+        if self._can_bind:
+            self._run, self._arguments = self._session.run_with_iobinding, (self._bind(self._values),)
+        else:
+            self._run, self._arguments = self._session.run, (None, dict(self._values))
+
+    def _bind(self, values: Mapping[str, npt.NDArray[Any]]) -> Any:
+        """Return a binding of inputs and outputs. It lies on top of the values, which must live as long."""
+        binding = self._session.io_binding()
+        for one in self._inputs:
+            binding.bind_ortvalue_input(one.name, to_ort_value(one, values[one.name]))
+        for name, _ in self._outputs:
+            binding.bind_output(name, "cpu")
+        return binding
 
     def time(self, runs: int, warmup: int = 0) -> Burst:
         """Run the model `runs` times, after `warmup` runs that do not count.
@@ -63,32 +70,36 @@ class OrtCpuSession:
         thread waited for a core that another process had. That is no cost of the model and is subtracted. With several
         threads it is unknown.
         """
-        run, binding, wall = self._session.run_with_iobinding, self._binding, time.perf_counter_ns
-        thread_clock = time.thread_time_ns if self._is_single_threaded else None
-        for _ in range(warmup):
-            run(binding)
-        nanoseconds = np.empty(runs)
-        waits = np.zeros(runs)
-        for index in range(runs):
-            if thread_clock is None:
-                start = wall()
-                run(binding)
-                nanoseconds[index] = wall() - start
-            else:
-                thread_start = thread_clock()
-                start = wall()
-                run(binding)
-                nanoseconds[index] = wall() - start
-                waits[index] = nanoseconds[index] - (thread_clock() - thread_start)
-        if thread_clock is None:
-            return Burst(nanoseconds * 1e-9)
-        waits[waits < _MIN_WAIT_NS] = 0
-        return Burst((nanoseconds - waits) * 1e-9, float(waits.sum()) * 1e-9)
+        try:
+            return time_runs(partial(self._run, *self._arguments), runs, warmup, self._is_single_threaded)
+        except Exception as error:
+            raise ModelRefusedError(f"ONNX Runtime cannot run the model: {error}") from error
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the model's output for one batch."""
-        outputs = self._session.run(None, {self._input.name: inputs})
-        return np.asarray(outputs[0], dtype=np.float32)
+        """Return the first output of a model with one floating-point input, for one batch."""
+        (one,) = self._inputs
+        outputs = self.evaluate({one.name: inputs.astype(one.dtype)})
+        return np.asarray(outputs[self._outputs[0][0]], dtype=np.float32)
+
+    def evaluate(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return all outputs of the model by name, each in its own type."""
+        values = self._values | fitting_values(self._inputs, feeds)
+        try:
+            if not self._can_bind:
+                outputs = self._session.run(None, values)
+                return {
+                    name: np.asarray(value) for (name, _), value in zip(self._outputs, outputs, strict=True)
+                }
+            binding = self._bind(values)
+            self._session.run_with_iobinding(binding)
+        except ModelRefusedError:
+            raise
+        except Exception as error:
+            raise ModelRefusedError(f"ONNX Runtime cannot run the model: {error}") from error
+        return {
+            name: from_ort_value(name, told, value)
+            for (name, told), value in zip(self._outputs, binding.get_outputs(), strict=True)
+        }
 
     def notes(self) -> dict[str, Any]:
         """Return no notes, since ONNX Runtime does not report what it fused."""
@@ -96,8 +107,37 @@ class OrtCpuSession:
 
     def close(self) -> None:
         """Free the model."""
-        self._binding = None
+        self._run, self._arguments = None, ()
         self._session = None
+
+
+def open_session(model: bytes, options: RuntimeOptions, *, profile_prefix: str | None = None) -> Any:
+    """Return an `InferenceSession` on the CPU.
+
+    Args:
+        model: The bytes of an ONNX model.
+        options: How to run it; only the threads count.
+        profile_prefix: Where ONNX Runtime's profiler writes, which slows runs down a little; None leaves it out.
+
+    Raises:
+        ModelRefusedError: ONNX Runtime refuses the model.
+    """
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    # Many models are loaded while one is timed, so the threads of the others must not keep spinning.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if profile_prefix is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = profile_prefix
+    try:
+        return ort.InferenceSession(model, settings, providers=[_PROVIDER])
+    except Exception as error:
+        raise ModelRefusedError(f"ONNX Runtime refuses the model: {error}") from error
 
 
 class OrtCpu:

@@ -23,6 +23,8 @@ from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, Runtime, RuntimeOptions
+from nascli.profiles.runtimes.inputs import EXTENDED_TYPES, fitting_values, input_values, model_input
+from nascli.profiles.runtimes.ort_values import inputs_of, to_ort_value, type_name
 from nascli.profiles.runtimes.packages import (
     TENSORRT_PACKAGES,
     installed_version,
@@ -56,10 +58,10 @@ def check_provider(wanted: str, actual: Iterable[str]) -> None:
 
 
 class OrtGpuSession:
-    """A model on a card, with input and output bound there.
+    """A model on a card, with inputs and outputs bound there.
 
     Args:
-        model: The bytes of an ONNX model with one input and a static batch.
+        model: The bytes of an ONNX model without open sizes, with inputs and outputs of numpy's types.
         provider: The execution provider's name.
         settings: The execution provider's options.
         options: How to run the model.
@@ -92,36 +94,38 @@ class OrtGpuSession:
         except Exception as error:
             raise loading_error(provider, error) from error
         check_provider(provider, self._session.get_providers())
-        self._input = self._session.get_inputs()[0]
-        shape = tuple(int(size) for size in self._input.shape)
-        self._half = "float16" in self._input.type
+        self._inputs = inputs_of(self._session)
+        values = input_values(self._inputs, options.integer_range, options.inputs)
         try:
-            self._bind(ort, shape, options)
+            self._bind(ort, values, options)
         except DeviceError:
             raise
         except Exception as error:
             raise loading_error(provider, error) from error
 
-    def _bind(self, ort: Any, shape: tuple[int, ...], options: RuntimeOptions) -> None:
+    def _bind(self, ort: Any, values: Mapping[str, npt.NDArray[Any]], options: RuntimeOptions) -> None:
         """Put inputs and outputs on the card, and run once, since the first run allocates the workspace."""
-        values = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        self._input_value: Any = ort.OrtValue.ortvalue_from_numpy(
-            self._typed(values), "cuda", options.ordinal
-        )
         self._binding: Any = self._session.io_binding()
-        self._binding.bind_ortvalue_input(self._input.name, self._input_value)
-        self._output = self._session.get_outputs()[0].name
-        out_shape = [int(size) for size in self._session.get_outputs()[0].shape]
-        kind = np.float16 if "float16" in self._session.get_outputs()[0].type else np.float32
-        # Allocated once: a CUDA graph writes to the address that it was captured with.
-        self._result: Any = ort.OrtValue.ortvalue_from_shape_and_type(
-            out_shape, kind, "cuda", options.ordinal
-        )
-        self._binding.bind_ortvalue_output(self._output, self._result)
+        self._values: dict[str, Any] = {}
+        for one in self._inputs:
+            if one.dtype.hasobject or one.type_name in EXTENDED_TYPES:
+                raise ModelRefusedError(f"the input {one} cannot be put on a card from Python.")
+            value = self._values[one.name] = to_ort_value(one, values[one.name], "cuda", options.ordinal)
+            self._binding.bind_ortvalue_input(one.name, value)
+        self._results: dict[str, Any] = {}
+        for output in self._session.get_outputs():
+            # Outputs are like inputs here: tensors whose sizes are known.
+            result = model_input(
+                output.name, type_name(output.type), output.shape, output.type, what="output"
+            )
+            if result.dtype.hasobject or result.type_name in EXTENDED_TYPES:
+                raise ModelRefusedError(f"the output {result} cannot be taken from a card into Python.")
+            # Allocated once: a CUDA graph writes to the address that it was captured with.
+            self._results[result.name] = ort.OrtValue.ortvalue_from_shape_and_type(
+                list(result.shape), result.dtype.type, "cuda", options.ordinal
+            )
+            self._binding.bind_ortvalue_output(result.name, self._results[result.name])
         self._once()
-
-    def _typed(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(values.astype(np.float16 if self._half else np.float32))
 
     def _once(self) -> None:
         try:
@@ -146,10 +150,17 @@ class OrtGpuSession:
         return Burst(nanoseconds * 1e-9)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the model's output for one batch."""
-        self._input_value.update_inplace(self._typed(inputs))
+        """Return the first output of a model with one floating-point input, for one batch."""
+        (one,) = self._inputs
+        outputs = self.evaluate({one.name: inputs.astype(one.dtype)})
+        return np.asarray(next(iter(outputs.values())), dtype=np.float32)
+
+    def evaluate(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return all outputs of the model by name. The given values stay in place."""
+        for name, value in fitting_values(self._inputs, feeds).items():
+            self._values[name].update_inplace(value)
         self._once()
-        return np.asarray(self._result.numpy(), dtype=np.float32)
+        return {name: np.array(result.numpy()) for name, result in self._results.items()}
 
     def notes(self) -> dict[str, Any]:
         """Return no notes, since ONNX Runtime does not report what it fused."""
@@ -157,7 +168,8 @@ class OrtGpuSession:
 
     def close(self) -> None:
         """Free the model."""
-        self._binding = self._input_value = self._result = None
+        self._binding = None
+        self._values, self._results = {}, {}
         self._session = None
 
 

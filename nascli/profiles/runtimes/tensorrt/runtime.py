@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import DeviceError, NascliError
+from nascli.errors import DeviceError, ModelRefusedError, NascliError, Remedy
 from nascli.profiles.cuda.base import Driver, Memory, Stream
 from nascli.profiles.cuda.registry import choose_driver, open_driver
 from nascli.profiles.cuda.timing import time_queries
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, TimingCache
+from nascli.profiles.runtimes.inputs import ModelInput, fitting_values, input_values, model_input
 from nascli.profiles.runtimes.ort_gpu import (
     TENSORRT_PRECISIONS,
     WARMUP_SECONDS,
@@ -75,8 +76,12 @@ class _Engine:
             raise failure("make room for the engine", messages.take())
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         modes = {name: self.engine.get_tensor_mode(name) for name in names}
-        (self.input,) = (name for name in names if modes[name] == trt.TensorIOMode.INPUT)
-        (self.output,) = (name for name in names if modes[name] == trt.TensorIOMode.OUTPUT)
+        self.inputs = tuple(
+            self._tensor(name, "input") for name in names if modes[name] == trt.TensorIOMode.INPUT
+        )
+        self.outputs = tuple(
+            self._tensor(name, "output") for name in names if modes[name] == trt.TensorIOMode.OUTPUT
+        )
         self._allocated: list[Memory] = []
         self._launches: list[Callable[[Stream], None]] | None = None
         try:
@@ -88,18 +93,27 @@ class _Engine:
     def _prepare(self, options: RuntimeOptions) -> None:
         """Put inputs and outputs on the card, and run once."""
         driver = self._driver
-        values = np.random.default_rng(0).standard_normal(self.shape(self.input), dtype=np.float32)
-        typed = np.ascontiguousarray(values.astype(self.dtype(self.input)))
-        self.first_input = self._allocate(typed.nbytes)
-        driver.upload(self.first_input, typed)
-        # The addresses that consecutive runs read.
-        self.inputs = [self.first_input.address]
+        values = input_values(self.inputs, options.integer_range, options.inputs)
+        self.places: dict[str, Memory] = {}
+        for one in self.inputs:
+            self.places[one.name] = self._allocate(values[one.name].nbytes)
+            driver.upload(self.places[one.name], values[one.name])
+        for one in self.outputs:
+            self.places[one.name] = self._allocate(int(np.prod(one.shape)) * one.dtype.itemsize)
+        for name, memory in self.places.items():
+            self._context.set_tensor_address(name, memory.address)
+        # The input whose address consecutive runs change, and the addresses that they read.
+        self._rotated_input = self.inputs[0].name if self.inputs else ""
+        self._addresses = [self.places[self._rotated_input].address] if self.inputs else [0]
         if options.rotate:
-            self.inputs += _rotated(driver, typed)
-        out_shape = self.shape(self.output)
-        self.result = self._allocate(int(np.prod(out_shape)) * np.dtype(self.dtype(self.output)).itemsize)
-        self._context.set_tensor_address(self.output, self.result.address)
-        self._context.set_tensor_address(self.input, self.inputs[0])
+            if [one.dtype.kind for one in self.inputs] != ["f"]:
+                raise ModelRefusedError(
+                    "inputs are rotated where a model has one floating-point input; this one has "
+                    f"{', '.join(map(str, self.inputs)) or 'none'}.",
+                    "Leave it out.",
+                    Remedy(arguments={"rotate_inputs": None}),
+                )
+            self._addresses += _rotated(driver, values[self._rotated_input])
         # The first run allocates memory and picks kernels, which a graph must not capture.
         self._execute(self._stream.handle)
         self._stream.synchronise()
@@ -111,18 +125,25 @@ class _Engine:
         self._allocated.append(memory)
         return memory
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        return tuple(int(size) for size in self.engine.get_tensor_shape(name))
-
-    def dtype(self, name: str) -> Any:
-        return self._trt.nptype(self.engine.get_tensor_dtype(name))
+    def _tensor(self, name: str, what: str) -> ModelInput:
+        told = self.engine.get_tensor_dtype(name)
+        try:
+            dtype = np.dtype(self._trt.nptype(told)).name
+        except TypeError:
+            # numpy lacks the type, and so do our copies to and from the card.
+            dtype = None
+        return model_input(name, dtype, list(self.engine.get_tensor_shape(name)), str(told), what=what)
 
     def _graphs(self) -> list[Callable[[Stream], None]]:
         launches = []
-        for address in self.inputs[:_MAX_GRAPHS]:
-            self._context.set_tensor_address(self.input, address)
+        for address in self._addresses[:_MAX_GRAPHS]:
+            self._use(address)
             launches.append(self._driver.capture(self._execute))
         return launches
+
+    def _use(self, address: int) -> None:
+        if self.inputs:
+            self._context.set_tensor_address(self._rotated_input, address)
 
     def _execute(self, handle: int) -> None:
         if not self._context.execute_async_v3(handle):
@@ -132,8 +153,8 @@ class _Engine:
         if self._launches is not None:
             self._launches[number % len(self._launches)](self._stream)
             return
-        if len(self.inputs) > 1:
-            self._context.set_tensor_address(self.input, self.inputs[number % len(self.inputs)])
+        if len(self._addresses) > 1:
+            self._use(self._addresses[number % len(self._addresses)])
         self._execute(self._stream.handle)
 
     def layer_seconds(self) -> dict[str, float]:
@@ -153,8 +174,8 @@ class _Engine:
             raise failure("make room for the engine", self._messages.take())
         profiler = Profiler()
         context.profiler = profiler
-        context.set_tensor_address(self.input, self.inputs[0])
-        context.set_tensor_address(self.output, self.result.address)
+        for name, memory in self.places.items():
+            context.set_tensor_address(name, memory.address)
         # The first run loads the kernels, so the second one counts.
         for _ in range(2):
             if not context.execute_async_v3(self._stream.handle):
@@ -229,15 +250,23 @@ class TensorrtSession:
         return Burst(queries.seconds)
 
     def run(self, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return the first engine's output for one batch."""
-        engine = self._engines[0]
-        typed = np.ascontiguousarray(inputs.astype(engine.dtype(engine.input)))
-        self._driver.upload(self._engines[0].first_input, typed)
-        engine.enqueue(0)
+        """Return the first output of a model with one floating-point input, for one batch."""
+        (one,) = self._engines[0].inputs
+        outputs = self.evaluate({one.name: inputs.astype(one.dtype)})
+        return np.asarray(next(iter(outputs.values())), dtype=np.float32)
+
+    def evaluate(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """Return all outputs of the first engine by name. The given values stay in place."""
+        first = self._engines[0]
+        for name, value in fitting_values(first.inputs, feeds).items():
+            self._driver.upload(first.places[name], value)
+        first.enqueue(0)
         self._stream.synchronise()
-        result = np.empty(engine.shape(engine.output), dtype=engine.dtype(engine.output))
-        self._driver.download(engine.result, result)
-        return np.asarray(result, dtype=np.float32)
+        results = {}
+        for one in first.outputs:
+            results[one.name] = np.empty(one.shape, dtype=one.dtype)
+            self._driver.download(first.places[one.name], results[one.name])
+        return results
 
     def notes(self) -> dict[str, Any]:
         """Return what is known about the engines as a JSON document.

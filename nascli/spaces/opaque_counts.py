@@ -19,6 +19,8 @@ _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "FusedConv": 1, "QLinearConv": 3}
 _PRODUCTS = {
     "Gemm": 1, "MatMul": 1, "MatMulInteger": 1, "FusedMatMul": 1, "FusedGemm": 1, "QLinearMatMul": 3, "QGemm": 3,
 }  # fmt: skip
+_RECURRENT = ("LSTM", "GRU", "RNN")
+_OTHERS_WITH_MACS = ("ConvTranspose", "Einsum", *_RECURRENT)
 # Nodes that give their input another shape without touching its elements.
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Cast")
 
@@ -75,10 +77,15 @@ def macs_of_node(
         return output.size * left.dims[0 if attributes.get("transA") and len(left.dims) == 2 else -1]
     if op == "Einsum":
         return _einsum(str(attributes.get("equation", "")), [_known(op, kind)[0] for kind in inputs])
-    if op in ("LSTM", "GRU", "RNN"):
+    if op in _RECURRENT:
         source, weight, recurrence = _known(op, inputs[0], inputs[1], inputs[2])
         return math.prod(source.dims[:2]) * (weight.size + recurrence.size)
     return None
+
+
+def has_macs(op: str) -> bool:
+    """Return whether nodes of a type multiply and accumulate, and are counted."""
+    return op in _CONVOLUTIONS or op in _PRODUCTS or op in _OTHERS_WITH_MACS
 
 
 def _known(op: str, *kinds: TensorType | None) -> list[TensorType]:

@@ -7,11 +7,14 @@ from functools import cached_property
 
 import onnx
 
-from nascli.errors import ArchitectureError
+from nascli.errors import ArchitectureError, SpaceError
 from nascli.profiles.onnx.opaque import initializer_type, tensor_type
+from nascli.profiles.onnx.tidying import said
 from nascli.profiles.onnx.value_types import value_types
+from nascli.spaces.opaque_counts import macs_of_node
 from nascli.spaces.opaque_graphs import TensorType
 
+_SIMPLE = (onnx.AttributeProto.INT, onnx.AttributeProto.STRING)
 # What a protobuf message can hold.
 MAX_MESSAGE_BYTES = (1 << 31) - 1
 
@@ -80,6 +83,32 @@ class OnnxModel:
         return value_types(self.proto) | {
             name: initializer_type(tensor) for name, tensor in self.initializers.items()
         }
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of all samples of the batch together.
+
+        Raises:
+            SpaceError: A shape that they depend on is unknown.
+        """
+        return sum(self.macs_of(node) or 0 for node in self.proto.graph.node)
+
+    def macs_of(self, node: onnx.NodeProto) -> int | None:
+        """Return the multiply-accumulates of a node for all samples together; None if its type has none.
+
+        Raises:
+            SpaceError: A shape that they depend on is unknown.
+        """
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if a.type in _SIMPLE}
+        try:
+            return macs_of_node(
+                node.op_type,
+                {k: v.decode(errors="replace") if isinstance(v, bytes) else v for k, v in attributes.items()},
+                [self.types.get(name) for name in node.input],
+                [self.types.get(name) for name in node.output],
+            )
+        except IndexError as error:
+            raise SpaceError(f"{said(node)} has too few inputs or outputs") from error
 
     @cached_property
     def data(self) -> bytes:

@@ -10,11 +10,12 @@ from onnx import defs, numpy_helper
 
 from nascli.errors import ArchitectureError, Remedy
 from nascli.profiles.onnx.external_data import all_tensors, load_external_data
+from nascli.profiles.onnx.folding import fold_constants
 from nascli.profiles.onnx.model import MAX_MESSAGE_BYTES, OnnxModel
 from nascli.profiles.onnx.opaque import element_name, initializer_type
+from nascli.profiles.onnx.rebatching import declare_outputs, rebatched
 from nascli.profiles.onnx.static_shapes import fix_inputs
 from nascli.profiles.onnx.tidying import tidy
-from nascli.profiles.onnx.value_types import infer_value_infos
 from nascli.spaces.opaque_graphs import ITEM_BYTES, TensorType
 
 __all__ = ["OnnxModel", "load_model"]
@@ -42,8 +43,8 @@ def load_model(
 
     Raises:
         ArchitectureError: The file cannot be read, is damaged, too large, or newer than the installed onnx; an input
-            has an open size, no elements, or is no tensor; external data lies outside of the folder; or the model cannot
-            be had at this batch.
+            has an open size, no elements, or is no tensor; external data lies outside of the folder; or the model
+            cannot be had at this batch.
     """
     proto = _read(path)
     try:
@@ -63,11 +64,7 @@ def load_model(
                 "Give shapes of as many samples, or leave out the batch.",
                 Remedy(arguments={"batch": own_batch}),
             )
-        raise ArchitectureError(
-            f"the model is fixed at batch {own_batch}, and {batch} are wanted.",
-            "Export it with a dynamic batch, or ask for its own.",
-            Remedy(arguments={"batch": own_batch}),
-        )
+        return rebatched(fold_constants(model), batch)
     except ArchitectureError as error:
         if error.message.startswith(str(path)):
             raise
@@ -166,16 +163,3 @@ def _make_static(
     if before != [value.SerializeToString() for value in proto.graph.input]:
         declare_outputs(proto)
     return own_batch
-
-
-def declare_outputs(proto: onnx.ModelProto) -> None:
-    """Replace the types that a model declares for its values and outputs by those that follow from its inputs."""
-    graph = proto.graph
-    del graph.value_info[:]
-    for output in graph.output:
-        if output.type.HasField("tensor_type"):
-            output.type.tensor_type.ClearField("shape")
-    inferred = infer_value_infos(proto)
-    for output in graph.output:
-        if output.name in inferred:
-            output.CopyFrom(inferred[output.name])

@@ -13,6 +13,11 @@ from nascli.profiles.runtimes.ort_cpu import OrtCpu
 Array = npt.NDArray[Any]
 
 
+def can_run() -> bool:
+    """Return whether models can be run here."""
+    return OrtCpu().missing() is None
+
+
 def run_model(model: bytes, inputs: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """Return the outputs of a model by name, computed by ONNX Runtime on the CPU.
 

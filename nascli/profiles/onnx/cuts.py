@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 
 from nascli.errors import ArchitectureError
-from nascli.profiles.onnx.opaque import reads
+from nascli.profiles.onnx.tidying import reads
 
 
 @dataclass(frozen=True)

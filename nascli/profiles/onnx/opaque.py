@@ -13,6 +13,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from nascli.errors import SpaceError
 from nascli.profiles.onnx.random_arrays import random_array
+from nascli.profiles.onnx.tidying import reads
 from nascli.spaces.opaque_graphs import (
     ABSENT,
     Attribute,
@@ -166,18 +167,6 @@ def _in_canonical_order(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str])
                 sources = [maker[name] for name in reads(nodes[position]) if name in maker]
                 stack.extend((source, False) for source in reversed(sources) if source not in order)
     return [nodes[position] for position in order]
-
-
-def reads(node: onnx.NodeProto) -> list[str]:
-    """Return the names that a node reads, those that its subgraphs read from outside included."""
-    names = list(node.input)
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            made = {value.name for value in graph.input} | {t.name for t in graph.initializer}
-            for inner in graph.node:
-                names.extend(name for name in reads(inner) if name and name not in made)
-                made.update(inner.output)
-    return names
 
 
 def _constant(tensor: onnx.TensorProto) -> Constant:

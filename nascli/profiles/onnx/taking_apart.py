@@ -12,11 +12,12 @@ import onnx
 
 from nascli.errors import ArchitectureError, SpaceError
 from nascli.profiles.onnx.cuts import Segment, cut, join
-from nascli.profiles.onnx.opaque import opaque_graph, reads
+from nascli.profiles.onnx.model import OnnxModel
+from nascli.profiles.onnx.opaque import opaque_graph
 from nascli.profiles.onnx.reader import UnreadableNodeError, read_program, split_program
+from nascli.profiles.onnx.tidying import reads
 from nascli.spaces.counts import count
-from nascli.spaces.opaque_counts import macs_of_node
-from nascli.spaces.opaque_graphs import TensorType, sample_shape
+from nascli.spaces.opaque_graphs import sample_shape
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Opaque, Shape
 from nascli.spaces.programs import Builder, Program
@@ -30,29 +31,6 @@ _FUSED = frozenset((
 ))  # fmt: skip
 # The number of types of nodes that a label names.
 _NAMED_KINDS = 6
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A graph of ONNX with static shapes and folded constants, as taking it apart needs it.
-
-    Attributes:
-        nodes: The nodes in evaluation order.
-        inputs: Names of the inputs, without initialisers.
-        outputs: Names of the outputs.
-        types: Types of the values by name, as far as they are known.
-        initializers: The initialisers by name.
-        opset: Versions of the sets of operators by domain.
-        batch: Samples in the inputs.
-    """
-
-    nodes: Sequence[onnx.NodeProto]
-    inputs: Sequence[str]
-    outputs: Sequence[str]
-    types: Mapping[str, TensorType]
-    initializers: Mapping[str, onnx.TensorProto]
-    opset: Mapping[str, int]
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -83,56 +61,61 @@ class _Unread:
         return not self.macs and all(node.op_type in _FUSED for node in self.segment.nodes)
 
 
-def take_apart(graph: Graph) -> list[Piece]:
-    """Take a graph apart.
+def take_apart(model: OnnxModel) -> list[Piece]:
+    """Take a model apart.
 
     Args:
-        graph: The graph.
+        model: The model, with folded constants.
 
     Raises:
         ArchitectureError: No output depends on an input, a shape that a cut needs is unknown, or the pieces do not
             add up to the whole.
     """
-    segments = cut(graph.nodes, graph.inputs, graph.outputs)
-    uses = _count_uses(graph)
+    segments = cut(
+        model.proto.graph.node, [name for name, _ in model.inputs], [name for name, _ in model.outputs]
+    )
+    uses = _count_uses(model)
     pieces: list[Piece] = []
     unread: list[_Unread] = []
     position = 0
     while position < len(segments):
-        run, why = _read_run(segments[position:], graph, uses)
+        run, why = _read_run(segments[position:], model, uses)
         if run is None:
-            unread.append(_Unread(segments[position], _macs(segments[position].nodes, graph), why))
+            unread.append(_Unread(segments[position], _macs(segments[position].nodes, model), why))
             position += 1
             continue
-        pieces += _opaque_pieces(unread, graph)
+        pieces += _opaque_pieces(unread, model)
         unread = []
         piece, length = run
         pieces.append(piece)
         position += length
-    pieces += _opaque_pieces(unread, graph)
-    _check_sum(pieces, graph)
+    pieces += _opaque_pieces(unread, model)
+    _check_sum(pieces, model)
     return pieces
 
 
-def _count_uses(graph: Graph) -> dict[str, int]:
+def _count_uses(model: OnnxModel) -> dict[str, int]:
     uses: dict[str, int] = {}
-    for name in (*(name for node in graph.nodes for name in reads(node)), *graph.outputs):
+    for node in model.proto.graph.node:
+        for name in reads(node):
+            uses[name] = uses.get(name, 0) + 1
+    for name, _ in model.outputs:
         uses[name] = uses.get(name, 0) + 1
     return uses
 
 
 def _read_run(
-    segments: Sequence[Segment], graph: Graph, uses: Mapping[str, int]
+    segments: Sequence[Segment], model: OnnxModel, uses: Mapping[str, int]
 ) -> tuple[tuple[Piece, int] | None, str]:
     """Read as many segments as have primitives, from the first on.
 
     Returns:
         The piece and the number of its segments; None if the first segment has none. And the reason why reading ended.
     """
-    kind = graph.types.get(segments[0].source)
-    if kind is None or not (kind.is_image or kind.is_vector) or kind.dims[0] != graph.batch:
+    kind = model.types.get(segments[0].source)
+    if kind is None or not (kind.is_image or kind.is_vector) or kind.dims[0] != model.batch:
         return None, f"it reads a value {kind}, which primitives do not"
-    shape = Shape(*sample_shape(kind, graph.batch))
+    shape = Shape(*sample_shape(kind, model.batch))
     reason = ""
     length = next(
         (number for number, segment in enumerate(segments) if segment.inputs or segment.outputs),
@@ -143,9 +126,9 @@ def _read_run(
         try:
             program = read_program(
                 joined.nodes, (joined.source, shape), joined.output,
-                initializers=graph.initializers, uses=uses,
+                initializers=model.initializers, uses=uses,
             )  # fmt: skip
-            _check_output(program, graph, joined.output)
+            _check_output(program, model, joined.output)
             return (Piece(tuple(split_program(program)), joined, None), length), reason
         except UnreadableNodeError as error:
             # What is before the node was read, unless it needs the node to make sense.
@@ -164,25 +147,25 @@ def _segment_of(node: onnx.NodeProto, segments: Sequence[Segment]) -> int:
     )
 
 
-def _check_output(program: Program, graph: Graph, name: str) -> None:
+def _check_output(program: Program, model: OnnxModel, name: str) -> None:
     """Check that what was read gives a value of the type that the graph says.
 
     Raises:
         ArchitectureError: It gives another.
     """
-    kind = graph.types.get(name)
+    kind = model.types.get(name)
     if program.output == 0:
         raise ArchitectureError("it only passes its input on")
     if kind is None:
         raise ArchitectureError(f"the shape of {name!r} cannot be inferred")
     if (
         not (kind.is_image or kind.is_vector)
-        or Shape(*sample_shape(kind, graph.batch)) != program.output_shape
+        or Shape(*sample_shape(kind, model.batch)) != program.output_shape
     ):
         raise ArchitectureError(f"read as {program.output_shape}, but {name!r} is {kind}")
 
 
-def _opaque_pieces(unread: Sequence[_Unread], graph: Graph) -> list[Piece]:
+def _opaque_pieces(unread: Sequence[_Unread], model: OnnxModel) -> list[Piece]:
     """Return pieces of ONNX for consecutive segments without primitives.
 
     A segment with MACs takes the element-wise ones behind it along. What else has no MACs is a piece of its own, so
@@ -195,21 +178,21 @@ def _opaque_pieces(unread: Sequence[_Unread], graph: Graph) -> list[Piece]:
             groups[-1].append(item)
         else:
             groups.append([item])
-    return [_opaque_piece(join([item.segment for item in group]), graph, group[0].reason) for group in groups]
+    return [_opaque_piece(join([item.segment for item in group]), model, group[0].reason) for group in groups]
 
 
-def _opaque_piece(segment: Segment, graph: Graph, reason: str) -> Piece:
+def _opaque_piece(segment: Segment, model: OnnxModel, reason: str) -> Piece:
     try:
         piece = opaque_graph(
             segment.nodes,
             [segment.source, *segment.inputs],
             [segment.output, *segment.outputs],
-            types=graph.types,
-            initializers=graph.initializers,
-            opset=graph.opset,
-            batch=graph.batch,
+            types=model.types,
+            initializers=model.initializers,
+            opset=model.opset,
+            batch=model.batch,
         )
-        builder = Builder(Shape(*sample_shape(piece.inputs[0], graph.batch)))
+        builder = Builder(Shape(*sample_shape(piece.inputs[0], model.batch)))
         program = builder.build(builder.append(Opaque(piece.text), (0,)))
     except SpaceError as error:
         raise ArchitectureError(error.message, error.hint) from error
@@ -218,27 +201,21 @@ def _opaque_piece(segment: Segment, graph: Graph, reason: str) -> Piece:
     return Piece((Operator("-".join(kinds[:_NAMED_KINDS]) + more, (), program),), segment, reason)
 
 
-def _macs(nodes: Sequence[onnx.NodeProto], graph: Graph) -> int:
+def _macs(nodes: Sequence[onnx.NodeProto], model: OnnxModel) -> int:
     """Return the MACs of nodes of the file for the whole batch."""
-    total = 0
-    for node in nodes:
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        inputs = [graph.types.get(name) for name in node.input]
-        outputs = [graph.types.get(name) for name in node.output]
-        total += macs_of_node(node.op_type, attributes, inputs, outputs) or 0
-    return total
+    return sum(model.macs_of(node) or 0 for node in nodes)
 
 
-def _check_sum(pieces: Sequence[Piece], graph: Graph) -> None:
+def _check_sum(pieces: Sequence[Piece], model: OnnxModel) -> None:
     """Check that the MACs of the operators are those of the file's nodes, piece by piece.
 
     Raises:
         ArchitectureError: They are not; the error names the piece.
     """
     for piece in pieces:
-        in_file = _macs(piece.segment.nodes, graph)
-        in_operators = sum(count(operator.program).macs for operator in piece.operators) * graph.batch
-        rounding = graph.batch if piece.reason is not None else 0
+        in_file = _macs(piece.segment.nodes, model)
+        in_operators = sum(count(operator.program).macs for operator in piece.operators) * model.batch
+        rounding = model.batch if piece.reason is not None else 0
         if not in_file <= in_operators <= in_file + rounding:
             raise ArchitectureError(
                 f"the pieces do not add up: {piece.segment.source!r} to {piece.segment.output!r} has {in_file} MACs "

@@ -10,9 +10,10 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nascli.costmodel import (
     BoundedCost,
@@ -30,6 +31,7 @@ from nascli.execution import Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
+from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
 from nascli.pipeline.measure.prediction import Prediction, predict_network
 from nascli.pipeline.measure.profile import profile_models
@@ -258,19 +260,29 @@ def measure(
     network: str | Path | Architecture | Network,
     *,
     device: str = "cpu",
-    batch: int = 16,
+    batch: int | None = None,
     threads: int = 1,
     runtime: str = "auto",
     precision: str = "fp32",
     target: TargetSpec | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    integer_range: tuple[int, int] | None = None,
+    inputs: Mapping[str, npt.NDArray[Any]] | None = None,
     store: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Measurement:
     """Measure the latency of a network end to end.
 
+    An ONNX file is measured as it is, whatever it is built of, if the runtime loads it.
+
     Args:
         network: An architecture's .json file, an .onnx file, or an architecture or a network.
-        device, batch, threads, runtime, precision, target: As in `profile`.
+        batch: Samples per run. None takes 16, or for an ONNX file that is fixed at one batch, that one.
+        device, threads, runtime, precision, target: As in `profile`.
+        shapes: For an ONNX file, whole shapes by the name of an input, where it leaves sizes open.
+        integer_range: The lowest and the highest of random integers in an ONNX file's inputs. None takes indices that
+            lie within the table which an input indexes, and else 0 and 1.
+        inputs: Values by the name of an input, instead of random ones.
         store: The store's file; None for the one that all projects share.
         progress: Is told how far it is; None is silent.
 
@@ -290,9 +302,13 @@ def measure(
     return measure_network(
         _as_source(network),
         target
-        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        or TargetSpec(
+            device=device, batch=batch or 16, threads=threads, runtime=runtime, precision=precision
+        ),
         _execution(store),
         progress=progress or Silent(),
+        feed=ModelFeed(shapes or {}, integer_range, inputs or {}),
+        own_batch=batch is None and target is None,
     )
 
 

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from nascli.commands.options import json_option, space_option, target_of, target_options
+from nascli.commands.options import (
+    feed_of,
+    feed_options,
+    is_given,
+    json_option,
+    space_option,
+    target_of,
+    target_options,
+)
 from nascli.commands.output import HasJson, print_table, show_json, terminal_progress
 
 if TYPE_CHECKING:
     from nascli.execution import Execution
     from nascli.pipeline.measure.prediction import Prediction
     from nascli.pipeline.measure.profile import ProfileSummary
+    from nascli.pipeline.measure.whole_models import MeasuredModel
     from nascli.profiles.target import TargetSpec
     from nascli.spaces import Network, Space
 
@@ -288,27 +297,54 @@ def _part_rows(prediction: Prediction) -> list[list[str]]:
 
 
 @click.command()
-@click.argument("architecture", type=click.Path(path_type=Path))
+@click.argument("networks", nargs=-1, required=True, type=click.Path(path_type=Path))
+@feed_options
 @target_options
 @json_option
-def measure(architecture: Path, as_json: bool, **target_values: Any) -> None:
-    """Measure an architecture's file or an ONNX model end to end.
+def measure(
+    networks: tuple[Path, ...],
+    shapes: dict[str, tuple[int, ...]],
+    integer_range: tuple[int, int] | None,
+    values: Path | None,
+    as_json: bool,
+    **target_values: Any,
+) -> None:
+    """Measure architectures' files or ONNX models end to end.
+
+    An ONNX model is timed as it is, whatever it is built of: with its own weights, element types, and batch, if it
+    is fixed at one and --batch is not given.
 
     \b
-    Example:
+    Examples:
       nascli measure --device cpu runs/first/architecture.json
+      nascli measure model.onnx --batch 1
+      nascli measure first.onnx second.onnx --shape x=1x3x224x224
     """
-    from nascli.pipeline.measure.whole_networks import measure_network
-    from nascli.units import format_seconds
+    from nascli.pipeline.measure.whole_networks import measure_sources
 
     progress = terminal_progress()
-    figure = measure_network(architecture, *target_of(**target_values), progress=progress)
+    measured = measure_sources(
+        networks,
+        *target_of(**target_values),
+        feed=feed_of(shapes, integer_range, values),
+        own_batch=not is_given("batch"),
+        progress=progress,
+    )
     progress.finish()
     if as_json:
-        interval = [figure.low, figure.high]
-        show_json({"measured_latency_s": figure.seconds, "interval_s": interval, "rounds": figure.rounds})
-        return
-    click.echo(
+        show_json(measured[0] if len(measured) == 1 else measured)
+    elif len(measured) == 1:
+        click.echo(_as_text(measured[0]))
+    else:
+        rows = [[str(one.path), str(one.batch), _as_text(one)] for one in measured]
+        print_table(["network", "batch", "latency"], rows)
+
+
+def _as_text(measured: MeasuredModel) -> str:
+    from nascli.units import format_seconds
+
+    figure = measured.measurement
+    return (
         f"{format_seconds(figure.seconds)} [{format_seconds(figure.low)}, {format_seconds(figure.high)}] "
         f"at 95 %, {figure.rounds} rounds"
     )

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from nascli.execution import Execution
+    from nascli.pipeline.measure.model_feeds import ModelFeed
     from nascli.profiles.target import TargetSpec
 
 
@@ -56,6 +58,76 @@ def data_option(function: F) -> F:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def _shapes(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, tuple[int, ...]]:
+    """Read `NAME=1x3x224x224`; a name may contain equality signs."""
+    shapes = {}
+    for value in values:
+        name, _, sizes = value.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(part.isdecimal() and 0 < int(part) < 1 << 31 for part in parts):
+            raise click.BadParameter(f"a shape is written like x=1x3x224x224, not {value!r}")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
+
+
+def _integer_range(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """Read `LOW:HIGH`."""
+    if value is None:
+        return None
+    low, _, high = value.partition(":")
+    try:
+        ends = int(low), int(high)
+    except ValueError:
+        ends = 1, 0
+    if ends[0] > ends[1]:
+        raise click.BadParameter(f"a range of integers is written like 0:1000, not {value!r}")
+    return ends
+
+
+shape_option = click.option(
+    "--shape", "shapes", multiple=True, callback=_shapes, metavar="NAME=SIZES",
+    help="Give an input of an ONNX file its whole shape, x=1x3x224x224, where the file leaves sizes open (repeatable).",
+)  # fmt: skip
+values_option = click.option(
+    "--inputs", "values", type=click.Path(path_type=Path), metavar="FILE.npz",
+    help="Feed these arrays, by the names of inputs (numpy.savez), instead of random numbers.",
+)  # fmt: skip
+
+
+def feed_options(function: F) -> F:
+    """Add the options that say what is fed to a model."""
+    integers = click.option(
+        "--input-range", "integer_range", callback=_integer_range, metavar="LOW:HIGH",
+        help="Draw the integers that are fed from this range (default: what the table that they index has, else 0:1).",
+    )  # fmt: skip
+    return shape_option(integers(values_option(function)))
+
+
+def feed_of(
+    shapes: dict[str, tuple[int, ...]],
+    integer_range: tuple[int, int] | None,
+    values: Path | None,
+) -> ModelFeed:
+    """What the values of `feed_options` mean.
+
+    Raises:
+        DataError: The file of values cannot be read.
+    """
+    from nascli.pipeline.measure.model_feeds import ModelFeed, read_values
+
+    return ModelFeed(shapes, integer_range, {} if values is None else read_values(values))
+
+
+def is_given(argument: str) -> bool:
+    """Whether the user gave an option, or left it at its default."""
+    source = click.get_current_context().get_parameter_source(argument)
+    return source not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
 def target_options(function: F) -> F:

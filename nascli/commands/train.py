@@ -10,10 +10,12 @@ import click
 from nascli.commands.options import (
     completing,
     data_option,
+    feed_of,
     json_option,
     space_option,
     target_of,
     target_options,
+    values_option,
 )
 from nascli.commands.output import is_main_process, show_json, terminal_progress
 
@@ -110,6 +112,7 @@ def train(
     multiple=True,
     help="Require that what --measure finds keeps this: latency=8ms.",
 )
+@values_option
 @target_options
 @json_option
 def export(
@@ -119,6 +122,7 @@ def export(
     out: Path,
     measured: bool,
     constraints: tuple[str, ...],
+    values: Path | None,
     as_json: bool,
     **target_values: Any,
 ) -> None:
@@ -136,13 +140,16 @@ def export(
 
     if constraints and not measured:
         raise click.UsageError("--constraint is held against a measurement: add --measure")
+    if values is not None and not measured:
+        raise click.UsageError("--inputs is what is measured with: add --measure")
     spec, execution = target_of(**target_values)
     bounds = parse_latency_bounds(constraints, spec)
     exported = export_architecture(architecture, weights, form, out, spec=spec, execution=execution)
     latency = None
     if measured:
         progress = terminal_progress()
-        latency = measure_export(architecture, bounds, spec, execution, progress)
+        feed = feed_of({}, None, values)
+        latency = measure_export(architecture, bounds, spec, execution, progress, feed=feed)
         progress.finish()
     if as_json:
         show_json(exported.to_json() | ({} if latency is None else latency.to_json()))

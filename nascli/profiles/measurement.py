@@ -113,7 +113,7 @@ def _load_anchor(target: Target) -> Session:
     precision = "tf32" if "tf32" in precisions else "fp32"
     return target.runtime.load(
         onnx_bytes(ANCHOR, ANCHOR_BATCH, precision=precisions[precision]),
-        replace(target.options, precision=precision),
+        replace(target.options, precision=precision, integer_range=(0, 1), inputs={}),
     )
 
 
@@ -197,10 +197,14 @@ class _Group:
     def load(self, target: Target) -> None:
         precision = target.runtime.precisions[target.options.precision]
         for key, subject in self._subjects.items():
+            options = target.options
+            if subject.model is None:
+                model = onnx_bytes(subject.program, target.batch, precision=precision)
+            else:
+                model = subject.model.data
+                options = replace(options, inputs={**subject.model.inputs, **options.inputs})
             try:
-                self.sessions[key] = target.runtime.load(
-                    onnx_bytes(subject.program, target.batch, precision=precision), target.options
-                )
+                self.sessions[key] = target.runtime.load(model, options)
             except ModelRefusedError as error:
                 self._on_refusal(subject, error)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from nascli.profiles.devices.cards import Probe
 from nascli.profiles.devices.clocks import is_left_locked, locked_clock, unlock_clock
 from nascli.profiles.devices.lock import DeviceLock
 from nascli.profiles.measurement import is_finished, measure_subjects
-from nascli.profiles.protocol import MeasurementProtocol, Subject
+from nascli.profiles.protocol import GivenModel, MeasurementProtocol, Subject
 from nascli.profiles.recorder import StoreRecorder
 from nascli.profiles.runtimes.base import MemoryCache
 from nascli.profiles.target import Target
@@ -130,6 +131,7 @@ def profile_operators(
     progress: Progress,
     what: str = "operators",
     renewal: RemeasurePolicy = NO_REMEASURING,
+    models: Mapping[str, GivenModel] = MappingProxyType({}),
 ) -> LatencyTable:
     """Measure what the store lacks, and return the setup's table.
 
@@ -146,6 +148,7 @@ def profile_operators(
         progress: Receives one step for each operator.
         what: What the operators are called in messages, in the plural.
         renewal: Which finished operators are measured anew.
+        models: Models that are timed as they are, by the keys of their programs.
 
     Returns:
         The table of the target's setup, with all operators that were ever measured in it.
@@ -163,7 +166,16 @@ def profile_operators(
             # Planned again: another process may have measured the same while this one waited.
             plan = make_plan(wanted, store, target, protocol, renewal)
             if plan.todo:
-                _carry_out(plan, store, target, protocol=protocol, rng=rng, progress=progress, what=what)
+                _carry_out(
+                    plan,
+                    store,
+                    target,
+                    protocol=protocol,
+                    rng=rng,
+                    progress=progress,
+                    what=what,
+                    models=models,
+                )
     return LatencyTable.read(store, setup)
 
 
@@ -176,12 +188,13 @@ def _carry_out(
     rng: np.random.Generator,
     progress: Progress,
     what: str,
+    models: Mapping[str, GivenModel],
 ) -> None:
     """Measure what a plan says, with the card's clock held and its timing cache kept."""
     store.add_setup(plan.setup, dict(target.device.facts))
     store.add_operators(plan.todo)
     subjects = [
-        _subject(operator, target.batch, generation)
+        _subject(operator, target.batch, generation, models)
         for operator, generation in zip(plan.todo, plan.generations, strict=True)
     ]
     progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
@@ -243,8 +256,9 @@ def _refused(refusals: Sequence[tuple[str, str]], of_all: str, target: Target) -
     )
 
 
-def _subject(operator: Operator, batch: int, generation: int) -> Subject:
+def _subject(operator: Operator, batch: int, generation: int, models: Mapping[str, GivenModel]) -> Subject:
     counts = count(operator.program)
     # Activations of one sample at their peak, times the batch; twice, for layouts kept beside them.
     memory = 2.0 * counts.peak_bytes * batch + 3.0 * counts.weight_bytes
-    return Subject(program_key(operator.program), operator.label, operator.program, memory, generation)
+    key = program_key(operator.program)
+    return Subject(key, operator.label, operator.program, memory, generation, models.get(key))

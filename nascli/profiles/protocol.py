@@ -7,9 +7,12 @@ after its burst, so that slow drifts of the whole machine cancel in the ratio.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nascli.errors import NascliError
 from nascli.lut.statistics import Measurement
@@ -68,6 +71,19 @@ class MeasurementProtocol:
 
 
 @dataclass(frozen=True)
+class GivenModel:
+    """A model that is timed as it is, instead of one that is written from its program.
+
+    Attributes:
+        data: The bytes of an ONNX model with static shapes.
+        inputs: Values by the name of an input, where random ones would not do.
+    """
+
+    data: bytes
+    inputs: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Subject:
     """A model to be timed.
 
@@ -77,6 +93,7 @@ class Subject:
         program: What it computes.
         memory: Approximate number of bytes that it takes while it is loaded.
         generation: The generation that its samples belong to; above 0 if it is measured anew.
+        model: The model itself; None has it written from the program.
     """
 
     key: str
@@ -84,3 +101,4 @@ class Subject:
     program: Program
     memory: float
     generation: int = 0
+    model: GivenModel | None = None

@@ -20,6 +20,7 @@ from nascli.errors import (
 )
 from nascli.execution import Execution
 from nascli.files import write_atomically
+from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.onnx.graphs import onnx_bytes
@@ -225,7 +226,13 @@ def parse_latency_bounds(constraints: Sequence[str], spec: TargetSpec) -> tuple[
 
 
 def measure_export(
-    path: Path, bounds: Sequence[Constraint], spec: TargetSpec, execution: Execution, progress: Progress
+    path: Path,
+    bounds: Sequence[Constraint],
+    spec: TargetSpec,
+    execution: Execution,
+    progress: Progress,
+    *,
+    feed: ModelFeed = ModelFeed(),
 ) -> ExportLatency:
     """Measure an exported architecture end to end on its target.
 
@@ -235,11 +242,12 @@ def measure_export(
         spec: Device, batch size, and precision of the measurement.
         execution: Where measurements are kept.
         progress: Progress display.
+        feed: Values of the input, instead of random ones.
 
     Raises:
         InfeasibleError: The interval of the latency is not within a bound. The exported file is kept.
     """
-    figure = measure_network(path, spec, execution, progress=progress)
+    figure = measure_network(path, spec, execution, progress=progress, feed=feed)
     for bound in bounds:
         if not (bound.low <= figure.low and figure.high <= bound.high):
             raise InfeasibleError(

@@ -104,6 +104,11 @@ class BatchRewriter:
                 axis = next(axis for axis in axes if axis is not None)
                 if axis != _attribute(node, "axis") % len(self._model.types[node.output[0]].dims):
                     self._repeat_constants(node, axis - len(self._model.types[node.output[0]].dims), 0)
+            case "Gather" if constant[1] and axes[0] is not None:
+                if axes[0] == _attribute(node, "axis") == 0:
+                    self._gather_from_each(node)
+            case "LSTM" | "GRU" | "RNN" if axes[0] is not None:
+                self._repeat_states(node, axes[0])
             case "MatMul":
                 self._repeat_constants(node, self._from_the_right(node, axes), 2)
             case kind if kind in _BROADCASTING:
@@ -148,6 +153,27 @@ class BatchRewriter:
             size = tensor.dims[len(tensor.dims) + axis]
             if size == old and (size > 1 or node.op_type == "Concat"):
                 self._replace(node, position, _repeated(numpy_helper.to_array(tensor), axis, new, said(node)))
+
+    def _gather_from_each(self, node: onnx.NodeProto) -> None:
+        """Take from each sample what was taken from one, where samples lie one behind the other in a flat value."""
+        indices = numpy_helper.to_array(self._model.initializers[node.input[1]])
+        old, new = self._known(node.input[0]).dims[0], self._new[node.input[0]].dims[0]
+        if not indices.ndim or new < old:
+            raise ArchitectureError(f"{said(node)} takes certain samples")
+        indices = np.where(indices < 0, indices + old, indices).astype(np.int64)
+        self._replace(node, 1, np.concatenate([indices + start for start in range(0, new, old)]))
+
+    def _repeat_states(self, node: onnx.NodeProto, axis: int) -> None:
+        """Repeat the constants with which a recurrent layer begins: lengths, hidden states, and cells of samples."""
+        for position in (4, 5, 6):
+            tensor = (
+                self._model.initializers.get(node.input[position]) if position < len(node.input) else None
+            )
+            if tensor is not None:
+                size = self._new[node.input[0]].dims[axis]
+                along = min(axis, len(tensor.dims) - 1)
+                array = numpy_helper.to_array(tensor)
+                self._replace(node, position, _repeated(array, along, size, said(node)))
 
     def _sizes_along(self, node: onnx.NodeProto, axis: int, types: dict[str, TensorType]) -> int:
         return max(

@@ -154,15 +154,19 @@ class _Quantiser:
         self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
 
 
-def to_half_precision(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_half_precision(model: onnx.ModelProto, *, keep: frozenset[str] = frozenset()) -> onnx.ModelProto:
     """Return a copy of a model with every float tensor in fp16.
 
     Runtimes that keep the types of a model compute in fp16 then.
+
+    Args:
+        model: The model.
+        keep: Names of initialisers that stay as they are.
     """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for tensor in copy.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in keep:
             values = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     for value in [*copy.graph.input, *copy.graph.output]:

@@ -9,6 +9,7 @@ from nascli.errors import ArchitectureError, ModelRefusedError, Remedy
 from nascli.profiles.onnx.batch_rewriter import BatchRewriter
 from nascli.profiles.onnx.model import OnnxModel
 from nascli.profiles.onnx.running import can_run, run_model
+from nascli.profiles.onnx.tidying import said
 from nascli.profiles.onnx.value_types import infer_value_infos
 from nascli.profiles.runtimes.inputs import ModelInput, input_values
 
@@ -22,8 +23,8 @@ def rebatched(model: OnnxModel, batch: int) -> OnnxModel:
     """Return a model at another batch.
 
     The first sizes of inputs change, and so do the constants that depend on them (see `BatchRewriter`). The result is
-    believed if its outputs have as many samples as were asked for, its MACs grow with the batch, and ONNX Runtime, if
-    it is installed, computes the same for samples in one batch and in several.
+    believed if its outputs have as many samples as were asked for, the MACs of its nodes grow with the batch, and ONNX
+    Runtime, if it is installed, computes the same for samples in one batch and in several.
 
     Args:
         model: The model, with folded constants.
@@ -63,9 +64,12 @@ def _rewritten(model: OnnxModel, batch: int) -> OnnxModel:
     for (name, old), (_, new) in zip(model.outputs, changed.outputs, strict=True):
         if not old.dims or new.dims != (old.dims[0] * batch // model.batch, *old.dims[1:]):
             raise ArchitectureError(f"its output {name!r} would become {new}, from {old}")
-    macs = model.macs * batch // model.batch
-    if changed.macs != macs:
-        raise ArchitectureError(f"it would have {changed.macs:,} MACs, not {macs:,}")
+    for before, after in zip(model.proto.graph.node, changed.proto.graph.node, strict=True):
+        # What does not depend on the samples, such as an encoding of positions, is computed once for all of them.
+        is_same = all(model.types.get(name) == changed.types.get(name) for name in before.output)
+        macs = (model.macs_of(before) or 0) * (1 if is_same else batch) // (1 if is_same else model.batch)
+        if macs != (changed.macs_of(after) or 0):
+            raise ArchitectureError(f"{said(after)} would have {changed.macs_of(after):,} MACs, not {macs:,}")
     return changed
 
 

@@ -11,6 +11,8 @@ from onnx import inliner, numpy_helper
 
 from nascli.errors import ArchitectureError
 
+_MAX_SPARSE_SIZE = 1 << 28
+
 
 def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model without functions of its own, whose constants are initialisers, with its nodes in order.
@@ -31,6 +33,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
             raise ArchitectureError(f"its functions cannot be inlined: {error}") from error
     graph = model.graph
     _lift_constants(graph)
+    _densify(graph)
     nodes = _in_order(graph)
     if [id(node) for node in nodes] != [id(node) for node in graph.node]:
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
@@ -53,6 +56,28 @@ def _lift_constants(graph: onnx.GraphProto) -> None:
                 lifted.append(position)
     for position in reversed(lifted):
         del graph.node[position]
+
+
+def _densify(graph: onnx.GraphProto) -> None:
+    """Make ordinary initialisers of sparse ones, as runtimes do."""
+    for sparse in graph.sparse_initializer:
+        sizes = tuple(sparse.dims)
+        values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+        if min(sizes, default=0) < 1 or np.prod(sizes, dtype=np.float64) > _MAX_SPARSE_SIZE:
+            raise ArchitectureError(
+                f"the sparse constant {sparse.values.name!r} has impossible sizes: {sizes}"
+            )
+        try:
+            if indices.ndim == 2:
+                indices = np.ravel_multi_index(tuple(indices.T), sizes)
+            dense = np.zeros(int(np.prod(sizes)), values.dtype)
+            dense[indices] = values
+        except (ValueError, IndexError, TypeError) as error:
+            raise ArchitectureError(
+                f"the sparse constant {sparse.values.name!r} is damaged: {error}"
+            ) from error
+        graph.initializer.append(numpy_helper.from_array(dense.reshape(sizes), sparse.values.name))
+    del graph.sparse_initializer[:]
 
 
 def _constant_tensor(node: onnx.NodeProto) -> onnx.TensorProto | None:
@@ -87,7 +112,6 @@ def _strings(dims: Sequence[int], values: Sequence[bytes]) -> onnx.TensorProto:
 def _in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Return the nodes so that each follows those that it reads, in the order of the file as far as possible."""
     given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    given |= {sparse.values.name for sparse in graph.sparse_initializer}
     nodes: Sequence[onnx.NodeProto] = graph.node
     maker: dict[str, int] = {}
     for position, node in enumerate(nodes):

@@ -57,7 +57,6 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     graph.node.extend(source.node)
     graph.output.extend(source.output)
     graph.value_info.extend(source.value_info)
-    graph.sparse_initializer.extend(source.sparse_initializer)
     large = {}
     for tensor in source.initializer:
         kind = initializer_type(tensor)

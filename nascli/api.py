@@ -109,7 +109,7 @@ def profile(
         batch: Samples per run.
         threads: Threads inside one operator.
         runtime: The name of a runtime such as "ort-cpu", or "auto" for the first that works on the device.
-        precision: "fp32", "fp16", "tf32" or "int8", as far as the runtime has it.
+        precision: "fp32", "fp16", "bf16", "tf32" or "int8", as far as the runtime has it.
         target: A complete target, instead of the five above: for CUDA graphs, rotated inputs, or a locked clock.
         store: The store's file; None for the one that all projects share.
         seed: The seed of the order in which operators are measured.

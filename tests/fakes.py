@@ -78,6 +78,9 @@ class SimulatedRuntime:
         self.loads.append(session)
         return session
 
+    def node_times(self, model, options):
+        return None
+
 
 DEVICE = Device("simulated-device", "Simulated", 1, (("model", "simulated"),))
 

@@ -161,7 +161,7 @@ def target_options(function: F) -> F:
             default="fp32",
             show_default=True,
             shell_complete=completing("precisions"),
-            help="Measure in fp32, fp16, tf32 or int8, as far as the runtime has it.",
+            help="Measure in fp32, fp16, bf16, tf32 or int8, as far as the runtime has it.",
         ),
         click.option(
             "--threads",
@@ -182,7 +182,7 @@ def target_options(function: F) -> F:
             default="auto",
             show_default=True,
             shell_complete=completing("runtimes"),
-            help="Run models with this runtime, such as ort-cpu; auto takes the first that works.",
+            help="Run models with this runtime, such as ort-cpu or openvino; auto takes the first that works.",
         ),
         click.option(
             "--device",

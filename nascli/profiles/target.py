@@ -22,7 +22,7 @@ class TargetSpec:
     Attributes:
         device: 'cpu', or the key of a card such as 'titanxp' or 'titanxp:1'.
         runtime: The name of a runtime, or 'auto' for the first that works on the device.
-        precision: 'fp32', 'fp16', 'tf32' or 'int8', as far as the runtime has it.
+        precision: 'fp32', 'fp16', 'bf16', 'tf32' or 'int8', as far as the runtime has it.
         batch: Samples per run.
         threads: Threads inside one operator.
         cuda_graph: Whether each run is launched as one CUDA graph.

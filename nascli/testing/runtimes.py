@@ -130,6 +130,21 @@ class RuntimeContract:
             return
         raise AssertionError("a model with an open size was loaded")
 
+    def test_its_own_profile_is_of_the_same_model(self) -> None:
+        """The nodes together take about as long as the model, where the runtime tells."""
+        runtime = self.runtime()
+        model = onnx_bytes(mbconv((32, 32, 32), 32).program, 4)
+        options = RuntimeOptions(precision=_plain(runtime))
+        nodes = runtime.node_times(model, options)
+        if nodes is None:
+            return
+        session = runtime.load(model, options)
+        session.time(3)
+        whole = float(np.median(session.time(9).seconds))
+        session.close()
+        assert all(node.name and node.seconds >= 0 for node in nodes)
+        assert 0.2 * whole < sum(node.seconds for node in nodes) < 5 * whole
+
     def test_it_refuses_what_is_no_model(self) -> None:
         """Damage is a domain error."""
         runtime = self.runtime()

@@ -58,7 +58,7 @@ _KINDS = {
     "spaces": _spaces,
     "devices": _devices,
     "runtimes": _runtimes,
-    "precisions": lambda: ["fp32", "fp16", "tf32", "int8"],
+    "precisions": lambda: ["fp32", "fp16", "bf16", "tf32", "int8"],
     "data": _data,
     "algorithms": _algorithms,
     "presets": _presets,

@@ -28,6 +28,20 @@ class Burst(NamedTuple):
     waited: float | None = None
 
 
+class NodeTime(NamedTuple):
+    """How long one node of a model takes by the runtime's own profile.
+
+    Attributes:
+        name: The runtime's name of the node; a fused node may have the name of any of its parts.
+        kind: What it computes in the runtime's words, such as 'Conv'.
+        seconds: The median of its runs.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+
+
 class TimingCache(Protocol):
     """What an engine builder has learned about kernels, kept from one session to the next."""
 
@@ -63,8 +77,8 @@ class RuntimeOptions:
 
     Attributes:
         threads: Threads inside one operator; on a card, those of the host.
-        precision: What convolutions compute in: 'fp32', 'tf32', 'fp16', or 'int8'. The models that are loaded are
-            written in it.
+        precision: What convolutions compute in: 'fp32', 'tf32', 'fp16', 'bf16', or 'int8'. The models that are loaded
+            are written in what the runtime's `precisions` says.
         ordinal: The number that CUDA gives the card in this process.
         cuda_driver: The package that provides CUDA memory, streams, and events, or 'auto'.
         cuda_graph: Whether a run is launched as one CUDA graph.
@@ -160,17 +174,21 @@ class Runtime(Protocol):
 
     Attributes:
         name: The name on the command line and in tables.
-        precisions: The precisions that it measures, each with the precision in which `onnx_bytes` writes its models.
+        precisions: The precisions that it measures on this machine, each with the precision in which `onnx_bytes`
+            writes its models. 'fp32' is one of them.
         warmup_seconds: How long the device is kept busy before a round, so that its clock rises.
         modes: Those of 'cuda_graph' and 'rotate' that it supports.
         auto_rank: Its place in the order in which 'auto' tries runtimes; the lowest comes first.
     """
 
     name: str
-    precisions: Mapping[str, str]
     warmup_seconds: float
     modes: tuple[str, ...]
     auto_rank: int
+
+    @property
+    def precisions(self) -> Mapping[str, str]:
+        """The precisions that it measures, by name."""
 
     def missing(self) -> str | None:
         """Return None if the runtime works on this machine, else what is missing and how to install it."""
@@ -192,4 +210,23 @@ class Runtime(Protocol):
             ModelRefusedError: The runtime refuses this model, or leaves the size of an input open.
             NascliError: A value in the options does not fit the model's inputs.
             DeviceError: The runtime falls back to another device, or the device failed.
+        """
+
+    def node_times(self, model: bytes, options: RuntimeOptions) -> list[NodeTime] | None:
+        """Return how long each node takes by the runtime's own profile, in the order in which nodes run.
+
+        The model is loaded for this alone, since profiling slows it down. The times are a second opinion: they leave
+        out what lies between nodes.
+
+        Args:
+            model: The bytes of an ONNX model without open sizes.
+            options: How to run it.
+
+        Returns:
+            None if the runtime has no such profile.
+
+        Raises:
+            ModelRefusedError: The runtime refuses this model, or leaves the size of an input open.
+            NascliError: A value in the options does not fit the model's inputs.
+            DeviceError: The device failed, or the profile cannot be read.
         """

@@ -5,6 +5,7 @@ All runtimes take the same values for the same model, so that their outputs can 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,8 +97,8 @@ def input_values(
 ) -> dict[str, Array]:
     """Return values for every input of a model.
 
-    Floating-point values are standard normal, booleans fair coins, and integers uniform. Each input has a generator
-    with a fixed seed, so that a model always gets the same values.
+    Floating-point values are standard normal, booleans fair coins, and integers uniform. The seed is the name of the
+    input, so that all runtimes draw the same values, also where one of them drops an input that nothing reads.
 
     Args:
         inputs: The model's inputs, in the order of the model.
@@ -114,8 +115,8 @@ def input_values(
     return {
         one.name: values[one.name]
         if one.name in values
-        else _random_values(one, integer_range, np.random.default_rng(position))
-        for position, one in enumerate(inputs)
+        else _random_values(one, integer_range, np.random.default_rng(zlib.crc32(one.name.encode())))
+        for one in inputs
     }
 
 

@@ -22,7 +22,7 @@ from nascli.errors import DeviceError, ModelRefusedError, Remedy, missing_packag
 from nascli.paths import home
 from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
-from nascli.profiles.runtimes.base import Burst, Runtime, RuntimeOptions
+from nascli.profiles.runtimes.base import Burst, NodeTime, Runtime, RuntimeOptions
 from nascli.profiles.runtimes.inputs import EXTENDED_TYPES, fitting_values, input_values, model_input
 from nascli.profiles.runtimes.ort_values import inputs_of, to_ort_value, type_name
 from nascli.profiles.runtimes.packages import (
@@ -284,6 +284,10 @@ class _OrtGpu(ABC):
         if missing is not None:
             raise DeviceError(f"{self.name} does not work here: {missing}")
         return OrtGpuSession(model, self._provider, self._settings(options), options)
+
+    def node_times(self, model: bytes, options: RuntimeOptions) -> list[NodeTime] | None:
+        """Return None: ONNX Runtime's profiler sees when the host queues a node, and not when the card runs it."""
+        return None
 
 
 class OrtCuda(_OrtGpu):

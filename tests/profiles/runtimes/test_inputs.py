@@ -28,8 +28,16 @@ def test_values_follow_the_type():
     assert set(got["i"].tolist()) == set(range(-2, 6)) and 100 < got["b"].sum() < 300
     assert abs(got["f"].std() - 1) < 0.1 and got["d"].shape == () and got["e"].shape == (0, 3)
     assert set(got["s"].ravel()) <= {str(number) for number in range(-2, 6)} and got["s"].shape == (2, 3)
-    # Tables rest on these values: the first input's are those that models with one input always had.
-    assert np.array_equal(got["f"], np.random.default_rng(0).standard_normal(400, dtype=np.float32))
+    # Two inputs differ, also where they are alike; the same name has the same values again.
+    twice = values(
+        ModelInput("e", "float32", (9,)),
+        ModelInput("f", "float32", (400,)),
+        ModelInput("g", "float32", (400,)),
+    )
+    assert np.array_equal(twice["f"], got["f"]) and not np.array_equal(twice["g"], got["f"])
+    assert np.array_equal(
+        got["w"], values(ModelInput("w", "float32", (400,)))["w"].astype(ml_dtypes.bfloat16)
+    )
 
 
 def test_an_input_has_the_same_values_whichever_others_are_given():

@@ -3,6 +3,7 @@ import pytest
 from nascli.errors import UnknownNameError
 from nascli.profiles.devices.cards import cuda_ordinal
 from nascli.profiles.devices.device import device_of_card, find_cards_here
+from nascli.profiles.runtimes.openvino import OpenVino
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.profiles.runtimes.ort_gpu import OrtCuda, OrtTensorrt
 from nascli.profiles.runtimes.registry import get_runtime
@@ -13,6 +14,11 @@ from nascli.testing.runtimes import CardRuntimeContract, RuntimeContract
 class TestOrtCpu(RuntimeContract):
     def runtime(self):
         return OrtCpu()
+
+
+class TestOpenVino(RuntimeContract):
+    def runtime(self):
+        return OpenVino()
 
 
 class OnCard(CardRuntimeContract):
@@ -53,7 +59,7 @@ def test_runtimes_by_name():
         get_runtime("ort-cpv")
 
 
-@pytest.mark.parametrize("made", [OrtCpu, OrtCuda, OrtTensorrt, TensorRt])
+@pytest.mark.parametrize("made", [OrtCpu, OpenVino, OrtCuda, OrtTensorrt, TensorRt])
 def test_what_holds_for_every_runtime_without_its_device(made):
     runtime = made()
     assert runtime.name and "fp32" in runtime.precisions and runtime.warmup_seconds >= 0

@@ -17,7 +17,7 @@ from nascli.profiles.cuda.base import Driver, Memory, Stream
 from nascli.profiles.cuda.registry import choose_driver, open_driver
 from nascli.profiles.cuda.timing import time_queries
 from nascli.profiles.devices.device import Device
-from nascli.profiles.runtimes.base import Burst, MemoryCache, RuntimeOptions, TimingCache
+from nascli.profiles.runtimes.base import Burst, MemoryCache, NodeTime, RuntimeOptions, TimingCache
 from nascli.profiles.runtimes.inputs import ModelInput, fitting_values, input_values, model_input
 from nascli.profiles.runtimes.ort_gpu import (
     TENSORRT_PRECISIONS,
@@ -279,11 +279,15 @@ class TensorrtSession:
         apart = max(medians) / min(medians) - 1 if len(medians) > 1 else 0.0
         return {
             "layers": layers_of(self._trt, self._engines[0].engine),
-            "layer_seconds": self._engines[0].layer_seconds(),
+            "layer_seconds": self.layer_seconds(),
             "builds": medians,
             "builds_apart": apart,
             "host_bound": self._host_bound > sum(map(len, self._bursts)) / 2,
         }
+
+    def layer_seconds(self) -> dict[str, float]:
+        """Return the seconds of each layer of the first engine, from runs of their own."""
+        return self._engines[0].layer_seconds()
 
     def close(self) -> None:
         """Free the engines."""
@@ -365,6 +369,19 @@ class TensorRt:
         caches = [options.timing_cache, *(MemoryCache() for _ in range(ENGINES - 1))]
         plans = [build(trt, messages, model, tf32=tf32, cache=cache) for cache in caches]
         return TensorrtSession(trt, plans, driver, options)
+
+    def node_times(self, model: bytes, options: RuntimeOptions) -> list[NodeTime] | None:
+        """Return the seconds of each layer by TensorRT's own profiler; a layer's name says what it computes.
+
+        Raises:
+            ModelRefusedError: TensorRT cannot build an engine for the model, or the card has no room for it.
+            DeviceError: TensorRT cannot start, or the card failed.
+        """
+        session = self.load(model, options)
+        try:
+            return [NodeTime(name, "", seconds) for name, seconds in session.layer_seconds().items()]
+        finally:
+            session.close()
 
 
 def _cuda_too_new(device: Device) -> str | None:

@@ -13,6 +13,7 @@ from nascli.commands.options import (
     feed_options,
     is_given,
     json_option,
+    shape_option,
     space_option,
     target_of,
     target_options,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pack", type=click.Path(path_type=Path), help="Write what --plan measured into this .parquet file."
 )
+@shape_option
 @target_options
 @json_option
 def profile(
@@ -62,6 +64,7 @@ def profile(
     plan: Path | None,
     pack: Path | None,
     ray: str | None,
+    shapes: dict[str, tuple[int, ...]],
     as_json: bool,
     **target_values: Any,
 ) -> None:
@@ -83,16 +86,21 @@ def profile(
         _profile_by_plan(plan, pack, target_of(**target_values)[1], seed, as_json)
     elif host is not None:
         clock = target_values.pop("clock")
-        _write_plan(_profiled(spec, network), target_of(clock=None, **target_values)[0], host, clock, as_json)
+        target = target_of(clock=None, **target_values)[0]
+        _write_plan(_profiled(spec, network, target.batch, shapes), target, host, clock, as_json)
     elif ray is not None:
-        _profile_by_cluster(_profiled(spec, network), *target_of(**target_values, ray=ray), seed, as_json)
+        target, execution = target_of(**target_values, ray=ray)
+        profiled = _profiled(spec, network, target.batch, shapes)
+        _profile_by_cluster(profiled, target, execution, seed, as_json)
     else:
         from nascli.pipeline.measure.profile import profile_target
 
         progress = terminal_progress()
+        target, execution = target_of(**target_values)
         summary = profile_target(
-            _profiled(spec, network),
-            *target_of(**target_values),
+            _profiled(spec, network, target.batch, shapes),
+            target,
+            execution,
             age=age,
             unstable=unstable,
             seed=seed,
@@ -117,12 +125,14 @@ def _refuse_contradictions(
         )
 
 
-def _profiled(spec: str, network: Path | None) -> Space | Network:
+def _profiled(
+    spec: str, network: Path | None, batch: int, shapes: dict[str, tuple[int, ...]]
+) -> Space | Network:
     """The space or the network that is meant."""
     from nascli.pipeline.measure.subjects import read_network
     from nascli.spaces import load_space
 
-    return load_space(spec) if network is None else read_network(network)[0]
+    return load_space(spec) if network is None else read_network(network, batch=batch, shapes=shapes)[0]
 
 
 def _profile_by_plan(plan: Path, pack: Path | None, execution: Execution, seed: int, as_json: bool) -> None:
@@ -238,10 +248,18 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **target_value
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Give the interval that holds the measured latency with this probability.",
 )
+@shape_option
 @target_options
 @json_option
-def predict(network: Path, explain: bool, confidence: float, as_json: bool, **target_values: Any) -> None:
-    """Predict the latency of an architecture's file or an ONNX model from the table.
+def predict(
+    network: Path,
+    explain: bool,
+    confidence: float,
+    shapes: dict[str, tuple[int, ...]],
+    as_json: bool,
+    **target_values: Any,
+) -> None:
+    """Predict the latency of an architecture's file or any ONNX model from the table.
 
     Calibrated, with an interval, where `nascli calibrate` measured networks of the space. For a card without
     a table the figure is predicted from its data sheet, and says so.
@@ -253,7 +271,7 @@ def predict(network: Path, explain: bool, confidence: float, as_json: bool, **ta
     from nascli.commands.hints import no_interval_as_text
     from nascli.pipeline.measure.prediction import predict_network
 
-    prediction = predict_network(network, *target_of(**target_values), confidence=confidence)
+    prediction = predict_network(network, *target_of(**target_values), confidence=confidence, shapes=shapes)
     no_interval = no_interval_as_text(prediction)
     if as_json:
         show_json({**prediction.to_json(), "no_interval": no_interval})

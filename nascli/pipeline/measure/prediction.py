@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -108,7 +108,12 @@ class Prediction:
 
 
 def predict_network(
-    source: Path | Architecture | Network, spec: TargetSpec, execution: Execution, *, confidence: float = 0.9
+    source: Path | Architecture | Network,
+    spec: TargetSpec,
+    execution: Execution,
+    *,
+    confidence: float = 0.9,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Prediction:
     """Predict the latency of a network from a table, or for a card without a table from its data sheet.
 
@@ -120,13 +125,14 @@ def predict_network(
         spec: On which device and how.
         execution: Names the store.
         confidence: With which the interval shall hold the measured latency.
+        shapes: Shapes by the name of an input, for an .onnx model that leaves sizes open.
 
     Raises:
         ArchitectureError: The file cannot be read.
         StoreError: There is no such table, and no data sheet of the device.
         MissingMeasurementsError: The table lacks operators of the network; the error names them.
     """
-    network, architecture = read_network(source)
+    network, architecture = read_network(source, batch=spec.batch, shapes=shapes)
     device = find_data_sheet(spec, execution)
     if device is not None:
         return _from_data_sheet(network, device, spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,19 +43,26 @@ def subjects_of(profiled: Space | Network) -> Subjects:
     return Subjects(profiled.name, distinct, tuple(subjects_in_context(profiled.placements)))
 
 
-def read_network(source: Path | Architecture | Network) -> tuple[Network, Architecture | None]:
+def read_network(
+    source: Path | Architecture | Network,
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[Network, Architecture | None]:
     """A network, and the architecture that it is where it belongs to a space.
 
     Args:
         source: An architecture's .json file, an .onnx model, or what such a file would give.
+        batch: Samples that pieces of ONNX are written for; None takes an .onnx model's own.
+        shapes: Shapes by the name of an input, for an .onnx model that leaves sizes open.
 
     Raises:
-        ArchitectureError: The file cannot be read, or holds what no primitive computes.
+        ArchitectureError: The file cannot be read, or cannot be had at the batch.
     """
     if isinstance(source, Network):
         return source, None
     if isinstance(source, Path):
         if source.suffix == ".onnx":
-            return read_onnx_network(source), None
+            return read_onnx_network(source, batch=batch, shapes=shapes), None
         source = Architecture.load(source)
     return source.network, source

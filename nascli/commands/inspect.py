@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nascli.commands.options import json_option
+from nascli.commands.options import json_option, shape_option
 from nascli.commands.output import print_table, show_json
 from nascli.units import format_big_integer, format_bytes, format_count
 
@@ -107,8 +107,9 @@ def _byte_range(ends: tuple[int, int]) -> str:
 @click.argument("what")
 @click.option("--layers", is_flag=True, help="Show the counts of each block.")
 @click.option("--check", is_flag=True, help="Count with fvcore too, and explain the difference.")
+@shape_option
 @json_option
-def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
+def count(what: str, layers: bool, check: bool, shapes: dict[str, tuple[int, ...]], as_json: bool) -> None:
     """Count MACs, parameters and bytes of a network, or their range over a space.
 
     WHAT is a reference network's name, an architecture's file, an ONNX file, or a space.
@@ -120,7 +121,7 @@ def count(what: str, layers: bool, check: bool, as_json: bool) -> None:
     """
     from nascli.pipeline.inspect.count import NetworkCounts, OnnxCounts, count_target
 
-    counts = count_target(what, check=check)
+    counts = count_target(what, check=check, shapes=shapes)
     if as_json:
         show_json(counts)
     elif isinstance(counts, NetworkCounts):

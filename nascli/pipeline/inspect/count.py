@@ -97,19 +97,22 @@ class SpaceCounts:
         return {name: list(ends) for name, ends in self.ranges.items()}
 
 
-def count_target(what: str, *, check: bool) -> NetworkCounts | OnnxCounts | SpaceCounts:
+def count_target(
+    what: str, *, check: bool, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> NetworkCounts | OnnxCounts | SpaceCounts:
     """Count one network, or the range over a space.
 
     Args:
         what: The name of a reference network, an architecture's .json file, an .onnx file, or a space.
         check: Whether fvcore counts a network too.
+        shapes: Shapes by the name of an ONNX file's input, where the file leaves sizes open.
 
     Raises:
         NascliError: There is nothing of that name, or the file cannot be read.
         RuntimeUnavailableError: fvcore is asked for and not installed.
     """
     if what.endswith(".onnx"):
-        macs, params, unknown = count_onnx(Path(what))
+        macs, params, unknown = count_onnx(Path(what), shapes)
         return OnnxCounts(what, macs, params, tuple(unknown))
     if what.endswith(".json"):
         architecture = Architecture.load(Path(what))

@@ -66,7 +66,7 @@ def initializer_type(tensor: onnx.TensorProto) -> TensorType:
     return TensorType(element_name(tensor.data_type), tuple(tensor.dims))
 
 
-def _is_weight(kind: TensorType, readers: Sequence[str]) -> bool:
+def is_weight(kind: TensorType, readers: Sequence[str]) -> bool:
     """Return whether the value of an initialiser that nodes of some types read does not matter."""
     if kind.element in _QUANTISED:
         return kind.size > _MAX_QUANTISED_CONSTANTS
@@ -107,7 +107,7 @@ def opaque_graph(
         for name in reads(node):
             readers.setdefault(name, []).append(node.op_type)
     used = [name for name in readers if name in initializers and name not in inputs]
-    weights = [name for name in used if _is_weight(initializer_type(initializers[name]), readers[name])]
+    weights = [name for name in used if is_weight(initializer_type(initializers[name]), readers[name])]
     weight_set = set(weights)
     constants: dict[Constant, list[str]] = {}
     for name in used:

@@ -25,8 +25,9 @@ ABSENT = -1
 # Bytes of an element, by the names of numpy and of ml_dtypes.
 ITEM_BYTES: Mapping[str, float] = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "int4": 0.5,
-    "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "uint4": 0.5,
+    "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1, "float4_e2m1fn": 0.5,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "int4": 0.5, "int2": 0.25,
+    "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "uint4": 0.5, "uint2": 0.25,
     "bool": 1, "complex64": 8, "complex128": 16, "string": 16,
 }  # fmt: skip
 _MAX_ELEMENTS = 1 << 36

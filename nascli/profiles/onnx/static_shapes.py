@@ -81,10 +81,9 @@ def fix_inputs(
 def _declared(value: onnx.ValueInfoProto) -> list[Size] | None:
     """Return the sizes that the file declares; None where it does not even say how many there are."""
     if value.type.WhichOneof("value") != "tensor_type":
-        kind = value.type.WhichOneof("value") or "value of unknown type"
+        kind = (value.type.WhichOneof("value") or "unknown_type").removesuffix("_type").replace("_", " ")
         raise ArchitectureError(
-            f"input {value.name!r} is a {kind.removesuffix('_type').replace('_', ' ')}, and values can be made for "
-            "tensors only"
+            f"input {value.name!r} has the type {kind}, and values can be made for tensors only"
         )
     tensor = value.type.tensor_type
     try:

@@ -128,7 +128,8 @@ def _open_session(model: bytes, options: RuntimeOptions, profile_prefix: str | N
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    settings.log_severity_level = 3
+    # Its errors are raised as well, and need not be written past the caller.
+    settings.log_severity_level = 4
     # Many models are loaded while one is timed, so the threads of the others must not keep spinning.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
     if profile_prefix is not None:

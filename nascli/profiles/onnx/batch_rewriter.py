@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from nascli.errors import ArchitectureError
 from nascli.profiles.onnx.model import OnnxModel
 from nascli.profiles.onnx.opaque import initializer_type, tensor_type, value_info
-from nascli.profiles.onnx.tidying import said
+from nascli.profiles.onnx.tidying import reads, said
 from nascli.spaces.opaque_graphs import TensorType
 
 Array = npt.NDArray[Any]
@@ -87,10 +87,12 @@ class BatchRewriter:
     def _adapt(self, node: onnx.NodeProto) -> None:
         """Replace the constants of a node that depend on the batch."""
         axes = [self._axis(name) for name in node.input]
+        if any(attribute.HasField("g") for attribute in node.attribute) and any(
+            self._axis(name) is not None for name in reads(node)
+        ):
+            raise ArchitectureError(f"{said(node)} has graphs of its own")
         if not any(axis is not None for axis in axes):
             return
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            raise ArchitectureError(f"{said(node)} has graphs of its own")
         constant = [name in self._model.initializers for name in node.input]
         match node.op_type:
             case "Reshape" if constant[1] and axes[0] is not None:

@@ -12,11 +12,11 @@ from nascli.errors import ArchitectureError, Remedy
 from nascli.profiles.onnx.external_data import all_tensors, load_external_data
 from nascli.profiles.onnx.folding import fold_constants
 from nascli.profiles.onnx.model import MAX_MESSAGE_BYTES, OnnxModel
-from nascli.profiles.onnx.opaque import element_name, initializer_type
+from nascli.profiles.onnx.opaque import initializer_type, known_element
 from nascli.profiles.onnx.rebatching import declare_outputs, rebatched
 from nascli.profiles.onnx.static_shapes import fix_inputs
 from nascli.profiles.onnx.tidying import tidy
-from nascli.spaces.opaque_graphs import ITEM_BYTES, TensorType
+from nascli.spaces.opaque_graphs import TensorType
 
 __all__ = ["OnnxModel", "load_model"]
 
@@ -126,11 +126,7 @@ def _check_tensors(proto: onnx.ModelProto) -> None:
     """
     for tensor in all_tensors(proto):
         named = f"the constant {tensor.name!r}"
-        try:
-            known = element_name(tensor.data_type) in ITEM_BYTES
-        except KeyError:
-            known = False
-        if not known:
+        if known_element(tensor.data_type) is None:
             raise ArchitectureError(f"{named} has the unknown element type {tensor.data_type}")
         kind = initializer_type(tensor)
         if min(kind.dims, default=0) < 0 or kind.size > _MAX_ELEMENTS:

@@ -16,6 +16,7 @@ from nascli.profiles.onnx.random_arrays import random_array
 from nascli.profiles.onnx.tidying import reads
 from nascli.spaces.opaque_graphs import (
     ABSENT,
+    ITEM_BYTES,
     Attribute,
     Constant,
     OpaqueGraph,
@@ -36,10 +37,20 @@ _SHAPED_BY_FLOATS = ("Resize", "Upsample", "Range", "Pad")
 def tensor_type(value: onnx.ValueInfoProto) -> TensorType | None:
     """Return the type of a value; None where its element type or a size is unknown."""
     kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.elem_type or not kind.HasField("shape"):
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    dims = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim]
-    return None if any(size < 0 for size in dims) else TensorType(element_name(kind.elem_type), tuple(dims))
+    dims = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
+    element = known_element(kind.elem_type)
+    return None if element is None or min(dims, default=0) < 0 else TensorType(element, dims)
+
+
+def known_element(kind: int) -> str | None:
+    """Return the name of an ONNX element type; None if pieces cannot hold it, or there is no such type."""
+    try:
+        name = element_name(kind)
+    except KeyError:
+        return None
+    return name if name in ITEM_BYTES else None
 
 
 def element_name(kind: int) -> str:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from nascli.errors import ArchitectureError, Remedy
-from nascli.profiles.onnx.opaque import element_name
-from nascli.spaces.opaque_graphs import ITEM_BYTES
+from nascli.profiles.onnx.opaque import known_element
 
 # A size of an input: a number, the name of an open size, or None for an open size without a name.
 Size = int | str | None
@@ -86,11 +85,7 @@ def _declared(value: onnx.ValueInfoProto) -> list[Size] | None:
             f"input {value.name!r} has the type {kind}, and values can be made for tensors only"
         )
     tensor = value.type.tensor_type
-    try:
-        element = element_name(tensor.elem_type)
-    except KeyError:
-        element = ""
-    if element not in ITEM_BYTES:
+    if known_element(tensor.elem_type) is None:
         raise ArchitectureError(f"input {value.name!r} has the unknown element type {tensor.elem_type}")
     if not tensor.HasField("shape"):
         return None

@@ -307,6 +307,11 @@ def onnx_bytes(
     if precision == "fp16":
         model = to_half_precision(model)
     elif precision != "fp32":
+        if any(isinstance(node.primitive, Opaque) for node in program.nodes):
+            raise SpaceError(
+                "pieces of ONNX are not written in int8: only the scales of primitives are known.",
+                "Quantise the file itself, and measure that.",
+            )
         if weights is not None:
             raise SpaceError("trained weights are not written in int8: that needs scales calibrated on data")
         model = to_int8(model, symmetric=precision == "int8-symmetric")

@@ -13,6 +13,7 @@ from nascli.commands.output import HasJson, print_table, show_json, terminal_pro
 
 if TYPE_CHECKING:
     from nascli.execution import Execution
+    from nascli.pipeline.measure.every_runtime import RuntimeComparison
     from nascli.pipeline.measure.prediction import Prediction
     from nascli.pipeline.measure.profile import ProfileSummary
     from nascli.profiles.target import TargetSpec
@@ -83,7 +84,7 @@ def profile(
         progress = terminal_progress()
         summary = profile_target(
             _profiled(spec, network),
-            *target_of(**target_values),
+            *target_of(**target_values, word="fastest"),
             age=age,
             unstable=unstable,
             seed=seed,
@@ -294,10 +295,16 @@ def _part_rows(prediction: Prediction) -> list[list[str]]:
 def measure(architecture: Path, as_json: bool, **target_values: Any) -> None:
     """Measure an architecture's file or an ONNX model end to end.
 
+    With --runtime all it is timed on every runtime and in every precision that works here, side by side.
+
     \b
-    Example:
+    Examples:
       nascli measure --device cpu runs/first/architecture.json
+      nascli measure --runtime all --batch 1 runs/first/architecture.json
     """
+    if target_values["runtime"] == "all":
+        _measure_on_every_runtime(architecture, *target_of(**target_values, word="all"), as_json)
+        return
     from nascli.pipeline.measure.whole_networks import measure_network
     from nascli.units import format_seconds
 
@@ -311,6 +318,58 @@ def measure(architecture: Path, as_json: bool, **target_values: Any) -> None:
     click.echo(
         f"{format_seconds(figure.seconds)} [{format_seconds(figure.low)}, {format_seconds(figure.high)}] "
         f"at 95 %, {figure.rounds} rounds"
+    )
+
+
+def _measure_on_every_runtime(
+    architecture: Path, spec: TargetSpec, execution: Execution, as_json: bool
+) -> None:
+    from nascli.pipeline.measure.every_runtime import measure_on_every_runtime, models_of_program
+    from nascli.pipeline.measure.subjects import read_network
+
+    progress = terminal_progress()
+    program = read_network(architecture)[0].program
+    comparison = measure_on_every_runtime(
+        models_of_program(program, spec.batch), spec, execution, progress=progress
+    )
+    progress.finish()
+    if as_json:
+        show_json(comparison)
+    else:
+        _show_comparison(comparison)
+
+
+def _show_comparison(comparison: RuntimeComparison) -> None:
+    """Each runtime in each precision, and which is the fastest."""
+    from nascli.units import format_seconds
+
+    rows = [
+        [
+            one.setup.runtime,
+            one.setup.precision,
+            format_seconds(one.latency.seconds),
+            f"{format_seconds(one.latency.low)} to {format_seconds(one.latency.high)}",
+            f"{one.speed:.2f}x",
+            "-" if one.distance is None else f"{one.distance:.2g}",
+        ]
+        for one in comparison.contenders
+    ]
+    first, fastest = comparison.contenders[0], comparison.fastest
+    columns = ["runtime", "precision", "latency", "95 % interval", "speed", "output apart from fp32"]
+    print_table(columns, rows, first.setup.device)
+    for name, reason in comparison.left_out.items():
+        click.echo(f"left out: {name}: {reason}")
+    apart = (
+        "its outputs say nothing: it was quantised without data, to be timed"
+        if fastest.distance is None and fastest.setup.precision == "int8"
+        else "its outputs cannot be compared"
+        if fastest.distance is None
+        else f"its outputs are within {fastest.distance:.2g} of fp32's, relative to the largest value"
+    )
+    click.echo(
+        f"fastest: {fastest.name}, {fastest.speed:.2f} times as fast as {first.name}; {apart}"
+        if fastest is not first
+        else f"fastest: {fastest.name}"
     )
 
 

@@ -1,10 +1,11 @@
 import doctest
 import inspect
 import json
-import os
 import pydoc
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,16 +208,14 @@ def test_examples_of_the_interface():
     assert failed == 0 and tried > 5
 
 
-def test_a_user_sees_the_types(tmp_path):
-    user = Path(__file__).parent / "data" / "typed_user.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(user)],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(Path(nascli.__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_user_sees_the_types():
+    """mypy checks what a user writes together with the package: `make types`, which `make test` begins with."""
+    root = Path(__file__).parent.parent
+    mypy = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]
+    user = "tests/data/typed_user.py"
+    assert mypy["strict"] and mypy["files"] == ["nascli", user] and (root / user).exists()
+    rules = (root / "Makefile").read_text()
+    assert re.search(r"^test:.* types$", rules, re.M) and "\n\t$(BIN)/mypy\n" in rules
 
 
 def where(batch=2):

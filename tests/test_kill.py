@@ -1,16 +1,13 @@
 """Killed at random moments and run again: nothing is lost, nothing doubled, the same winner is found."""
 
 import json
-import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
+from preloaded import Python
 
 from nascli.lut import Store
 
@@ -21,26 +18,13 @@ SEARCH = ["search", "--space", TINY, "--batch", "2", "--constraint", "latency=50
 
 
 def start(args, home):
-    return subprocess.Popen(
-        [sys.executable, "-m", "nascli", *args],
-        env={**os.environ, "NASCLI_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    return Python("nascli", *args, env={"NASCLI_HOME": str(home)})
 
 
 def finish(args, home):
-    process = start(args, home)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    return json.loads(output)
-
-
-def kill_after(args, home, seconds):
-    process = start(args, home)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    done = start(args, home).finish(timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def all_samples(home):
@@ -65,7 +49,7 @@ def test_a_killed_profile_keeps_every_sample(tmp_path):
     seen = {}
     moments = random.Random(1)
     for _ in range(10):
-        kill_after(PROFILE, home, moments.uniform(0.3, 2.5))
+        start(PROFILE, home).kill_after(moments.uniform(0.2, 1.5))
         now = all_samples(home)
         assert seen.items() <= now.items()
         seen = now
@@ -92,7 +76,7 @@ def test_a_killed_search_finds_what_an_undisturbed_one_finds(tmp_path):
     journal = tmp_path / "killed" / "evaluations.jsonl"
     seen = []
     for _ in range(6):
-        kill_after(args, tmp_path / "other", moments.uniform(0.5, 0.9 * length))
+        start(args, tmp_path / "other").kill_after(moments.uniform(0.3, 0.6 * length))
         if journal.exists():
             lines = journal.read_bytes().splitlines(keepends=True)
             complete = [line for line in lines if line.endswith(b"\n")]

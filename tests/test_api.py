@@ -42,6 +42,7 @@ from nascli.spaces import Architecture
 from nascli.spaces.catalog import load_space_of_any_kind
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_study_in_a_few_lines():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
@@ -92,6 +93,7 @@ def test_a_calibrated_space_is_predicted_measured_and_searched(tmp_path):
         nascli.search("proxyless-mini", budget)
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_whole_target_may_be_named(tmp_path):
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     target = TargetSpec(batch=3, runtime="ort-cpu")
@@ -222,6 +224,7 @@ def where(batch=2):
     return TargetSpec(batch=batch)
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_second_device_bounds_the_same_search():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
@@ -295,6 +298,7 @@ def test_hints_of_a_budget_with_room_can_be_followed():
         feasible(f"{cost.minimum * 1.5}s<=latency<={cost.minimum * 1.6}s")
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
     """A search leaves as many as it measured."""
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
@@ -318,6 +322,7 @@ def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
     assert predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.8).low is not None
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
     spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
     settings = SearchSettings(spec, "digits", ("latency<=1s",), where(3))

@@ -13,7 +13,7 @@ from scipy.stats import t as student_t
 
 from nascli.progress import Silent
 from nascli.spaces import Space
-from nascli.supernet.data.images import Images, load_images
+from nascli.supernet.data.images import Images, ImageSplit, load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.modules import network_module
 from nascli.supernet.separate import Supernet, sample_branches
@@ -24,12 +24,17 @@ RESOLUTION = 14
 
 
 def images(most: int, quick: bool) -> Images:
-    """Fashion-MNIST at 14x14, its first images; for a smoke test the digits, which are everywhere."""
+    """Fashion-MNIST at 14x14, its first images; for a smoke test a few of the digits, which are everywhere."""
     if quick:
-        return load_images("digits", RESOLUTION)
+        data = load_images("digits", RESOLUTION)
+        train, validation, test = (first(split, 128) for split in (data.train, data.validation, data.test))
+        return Images(data.name, data.classes, train, validation, test)
     data = load_images("fashion-mnist", RESOLUTION, max_images=most)
-    test = type(data.test)(data.test.images[:4000], data.test.labels[:4000])
-    return Images(data.name, data.classes, data.train, data.validation, test)
+    return Images(data.name, data.classes, data.train, data.validation, first(data.test, 4000))
+
+
+def first(split: ImageSplit, count: int) -> ImageSplit:
+    return ImageSplit(split.images[:count], split.labels[:count])
 
 
 def uniform_path(space: Space, seed: int) -> Callable[[int], Sequence[int]]:

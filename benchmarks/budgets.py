@@ -36,7 +36,8 @@ CASES = (
 
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
-    cases = (("pcnas", "pcnas-small-mini:width=0.25,resolution=8", (0.5,)),) if quick else CASES
+    cases = (("pcnas", "proxyless-mini:resolution=8,width=0.25,depth=1", (0.5,)),) if quick else CASES
+    fewer = ["finalists=2", "pcnas.pool=2", "pcnas.draws=3", "pcnas.interval=0"] if quick else []
     rows, kept, refused = [], [], 0
     with tempfile.TemporaryDirectory() as folder:
         target, execution = TargetSpec(), Execution(store=Path(folder) / "store.sqlite")
@@ -55,7 +56,10 @@ def main() -> None:
             for quantile in quantiles:
                 budget = float(np.quantile(draws, quantile))
                 preset, _ = choose_preset(
-                    algorithm, supernet_epochs=1 if quick else 8, retrain_epochs=1 if quick else 4
+                    algorithm,
+                    supernet_epochs=1 if quick else 8,
+                    retrain_epochs=1 if quick else 4,
+                    changes=fewer,
                 )
                 settings = SearchSettings(
                     spec,

@@ -58,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        chosen = [job for job in jobs() if not quick or job.name in ("profile", "lut import")]
+        chosen = [job for job in jobs() if not quick or job.name == "lut import"]
         homes = prepared(folder, {job.space for job in chosen} | {SPACE})
         # Two at a time: nothing here is a timing, and each has a home of its own.
         with ThreadPoolExecutor(2) as pool:

@@ -105,7 +105,7 @@ def child(code: str, *arguments: str, processes: int = 1) -> str:
 
 def main() -> None:
     quick = parse_arguments(__doc__ or "").quick
-    torch.set_num_threads(2)
+    torch.set_num_threads(1 if quick else 2)
     rows: list[list[str]] = []
     spec = "pcnas-small-mini"
     space = load_space("pcnas-small-mini:width=0.25,resolution=8" if quick else spec)
@@ -151,7 +151,7 @@ def main() -> None:
     for depth in (layers // 3, 2 * layers // 3, layers - 1):
         rng = np.random.default_rng(depth)
         pool = deep.sample(5, rng)[:, :depth]
-        codes = np.repeat(pool, 3 if quick else 10, axis=0)
+        codes = np.repeat(pool, 2 if quick else 10, axis=0)
         codes = np.concatenate([codes, deep.sample(len(codes), rng)[:, depth:]], axis=1)
         tree = PrefixTree(big, codes[np.lexsort(codes.T[::-1])].tolist())
         found = []

@@ -9,8 +9,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
+from measuring import measure_quickly
 
-from nascli.profiles.protocol import MeasurementProtocol
 from nascli.spaces import make_space
 
 
@@ -25,8 +25,7 @@ def own_home(tmp_path, monkeypatch):
 @pytest.fixture
 def quick_measuring(monkeypatch):
     """Few and short bursts, for tests of what follows a measurement: their latencies need not be right."""
-    few = MeasurementProtocol(target=0.5, min_rounds=3, max_rounds=3, burst_seconds=5e-4, min_runs=2)
-    monkeypatch.setattr(MeasurementProtocol.__init__, "__defaults__", tuple(vars(few).values()))
+    measure_quickly(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 import doctest
 import inspect
 import json
-import os
 import pydoc
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from nascli.spaces import Architecture
 from nascli.spaces.catalog import load_space_of_any_kind
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_study_in_a_few_lines():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
@@ -91,6 +93,7 @@ def test_a_calibrated_space_is_predicted_measured_and_searched(tmp_path):
         nascli.search("proxyless-mini", budget)
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_whole_target_may_be_named(tmp_path):
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     target = TargetSpec(batch=3, runtime="ort-cpu")
@@ -207,22 +210,21 @@ def test_examples_of_the_interface():
     assert failed == 0 and tried > 5
 
 
-def test_a_user_sees_the_types(tmp_path):
-    user = Path(__file__).parent / "data" / "typed_user.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", str(user)],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(Path(nascli.__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_user_sees_the_types():
+    """mypy checks what a user writes together with the package: `make types`, which `make test` begins with."""
+    root = Path(__file__).parent.parent
+    mypy = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mypy"]
+    user = "tests/data/typed_user.py"
+    assert mypy["strict"] and mypy["files"] == ["nascli", user] and (root / user).exists()
+    rules = (root / "Makefile").read_text()
+    assert re.search(r"^test:.* types$", rules, re.M) and "\n\t$(BIN)/mypy\n" in rules
 
 
 def where(batch=2):
     return TargetSpec(batch=batch)
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_second_device_bounds_the_same_search():
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
     table = nascli.profile(space, batch=2)
@@ -296,6 +298,7 @@ def test_hints_of_a_budget_with_room_can_be_followed():
         feasible(f"{cost.minimum * 1.5}s<=latency<={cost.minimum * 1.6}s")
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
     """A search leaves as many as it measured."""
     space = nascli.space("proxyless-mini", resolution=8, width=0.25, depth=1)
@@ -319,6 +322,7 @@ def test_eight_networks_give_a_figure_and_say_why_no_interval(tmp_path):
     assert predict_network(tmp_path / "a.json", where(), Execution(), confidence=0.8).low is not None
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_search_uses_the_calibration_and_a_run_keeps_what_it_began_with(tmp_path):
     spec = "proxyless-mini:resolution=8,width=0.25,depth=1"
     settings = SearchSettings(spec, "digits", ("latency<=1s",), where(3))

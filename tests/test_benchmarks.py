@@ -2,11 +2,10 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from preloaded import Python
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
@@ -15,13 +14,7 @@ NAMES = sorted(path.stem for path in (ROOT / "benchmarks").glob("[a-z]*.py"))
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke(name):
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = Python(f"benchmarks.{name}", "--quick", cwd=ROOT, quick_measuring=True).finish(timeout=300)
     assert done.returncode == 0, done.stderr
     assert "| target | measured | wanted | met |" in done.stdout
 

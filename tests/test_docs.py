@@ -17,6 +17,7 @@ from pydoc import locate
 import click
 import pytest
 from click.testing import CliRunner
+from preloaded import Python
 
 from nascli.cli import main
 from nascli.errors import NascliError
@@ -113,7 +114,7 @@ def sandbox(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_tutorial_runs_from_top_to_bottom(sandbox):
+def test_the_tutorial_runs_from_top_to_bottom(sandbox, quick_measuring):
     for command in documented(ROOT / "docs" / "tutorial.md"):
         ran(reduced(command))
     assert {"runs", "comparison.html", "table.html", "net.onnx", "net.py", "net.safetensors"} <= {
@@ -172,11 +173,8 @@ def test_the_algorithm_of_the_guide_keeps_its_contract(tmp_path, home):
     text = (ROOT / "docs" / "guides" / "algorithm.md").read_text()
     for name, code in re.findall(r'```python title="([\w.]+)"\n(.*?)```', text, re.S):
         (tmp_path / name).write_text(code)
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_climbing.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=240,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "NASCLI_HOME": str(home)},
-    )  # fmt: skip
+    contract = ["-q", "-p", "no:cacheprovider", "test_climbing.py"]
+    done = Python("pytest", *contract, cwd=tmp_path, env={"NASCLI_HOME": str(home)}).finish(240)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout
     use = (
         "import numpy as np, nascli\nfrom climbing import CLIMBING\nfrom rings import RINGS\n"
@@ -231,10 +229,7 @@ def executed(text, folder, home):
         line.replace("seed=0)", less) if "nascli.search(" in line else line for line in text.splitlines()
     ]
     (folder / "script.py").write_text("\n".join(lines))
-    done = subprocess.run(
-        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, timeout=240,
-        env={**os.environ, "NASCLI_HOME": str(home)},
-    )  # fmt: skip
+    done = Python("script.py", cwd=folder, env={"NASCLI_HOME": str(home)}, quick_measuring=True).finish(240)
     assert done.returncode == 0, done.stderr
 
 

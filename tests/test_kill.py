@@ -1,16 +1,13 @@
 """Killed at random moments and run again: nothing is lost, nothing doubled, the same winner is found."""
 
 import json
-import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
+from preloaded import Python
 
 from nascli.lut import Store
 
@@ -20,27 +17,14 @@ SEARCH = ["search", "--space", TINY, "--batch", "2", "--constraint", "latency=50
           "--generations", "3", "--supernet-epochs", "2", "--retrain-epochs", "1", "--json"]  # fmt: skip
 
 
-def start(args, home):
-    return subprocess.Popen(
-        [sys.executable, "-m", "nascli", *args],
-        env={**os.environ, "NASCLI_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+def start(args, home, **options):
+    return Python("nascli", *args, env={"NASCLI_HOME": str(home)}, **options)
 
 
-def finish(args, home):
-    process = start(args, home)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
-    return json.loads(output)
-
-
-def kill_after(args, home, seconds):
-    process = start(args, home)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+def finish(args, home, **options):
+    done = start(args, home, **options).finish(timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def all_samples(home):
@@ -65,7 +49,7 @@ def test_a_killed_profile_keeps_every_sample(tmp_path):
     seen = {}
     moments = random.Random(1)
     for _ in range(10):
-        kill_after(PROFILE, home, moments.uniform(0.3, 2.5))
+        start(PROFILE, home).kill_after(moments.uniform(0.1, 1.0))
         now = all_samples(home)
         assert seen.items() <= now.items()
         seen = now
@@ -81,24 +65,24 @@ def test_a_killed_profile_keeps_every_sample(tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_search_finds_what_an_undisturbed_one_finds(tmp_path):
-    home = tmp_path / "home"
-    finish(PROFILE, home)
+    home, quick = tmp_path / "home", {"quick_measuring": True}
+    finish(PROFILE, home, **quick)
     shutil.copytree(home, tmp_path / "other")
     begun = time.monotonic()
-    whole = finish([*SEARCH, "--out", str(tmp_path / "whole")], home)
+    whole = finish([*SEARCH, "--out", str(tmp_path / "whole")], home, **quick)
     length = time.monotonic() - begun
     moments = random.Random(2)
     args = [*SEARCH, "--out", str(tmp_path / "killed")]
     journal = tmp_path / "killed" / "evaluations.jsonl"
     seen = []
     for _ in range(6):
-        kill_after(args, tmp_path / "other", moments.uniform(0.5, 0.9 * length))
+        start(args, tmp_path / "other", **quick).kill_after(moments.uniform(0.3, 0.6 * length))
         if journal.exists():
             lines = journal.read_bytes().splitlines(keepends=True)
             complete = [line for line in lines if line.endswith(b"\n")]
             assert complete[: len(seen)] == seen
             seen = complete
-    resumed = finish(args, tmp_path / "other")
+    resumed = finish(args, tmp_path / "other", **quick)
     entries = [json.loads(line)["codes"] for line in journal.read_text().splitlines()]
     assert len(entries) == len({tuple(codes) for codes in entries})
     expected = [

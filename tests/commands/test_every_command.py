@@ -89,6 +89,7 @@ def test_control_characters_do_not_reach_the_terminal():
     assert "\x1b" not in run("spaces", "\x1b[31mred", expect=1).stderr
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_quiet_may_stand_behind_the_command(tmp_path):
     loud = run("profile", "--space", TINY, "--batch", "3")
     quiet = run("profile", "--space", TINY, "--batch", "4", "--quiet")
@@ -148,6 +149,7 @@ def test_too_little_memory_is_told(tmp_path):
         assert done.returncode == 1 and text in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_quiet_leaves_results_and_errors_only(tmp_path):
     store = str(tmp_path / "s.sqlite")
     words = ["profile", "--space", TINY, "--batch", "2", "--store", store]

@@ -41,6 +41,7 @@ def test_learned_spaces_are_searched_to_a_verified_winner(tmp_path, algorithm, s
     )
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_spaces_that_cannot_be_learned(tmp_path):
     for args, text in (
         (["--algorithm", "nss", "--space", "nss-expanded-mini", "--batch", "2"], "none of 50.0 ms"),

@@ -114,6 +114,7 @@ def test_counting_by_name_file_and_space(tmp_path):
     assert "cannot be profiled or" in run("profile", "--space", "nss-expanded", expect=1).stderr
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_space_of_ones_own_profiles_and_searches(tmp_path):
     spec = "examples/my_space.py:ghosts:resolution=8"
     done = run(
@@ -182,6 +183,7 @@ def test_an_onnx_model_is_profiled_layer_by_layer_predicted_and_measured(tmp_pat
     assert anew["measured_now"] == anew["operators"] == first["operators"]
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_confidence_needs_a_calibration(tmp_path):
     result = run(
         "search", "--constraint", "latency=20ms", "--space", TINY, "--batch", "4", "--confidence", "0.9",

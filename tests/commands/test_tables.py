@@ -1,8 +1,10 @@
 import json
 
+import pytest
 from commanding import TINY, run
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_tables_travel_in_packs(tmp_path):
     run("profile", "--space", TINY, "--batch", "3")
     pack = tmp_path / "mine.parquet"
@@ -62,6 +64,7 @@ def test_cpu_is_a_name_for_this_machine_only(tmp_path):
     assert "means whatever machine nascli runs on" in run(*given, expect=1).stderr
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_a_difference_is_drawn(tmp_path):
     packs = []
     run("profile", "--space", TINY, "--batch", "2")

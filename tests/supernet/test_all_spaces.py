@@ -56,15 +56,13 @@ def test_every_operator_in_every_shape(name):
         if operator.program.canonical in CHECKED:
             continue
         CHECKED.add(operator.program.canonical)
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            ProgramModule(operator.program)(torch.empty(1, *operator.input))
-        assert counter.get_total_flops() == 2 * count(operator.program).macs, operator.label
         module = ProgramModule(operator.program).eval()
         x = torch.randn(1, *operator.input)
-        with torch.inference_mode():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             expected = module(x).numpy()
+        assert counter.get_total_flops() == 2 * count(operator.program).macs, operator.label
         session = OrtCpu().load(
-            onnx_bytes(operator.program, 1, exported_weights([module])), RuntimeOptions(threads=2)
+            onnx_bytes(operator.program, 1, exported_weights([module])), RuntimeOptions(threads=1)
         )
         scale = max(1.0, float(np.abs(expected).max()))
         assert np.abs(session.run(x.numpy()) - expected).max() <= 1e-4 * scale, operator.label

@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import measuring
 import pytest
 
 from nascli.commands.hints import plan_commands
@@ -15,13 +17,16 @@ from nascli.spaces.catalog import load_space
 
 SPACE = "proxyless-mini:resolution=8,width=0.25"
 # The other machine has the core and a runtime: importing torch there must not be needed.
-THERE = """
+THERE = f"""
 import sys
+sys.path.append({str(Path(measuring.__file__).parent)!r})
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("torch", "sklearn", "safetensors"):
             raise ImportError(name + " is not installed there")
 sys.meta_path.insert(0, Blocked())
+from measuring import measure_quickly
+measure_quickly()
 from nascli.cli import main
 main(sys.argv[1:])
 """
@@ -98,6 +103,7 @@ def test_what_is_no_plan(tmp_path):
         read_plan(tmp_path / "none.json")
 
 
+@pytest.mark.usefixtures("quick_measuring")
 def test_what_was_measured_comes_back_even_where_an_operator_is_refused(tmp_path, monkeypatch):
     from nascli.errors import DeviceError, ModelRefusedError
     from nascli.lut.exchange.packs import read_pack

@@ -40,7 +40,9 @@ def test_images_with_their_channels_last_get_products():
         ("MatMul", ["n", "w"], ["m"]),
         ("Softmax", ["m"], ["y"]),
     ]
-    first, _, last = operators(nodes, {"x": (1, 5, 6, 8)}, {"y": (1, 5, 6, 8)}, {"s": weight(8), "w": weight(8, 8)})
+    first, _, last = operators(
+        nodes, {"x": (1, 5, 6, 8)}, {"y": (1, 5, 6, 8)}, {"s": weight(8), "w": weight(8, 8)}
+    )
     assert kinds(neighbour_before(first.program)) == ["MatMul", "Add"]
     assert kinds(neighbour_behind(last.program)) == ["MatMul", "Add"]
 

@@ -5,8 +5,8 @@ from onnx import helper
 
 from nascli.errors import ArchitectureError
 from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model
-from nascli.profiles.onnx.precisions import to_int8
 from nascli.profiles.onnx.networks import read_onnx_network
+from nascli.profiles.onnx.precisions import to_int8
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.registry import get_runtime
 from nascli.spaces import load_space

@@ -1,16 +1,31 @@
 """Counts of a program in closed form: MACs, parameters, bytes, and BitOps, as exact integers.
 
-One multiply-accumulate of a convolution or a fully connected layer is one MAC. Batch normalisation, activations,
-pooling, and additions count zero, as in the tables of the literature.
+One multiply-accumulate of a convolution, a fully connected layer, or a matrix product of attention is one MAC.
+Normalisation, activations, pooling, resampling, and element-wise functions count zero, as in the tables of the
+literature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from nascli.spaces.opaque_counts import OpaqueCounts, opaque_counts
-from nascli.spaces.primitives import Conv, Linear, Opaque, Shape
+from nascli.spaces.primitives import (
+    Attention,
+    BatchNorm,
+    ChannelBias,
+    ChannelScale,
+    Conv,
+    ConvTranspose,
+    Dense,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    Opaque,
+    PRelu,
+    Shape,
+)
 from nascli.spaces.programs import Node, Program
 
 FLOAT_BYTES = 4
@@ -21,9 +36,9 @@ class Counts:
     """The counts of one program for one sample.
 
     Attributes:
-        macs: Multiply-accumulates of convolutions and fully connected layers.
-        params: Trainable parameters, including scale and shift of batch normalisation.
-        weights: Weights of convolutions and fully connected layers, without biases and batch normalisation.
+        macs: Multiply-accumulates of convolutions, fully connected layers, and both products of attention.
+        params: Trainable parameters, including scale and shift of normalisation.
+        weights: Weights of convolutions and fully connected layers, without biases and normalisation.
         weight_bytes: Bytes of the deployed parameters: fp32, with batch normalisation folded into a bias.
         moved_bytes: Bytes that the primitives read and write: batch 1, fp32, with fused activations.
         peak_bytes: Maximum number of bytes of activations that exist at the same time: batch 1, fp32.
@@ -69,21 +84,37 @@ def _weights(node: Node, x: Shape) -> int:
     match node.primitive:
         case Opaque(graph=graph):
             return opaque_counts(graph).weights
-        case Conv(out=out, kernel=kernel, groups=groups):
+        case (
+            Conv(out=out, kernel=kernel, groups=groups) | ConvTranspose(out=out, kernel=kernel, groups=groups)
+        ):
             return out * (x.channels // groups) * kernel[0] * kernel[1]
-        case Linear(out=out):
+        case Linear(out=out) | Dense(out=out):
             return out * x.channels
         case _:
             return 0
 
 
-def node_macs(node: Node, x: Shape) -> int:
-    """Return the MACs of one node on an input of shape `x`."""
+def node_macs(node: Node, inputs: Sequence[Shape]) -> int:
+    """Return the MACs of one node.
+
+    Args:
+        node: The node.
+        inputs: Shapes of its inputs.
+    """
     piece = _of_piece(node)
     if piece is not None:
         return _per_sample(piece[0].macs, piece[1])
-    weights = _weights(node, x)
-    return weights * node.shape.height * node.shape.width
+    x, y = inputs[0], node.shape
+    match node.primitive:
+        case ConvTranspose():
+            # Each input position is multiplied with the whole kernel.
+            return _weights(node, x) * x.height * x.width
+        case Attention():
+            # Each query with each key, and each weight with each value; all heads together have all channels.
+            keys = inputs[1]
+            return (x.channels + y.channels) * x.height * x.width * keys.height * keys.width
+        case _:
+            return _weights(node, x) * y.height * y.width
 
 
 def _params(node: Node, x: Shape) -> int:
@@ -91,31 +122,46 @@ def _params(node: Node, x: Shape) -> int:
     match node.primitive:
         case Opaque(graph=graph):
             return opaque_counts(graph).params
-        case Conv(out=out, norm=norm, bias=bias):
+        case Conv(out=out, norm=norm, bias=bias) | ConvTranspose(out=out, norm=norm, bias=bias):
             extra = 2 * out if norm else out if bias else 0
-        case Linear(out=out, bias=bias):
+        case Linear(out=out, bias=bias) | Dense(out=out, bias=bias):
             extra = out if bias else 0
         case _:
-            pass
+            extra = _per_channel(node, x)
     return _weights(node, x) + extra
+
+
+def _per_channel(node: Node, x: Shape) -> int:
+    """Return the number of parameters of what works on each channel by itself."""
+    match node.primitive:
+        case BatchNorm() | GroupNorm():
+            return 2 * x.channels
+        case LayerNorm(bias=bias):
+            return (2 if bias else 1) * x.channels
+        case ChannelScale() | ChannelBias():
+            return x.channels
+        case PRelu(shared=shared):
+            return 1 if shared else x.channels
+        case _:
+            return 0
 
 
 def _deployed(node: Node, x: Shape) -> int:
     """Return the number of deployed parameters, each of which has `FLOAT_BYTES`."""
     match node.primitive:
-        case Conv(out=out) | Linear(out=out):
-            return _weights(node, x) + out
         case Opaque(graph=graph):
             return opaque_counts(graph).weight_bytes // FLOAT_BYTES
+        case Conv(out=out) | ConvTranspose(out=out) | Linear(out=out):
+            return _weights(node, x) + out
         case _:
-            return 0
+            return _params(node, x)
 
 
-def _bitops(node: Node, x: Shape) -> int:
+def _bitops(node: Node, inputs: Sequence[Shape]) -> int:
     conv = node.primitive
     if not isinstance(conv, Conv) or not conv.low_bit:
         return 0
-    return node_macs(node, x) * conv.weight_bits * conv.activation_bits
+    return node_macs(node, inputs) * conv.weight_bits * conv.activation_bits
 
 
 def _moved(program: Program, node: Node) -> int:
@@ -157,15 +203,15 @@ def count(program: Program) -> Counts:
 
 
 def _count_once(program: Program) -> Counts:
-    pairs = [(node, program.shape_of(node.inputs[0])) for node in program.nodes]
+    known = [(node, [program.shape_of(i) for i in node.inputs]) for node in program.nodes]
     return Counts(
-        macs=sum(node_macs(n, x) for n, x in pairs),
-        params=sum(_params(n, x) for n, x in pairs),
-        weights=sum(_weights(n, x) for n, x in pairs),
-        weight_bytes=FLOAT_BYTES * sum(_deployed(n, x) for n, x in pairs),
+        macs=sum(node_macs(n, x) for n, x in known),
+        params=sum(_params(n, x[0]) for n, x in known),
+        weights=sum(_weights(n, x[0]) for n, x in known),
+        weight_bytes=FLOAT_BYTES * sum(_deployed(n, x[0]) for n, x in known),
         moved_bytes=sum(_moved(program, n) for n in program.nodes),
         peak_bytes=_peak(program),
-        bitops=sum(_bitops(n, x) for n, x in pairs),
+        bitops=sum(_bitops(n, x) for n, x in known),
     )
 
 

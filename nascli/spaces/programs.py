@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from nascli.errors import SpaceError
 from nascli.spaces.opaque_graphs import TensorType
-from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Opaque, Primitive, Shape, infer_shape
+from nascli.spaces.primitives import PRIMITIVES, Act, Conv, Linear, Opaque, Primitive, Shape
+from nascli.spaces.shape_rules import infer_shape
 
 MAX_COPIES = 64
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nascli.errors import SpaceError
 from nascli.spaces.primitives import Conv, Shape
 
 
@@ -22,24 +23,30 @@ class NormalisedConv(nn.Module):
 
     def __init__(self, conv: Conv, x: Shape, affine: bool) -> None:
         super().__init__()
-        padding = [d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True)]
+        top, left, bottom, right = conv.pads
+        symmetric = (top, left) == (bottom, right)
         self.conv = nn.Conv2d(
             x.channels,
             conv.out,
             conv.kernel,
             conv.stride,
-            (padding[0], padding[1]),
+            (top, left) if symmetric else (0, 0),
             conv.dilation,
             conv.groups,
             bias=conv.bias,
         )
+        # PyTorch's convolutions have equal padding on both sides; other padding comes before them.
+        self._before = (0, 0, 0, 0) if symmetric else (left, right, top, bottom)
         self.norm = nn.BatchNorm2d(conv.out, affine=affine) if conv.norm else None
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised convolution of `(batch, channels, height, width)`."""
-        h: Tensor = self.conv(x)
+        h: Tensor = self.conv(self._padded(x))
         return h if self.norm is None else self.norm(h)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        return F.pad(x, self._before) if any(self._before) else x
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return weight and bias of the convolution that computes the same in evaluation mode, without normalisation.
@@ -50,16 +57,69 @@ class NormalisedConv(nn.Module):
         weight = self.conv.weight.detach()
         bias = self.conv.bias
         shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
-        norm = self.norm
-        if norm is None:
+        if self.norm is None:
             return weight, shift
-        assert norm.running_mean is not None and norm.running_var is not None
-        gain = torch.rsqrt(norm.running_var + norm.eps)
-        offset = -norm.running_mean * gain
-        if norm.affine:
-            gain = gain * norm.weight.detach()
-            offset = offset * norm.weight.detach() + norm.bias.detach()
+        gain, offset = fold(self.norm)
         return weight * gain[:, None, None, None], offset + shift * gain
+
+    def deployed(self) -> dict[str, Tensor]:
+        """Return `folded` by the names of the ONNX graph."""
+        weight, bias = self.folded()
+        return {"weight": weight, "bias": bias}
+
+    def load_deployed(self, weights: dict[str, Tensor]) -> None:
+        """Set weight and bias; normalisation passes values on and adds the bias.
+
+        Raises:
+            SpaceError: There is a bias, and neither normalisation nor a bias that could take it.
+        """
+        load_convolution(self.conv, self.norm, weights)
+
+
+def fold(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return the scale and bias per channel, `(channels,)` each, that batch normalisation has in evaluation mode."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    gain = torch.rsqrt(norm.running_var + norm.eps)
+    offset = -norm.running_mean * gain
+    if norm.affine:
+        gain = gain * norm.weight.detach()
+        offset = offset * norm.weight.detach() + norm.bias.detach()
+    return gain, offset
+
+
+def unfold(norm: nn.BatchNorm2d, gain: Tensor, offset: Tensor) -> None:
+    """Make batch normalisation apply a scale and bias per channel in evaluation mode, in place.
+
+    Raises:
+        SpaceError: It has no learned scale and shift.
+    """
+    if not norm.affine:
+        raise SpaceError("batch normalisation without learned scale and shift cannot take weights")
+    assert norm.running_mean is not None and norm.running_var is not None
+    with torch.no_grad():
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1.0)
+        norm.weight.copy_(gain * (1 + norm.eps) ** 0.5)
+        norm.bias.copy_(offset)
+
+
+def load_convolution(
+    conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d | None, weights: dict[str, Tensor]
+) -> None:
+    """Set the weights of a convolution and of the normalisation behind it from their folded form, in place.
+
+    Raises:
+        SpaceError: There is a bias, and neither normalisation nor a bias that could take it.
+    """
+    bias = weights["bias"]
+    with torch.no_grad():
+        conv.weight.copy_(weights["weight"])
+        if norm is not None:
+            unfold(norm, torch.ones_like(bias), bias)
+        elif conv.bias is not None:
+            conv.bias.copy_(bias)
+        elif bool(bias.any()):
+            raise SpaceError("a convolution without a bias cannot take the bias of these weights")
 
 
 # Initial clipping height of PACT, which is learned. Choi et al. (2018) start at 10; activations here are normalised.
@@ -142,5 +202,5 @@ class LowBitConv(NormalisedConv):
             x = low_bit_activation(x, self.clip.clamp_min(1e-2), self.activation_bits)
         weight = low_bit_weight(self.conv.weight, self.weight_bits)
         c = self.conv
-        h = F.conv2d(x, weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
+        h = F.conv2d(self._padded(x), weight, c.bias, c.stride, c.padding, c.dilation, c.groups)
         return h if self.norm is None else self.norm(h)

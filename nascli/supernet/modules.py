@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, SpaceError
 from nascli.spaces.network import Network
-from nascli.spaces.primitives import (
-    Act,
-    Add,
-    Concat,
-    Conv,
-    Gain,
-    GlobalPool,
-    Linear,
-    Pool,
-    Scale,
-    Shape,
-    Shuffle,
-    Split,
-)
 from nascli.spaces.programs import Node, Program
-from nascli.supernet.convolutions import NormalisedConv
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "hswish": F.hardswish,
-    "swish": F.silu,
-    "sigmoid": torch.sigmoid,
-    "hsigmoid": F.hardsigmoid,
-}
+from nascli.supernet.computing import compute_without_parameters
+from nascli.supernet.layers import deployed_weights, layer_of, load_deployed
 
 
 class ProgramModule(nn.Module):
@@ -54,12 +31,7 @@ class ProgramModule(nn.Module):
         self._plan: list[tuple[Node, str | None]] = []
         self._last_use = _last_uses(program)
         for index, node in enumerate(program.nodes, 1):
-            x = program.shape_of(node.inputs[0])
-            module: nn.Module | None = None
-            if isinstance(node.primitive, Conv):
-                module = _convolution(node.primitive, x, affine)
-            elif isinstance(node.primitive, Linear):
-                module = nn.Linear(x.channels, node.primitive.out, bias=node.primitive.bias)
+            module = layer_of(node.primitive, program.shape_of(node.inputs[0]), affine)
             name = f"n{index}" if module is not None else None
             if module is not None:
                 self.add_module(f"n{index}", module)
@@ -78,21 +50,14 @@ class ProgramModule(nn.Module):
         for index, (node, name) in enumerate(self._plan, 1):
             inputs = [_not_freed(values[i]) for i in node.inputs]
             if name is None:
-                values.append(_compute_without_parameters(node, inputs))
+                values.append(compute_without_parameters(node, inputs))
             else:
-                h = inputs[0].flatten(1) if isinstance(node.primitive, Linear) else inputs[0]
-                values.append(self.get_submodule(name)(h))
+                values.append(self.get_submodule(name)(inputs[0]))
             for i in set(node.inputs):
                 # Values that no later node reads are freed, to keep the peak memory of inference low.
                 if self._last_use[i] == index:
                     values[i] = None
         return _not_freed(values[self.program.output])
-
-
-def _convolution(conv: Conv, x: Shape, affine: bool) -> NormalisedConv:
-    from nascli.supernet.convolutions import LowBitConv
-
-    return LowBitConv(conv, x, affine) if conv.low_bit else NormalisedConv(conv, x, affine)
 
 
 def _last_uses(program: Program) -> dict[int, int]:
@@ -105,36 +70,6 @@ def _last_uses(program: Program) -> dict[int, int]:
 def _not_freed(value: Tensor | None) -> Tensor:
     assert value is not None
     return value
-
-
-def _compute_without_parameters(node: Node, inputs: Sequence[Tensor]) -> Tensor:
-    x = inputs[0]
-    match node.primitive:
-        case Act(function=function):
-            return _ACTIVATIONS[function](x)
-        case Pool(mode="max", kernel=kernel, stride=stride):
-            return F.max_pool2d(x, kernel, stride, kernel // 2)
-        case Pool(kernel=kernel, stride=stride):
-            return F.avg_pool2d(x, kernel, stride, kernel // 2, count_include_pad=False)
-        case GlobalPool():
-            return x.mean((2, 3), keepdim=True)
-        case Add():
-            total = x
-            for other in inputs[1:]:
-                total = total + other
-            return total
-        case Scale():
-            return x * inputs[1]
-        case Gain(factor=factor):
-            return x * factor
-        case Split(start=start, stop=stop):
-            return x[:, start:stop]
-        case Concat():
-            return torch.cat(list(inputs), dim=1)
-        case Shuffle(groups=groups):
-            return F.channel_shuffle(x, groups)
-        case _:
-            raise AssertionError(f"{node.primitive.kind} has a module of its own")
 
 
 def network_module(programs: Sequence[Program]) -> nn.Sequential:
@@ -167,17 +102,42 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
     for block in blocks:
         for name, module in block.named_children():
             target = f"n{int(name[1:]) + offset}"
-            if isinstance(module, NormalisedConv):
-                weight, bias = module.folded()
-                weights[f"{target}.bias"] = bias.numpy()
-            else:
-                assert isinstance(module, nn.Linear)
-                weight = module.weight.detach()
-                if module.bias is not None:
-                    weights[f"{target}.bias"] = module.bias.detach().numpy()
-            weights[f"{target}.weight"] = weight.contiguous().numpy()
+            for key, tensor in deployed_weights(module).items():
+                weights[f"{target}.{key}"] = tensor.contiguous().numpy()
         offset += len(block.program.nodes)
     return weights
+
+
+def load_exported_weights(
+    blocks: Sequence[ProgramModule], weights: Mapping[str, npt.NDArray[np.float32]]
+) -> None:
+    """Set the weights of blocks in sequence from those of the ONNX graph of their chained program, in place.
+
+    Batch normalisation behind a convolution passes values on and adds the bias; its running mean becomes 0 and its
+    running variance 1.
+
+    Args:
+        blocks: Modules in evaluation order.
+        weights: Weights by name, as `exported_weights` returns them.
+
+    Raises:
+        SpaceError: A weight is missing, has another shape, or there is a bias that the module has no place for.
+    """
+    offset = 0
+    for block in blocks:
+        for name, module in block.named_children():
+            target = f"n{int(name[1:]) + offset}"
+            tensors = {
+                key: torch.from_numpy(np.array(weights[f"{target}.{key}"]))
+                for key in ("weight", "bias")
+                if f"{target}.{key}" in weights
+            }
+            try:
+                load_deployed(module, tensors)
+            except (KeyError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+                raise SpaceError(f"the weights of {target} do not fit: {reason}") from error
+        offset += len(block.program.nodes)
 
 
 def load_module(module: nn.Module, tensors: dict[str, Tensor]) -> None:

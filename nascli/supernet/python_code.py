@@ -5,35 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nascli.errors import SpaceError
 from nascli.spaces.network import Network
-from nascli.spaces.primitives import (
-    Act,
-    Add,
-    Concat,
-    Conv,
-    Gain,
-    GlobalPool,
-    Linear,
-    Pool,
-    Scale,
-    Shuffle,
-    Split,
-)
-from nascli.spaces.programs import Node
-from nascli.supernet.convolutions import NormalisedConv
 from nascli.supernet.modules import ProgramModule
+from nascli.supernet.python_layers import layer_code, layer_weights
 
-_ACTIVATIONS = {
-    "relu": "F.relu({})",
-    "relu6": "F.relu6({})",
-    "hswish": "F.hardswish({})",
-    "swish": "F.silu({})",
-    "sigmoid": "torch.sigmoid({})",
-    "hsigmoid": "F.hardsigmoid({})",
-}
 _HEAD = '''"""{title}
 
 {layers} blocks, {macs:,} MACs, {params:,} parameters; input {shape} (channels, height, width).
@@ -90,8 +68,8 @@ def python_source(network: Network, weights: str) -> str:
             inputs = [values[i] for i in node.inputs]
             target = f"h{len(steps)}"
             attribute = f"{prefix}_{number}"
-            x = program.shape_of(node.inputs[0])
-            layer, expression = _layer(node, attribute, x.channels, inputs)
+            shapes = [program.shape_of(i) for i in node.inputs]
+            layer, expression = layer_code(node, attribute, shapes, inputs)
             constructor += [f"        {line}" for line in layer]
             steps.append(f"        {target} = {expression}")
             values.append(target)
@@ -109,47 +87,6 @@ def python_source(network: Network, weights: str) -> str:
     return f"{head}{body}\n"
 
 
-def _layer(node: Node, attribute: str, channels: int, inputs: Sequence[str]) -> tuple[list[str], str]:
-    """Return the lines of the constructor for a node, and the expression that computes it."""
-    x = inputs[0]
-    match node.primitive:
-        case Conv() as conv:
-            padding = tuple(d * (k - 1) // 2 for k, d in zip(conv.kernel, conv.dilation, strict=True))
-            lines = [
-                f"self.{attribute} = nn.Conv2d({channels}, {conv.out}, {conv.kernel}, stride={conv.stride}, "
-                f"padding={padding}, dilation={conv.dilation}, groups={conv.groups}, bias={conv.bias})"
-            ]
-            if not conv.norm:
-                return lines, f"self.{attribute}({x})"
-            lines.append(f"self.{attribute}_bn = nn.BatchNorm2d({conv.out})")
-            return lines, f"self.{attribute}_bn(self.{attribute}({x}))"
-        case Linear(out=out, bias=bias):
-            lines = [f"self.{attribute} = nn.Linear({channels}, {out}, bias={bias})"]
-            return lines, f"self.{attribute}(torch.flatten({x}, 1))"
-        case Act(function=function):
-            return [], _ACTIVATIONS[function].format(x)
-        case Pool(mode="max", kernel=kernel, stride=stride):
-            return [], f"F.max_pool2d({x}, {kernel}, {stride}, {kernel // 2})"
-        case Pool(kernel=kernel, stride=stride):
-            return [], f"F.avg_pool2d({x}, {kernel}, {stride}, {kernel // 2}, count_include_pad=False)"
-        case GlobalPool():
-            return [], f"{x}.mean((2, 3), keepdim=True)"
-        case Add():
-            return [], " + ".join(inputs)
-        case Scale():
-            return [], f"{x} * {inputs[1]}"
-        case Gain(factor=factor):
-            return [], f"{x} * {factor!r}"
-        case Split(start=start, stop=stop):
-            return [], f"{x}[:, {start}:{stop}]"
-        case Concat():
-            return [], f"torch.cat([{', '.join(inputs)}], dim=1)"
-        case Shuffle(groups=groups):
-            return [], f"F.channel_shuffle({x}, {groups})"
-        case _:
-            raise SpaceError(f"the primitive {node.primitive.kind} has no PyTorch code.")
-
-
 def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[str, Tensor]:
     """Return the weights of a network under the names of its `python_source`.
 
@@ -161,12 +98,5 @@ def source_weights(network: Network, blocks: Sequence[ProgramModule]) -> dict[st
     attributes = _attribute_names([block.name for block in network.blocks])
     for name, block in zip(attributes, blocks, strict=True):
         for child, module in block.named_children():
-            attribute = f"{name}_{child[1:]}"
-            parts: list[tuple[str, nn.Module]] = [(attribute, module)]
-            if isinstance(module, NormalisedConv):
-                parts = [(attribute, module.conv)]
-                if module.norm is not None:
-                    parts.append((f"{attribute}_bn", module.norm))
-            for prefix, part in parts:
-                weights |= {f"{prefix}.{k}": v.contiguous() for k, v in part.state_dict().items()}
+            weights |= layer_weights(module, f"{name}_{child[1:]}")
     return weights

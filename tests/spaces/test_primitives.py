@@ -14,9 +14,9 @@ from nascli.spaces.primitives import (
     Shape,
     Shuffle,
     Split,
-    infer_shape,
 )
 from nascli.spaces.programs import Builder, Program, chain
+from nascli.spaces.shape_rules import infer_shape
 
 X = Shape(8, 7, 5)
 

@@ -54,10 +54,14 @@ def predict_program(
     model = efficiency or load_efficiency()
     device.peak_of(precision)
     work = kernels_of(program, batch, precision)
-    seconds_by_node = dict(zip(work.nodes, model(work.kernels, [device] * len(work.kernels)), strict=True))
     streamed = work.moved / (device.bandwidth * _STREAMING) + LAUNCH
-    seconds_by_node |= dict(zip(work.moved_nodes, streamed, strict=True))
-    by_node = {node: float(seconds) for node, seconds in seconds_by_node.items()}
+    by_node: dict[int, float] = {}
+    for node, seconds in zip(
+        (*work.nodes, *work.moved_nodes),
+        (*model(work.kernels, [device] * len(work.kernels)), *streamed),
+        strict=True,
+    ):
+        by_node[node] = by_node.get(node, 0.0) + float(seconds)
     total = sum(by_node.values())
     share = model.quantiles[1 if device.key == FITTED_ON else 2]
     return PredictedLatency(total, total / (1 + share), total * (1 + share), by_node)

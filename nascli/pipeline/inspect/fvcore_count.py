@@ -10,7 +10,7 @@ import torch
 
 from nascli.errors import missing_package
 from nascli.spaces.network import Network
-from nascli.spaces.primitives import Conv, Pool
+from nascli.spaces.primitives import BatchNorm, Conv, ConvTranspose, Pool
 from nascli.supernet.modules import network_module
 
 
@@ -72,12 +72,13 @@ def _compare(network: Network) -> FvcoreComparison:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_operator = {str(name): int(value) for name, value in analysis.by_operator().items()}
     total = sum(by_operator.values())
-    products = sum(by_operator.get(name, 0) for name in ("conv", "linear", "addmm", "matmul"))
+    products = sum(by_operator.get(name, 0) for name in ("conv", "linear", "addmm", "matmul", "bmm"))
     batch_norm = by_operator.get("batch_norm", 0)
     normalised = sum(
         node.shape.size
         for node in network.program.nodes
-        if isinstance(node.primitive, Conv) and node.primitive.norm
+        if isinstance(node.primitive, BatchNorm)
+        or (isinstance(node.primitive, (Conv, ConvTranspose)) and node.primitive.norm)
     )
     return FvcoreComparison(
         total=total,

@@ -3,7 +3,9 @@
 In a model in 8 bits, weights and activations lie between QuantizeLinear and DequantizeLinear pairs, which runtimes fuse
 into integer kernels. The scales suit the normally distributed weights and inputs with which models are measured. They
 are not calibrated on data, so such a model is only good for timing. Runtimes differ in what they fuse: ONNX Runtime's
-CPU kernels prefer unsigned activations; TensorRT needs signed ones around zero, and biases in float.
+CPU kernels prefer unsigned activations; TensorRT needs signed ones around zero, and biases in float. Weights of
+convolutions and fully connected layers become integers; those of transposed convolutions and normalisation stay in
+float, as runtimes compute these in float.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from nascli.errors import SpaceError
+
 # Normalised values lie within a few units; unsigned 8 bits around 128 cover -6.4 to 6.35.
 _SCALE, _ZERO = np.float32(0.05), np.uint8(128)
 # Values behind ReLU and ReLU6 are not negative; a range that begins at 0 lets runtimes drop the activation.
 _POSITIVE_SCALE, _POSITIVE_ZERO = np.float32(6 / 255), np.uint8(0)
 _SIGNED_POSITIVE_SCALE = np.float32(6 / 127)
 _FUSED_ACTIVATIONS = ("Relu", "Clip")
-_WEIGHTED = ("Conv", "Gemm")
+# Nodes whose weights become integers, and the axis of their output channels.
+_WEIGHTED = {"Conv": 0, "Gemm": 0, "MatMul": 1}
 
 
 def to_int8(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelProto:
@@ -30,6 +35,9 @@ def to_int8(model: onnx.ModelProto, *, symmetric: bool = False) -> onnx.ModelPro
         model: A model in fp32, as `onnx_model` writes it.
         symmetric: Whether activations are signed around zero and biases in float, as TensorRT needs it. Otherwise
             activations are unsigned with a zero point, and biases are in int32.
+
+    Raises:
+        SpaceError: A node has several outputs.
     """
     quantiser = _Quantiser(model.graph, symmetric)
     for value in model.graph.input:
@@ -86,8 +94,12 @@ class _Quantiser:
     def add_node(self, node: onnx.NodeProto) -> None:
         """Write a node with quantised weights, and quantise its output unless the next node is fused with it."""
         inputs = [self._renamed.get(name, name) for name in node.input]
-        if node.op_type in _WEIGHTED:
-            inputs[1:] = self._weight_inputs(inputs[1:], self._scales[inputs[0]])
+        if node.op_type in _WEIGHTED and inputs[1] in self._weights:
+            inputs[1:] = self._weight_inputs(inputs[1:], self._scales[inputs[0]], _WEIGHTED[node.op_type])
+        if len(node.output) != 1:
+            raise SpaceError(
+                f"{node.op_type} has {len(node.output)} outputs; models in 8 bits have one for each node"
+            )
         (output,) = node.output
         is_fused = self._is_fused_with_next(node)
         float_output = output if is_fused else f"{output}.float"
@@ -120,25 +132,23 @@ class _Quantiser:
         self._nodes.append(helper.make_node("QuantizeLinear", [source, *parameters], [f"{output}.q"]))
         self._nodes.append(helper.make_node("DequantizeLinear", [f"{output}.q", *parameters], [output]))
 
-    def _weight_inputs(self, names: list[str], input_scale: np.float32) -> list[str]:
+    def _weight_inputs(self, names: list[str], input_scale: np.float32, axis: int) -> list[str]:
         """Quantise a layer's weight and bias, if it has one, and return their names."""
-        weight_scale = self._add_weight(self._weights.pop(names[0]))
+        weight_scale = self._add_weight(self._weights.pop(names[0]), axis)
         if not self._symmetric:
             for name in names[1:]:
                 self._add_bias(self._weights.pop(name), (weight_scale * input_scale).astype(np.float32))
         return names
 
-    def _add_weight(self, tensor: onnx.TensorProto) -> np.ndarray:
+    def _add_weight(self, tensor: onnx.TensorProto, axis: int) -> np.ndarray:
         """Write a weight in int8 with one scale per output channel; return the `(channels,)` scales."""
         values = numpy_helper.to_array(tensor).astype(np.float32)
-        scale: np.ndarray = np.abs(values.reshape(len(values), -1)).max(axis=1).astype(
-            np.float32
-        ) / np.float32(127)
+        others = tuple(i for i in range(values.ndim) if i != axis)
+        scale: np.ndarray = np.abs(values).max(axis=others).astype(np.float32) / np.float32(127)
         scale[scale == 0] = 1
-        per_channel = scale.reshape(-1, *[1] * (values.ndim - 1))
-        self._add_integers(
-            tensor.name, np.clip(np.round(values / per_channel), -127, 127).astype(np.int8), scale
-        )
+        per_channel = np.expand_dims(scale, others)
+        integers = np.clip(np.round(values / per_channel), -127, 127).astype(np.int8)
+        self._add_integers(tensor.name, integers, scale, axis)
         return scale
 
     def _add_bias(self, tensor: onnx.TensorProto, scale: np.ndarray) -> None:
@@ -146,12 +156,12 @@ class _Quantiser:
         values = numpy_helper.to_array(tensor).astype(np.float32)
         self._add_integers(tensor.name, np.round(values / scale).astype(np.int32), scale)
 
-    def _add_integers(self, name: str, integers: np.ndarray, scale: np.ndarray) -> None:
+    def _add_integers(self, name: str, integers: np.ndarray, scale: np.ndarray, axis: int = 0) -> None:
         self._constants.append(numpy_helper.from_array(integers, f"{name}.integers"))
         self._constants.append(numpy_helper.from_array(scale, f"{name}.scale"))
         self._constants.append(numpy_helper.from_array(np.zeros(len(scale), integers.dtype), f"{name}.zero"))
         inputs = [f"{name}.integers", f"{name}.scale", f"{name}.zero"]
-        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=0))
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=axis))
 
 
 def to_half_precision(model: onnx.ModelProto, *, keep: frozenset[str] = frozenset()) -> onnx.ModelProto:

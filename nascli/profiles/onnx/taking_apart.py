@@ -5,8 +5,8 @@ Nothing is lost: every node belongs to a piece, and the MACs of the pieces add u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -14,8 +14,7 @@ from nascli.errors import ArchitectureError, SpaceError
 from nascli.profiles.onnx.cuts import Segment, cut, join
 from nascli.profiles.onnx.model import OnnxModel
 from nascli.profiles.onnx.opaque import opaque_graph
-from nascli.profiles.onnx.reader import UnreadableNodeError, read_program, split_program
-from nascli.profiles.onnx.tidying import reads
+from nascli.profiles.onnx.reader import UnreadableNodeError, Weights, read_program, split_program
 from nascli.spaces.counts import count
 from nascli.spaces.opaque_graphs import sample_shape
 from nascli.spaces.operators.definition import Operator
@@ -41,11 +40,13 @@ class Piece:
         operators: The operators, which follow one another: one for a piece of ONNX, one or more for primitives.
         segment: The nodes of the file.
         reason: Why it is a piece of ONNX; None for primitives.
+        weights: Weights of primitives by their names in the chained program of the operators, if they were kept.
     """
 
     operators: tuple[Operator, ...]
     segment: Segment
     reason: str | None
+    weights: Weights = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ class _Unread:
         return not self.macs and all(node.op_type in _FUSED for node in self.segment.nodes)
 
 
-def take_apart(model: OnnxModel) -> list[Piece]:
+def take_apart(model: OnnxModel, *, keep_weights: bool = False) -> list[Piece]:
     """Take a model apart.
 
     Args:
         model: The model, with folded constants.
+        keep_weights: Whether the weights of primitives are read.
 
     Raises:
         ArchitectureError: No output depends on an input, a shape that a cut needs is unknown, or the pieces do not
@@ -74,12 +76,11 @@ def take_apart(model: OnnxModel) -> list[Piece]:
     segments = cut(
         model.proto.graph.node, [name for name, _ in model.inputs], [name for name, _ in model.outputs]
     )
-    uses = _count_uses(model)
     pieces: list[Piece] = []
     unread: list[_Unread] = []
     position = 0
     while position < len(segments):
-        run, why = _read_run(segments[position:], model, uses)
+        run, why = _read_run(segments[position:], model, keep_weights)
         if run is None:
             unread.append(_Unread(segments[position], _macs(segments[position].nodes, model), why))
             position += 1
@@ -94,18 +95,8 @@ def take_apart(model: OnnxModel) -> list[Piece]:
     return pieces
 
 
-def _count_uses(model: OnnxModel) -> dict[str, int]:
-    uses: dict[str, int] = {}
-    for node in model.proto.graph.node:
-        for name in reads(node):
-            uses[name] = uses.get(name, 0) + 1
-    for name, _ in model.outputs:
-        uses[name] = uses.get(name, 0) + 1
-    return uses
-
-
 def _read_run(
-    segments: Sequence[Segment], model: OnnxModel, uses: Mapping[str, int]
+    segments: Sequence[Segment], model: OnnxModel, keep_weights: bool
 ) -> tuple[tuple[Piece, int] | None, str]:
     """Read as many segments as have primitives, from the first on.
 
@@ -124,12 +115,12 @@ def _read_run(
     while length:
         joined = join(segments[:length])
         try:
-            program = read_program(
-                joined.nodes, (joined.source, shape), joined.output,
-                initializers=model.initializers, uses=uses,
+            program, weights = read_program(
+                joined.nodes, (joined.source, shape), joined.output, initializers=model.initializers,
+                batch=model.batch, is_vector=kind.is_vector, keep_weights=keep_weights,
             )  # fmt: skip
             _check_output(program, model, joined.output)
-            return (Piece(tuple(split_program(program)), joined, None), length), reason
+            return (Piece(tuple(split_program(program)), joined, None, weights), length), reason
         except UnreadableNodeError as error:
             # What is before the node was read, unless it needs the node to make sense.
             failed = _segment_of(joined.nodes[error.position], segments[:length])

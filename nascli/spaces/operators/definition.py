@@ -74,6 +74,7 @@ def conv(
     bias: bool = False,
     weight_bits: int = 32,
     activation_bits: int = 32,
+    padding: p.Padding | None = None,
 ) -> Value:
     """Apply a convolution with batch normalisation, and an activation if `act` names one; see `primitives.Conv`."""
     h = _apply(
@@ -87,20 +88,57 @@ def conv(
             bias,
             weight_bits,
             activation_bits,
+            padding,
         ),
         x,
     )
     return h if act is None else activation(h, act)
 
 
-def activation(x: Value, function: str) -> Value:
-    """Apply an element-wise activation by name; see `primitives.ACTIVATIONS`."""
-    return _apply(p.Act(function), x)
+def activation(x: Value, function: str, *parameters: float) -> Value:
+    """Apply an element-wise activation by name, with its parameters if it has any; see `primitives.ACTIVATIONS`."""
+    return _apply(p.Act(function, parameters), x)
 
 
-def pool(x: Value, mode: str, kernel: int, *, stride: int = 1) -> Value:
-    """Apply maximum ('max') or average ('avg') pooling."""
-    return _apply(p.Pool(mode, kernel, stride), x)
+def conv_transpose(
+    x: Value,
+    out: int,
+    kernel: Pair,
+    *,
+    stride: Pair = 1,
+    padding: p.Padding = (0, 0, 0, 0),
+    output_padding: Pair = 0,
+    groups: int = 1,
+    act: str | None = None,
+    norm: bool = True,
+    bias: bool = False,
+) -> Value:
+    """Apply a transposed convolution with batch normalisation; see `primitives.ConvTranspose`."""
+    primitive = p.ConvTranspose(
+        out,
+        _pair(kernel),
+        _pair(stride),
+        padding,
+        _pair(output_padding),
+        groups=groups,
+        norm=norm,
+        bias=bias,
+    )
+    h = _apply(primitive, x)
+    return h if act is None else activation(h, act)
+
+
+def pool(
+    x: Value,
+    mode: str,
+    kernel: Pair,
+    *,
+    stride: Pair = 1,
+    padding: p.Padding | None = None,
+    count_padding: bool = False,
+) -> Value:
+    """Apply maximum ('max') or average ('avg') pooling; see `primitives.Pool`."""
+    return _apply(p.Pool(mode, kernel, stride, padding, count_padding), x)
 
 
 def global_pool(x: Value) -> Value:
@@ -121,6 +159,86 @@ def scale(x: Value, gate: Value) -> Value:
 def gain(x: Value, factor: float) -> Value:
     """Multiply `x` by a constant."""
     return x if factor == 1.0 else _apply(p.Gain(factor), x)
+
+
+def shift(x: Value, amount: float) -> Value:
+    """Add a constant to `x`."""
+    return x if amount == 0.0 else _apply(p.Shift(amount), x)
+
+
+def sub(x: Value, other: Value) -> Value:
+    """Subtract `other` from `x`; sizes of 1 are repeated."""
+    return _apply(p.Binary("sub"), x, other)
+
+
+def mul(x: Value, other: Value) -> Value:
+    """Multiply two values element by element; sizes of 1 are repeated."""
+    return _apply(p.Binary("mul"), x, other)
+
+
+def div(x: Value, other: Value) -> Value:
+    """Divide `x` by `other` element by element; sizes of 1 are repeated."""
+    return _apply(p.Binary("div"), x, other)
+
+
+def batch_norm(x: Value) -> Value:
+    """Apply batch normalisation that does not follow a convolution."""
+    return _apply(p.BatchNorm(), x)
+
+
+def layer_norm(x: Value, *, epsilon: float = 1e-6, bias: bool = True) -> Value:
+    """Apply layer normalisation over the channels of each position."""
+    return _apply(p.LayerNorm(epsilon, bias), x)
+
+
+def group_norm(x: Value, groups: int, *, epsilon: float = 1e-5) -> Value:
+    """Apply normalisation over groups of channels."""
+    return _apply(p.GroupNorm(groups, epsilon), x)
+
+
+def channel_scale(x: Value) -> Value:
+    """Multiply each channel by a learned factor (layer scale)."""
+    return _apply(p.ChannelScale(), x)
+
+
+def channel_bias(x: Value) -> Value:
+    """Add a learned number to each channel."""
+    return _apply(p.ChannelBias(), x)
+
+
+def prelu(x: Value, *, shared: bool = False) -> Value:
+    """Apply a rectifier with learned slopes."""
+    return _apply(p.PRelu(shared), x)
+
+
+def dense(x: Value, out: int, *, bias: bool = True) -> Value:
+    """Apply a fully connected layer to the channels of each position."""
+    return _apply(p.Dense(out, bias), x)
+
+
+def attention(queries: Value, keys: Value, values: Value, *, heads: int) -> Value:
+    """Apply multi-head attention between positions; see `primitives.Attention`."""
+    return _apply(p.Attention(heads), queries, keys, values)
+
+
+def pad(x: Value, padding: p.Padding) -> Value:
+    """Add rows and columns of zeros at the top, left, bottom, and right."""
+    return _apply(p.Pad(padding), x)
+
+
+def pixel_shuffle(x: Value, factor: int) -> Value:
+    """Move channels to positions, so that height and width grow by `factor`."""
+    return _apply(p.PixelShuffle(factor), x)
+
+
+def pixel_unshuffle(x: Value, factor: int) -> Value:
+    """Move positions to channels, so that height and width shrink by `factor`."""
+    return _apply(p.PixelUnshuffle(factor), x)
+
+
+def resize(x: Value, height: int, width: int, *, mode: str = "nearest", align_corners: bool = False) -> Value:
+    """Resample `x` to a height and width; see `primitives.Resize`."""
+    return _apply(p.Resize(height, width, mode, align_corners), x)
 
 
 def split(x: Value, sizes: Sequence[int]) -> list[Value]:

@@ -5,7 +5,8 @@ import onnx
 import pytest
 
 from nascli.errors import SpaceError
-from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model, random_array
+from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model
+from nascli.profiles.onnx.random_arrays import random_array
 from nascli.spaces import make_space
 from nascli.spaces.operators.basic import identity
 from nascli.spaces.operators.definition import conv

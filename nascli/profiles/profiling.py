@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from nascli.errors import DeviceError, Remedy
+from nascli.errors import DeviceError, ModelRefusedError, Remedy
 from nascli.lut import LatencyTable, Sample, Setup, Store, program_key
 from nascli.lut.statistics import estimate
 from nascli.profiles.advice import round_advice
@@ -245,11 +245,12 @@ def _report(recorder: StoreRecorder, count: int, progress: Progress) -> None:
         )
 
 
-def _refused(refusals: Sequence[tuple[str, str]], of_all: str, target: Target) -> DeviceError:
-    names = "; ".join(f"{label}: {reason}" for label, reason in refusals[:_NAMED_REFUSALS])
+def _refused(refusals: Sequence[tuple[str, str]], of_all: str, target: Target) -> ModelRefusedError:
+    # Some runtimes say it in several lines.
+    names = "; ".join(f"{label}: {' '.join(reason.split())}" for label, reason in refusals[:_NAMED_REFUSALS])
     others = len(refusals) - _NAMED_REFUSALS
     more = f"; and {others} more" if others > 0 else ""
-    return DeviceError(
+    return ModelRefusedError(
         f"{target.runtime.name} refuses {len(refusals)} of {of_all}: {names}{more}.",
         "The others are measured and kept. Use another runtime or precision, a smaller batch, or a space "
         "without these operators.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nascli.errors import ArchitectureError, DeviceError, Remedy
+from nascli.errors import ArchitectureError, ModelRefusedError, Remedy
 from nascli.execution import Execution
 from nascli.lut import Measurement, Store, program_key
 from nascli.pipeline.measure.model_feeds import ModelFeed
@@ -108,8 +108,12 @@ def measure_models(
                     what="networks",
                     models=given,
                 )
-            except DeviceError as error:
+            except ModelRefusedError as error:
                 error.message += _unknown([models[position] for position in positions])
+                error.hint = "Other values of inputs, a smaller batch, or another runtime may do."
+                error.remedies = tuple(
+                    Remedy(arguments={name: None}) for name in ("integer_range", "batch", "runtime")
+                )
                 raise
             for position in positions:
                 figure = table.lookup(programs[position])

@@ -49,6 +49,10 @@ from nascli.spaces.programs import Node, Program
 
 Array = npt.NDArray[np.float32]
 Weights = Mapping[str, Array]
+# The version of ONNX's operators in which primitives are written, unless pieces of ONNX need an older one.
+OPSET = 20
+# Versions in which operators were introduced that primitives are written with.
+_SINCE = {"Gelu": 20, "Mish": 18, "LayerNormalization": 17, "HardSwish": 14}
 _ACT_NODES = {
     "relu": "Relu",
     "hswish": "HardSwish",
@@ -72,6 +76,7 @@ class GraphWriter:
         batch: The static batch.
         weights: Weights by name; None takes random ones.
         source: Name of the program's input.
+        opset: Version of the operators; below 20, some are written as several nodes.
 
     Attributes:
         nodes: Nodes in evaluation order.
@@ -80,7 +85,15 @@ class GraphWriter:
         outputs: Outputs of the model besides the first.
     """
 
-    def __init__(self, program: Program, batch: int, weights: Weights | None, source: str = "input") -> None:
+    def __init__(
+        self,
+        program: Program,
+        batch: int,
+        weights: Weights | None,
+        *,
+        source: str = "input",
+        opset: int = OPSET,
+    ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
@@ -88,6 +101,7 @@ class GraphWriter:
         self._program = program
         self._batch = batch
         self._weights = weights
+        self._opset = opset
         self._last = channels_last(program)
         self._names = [source]
         self._transposed: dict[int, str] = {}
@@ -327,10 +341,34 @@ class GraphWriter:
                 return self._emit("LeakyRelu", [source], name, alpha=act.values[0])
             case "elu":
                 return self._emit("Elu", [source], name, alpha=act.values[0])
-            case "gelu_tanh":
+            case "gelu_tanh" if self._opset >= _SINCE["Gelu"]:
                 return self._emit("Gelu", [source], name, approximate="tanh")
+            case "gelu" | "gelu_tanh" if self._opset < _SINCE["Gelu"]:
+                return self._old_gelu(name, source, tanh=act.function == "gelu_tanh")
+            case "mish" if self._opset < _SINCE["Mish"]:
+                h = self._emit("Softplus", [source], f"{name}.softplus")
+                return self._emit("Mul", [source, self._emit("Tanh", [h], f"{name}.tanh")], name)
+            case "hswish" if self._opset < _SINCE["HardSwish"]:
+                gate = self._emit("HardSigmoid", [source], f"{name}.gate", alpha=1 / 6, beta=0.5)
+                return self._emit("Mul", [source, gate], name)
             case _:
                 return self._emit(_ACT_NODES[act.function], [source], name)
+
+    def _old_gelu(self, name: str, source: str, *, tanh: bool) -> str:
+        """Write Gelu in the operators of versions below 20, as exporters did."""
+        h = source
+        if tanh:
+            # tanh(sqrt(2 / pi) (x + 0.044715 x^3))
+            h = self._emit("Mul", [h, h], f"{name}.square")
+            h = self._emit("Mul", [h, self._scalar(f"{name}.cubic", 0.044715)], f"{name}.scaled")
+            h = self._emit("Add", [h, self._scalar(f"{name}.linear", 1.0)], f"{name}.sum")
+            h = self._emit("Mul", [source, h], f"{name}.inner")
+        factor = np.sqrt(2 / np.pi) if tanh else np.sqrt(0.5)
+        h = self._emit("Mul", [h, self._scalar(f"{name}.factor", float(factor))], f"{name}.argument")
+        h = self._emit("Tanh" if tanh else "Erf", [h], f"{name}.function")
+        h = self._emit("Add", [h, self._scalar(f"{name}.one", 1.0)], f"{name}.plus")
+        h = self._emit("Mul", [source, h], f"{name}.twice")
+        return self._emit("Mul", [h, self._scalar(f"{name}.half", 0.5)], name)
 
     def _linear(self, name: str, index: int, out: int, bias: bool, x: Shape, source: str) -> str:
         flat = self._emit("Flatten", [source], f"{name}.flat", axis=1)
@@ -365,6 +403,10 @@ class GraphWriter:
             case LayerNorm():
                 inputs = [self._weight(weight, channels, 1, index)]
                 inputs += [self._weight(bias, channels, 1, index + 1)] if norm.bias else []
+                if self._opset < _SINCE["LayerNormalization"]:
+                    raise SpaceError(
+                        f"layer normalisation has no form beside pieces of ONNX at opset {self._opset}"
+                    )
                 return self._emit(
                     "LayerNormalization", [source, *inputs], name, axis=-1, epsilon=norm.epsilon
                 )

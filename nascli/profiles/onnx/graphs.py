@@ -12,7 +12,7 @@ import onnx
 from onnx import helper
 
 from nascli.errors import SpaceError
-from nascli.profiles.onnx.graph_writer import GraphWriter, Weights
+from nascli.profiles.onnx.graph_writer import OPSET, GraphWriter, Weights
 from nascli.profiles.onnx.opaque import value_info
 from nascli.profiles.onnx.precisions import to_half_precision, to_int8
 from nascli.profiles.onnx.repeating import repeat_graph
@@ -20,7 +20,6 @@ from nascli.spaces.opaque_graphs import OpaqueGraph, TensorType
 from nascli.spaces.primitives import Opaque, Shape
 from nascli.spaces.programs import Program
 
-OPSET = 20
 IR_VERSION = 10
 PRECISIONS = ("fp32", "fp16", "int8", "int8-symmetric")
 
@@ -64,7 +63,9 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
     pieces = [n.primitive.parsed for n in program.nodes if isinstance(n.primitive, Opaque)]
     has_subgraphs = any(piece.has_subgraphs for piece in pieces)
     source = "v0" if has_subgraphs else "input"
-    writer = GraphWriter(program, batch, weights, source)
+    opset = _opset(pieces)
+    version = next(item.version for item in opset if not item.domain)
+    writer = GraphWriter(program, batch, weights, source=source, opset=version)
     output = writer.write_all()
     if not has_subgraphs:
         _rename_output(writer.nodes, output)
@@ -78,9 +79,7 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
     )
     if program.copies > 1:
         graph = repeat_graph(graph, program.copies)
-    return helper.make_model(
-        graph, ir_version=IR_VERSION, opset_imports=_opset(pieces), producer_name="nascli"
-    )
+    return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=opset, producer_name="nascli")
 
 
 def _opset(pieces: Sequence[OpaqueGraph]) -> list[onnx.OperatorSetIdProto]:

@@ -15,7 +15,7 @@ from onnx import TensorProto
 
 from nascli.errors import ArchitectureError
 from nascli.profiles.onnx.product_readers import fold_bias, read_gemm, read_matmul, read_softmax
-from nascli.profiles.onnx.reading import Erf, Held, Reading, Scores, attributes_of, name_of, shortest
+from nascli.profiles.onnx.reading import Above, Erf, Held, Reading, Scores, attributes_of, name_of, shortest
 from nascli.profiles.onnx.shape_readers import (
     read_concat,
     read_depth_to_space,
@@ -53,6 +53,8 @@ _ACTS = {
     "Mish": "mish",
 }
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+# Softplus of what is above is the same number in float32.
+_LINEAR_SOFTPLUS = 17.0
 # What x times the function of x is, where that is an activation of its own.
 _GATED = {"sigmoid": "swish", "hsigmoid": "hswish"}
 
@@ -268,6 +270,30 @@ def _erf(r: Reading, node: onnx.NodeProto) -> Held:
     return replace(held, stage="erf")
 
 
+def _greater(r: Reading, node: onnx.NodeProto) -> Held:
+    bound = r.scalar(node.input[1])
+    if bound is None:
+        raise ArchitectureError("Greater is supported beside Softplus, with a constant")
+    return Above(r.view(node.input[0]), bound)
+
+
+def _where(r: Reading, node: onnx.NodeProto) -> Held:
+    """Read Softplus as newer exporters write it: x itself where x is large, which makes no difference."""
+    condition, x, other = (r.of(name) for name in node.input)
+    if (
+        isinstance(condition, Above)
+        and isinstance(x, View)
+        and isinstance(other, View)
+        and condition.bound >= _LINEAR_SOFTPLUS
+        and condition.view.value == x.value
+        and r.primitive(other.value) == p.Act("softplus")
+        and r.builder.nodes[other.value - 1].inputs == (x.value,)
+        and other.dims == x.dims
+    ):
+        return other
+    raise ArchitectureError("Where is supported as a part of Softplus")
+
+
 def _is_aligned(small: View, large: View) -> bool:
     """Return whether each dimension of a view is that of the other one, or has size 1."""
     if len(small.dims) > len(large.dims):
@@ -335,6 +361,7 @@ READERS: dict[str, Reader] = {
     "Gelu": _gelu,
     "Gemm": read_gemm,
     "GlobalAveragePool": _mean,
+    "Greater": _greater,
     "HardSigmoid": _sloped,
     "InstanceNormalization": read_instance_norm,
     "LayerNormalization": read_layer_norm,
@@ -358,5 +385,6 @@ READERS: dict[str, Reader] = {
     "Sub": _add,
     "Transpose": read_transpose,
     "Unsqueeze": read_squeeze,
+    "Where": _where,
     **dict.fromkeys(_ACTS, _act),
 }

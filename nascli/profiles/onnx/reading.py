@@ -72,7 +72,20 @@ class Erf:
     stage: str
 
 
-Held = View | Padded | Scores | Erf
+@dataclass(frozen=True)
+class Above:
+    """Where a value is above a bound, which exporters write beside Softplus.
+
+    Attributes:
+        view: The value.
+        bound: The bound.
+    """
+
+    view: View
+    bound: float
+
+
+Held = View | Padded | Scores | Erf | Above
 
 
 class Reading:

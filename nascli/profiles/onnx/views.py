@@ -132,14 +132,14 @@ def rearrangement(dims: tuple[Dimension, ...], shape: Shape) -> p.Primitive | No
         shape: Shape of the value.
 
     Returns:
-        The primitive; None if there is none.
+        The primitive; None if there is none, or if they are in that order.
     """
     channels, height, width = shape
     # Every rearrangement is written as the dimensions that it leads to, and compared.
     lead = dims[0][0] if dims[0] else None
     if lead is not None and lead.axis == CHANNELS and lead.stride == 1 and channels % lead.size == 0:
         groups = channels // lead.size
-        if dims == (_atoms((0, 1, lead.size), (0, lead.size, groups)), *plain_dims(shape)[1:]):
+        if groups > 1 and dims == (_atoms((0, 1, lead.size), (0, lead.size, groups)), *plain_dims(shape)[1:]):
             return p.Shuffle(groups)
     rows_now = math.prod(atom.size for atom in dims[1])
     down = height // rows_now

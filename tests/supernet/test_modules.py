@@ -9,6 +9,7 @@ from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.profiles.runtimes.base import RuntimeOptions
 from nascli.profiles.runtimes.ort_cpu import OrtCpu
 from nascli.spaces import count, make_space
+from nascli.spaces.operators.attention import convnext, self_attention, transformer
 from nascli.spaces.operators.basic import avg_pool, max_pool
 from nascli.spaces.operators.definition import (
     activation,
@@ -46,6 +47,9 @@ OPERATORS = [
     max_pool((5, 7, 7), kernel=3, stride=2),
     avg_pool((5, 7, 6), kernel=5, stride=1),
     everything((10, 6, 8)),
+    self_attention((12, 5, 6), heads=2, head_dim=8, reduction=2),
+    transformer((16, 4, 4), heads=4, head_dim=4, layer_scale=True),
+    convnext((8, 7, 6), 12, stride=2),
 ]
 
 

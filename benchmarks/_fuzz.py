@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx import parser as onnx_text
 
 import nascli
 from nascli.costmodel.constraints import intersect, parse_constraint
@@ -24,6 +27,11 @@ from nascli.lut.exchange.foreign.registry import read_foreign
 from nascli.lut.exchange.packs import Pack, read_pack, write_pack
 from nascli.lut.store.columns import SampleColumns
 from nascli.pipeline.measure.remote import read_plan, write_plan
+from nascli.profiles.onnx.folding import fold_constants
+from nascli.profiles.onnx.model_counts import count_onnx
+from nascli.profiles.onnx.model_files import load_model
+from nascli.profiles.onnx.networks import network_of
+from nascli.profiles.onnx.whole_models import whole_program
 from nascli.search.journal import Journal
 from nascli.spaces import Architecture, load_space
 from nascli.spaces.catalog import load_space_of_any_kind
@@ -308,6 +316,97 @@ def _run_folders() -> Parser:
     return Parser(seeds, feed)
 
 
+def _small_model() -> onnx.ModelProto:
+    model = onnx_text.parse_model(_MODEL)
+    rng = np.random.default_rng(0)
+    for name, dims in (("conv", (4, 3, 3, 3)), ("out", (4, 5))):
+        array = rng.standard_normal(dims).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 4]), "flat"))
+    return model
+
+
+def _write_model(path: Path) -> None:
+    path.write_bytes(_small_model().SerializeToString())
+
+
+def _onnx_graphs() -> Parser:
+    """Models with odd graphs, since few changes of a file's bytes leave a model. The input seeds the changes."""
+
+    def feed(data: bytes, folder: Path) -> object:
+        rng = random.Random(data)
+        model = _small_model()
+        for _ in range(rng.randint(0, 4)):
+            _change_graph(model.graph, rng)
+        (folder / "m.onnx").write_bytes(model.SerializeToString())
+        return _read_model(folder / "m.onnx")
+
+    # The first makes no change, so that something valid is among the seeds.
+    unchanged = next(
+        seed for seed in map(str, range(1000)) if random.Random(seed.encode()).randint(0, 4) == 0
+    )
+    return Parser(lambda folder: [unchanged.encode()], feed)
+
+
+def _change_graph(graph: onnx.GraphProto, rng: random.Random) -> None:
+    names = ["x", "", "flat", "conv", "nothing", *(name for node in graph.node for name in node.output)]
+    odd = rng.choice([0, 1, 2, 3, -1, 7, 1 << 20, 1 << 40, -(1 << 62)])
+    node = rng.choice(graph.node) if graph.node else None
+    match rng.randint(0, 9):
+        case 0 if node is not None:
+            node.op_type = rng.choice(_OPS)
+        case 1 if node is not None and node.input:
+            node.input[rng.randrange(len(node.input))] = rng.choice(names)
+        case 2 if node is not None and node.output:
+            node.output[0] = rng.choice(names)
+        case 3 if node is not None:
+            graph.node.remove(node)
+        case 4 if node is not None:
+            kind = rng.choice(
+                ["axis", "axes", "pads", "perm", "group", "to", "strides", "equation", "keepdims"]
+            )
+            value = rng.choice([odd, [odd], [0, 1], [1, 0, 2, 3], "ij,jk->ik", 0.5])
+            node.attribute.append(onnx.helper.make_attribute(kind, value))
+        case 5:
+            tensor = rng.choice(graph.initializer) if graph.initializer else None
+            if tensor is not None and tensor.dims:
+                tensor.dims[rng.randrange(len(tensor.dims))] = odd
+        case 6:
+            tensor = rng.choice(graph.initializer) if graph.initializer else None
+            if tensor is not None:
+                tensor.data_type = rng.randint(0, 30)
+        case 7:
+            value = rng.choice([*graph.input, *graph.output])
+            dim = (
+                value.type.tensor_type.shape.dim.add()
+                if rng.random() < 0.3
+                else rng.choice(list(value.type.tensor_type.shape.dim) or [None])
+            )
+            if dim is not None:
+                dim.dim_value = odd
+        case 8:
+            value = rng.choice([*graph.input, *graph.output])
+            value.type.tensor_type.elem_type = rng.randint(0, 30)
+        case _:
+            graph.node.append(
+                onnx.helper.make_node(
+                    rng.choice(_OPS),
+                    rng.choices(names, k=rng.randint(0, 3)),
+                    [f"n{odd}"],
+                    domain=rng.choice(["", "", "mine", "com.microsoft"]),
+                )
+            )
+
+
+def _read_model(path: Path) -> object:
+    model = load_model(path)
+    folded = fold_constants(model)
+    count_onnx(path)
+    program = whole_program(model)
+    assert Program.from_canonical(program.canonical) == program
+    return network_of(model), folded.macs
+
+
 def _foreign(form: str, text: bytes) -> Parser:
     return _file(
         f".{form}", lambda path: path.write_bytes(text) and None, lambda path: read_foreign(path, form)
@@ -318,6 +417,17 @@ def _toml(path: Path) -> None:
     path.write_text((Path(ROOT).parent / "examples" / "my_space.toml").read_text())
 
 
+_OPS = (
+    "Relu", "Add", "MatMul", "Conv", "Reshape", "Transpose", "Concat", "Split", "Slice", "Gather", "Expand", "Shape", "Resize",
+    "Einsum", "LSTM", "If", "Loop", "SequenceConstruct", "Constant", "ConstantOfShape", "QLinearMatMul", "Softmax", "Own", "",
+)  # fmt: skip
+_MODEL = """<ir_version: 10, opset_import: ["" : 20]> g (float[N,3,8,8] x) => (float[N,5] y) {
+    a = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (x, conv)
+    b = Gelu (a)
+    c = GlobalAveragePool (b)
+    d = Reshape (c, flat)
+    y = MatMul (d, out)
+}"""
 _ROW = "expanded_conv-input:14x14x8-output:14x14x8-expand:{}-kernel:3-stride:1-idskip:1{}: {{count: 10, mean: 0.5, {}: 0.1}}\n"
 _FBNET = [{"op_type": "Conv2d", "op_args": {"in_channels": 16, "out_channels": 24, "kernel_size": [3, 3], "stride": 2, "padding": 1},
            "input_shapes": [[1, 16, 14, 14]], "runtime_us_p50": 70}]  # fmt: skip
@@ -335,6 +445,8 @@ PARSERS: dict[str, Parser] = {
     "programs": _text(Program.from_canonical, *(o.program.canonical for o in OPERATORS)),
     "space files": _file(".toml", _toml, lambda path: load_space_of_any_kind(str(path))),
     "architecture files": _file(".json", _write_architecture, Architecture.load),
+    "onnx models": _file(".onnx", _write_model, _read_model),
+    "onnx graphs": _onnx_graphs(),
     "plans": _file(".plan", _write_plan, read_plan),
     "packs": _file(".parquet", _write_pack, read_pack),
     "stores": _file(".sqlite", _write_store, _read_store),

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks._disturbances import DISTURBANCES, Disturbance
 from benchmarks._fuzz import PARSERS, Result, fuzz
 from benchmarks._kills import SPACE, jobs, prepared, trial
+from benchmarks._node_models import ask_all
 from benchmarks._report import Target, parse_arguments, write
 
 NOTES = """
@@ -25,7 +26,9 @@ training. A disturbance is survived if the command ends by itself with a message
 missing, where libraries may end the process), and if the continued run is as if undisturbed. Parsers: valid inputs with
 bytes flipped, cut, doubled, or swapped, words inserted, or JSON values replaced. Inputs that reach new lines of nascli
 (the first 2,500 are watched) are kept and changed further. A parser may return a result or raise one of nascli's own
-errors; anything else, or more than 5 s for one input, is a failure.
+errors; anything else, or more than 5 s for one input, is a failure. Models of nodes: every model with which the onnx
+package tests its own nodes is counted, folded, kept in canonical form, taken apart, and timed by ONNX Runtime; an answer or
+one of nascli's own errors is expected here, too.
 """
 
 
@@ -89,6 +92,11 @@ def main() -> None:
         for name, result in pool.map(_fuzzed, PARSERS, [inputs] * len(PARSERS)):
             failures += result.failures
             rows.append([f"{name}: inputs", f"{result.tried:,}; refused {result.refused:,}; lines reached {result.lines}, inputs kept {result.kept}; failures {result.failures}{result.first}; slowest {result.slowest:.2f} s".replace("|", "/")])  # fmt: skip
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        answers = pool.submit(ask_all, quick).result()
+    failures += answers.failures
+    asked = "; ".join(f"{what}: {count:,} answers, {answers.refused.get(what, 0):,} refusals" for what, count in answers.answered.items())  # fmt: skip
+    rows.append(["models of nodes", f"{answers.models:,}; {asked}; failures {answers.failures}{answers.first}".replace("|", "/")])  # fmt: skip
     rows.append(["minutes", f"{(time.time() - begun) / 60:.1f}"])
     targets = [
         Target("results unequal to the undisturbed ones", unequal, 0, False),

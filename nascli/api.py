@@ -36,7 +36,7 @@ from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
 from nascli.pipeline.measure.prediction import Prediction, predict_network
 from nascli.pipeline.measure.profile import profile_models
-from nascli.pipeline.measure.subjects import subjects_of
+from nascli.pipeline.measure.subjects import own_batch, subjects_of
 from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.pipeline.tables.lookup import device_key
 from nascli.profiles.protocol import MeasurementProtocol
@@ -222,11 +222,12 @@ def predict(
     network: str | Path | Architecture | Network,
     *,
     device: str = "cpu",
-    batch: int = 16,
+    batch: int | None = None,
     threads: int = 1,
     runtime: str = "auto",
     precision: str = "fp32",
     target: TargetSpec | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
     confidence: float = 0.9,
     store: str | Path | None = None,
 ) -> Prediction:
@@ -234,8 +235,10 @@ def predict(
 
     Args:
         network: An architecture's .json file, an .onnx file, or an architecture or a network.
-        device, batch, threads, runtime, precision, target: As in `profile`. The device need not be in this machine:
-            a table in the store is enough, or for a card its data sheet.
+        batch: Samples per run. None takes 16, or for an ONNX file that is fixed at one batch, that one.
+        device, threads, runtime, precision, target: As in `profile`. The device need not be in this machine: a table in
+            the store is enough, or for a card its data sheet.
+        shapes: For an ONNX file, whole shapes by the name of an input, where it leaves sizes open.
         confidence: With which the interval holds the measured latency.
         store: The store's file; None for the one that all projects share.
 
@@ -252,12 +255,16 @@ def predict(
         >>> prediction.seconds, prediction.low, prediction.high  # doctest: +SKIP
         (0.00541, 0.00529, 0.00553)
     """
+    source = _as_source(network)
+    if batch is None:
+        batch = own_batch(source, 16, shapes) if isinstance(source, Path) else 16
     return predict_network(
-        _as_source(network),
+        source,
         target
         or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
         _execution(store),
         confidence=confidence,
+        shapes=shapes,
     )
 
 

@@ -72,7 +72,8 @@ def profile(
 ) -> None:
     """Measure the operators of a space, or the layers of a network, that the store lacks.
 
-    Killed and run again, it goes on where it was.
+    Killed and run again, it goes on where it was. An ONNX file that is fixed at one batch is measured at it, unless
+    --batch says otherwise.
 
     \b
     Examples:
@@ -82,6 +83,8 @@ def profile(
       nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
     """
     _refuse_contradictions(host, plan, pack, ray, age, unstable)
+    if network is not None:
+        target_values["batch"] = _batch_of(network, target_values["batch"], shapes)
     if plan is not None:
         if target_values["clock"] is not None or target_values["device"] != "cpu":
             raise click.UsageError("a plan says itself which device is meant and what its clock is held at")
@@ -125,6 +128,13 @@ def _refuse_contradictions(
         raise click.UsageError(
             f"--older-than and --unstable are about this machine's store, not {elsewhere[0]}'s"
         )
+
+
+def _batch_of(network: Path, batch: int, shapes: dict[str, tuple[int, ...]]) -> int:
+    """The batch that is meant: an ONNX file's own if it is fixed at one and the user names none."""
+    from nascli.pipeline.measure.subjects import own_batch
+
+    return batch if is_given("batch") else own_batch(network, batch, shapes)
 
 
 def _profiled(
@@ -273,6 +283,7 @@ def predict(
     from nascli.commands.hints import no_interval_as_text
     from nascli.pipeline.measure.prediction import predict_network
 
+    target_values["batch"] = _batch_of(network, target_values["batch"], shapes)
     prediction = predict_network(network, *target_of(**target_values), confidence=confidence, shapes=shapes)
     no_interval = no_interval_as_text(prediction)
     if as_json:

@@ -287,3 +287,40 @@ def test_profiling_on_the_fastest_runtime_says_which(monkeypatch):
     for elsewhere in (["--host", "user@machine"], ["--ray", "auto"]):
         refused = run("profile", "--space", TINY, "--runtime", "fastest", *elsewhere, expect=2)
         assert "--runtime fastest goes with" in refused.stderr
+
+
+def test_any_onnx_model_is_measured_as_it_is(tmp_path, monkeypatch):
+    import numpy as np
+    from onnx_models import TRANSFORMER, saved, transformer_weights
+
+    from nascli.profiles.protocol import MeasurementProtocol
+
+    quick = MeasurementProtocol(target=0.99, min_rounds=3, max_rounds=3, burst_seconds=1e-4, min_runs=2)
+    monkeypatch.setattr("nascli.pipeline.measure.whole_networks.MeasurementProtocol", lambda: quick)
+    model = saved(tmp_path / "vit.onnx", TRANSFORMER, transformer_weights())
+    measured = json.loads(run("measure", model, "--json").stdout)
+    assert measured["batch"] == 1 and measured["measured_latency_s"] > 0
+    assert json.loads(run("measure", model, "--batch", 2, "--json").stdout)["batch"] == 2
+    words = "g (int64[N,T] words) => (float[N,T,4] y) { y = Gather (table, words) }"
+    table = {"table": np.ones((9, 4), np.float32)}
+    free = saved(tmp_path / "free.onnx", words, table)
+    refused = run("measure", free, expect=1)
+    assert "'words' leaves sizes open: NxT" in refused.stderr and "--shape words=16x128" in refused.stderr
+    both = json.loads(run("measure", model, free, "--shape", "words=1x6", "--json", expect=1).stdout or "[]")
+    assert both == []
+    given = ["--shape", "words=3x6", "--input-range", "0:8"]
+    assert json.loads(run("measure", free, *given, "--json").stdout)["batch"] == 3
+    np.savez(tmp_path / "in.npz", words=np.zeros((2, 5), np.int64))
+    assert json.loads(run("measure", free, "--inputs", tmp_path / "in.npz", "--json").stdout)["batch"] == 2
+    assert (
+        "vit.onnx"
+        in run("measure", model, saved(tmp_path / "same.onnx", TRANSFORMER, transformer_weights())).stdout
+    )
+    for wrong in (
+        ["--shape", "words"],
+        ["--shape", "words=3xT"],
+        ["--input-range", "8:0"],
+        ["--input-range", "8"],
+    ):
+        assert "is written like" in run("measure", free, *wrong, expect=2).stderr
+    assert json.loads(run("count", free, "--shape", "words=3x6", "--json").stdout)["params"] == 36

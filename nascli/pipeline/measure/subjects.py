@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nascli.lut.in_context.carriers import subjects_in_context
 from nascli.lut.in_context.joins import join_models
+from nascli.profiles.onnx.model_files import load_model
 from nascli.profiles.onnx.networks import read_onnx_network
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.network import Network
@@ -41,6 +42,22 @@ def subjects_of(profiled: Space | Network) -> Subjects:
         return Subjects(profiled.spec, len(profiled.operators()), tuple(space_subjects(profiled)))
     distinct = len({operator.program.canonical for operator in profiled.operators})
     return Subjects(profiled.name, distinct, tuple(subjects_in_context(profiled.placements)))
+
+
+def own_batch(source: Path, batch: int, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
+    """The batch of a network's file: an .onnx model's own where it is fixed at one, or where shapes are given.
+
+    Args:
+        source: An architecture's .json file or an .onnx model.
+        batch: The batch of every other file.
+        shapes: Shapes by the name of an input, for an .onnx model that leaves sizes open.
+
+    Raises:
+        ArchitectureError: An .onnx file cannot be loaded.
+    """
+    if source.suffix != ".onnx":
+        return batch
+    return load_model(source, shapes=shapes, default_batch=batch, weights=False).batch
 
 
 def read_network(

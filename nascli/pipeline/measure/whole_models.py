@@ -10,7 +10,7 @@ import numpy as np
 
 from nascli.errors import ArchitectureError, ModelRefusedError, Remedy
 from nascli.execution import Execution
-from nascli.lut import Measurement, Store, program_key
+from nascli.lut import LatencyTable, Measurement, Store, program_key
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.profiles.onnx.half_precision import half_precision
 from nascli.profiles.onnx.model_files import OnnxModel, load_model
@@ -20,6 +20,7 @@ from nascli.profiles.protocol import GivenModel, MeasurementProtocol
 from nascli.profiles.target import Target, TargetSpec
 from nascli.progress import Progress
 from nascli.spaces.operators.definition import Operator
+from nascli.spaces.programs import Program
 
 # Nodes that an error names.
 _NAMED_NODES = 3
@@ -84,42 +85,52 @@ def measure_models(
     target = feed.on(spec.resolve(execution))
     target.setup()
     models = [load_for_measuring(path, spec, feed, own_batch=own_batch) for path in paths]
-    programs = [whole_program(model) for model in models]
-    operators = [
-        Operator(f"network {model.name}", (), program)
-        for model, program in zip(models, programs, strict=True)
-    ]
-    figures: list[MeasuredModel | None] = [None] * len(models)
+    given = [(model, whole_program(model), _given(model, feed, target)) for model in models]
+    figures: dict[int, MeasuredModel] = {}
     with Store(execution.store) as store:
         for batch in dict.fromkeys(model.batch for model in models):
             positions = [position for position, model in enumerate(models) if model.batch == batch]
-            given = {
-                program_key(programs[position]): _given(models[position], feed, target)
-                for position in positions
-            }
-            try:
-                table = profile_operators(
-                    [operators[position] for position in positions],
-                    store,
-                    replace(target, batch=batch),
-                    protocol=protocol,
-                    rng=np.random.default_rng(0),
-                    progress=progress,
-                    what="networks",
-                    models=given,
-                )
-            except ModelRefusedError as error:
-                error.message += _unknown([models[position] for position in positions])
-                error.hint = "Other values of inputs, a smaller batch, or another runtime may do."
-                error.remedies = tuple(
-                    Remedy(arguments={name: None}) for name in ("integer_range", "batch", "runtime")
-                )
-                raise
+            table = _measured(
+                [given[position] for position in positions],
+                store,
+                replace(target, batch=batch),
+                progress=progress,
+                protocol=protocol,
+            )
             for position in positions:
-                figure = table.lookup(programs[position])
+                figure = table.lookup(given[position][1])
                 assert figure is not None
                 figures[position] = MeasuredModel(paths[position], batch, figure)
-    return [figure for figure in figures if figure is not None]
+    return [figures[position] for position in range(len(paths))]
+
+
+def _measured(
+    given: Sequence[tuple[OnnxModel, Program, GivenModel]],
+    store: Store,
+    target: Target,
+    *,
+    progress: Progress,
+    protocol: MeasurementProtocol,
+) -> LatencyTable:
+    """Measure models of one batch side by side."""
+    try:
+        return profile_operators(
+            [Operator(f"network {model.name}", (), program) for model, program, _ in given],
+            store,
+            target,
+            protocol=protocol,
+            rng=np.random.default_rng(0),
+            progress=progress,
+            what="networks",
+            models={program_key(program): data for _, program, data in given},
+        )
+    except ModelRefusedError as error:
+        error.message += _unknown([model for model, *_ in given])
+        error.hint = "Other values of inputs, a smaller batch, or another runtime may do."
+        error.remedies = tuple(
+            Remedy(arguments={name: None}) for name in ("integer_range", "batch", "runtime")
+        )
+        raise
 
 
 def load_for_measuring(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch: bool) -> OnnxModel:
@@ -137,7 +148,7 @@ def load_for_measuring(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_bat
     return load_model(
         path,
         shapes=feed.known_shapes,
-        batch=None if own_batch or feed.known_shapes else spec.batch,
+        batch=None if own_batch else spec.batch,
         default_batch=spec.batch,
     )
 

@@ -136,7 +136,8 @@ def _open_session(model: bytes, options: RuntimeOptions, profile_prefix: str | N
         settings.enable_profiling = True
         settings.profile_file_prefix = profile_prefix
     try:
-        return ort.InferenceSession(model, settings, providers=[_PROVIDER])
+        # Without a second try, which would be written past the caller.
+        return ort.InferenceSession(model, settings, providers=[_PROVIDER], enable_fallback=0)
     except Exception as error:
         raise ModelRefusedError(f"ONNX Runtime refuses the model: {error}") from error
 

@@ -31,6 +31,7 @@ from nascli.execution import Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
+from nascli.pipeline.measure.fastest_runtime import settle_runtime
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
 from nascli.pipeline.measure.prediction import Prediction, predict_network
@@ -108,7 +109,8 @@ def profile(
         device: "cpu", or the key of a card such as "titanxp"; `nascli devices` lists them.
         batch: Samples per run.
         threads: Threads inside one operator.
-        runtime: The name of a runtime such as "ort-cpu", or "auto" for the first that works on the device.
+        runtime: The name of a runtime such as "ort-cpu" or "openvino", "auto" for the first that works on the device,
+            or, here and in `search`, "fastest" for the one that some networks run fastest on.
         precision: "fp32", "fp16", "bf16", "tf32" or "int8", as far as the runtime has it.
         target: A complete target, instead of the five above: for CUDA graphs, rotated inputs, or a locked clock.
         store: The store's file; None for the one that all projects share.
@@ -130,14 +132,17 @@ def profile(
         profiled = load_space(profiled)
     elif isinstance(profiled, Architecture):
         profiled = profiled.network
+    progress = progress or Silent()
+    wanted = target or TargetSpec(
+        device=device, batch=batch, threads=threads, runtime=runtime, precision=precision
+    )
     return profile_models(
         subjects_of(profiled).models,
-        target
-        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        settle_runtime(profiled, wanted, _execution(store), seed=seed, progress=progress),
         _execution(store),
         protocol=MeasurementProtocol(),
         seed=seed,
-        progress=progress or Silent(),
+        progress=progress,
     )
 
 

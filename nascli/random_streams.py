@@ -25,6 +25,7 @@ class RandomStream(IntEnum):
         CALIBRATION: Networks that calibrate a sum of operators.
         TRANSFER_NETWORKS: Networks that are measured on a new device.
         TRANSFER_SAMPLES: Architectures that are ranked on a new device where none are given.
+        FASTEST_RUNTIME: Networks that runtimes are compared by, and the order in which they are timed. Index: network.
         STAGED_CALIBRATION: Networks that the cost of a staged space is fitted to.
     """
 
@@ -37,6 +38,7 @@ class RandomStream(IntEnum):
     CALIBRATION = 21
     TRANSFER_NETWORKS = 22
     TRANSFER_SAMPLES = 23
+    FASTEST_RUNTIME = 24
     STAGED_CALIBRATION = 65
 
 

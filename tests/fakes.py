@@ -40,7 +40,7 @@ class SimulatedSession:
         return inputs
 
     def evaluate(self, feeds):
-        return {"output": next(iter(feeds.values()))}
+        return {"output": next(iter(feeds.values()), np.ones(2, np.float32))}
 
     def notes(self):
         return {}

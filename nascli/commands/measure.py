@@ -22,6 +22,8 @@ from nascli.commands.output import HasJson, print_table, show_json, terminal_pro
 
 if TYPE_CHECKING:
     from nascli.execution import Execution
+    from nascli.pipeline.measure.every_runtime import RuntimeComparison
+    from nascli.pipeline.measure.model_feeds import ModelFeed
     from nascli.pipeline.measure.prediction import Prediction
     from nascli.pipeline.measure.profile import ProfileSummary
     from nascli.pipeline.measure.whole_models import MeasuredModel
@@ -96,7 +98,7 @@ def profile(
         from nascli.pipeline.measure.profile import profile_target
 
         progress = terminal_progress()
-        target, execution = target_of(**target_values)
+        target, execution = target_of(**target_values, word="fastest")
         summary = profile_target(
             _profiled(spec, network, target.batch, shapes),
             target,
@@ -332,20 +334,28 @@ def measure(
     An ONNX model is timed as it is, whatever it is built of: with its own weights, element types, and batch, if it
     is fixed at one and --batch is not given.
 
+    With --runtime all it is timed on every runtime and in every precision that works here, side by side.
+
     \b
     Examples:
       nascli measure --device cpu runs/first/architecture.json
       nascli measure model.onnx --batch 1
       nascli measure first.onnx second.onnx --shape x=1x3x224x224
+      nascli measure model.onnx --batch 1 --runtime all
     """
+    feed, own_batch = feed_of(shapes, integer_range, values), not is_given("batch")
+    if target_values["runtime"] == "all":
+        target = target_of(**target_values, word="all")
+        _compare_runtimes(networks, *target, feed=feed, own_batch=own_batch, as_json=as_json)
+        return
     from nascli.pipeline.measure.whole_networks import measure_sources
 
     progress = terminal_progress()
     measured = measure_sources(
         networks,
         *target_of(**target_values),
-        feed=feed_of(shapes, integer_range, values),
-        own_batch=not is_given("batch"),
+        feed=feed,
+        own_batch=own_batch,
         progress=progress,
     )
     progress.finish()
@@ -365,6 +375,64 @@ def _as_text(measured: MeasuredModel) -> str:
     return (
         f"{format_seconds(figure.seconds)} [{format_seconds(figure.low)}, {format_seconds(figure.high)}] "
         f"at 95 %, {figure.rounds} rounds"
+    )
+
+
+def _compare_runtimes(
+    networks: tuple[Path, ...],
+    spec: TargetSpec,
+    execution: Execution,
+    *,
+    feed: ModelFeed,
+    own_batch: bool,
+    as_json: bool,
+) -> None:
+    from nascli.pipeline.measure.every_runtime import compare_runtimes
+
+    progress = terminal_progress()
+    comparisons = [
+        compare_runtimes(path, spec, execution, feed=feed, own_batch=own_batch, progress=progress)
+        for path in networks
+    ]
+    progress.finish()
+    if as_json:
+        show_json(comparisons[0] if len(comparisons) == 1 else comparisons)
+        return
+    for path, comparison in zip(networks, comparisons, strict=True):
+        _show_comparison(path, comparison)
+
+
+def _show_comparison(path: Path, comparison: RuntimeComparison) -> None:
+    """Each runtime in each precision, and which is the fastest."""
+    from nascli.units import format_seconds
+
+    rows = [
+        [
+            one.setup.runtime,
+            one.setup.precision,
+            format_seconds(one.latency.seconds),
+            f"{format_seconds(one.latency.low)} to {format_seconds(one.latency.high)}",
+            f"{one.speed:.2f}x",
+            "-" if one.distance is None else f"{one.distance:.2g}",
+        ]
+        for one in comparison.contenders
+    ]
+    first, fastest = comparison.contenders[0], comparison.fastest
+    columns = ["runtime", "precision", "latency", "95 % interval", "speed", "output apart from fp32"]
+    print_table(columns, rows, f"{path} at batch {first.setup.batch} on {first.setup.device}")
+    for name, reason in comparison.left_out.items():
+        click.echo(f"left out: {name}: {reason}")
+    apart = (
+        "its outputs say nothing: it was quantised without data, to be timed"
+        if fastest.distance is None and fastest.setup.precision == "int8"
+        else "its outputs cannot be compared"
+        if fastest.distance is None
+        else f"its outputs are within {fastest.distance:.2g} of fp32's, relative to the largest value"
+    )
+    click.echo(
+        f"fastest: {fastest.name}, {fastest.speed:.2f} times as fast as {first.name}; {apart}"
+        if fastest is not first
+        else f"fastest: {fastest.name}"
     )
 
 

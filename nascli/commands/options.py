@@ -182,7 +182,8 @@ def target_options(function: F) -> F:
             default="auto",
             show_default=True,
             shell_complete=completing("runtimes"),
-            help="Run models with this runtime, such as ort-cpu or openvino; auto takes the first that works.",
+            help="Run models with this runtime, such as ort-cpu or openvino; auto takes the first that works. "
+            "fastest (profile, search) takes the one that some networks run fastest on; all (measure) compares them.",
         ),
         click.option(
             "--device",
@@ -197,17 +198,32 @@ def target_options(function: F) -> F:
 
 
 def target_of(
-    store: Path | None, cuda_driver: str, clock: str | None, *, ray: str | None = None, **fields: Any
+    store: Path | None,
+    cuda_driver: str,
+    clock: str | None,
+    *,
+    ray: str | None = None,
+    word: str | None = None,
+    **fields: Any,
 ) -> tuple[TargetSpec, Execution]:
     """What the values of `target_options` mean: where to measure, and with what.
 
+    Args:
+        store, cuda_driver, clock, **fields: The values of `target_options`.
+        ray: The address of a Ray cluster.
+        word: The word that the command takes as a runtime besides names: 'fastest' or 'all'.
+
     Raises:
+        UsageError: The runtime is such a word, and not this command's.
         DeviceError: `clock` is neither a number nor 'sustained', or the device is no card.
     """
     from nascli.execution import Execution
     from nascli.paths import default_store
-    from nascli.profiles.target import TargetSpec, clock_of
+    from nascli.profiles.target import EVERY, FASTEST, TargetSpec, clock_of
 
+    if fields["runtime"] in {FASTEST, EVERY} - {word}:
+        takers = {FASTEST: "profile and search", EVERY: "measure"}[fields["runtime"]]
+        raise click.UsageError(f"--runtime {fields['runtime']} goes with {takers}; name a runtime here")
     mhz = None if clock is None else clock_of(clock, fields["device"])
     spec = TargetSpec(clock_mhz=mhz, **fields)
     return spec, Execution(store=store or default_store(), cuda_driver=cuda_driver, ray=ray)

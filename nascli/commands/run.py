@@ -108,9 +108,12 @@ def search_options(function: F) -> F:
 
 
 def settings_of(
-    constraints: tuple[str, ...], target_values: dict[str, Any], chosen: dict[str, Any]
+    constraints: tuple[str, ...],
+    target_values: dict[str, Any],
+    chosen: dict[str, Any],
+    word: str | None = None,
 ) -> SearchSettings:
-    """The settings that `search_options` and constraints name."""
+    """The settings that `search_options` and constraints name; `word` is that of `target_of`."""
     from nascli.pipeline.run.settings import SearchSettings, choose_preset
     from nascli.search.registry import default_algorithm
 
@@ -127,7 +130,7 @@ def settings_of(
     if unused:
         options = ", ".join(f"--{name}" for name in unused)
         terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
-    target, execution = target_of(**target_values, ray=chosen["ray"])
+    target, execution = target_of(**target_values, ray=chosen["ray"], word=word)
     return SearchSettings(
         space=chosen["spec"],
         data=chosen["data"],
@@ -170,7 +173,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
     """
     target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
-    settings = settings_of(constraints, target_values, options)
+    settings = settings_of(constraints, target_values, options, "fastest")
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.search import run_search
 

@@ -58,9 +58,9 @@ def measure_subjects(
         ModelRefusedError: The runtime refuses the anchor.
         DeviceError: The device failed.
     """
-    anchor_session = _load_anchor(target)
+    anchor_session = load_anchor(target)
     try:
-        anchor = _Anchor(anchor_session, protocol, target.runtime.warmup_seconds)
+        anchor = Anchor(anchor_session, protocol, target.runtime.warmup_seconds)
         refused_among_others: list[Subject] = []
 
         def try_alone_later(subject: Subject, error: ModelRefusedError) -> None:
@@ -85,8 +85,14 @@ def is_finished(protocol: MeasurementProtocol, samples: Sequence[Sample]) -> boo
     return bool(samples) and protocol.settled(estimate(samples, 1.0))
 
 
-class _Anchor:
-    """The anchor model, timed between bursts."""
+class Anchor:
+    """The anchor model, timed between bursts.
+
+    Args:
+        session: The anchor, loaded.
+        protocol: Decides how long its bursts are.
+        warmup_seconds: How long the device is kept busy before a round.
+    """
 
     def __init__(self, session: Session, protocol: MeasurementProtocol, warmup_seconds: float) -> None:
         self._session = session
@@ -106,7 +112,13 @@ class _Anchor:
         return burst_time(self._session.time(self._runs).seconds)
 
 
-def _load_anchor(target: Target) -> Session:
+def load_anchor(target: Target) -> Session:
+    """Load the anchor model with the runtime of a target.
+
+    Raises:
+        ModelRefusedError: The runtime refuses the anchor.
+        DeviceError: The device failed.
+    """
     # One precision for all tables, so that they rest on the same clock; TF32 where the runtime has it, since
     # cards compute fp32 models in it unless they are told not to.
     precisions = target.runtime.precisions
@@ -137,7 +149,7 @@ def _measure_group(
     protocol: MeasurementProtocol,
     recorder: Recorder,
     *,
-    anchor: _Anchor,
+    anchor: Anchor,
     rng: np.random.Generator,
     on_refusal: _OnRefusal,
 ) -> None:
@@ -226,12 +238,12 @@ class _Group:
             if key in self.sessions and not is_finished(self._protocol, self._samples[key])
         ]
 
-    def time_round(self, keys: Sequence[str], anchor: _Anchor) -> None:
+    def time_round(self, keys: Sequence[str], anchor: Anchor) -> None:
         """Take one sample of each model in the given order, with the anchor timed between any two bursts."""
         before = anchor.time()
         for key in keys:
             try:
-                with _no_garbage_collection():
+                with no_garbage_collection():
                     burst = self.sessions[key].time(self._runs[key], warmup=self._protocol.warmup_runs)
                     after = anchor.time()
             except ModelRefusedError as error:
@@ -261,7 +273,7 @@ class _Group:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep Python's garbage collector from running inside a burst."""
     enabled = gc.isenabled()
     gc.disable()

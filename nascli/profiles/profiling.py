@@ -203,7 +203,7 @@ def _carry_out(
     cached_target = replace(target, options=replace(target.options, timing_cache=cache))
     recorder = StoreRecorder(store, plan.setup, progress=progress, probe=probe)
     try:
-        with _held_clock(target, progress), recorder:
+        with held_clock(target, progress), recorder:
             measure_subjects(subjects, cached_target, protocol, recorder, rng=rng)
     finally:
         if cache.read():
@@ -215,7 +215,7 @@ def _carry_out(
         raise _refused(recorder.refusals, f"{len(subjects)} {what}", target)
 
 
-def _held_clock(target: Target, progress: Progress) -> AbstractContextManager[None]:
+def held_clock(target: Target, progress: Progress) -> AbstractContextManager[None]:
     """Return a context in which the card's clock is locked as the target says."""
     card = target.device.card
     if card is not None and is_left_locked(card):

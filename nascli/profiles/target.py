@@ -14,6 +14,9 @@ from nascli.profiles.devices.device import Device, find_cards_here, find_device
 from nascli.profiles.runtimes.base import Runtime, RuntimeOptions
 from nascli.profiles.runtimes.registry import all_runtimes, get_runtime
 
+# Words that stand for a runtime that measuring has to find, or for all of them. Only some jobs take them.
+FASTEST, EVERY = "fastest", "all"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSpec:
@@ -21,7 +24,8 @@ class TargetSpec:
 
     Attributes:
         device: 'cpu', or the key of a card such as 'titanxp' or 'titanxp:1'.
-        runtime: The name of a runtime, or 'auto' for the first that works on the device.
+        runtime: The name of a runtime, or 'auto' for the first that works on the device. Where a job says so, also
+            'fastest' for the one that measuring finds, or 'all'.
         precision: 'fp32', 'fp16', 'bf16', 'tf32' or 'int8', as far as the runtime has it.
         batch: Samples per run.
         threads: Threads inside one operator.
@@ -57,10 +61,16 @@ class TargetSpec:
             execution: Names the package that provides CUDA memory and events.
 
         Raises:
-            DeviceError: The device is not here.
+            DeviceError: The device is not here, or the runtime is 'fastest' or 'all'.
             UnknownNameError: No device or runtime has that name.
             RuntimeUnavailableError: The runtime is 'auto', and none works on the device.
         """
+        if self.runtime in (FASTEST, EVERY):
+            raise DeviceError(
+                f"{self.runtime!r} names no runtime that this can be done with.",
+                "Name one.",
+                Remedy(arguments={"runtime": None}),
+            )
         device = find_device(self.device)
         options = self.options(execution.cuda_driver)
         if device.card is not None:

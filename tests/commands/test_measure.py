@@ -248,3 +248,36 @@ def test_transfer_ranks_architectures_on_a_device_of_which_few_networks_are_meas
     ):  # fmt: skip
         refused = run(*words, *wrong, expect=status)
         assert text in refused.stderr and len(refused.stderr.strip().splitlines()) <= 4
+
+
+def test_every_runtime_beside_the_others(tmp_path):
+    from nascli.spaces import Architecture, load_space
+
+    space = load_space(TINY)
+    file = tmp_path / "architecture.json"
+    Architecture(space, [0] * len(space.layers)).save(file)
+    document = json.loads(run("measure", file, "--runtime", "all", "--batch", "1", "--json").stdout)
+    rows = {(row["runtime"], row["precision"]): row for row in document["runtimes"]}
+    assert rows["ort-cpu", "fp32"]["speed"] == 1 and rows["openvino", "fp32"]["distance"] < 1e-3
+    fastest = document["fastest"]
+    assert rows[fastest["runtime"], fastest["precision"]]["speed"] == max(
+        row["speed"] for row in rows.values()
+    )
+    for command, word in (
+        ("predict", "all"),
+        ("calibrate", "fastest"),
+        ("measure", "fastest"),
+        ("profile", "all"),
+    ):
+        subject = [file] if command in ("predict", "measure") else []
+        refused = run(command, *subject, "--runtime", word, expect=2)
+        assert f"--runtime {word} goes with" in refused.stderr
+
+
+def test_profiling_on_the_fastest_runtime_says_which():
+    done = run("profile", "--space", TINY, "--batch", "2", "--runtime", "fastest", "--json")
+    assert json.loads(done.stdout)["setup"]["runtime"] in ("ort-cpu", "openvino")
+    assert "times as fast as" in done.stderr
+    for elsewhere in (["--host", "user@machine"], ["--ray", "auto"]):
+        refused = run("profile", "--space", TINY, "--runtime", "fastest", *elsewhere, expect=2)
+        assert "--runtime fastest goes with" in refused.stderr

@@ -27,7 +27,7 @@ def _devices() -> list[str]:
 def _runtimes() -> list[str]:
     from nascli.profiles.runtimes.registry import all_runtimes
 
-    return ["auto", *all_runtimes()]
+    return ["all", "auto", "fastest", *all_runtimes()]
 
 
 def _data() -> list[str]:

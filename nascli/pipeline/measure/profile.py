@@ -11,6 +11,7 @@ import numpy as np
 
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup, Store
+from nascli.pipeline.measure.fastest_runtime import settle_runtime
 from nascli.pipeline.measure.subjects import subjects_of
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.profiling import NO_REMEASURING, Plan, RemeasurePolicy, make_plan, profile_operators
@@ -72,7 +73,7 @@ def profile_target(
 
     Args:
         profiled: The space or the network.
-        spec: On which device and how.
+        spec: On which device and how; the runtime may be 'fastest'.
         execution: Where measurements are kept.
         age: A duration such as '30d': figures older than this are measured anew.
         unstable: Whether to measure anew what did not settle.
@@ -85,6 +86,7 @@ def profile_target(
         RuntimeUnavailableError: The runtime does not work here.
     """
     protocol = MeasurementProtocol()
+    spec = settle_runtime(profiled, spec, execution, seed=seed, progress=progress)
     before = None if age is None else time.time() - parse_quantity(age, "time")
     renewal = RemeasurePolicy(before, unstable)
     subjects = subjects_of(profiled)

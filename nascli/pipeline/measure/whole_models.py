@@ -83,15 +83,7 @@ def measure_models(
     """
     target = feed.on(spec.resolve(execution))
     target.setup()
-    models = [
-        load_model(
-            path,
-            shapes=feed.known_shapes,
-            batch=None if own_batch or feed.known_shapes else spec.batch,
-            default_batch=spec.batch,
-        )
-        for path in paths
-    ]
+    models = [load_to_measure(path, spec, feed, own_batch=own_batch) for path in paths]
     programs = [whole_program(model) for model in models]
     operators = [
         Operator(f"network {model.name}", (), program)
@@ -124,6 +116,26 @@ def measure_models(
                 assert figure is not None
                 figures[position] = MeasuredModel(paths[position], batch, figure)
     return [figure for figure in figures if figure is not None]
+
+
+def load_to_measure(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch: bool) -> OnnxModel:
+    """Return an ONNX model at the batch at which it is measured.
+
+    Args:
+        path: The file.
+        spec: Says the batch.
+        feed: Says the shapes of inputs.
+        own_batch: Whether a model that is fixed at one batch is measured at it, whatever `spec` says.
+
+    Raises:
+        ArchitectureError: The file cannot be loaded, or not at this batch.
+    """
+    return load_model(
+        path,
+        shapes=feed.known_shapes,
+        batch=None if own_batch or feed.known_shapes else spec.batch,
+        default_batch=spec.batch,
+    )
 
 
 def _given(model: OnnxModel, feed: ModelFeed, target: Target) -> GivenModel:

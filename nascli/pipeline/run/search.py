@@ -20,6 +20,7 @@ from nascli.pipeline.run.finalists import CandidateNetworks, select_finalists
 from nascli.pipeline.run.old_settings import upgrade_settings
 from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
 from nascli.pipeline.run.settings import SearchSettings
+from nascli.pipeline.run.settled_runtime import settle_search
 from nascli.pipeline.train.from_scratch import CandidateTrainer, CandidateTraining
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.progress import Progress
@@ -45,7 +46,7 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
     """Search, verify, and train; a run of the same settings that was killed goes on where it stopped.
 
     Args:
-        settings: What to search, where, under which budgets.
+        settings: What to search, where, under which budgets; the runtime may be 'fastest'.
         folder: The run's folder.
         progress: Is shown how far the search is.
 
@@ -53,6 +54,7 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
         NascliError: Whatever the user can mend.
     """
     named = named_space(settings)
+    settings = settle_search(settings, named, folder, progress)
     digest = named.digest if isinstance(named, Space) else named.spec
     with RunFolder(folder, {**settings.to_json(), "space_digest": digest}, upgrade_settings) as run:
         done = read_json(run.file(RESULT))

@@ -108,7 +108,8 @@ def _runtime(runtime: Runtime, devices: Sequence[Device]) -> Check:
     refusals = [(device, runtime.refuses(device)) for device in devices]
     served = [device.key for device, reason in refusals if reason is None]
     if served:
-        return Check(name, True, f"{runtime.version()} on {', '.join(served)}")
+        precisions = ", ".join(runtime.precisions)
+        return Check(name, True, f"{runtime.version()}, {precisions} on {', '.join(served)}")
     # The reason that has to do with a card is more use than that the CPU is none.
     _, reason = refusals[-1]
     detail, _, advice = (reason or "").partition(": ")

@@ -352,8 +352,13 @@ def measure(
       nascli measure --device cpu runs/first/architecture.json
       nascli measure model.onnx --batch 1
       nascli measure first.onnx second.onnx --shape x=1x3x224x224
-      nascli measure --runtime all --batch 1 model.onnx
+      nascli measure model.onnx --batch 1 --runtime all
     """
+    feed, own_batch = feed_of(shapes, integer_range, values), not is_given("batch")
+    if target_values["runtime"] == "all":
+        target = target_of(**target_values, word="all")
+        _compare_runtimes(networks, *target, feed=feed, own_batch=own_batch, as_json=as_json)
+        return
     from nascli.pipeline.measure.whole_networks import measure_sources
 
     feed = feed_of(shapes, integer_range, values)
@@ -366,7 +371,7 @@ def measure(
         networks,
         *target_of(**target_values),
         feed=feed,
-        own_batch=not is_given("batch"),
+        own_batch=own_batch,
         progress=progress,
     )
     progress.finish()
@@ -389,25 +394,31 @@ def _as_text(measured: MeasuredModel) -> str:
     )
 
 
-def _measure_on_every_runtime(
-    networks: tuple[Path, ...], spec: TargetSpec, execution: Execution, feed: ModelFeed, as_json: bool
+def _compare_runtimes(
+    networks: tuple[Path, ...],
+    spec: TargetSpec,
+    execution: Execution,
+    *,
+    feed: ModelFeed,
+    own_batch: bool,
+    as_json: bool,
 ) -> None:
     from nascli.pipeline.measure.every_runtime import compare_runtimes
 
-    if len(networks) > 1:
-        raise click.UsageError("--runtime all compares runtimes on one network; name one")
     progress = terminal_progress()
-    comparison = compare_runtimes(
-        networks[0], spec, execution, feed=feed, own_batch=not is_given("batch"), progress=progress
-    )
+    comparisons = [
+        compare_runtimes(path, spec, execution, feed=feed, own_batch=own_batch, progress=progress)
+        for path in networks
+    ]
     progress.finish()
     if as_json:
-        show_json(comparison)
-    else:
-        _show_comparison(comparison)
+        show_json(comparisons[0] if len(comparisons) == 1 else comparisons)
+        return
+    for path, comparison in zip(networks, comparisons, strict=True):
+        _show_comparison(path, comparison)
 
 
-def _show_comparison(comparison: RuntimeComparison) -> None:
+def _show_comparison(path: Path, comparison: RuntimeComparison) -> None:
     """Each runtime in each precision, and which is the fastest."""
     from nascli.units import format_seconds
 
@@ -424,7 +435,7 @@ def _show_comparison(comparison: RuntimeComparison) -> None:
     ]
     first, fastest = comparison.contenders[0], comparison.fastest
     columns = ["runtime", "precision", "latency", "95 % interval", "speed", "output apart from fp32"]
-    print_table(columns, rows, first.setup.device)
+    print_table(columns, rows, f"{path} at batch {first.setup.batch} on {first.setup.device}")
     for name, reason in comparison.left_out.items():
         click.echo(f"left out: {name}: {reason}")
     apart = (

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nascli.errors import ModelRefusedError, NascliError, Remedy, RuntimeUnavailableError
+from nascli.errors import ArchitectureError, ModelRefusedError, NascliError, Remedy, RuntimeUnavailableError
 from nascli.execution import Execution
 from nascli.lut import Measurement, Setup
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.subjects import read_network
-from nascli.pipeline.measure.whole_models import load_for_measuring
+from nascli.pipeline.measure.whole_models import load_to_measure
 from nascli.profiles.devices.device import Device, find_device
 from nascli.profiles.devices.lock import DeviceLock
 from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.onnx.half_precision import half_precision
+from nascli.profiles.onnx.model import OnnxModel
+from nascli.profiles.onnx.whole_models import index_values
 from nascli.profiles.profiling import held_clock
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import Session
@@ -113,17 +116,19 @@ def models_of_program(program: Program, batch: int) -> Models:
     return written
 
 
-def models_of_file(data: bytes) -> Models:
-    """Return the one form of a model that is a file: as it is, for runtimes that take models in fp32."""
+def models_of_file(model: OnnxModel) -> Models:
+    """Return the forms of a model from a file: as it is, and with fp16 for fp32. It is not quantised here."""
 
     def written(precision: str) -> bytes | None:
-        return data if precision == "fp32" else None
+        if precision == "fp32":
+            return model.data
+        return half_precision(model) if precision == "fp16" else None
 
     return written
 
 
 def compare_runtimes(
-    source: Path,
+    path: Path,
     spec: TargetSpec,
     execution: Execution,
     *,
@@ -131,32 +136,36 @@ def compare_runtimes(
     own_batch: bool = False,
     progress: Progress,
 ) -> RuntimeComparison:
-    """Time the network of a file on every runtime of this machine in every precision, side by side.
+    """Time a network from a file on every runtime of this machine in every precision, in the same rounds.
 
     Args:
-        source: An architecture's .json file, or an .onnx model, which is timed as it is.
+        path: An architecture's .json file, or an .onnx model, which is timed as it is.
         spec: The device, batch, and threads; its runtime and precision do not count.
         execution: Names the package that provides CUDA memory and events.
-        feed: The model's inputs.
-        own_batch: Whether a model that is fixed at one batch is timed at it, whatever `spec` says.
+        feed: Shapes and values of inputs.
+        own_batch: Whether a model that is fixed at one batch is measured at it, whatever `spec` says.
         progress: Is told how far it is.
 
     Raises:
         ArchitectureError: The file cannot be read.
         RuntimeUnavailableError: No runtime runs the model.
+        NascliError: A given value does not fit the model's inputs.
         DeviceError: The device is not here, or failed.
     """
-    if source.suffix == ".onnx":
-        model = load_for_measuring(source, spec, feed, own_batch=own_batch)
-        models, spec = models_of_file(model.data), replace(spec, batch=model.batch)
+    inputs = dict(feed.values)
+    if path.suffix == ".onnx":
+        model = load_to_measure(path, spec, feed, own_batch=own_batch)
+        spec, models = replace(spec, batch=model.batch), models_of_file(model)
+        if feed.integer_range is None:
+            inputs = {**index_values(model), **inputs}
     else:
-        models = models_of_program(read_network(source)[0].program, spec.batch)
+        models = models_of_program(read_network(path)[0].program, spec.batch)
     return measure_on_every_runtime(
         models,
         spec,
         execution,
         integer_range=feed.integer_range or (0, 1),
-        inputs=feed.values,
+        inputs=inputs,
         progress=progress,
     )
 
@@ -200,9 +209,13 @@ def measure_on_every_runtime(
             form = target.runtime.precisions[options.precision]
             try:
                 model = models(form)
-                if model is None:
-                    left_out[name] = f"the model is not written in {form}"
-                    continue
+            except ArchitectureError as error:
+                left_out[name] = error.message
+                continue
+            if model is None:
+                left_out[name] = f"the model is not written in {form}"
+                continue
+            try:
                 loaded[name] = replace(target, options=options), target.runtime.load(model, options)
             except ModelRefusedError as error:
                 left_out[name] = error.message

@@ -17,7 +17,7 @@ def test_names_of_every_kind_are_sorted_and_different(kind):
 def test_names_are_those_that_the_registries_know():
     assert completions("spaces") == sorted(space_names())
     assert completions("algorithms") == sorted(algorithm_names())
-    assert completions("runtimes") == sorted(["auto", *all_runtimes()])
+    assert completions("runtimes") == sorted(["all", "auto", "fastest", *all_runtimes()])
     assert set(completions("presets")) >= set(find_algorithm("spos").presets)
     assert {"cpu", "titanxp"} <= set(completions("devices")) and "digits" in completions("data")
 

@@ -2,17 +2,21 @@ import json
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from simulated_runtimes import install, simulated_runtime
 
 from nascli.errors import DeviceError, NascliError, RuntimeUnavailableError
 from nascli.execution import Execution
 from nascli.pipeline.measure.every_runtime import (
+    compare_runtimes,
     measure_on_every_runtime,
     models_of_file,
     models_of_program,
     output_distance,
 )
+from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.profiles.onnx.graphs import onnx_bytes
+from nascli.profiles.onnx.model_files import load_model
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
@@ -43,15 +47,57 @@ def test_speeds_and_distances_of_runtimes_that_are_known(monkeypatch):
     assert json.loads(json.dumps(found.to_json()))["fastest"] == {"runtime": "quick", "precision": "bf16"}
 
 
-def test_what_is_left_out_has_a_reason(monkeypatch):
+def test_what_is_left_out_has_a_reason(monkeypatch, tmp_path):
     install(
         monkeypatch,
         simulated_runtime("a", {"fp32": 4e-3, "int8": 3e-3}),
         simulated_runtime("b", {"fp32": 2e-3}, refused=("fp32",)),
     )
-    found = compared(models_of_file(onnx_bytes(PROGRAM, 2)))
+    file = tmp_path / "model.onnx"
+    file.write_bytes(onnx_bytes(PROGRAM, 2))
+    found = compared(models_of_file(load_model(file)))
     assert [one.name for one in found.contenders] == ["a fp32"]
     assert found.left_out == {"a int8": "the model is not written in int8", "b fp32": "b has no kernel"}
+
+
+def looking_up(folder):
+    """A file with tokens that index a table of 9 rows, and a mask."""
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["rows"]),
+        helper.make_node("Where", ["mask", "rows", "zero"], ["output"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("tokens", TensorProto.INT64, ("n", 5)),
+        helper.make_tensor_value_info("mask", TensorProto.BOOL, ("n", 5, 1)),
+    ]
+    weights = [
+        numpy_helper.from_array(np.arange(18, dtype=np.float32).reshape(9, 2), "table"),
+        numpy_helper.from_array(np.zeros((1, 1, 1), np.float32), "zero"),
+    ]
+    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ("n", 5, 2))]
+    graph = helper.make_graph(nodes, "looking_up", inputs, outputs, weights)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder / "model.onnx"
+
+
+def test_a_file_is_compared_as_it_is(tmp_path):
+    found = compare_runtimes(
+        looking_up(tmp_path),
+        TargetSpec(batch=3),
+        Execution(),
+        feed=ModelFeed(integer_range=(8, 8)),
+        progress=Silent(),
+    )
+    by_name = {one.name: one for one in found.contenders}
+    assert by_name["openvino fp32"].distance == 0 and {one.setup.batch for one in found.contenders} == {3}
+    assert found.left_out["ort-cpu int8"] == "the model is not written in int8"
+    with pytest.raises(NascliError, match="no input 'words'"):
+        compare_runtimes(
+            looking_up(tmp_path), TargetSpec(batch=3), Execution(),
+            feed=ModelFeed(values={"words": np.zeros((3, 5), np.int64)}, shapes={"tokens": (3, 5), "mask": (3, 5, 1)}),
+            progress=Silent(),
+        )  # fmt: skip
 
 
 def test_where_nothing_runs(monkeypatch):

@@ -361,11 +361,6 @@ def measure(
         return
     from nascli.pipeline.measure.whole_networks import measure_sources
 
-    feed = feed_of(shapes, integer_range, values)
-    if target_values["runtime"] == "all":
-        target, execution = target_of(**target_values, word="all")
-        _measure_on_every_runtime(networks, target, execution, feed, as_json)
-        return
     progress = terminal_progress()
     measured = measure_sources(
         networks,

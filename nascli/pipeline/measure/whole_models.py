@@ -85,12 +85,8 @@ def measure_models(
     target = feed.on(spec.resolve(execution))
     target.setup()
     models = [load_to_measure(path, spec, feed, own_batch=own_batch) for path in paths]
-    programs = [whole_program(model) for model in models]
-    operators = [
-        Operator(f"network {model.name}", (), program)
-        for model, program in zip(models, programs, strict=True)
-    ]
-    figures: list[MeasuredModel | None] = [None] * len(models)
+    given = [(model, whole_program(model), _given(model, feed, target)) for model in models]
+    figures: dict[int, MeasuredModel] = {}
     with Store(execution.store) as store:
         for batch in dict.fromkeys(model.batch for model in models):
             positions = [position for position, model in enumerate(models) if model.batch == batch]
@@ -137,7 +133,7 @@ def _measured(
         raise
 
 
-def load_for_measuring(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch: bool) -> OnnxModel:
+def load_to_measure(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch: bool) -> OnnxModel:
     """Load a model at the batch at which it is measured.
 
     Args:
@@ -153,26 +149,6 @@ def load_for_measuring(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_bat
         path,
         shapes=feed.known_shapes,
         batch=None if own_batch else spec.batch,
-        default_batch=spec.batch,
-    )
-
-
-def load_to_measure(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch: bool) -> OnnxModel:
-    """Return an ONNX model at the batch at which it is measured.
-
-    Args:
-        path: The file.
-        spec: Says the batch.
-        feed: Says the shapes of inputs.
-        own_batch: Whether a model that is fixed at one batch is measured at it, whatever `spec` says.
-
-    Raises:
-        ArchitectureError: The file cannot be loaded, or not at this batch.
-    """
-    return load_model(
-        path,
-        shapes=feed.known_shapes,
-        batch=None if own_batch or feed.known_shapes else spec.batch,
         default_batch=spec.batch,
     )
 

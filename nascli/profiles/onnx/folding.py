@@ -21,6 +21,7 @@ from nascli.spaces.opaque_counts import has_macs
 # Constants with more elements are left to be computed.
 _MAX_ELEMENTS = 1 << 28
 # What onnxscript leaves alone unless it is told otherwise, and what stays so: it says how a model is quantised.
+_IR_VERSION = 4
 _QUANTISING = ("DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear")
 
 
@@ -37,6 +38,12 @@ def fold_constants(model: OnnxModel) -> OnnxModel:
     from onnxscript.optimizer import fold_constants_ir
 
     proto = with_value_infos(model)
+    # What is an input and has a value too could be replaced; here nobody does.
+    inputs = [value for value in proto.graph.input if value.name not in model.initializers]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    # Older versions want every initialiser to be an input.
+    proto.ir_version = max(proto.ir_version, _IR_VERSION)
     if proto.ByteSize() > MAX_MESSAGE_BYTES:
         raise ArchitectureError(
             f"{model.name} has {proto.ByteSize() / 1e9:.2f} GB with its weights: its constants cannot be folded."

@@ -207,11 +207,11 @@ class GraphWriter:
                 slope = self._per_channel(f"{name}.weight", 1 if shared else x.channels, index, last=last)
                 return self._emit("PRelu", [inputs[0], slope], name)
             case Opaque():
-                return self._opaque(name, node.primitive.parsed, inputs[0])
+                return self._opaque(name, node.primitive.parsed, node.inputs[0], inputs[0])
             case _:
                 return self._move(name, node, x, inputs)
 
-    def _opaque(self, name: str, graph: OpaqueGraph, source: str) -> str:
+    def _opaque(self, name: str, graph: OpaqueGraph, value: int, source: str) -> str:
         if graph.batch != self._batch:
             raise SpaceError(
                 f"a piece of ONNX written at batch {graph.batch} has no form at batch {self._batch}"
@@ -219,6 +219,12 @@ class GraphWriter:
         if self._weights is not None:
             raise SpaceError("a piece of ONNX takes no weights: it is good for measuring only")
         writer = OpaqueWriter(graph, f"{name}." if len(self._program.nodes) > 1 else "")
+        wanted = graph.inputs[0]
+        if value and value not in self._program.raw and wanted.is_vector != (value in self._program.flat):
+            # An image of one pixel is a vector with two more sizes.
+            source = self._emit(
+                "Reshape", [source, self._integers(f"{name}.sizes", list(wanted.dims))], f"{name}.reshaped"
+            )
         # Subgraphs know values by the names that the writer gives.
         output = writer.value(graph.outputs[0]) if graph.has_subgraphs else name
         writer.write({0: source, graph.outputs[0]: output})

@@ -291,6 +291,11 @@ class Builder:
                 inputs = tuple([i + offset if i else value for i in sources])
                 append(Node(primitive, inputs, shape))
         self._flat.update(i + offset for i in program.flat)
+        if value in self._flat:
+            # Activations pass a vector on, which the program by itself does not know its input to be.
+            for index, node in enumerate(self.nodes[offset:], offset + 1):
+                if _gives_vector(node.primitive, any(i in self._flat for i in node.inputs)):
+                    self._flat.add(index)
         self._raw.update({i + offset: kind for i, kind in program.raw.items()})
         return value if program.output == 0 else program.output + offset
 

@@ -71,7 +71,7 @@ def read_program(
     for position, node in numbered:
         try:
             _read(reading, node)
-        except (SpaceError, ArchitectureError, KeyError, ValueError, TypeError, IndexError) as error:
+        except (SpaceError, ArchitectureError, LookupError, ValueError, TypeError, ArithmeticError) as error:
             name = node.name or ", ".join(node.output)
             raise UnreadableNodeError(position, f"node {name} ({node.op_type}): {error}") from error
     if output not in reading.held:

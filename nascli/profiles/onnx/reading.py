@@ -270,8 +270,10 @@ class Reading:
         for value in range(len(nodes), 0, -1):
             if value in needed:
                 needed.update(nodes[value - 1].inputs)
-        classifier = self._classifier(output)
+        classifier = self._classifier(output) if len(view.dims) == 2 else set()
         numbers = {0: 0}
+        # Values that the graph holds as vectors, because its input is one.
+        vectors = {0} if self._is_vector else set()
         builder = Builder(self.builder.input)
         weights: dict[str, Array] = {}
         for value, node in enumerate(nodes, 1):
@@ -280,9 +282,12 @@ class Reading:
             primitive = node.primitive
             if value in classifier and isinstance(primitive, p.Dense):
                 primitive = p.Linear(primitive.out, primitive.bias)
-            if self._is_vector and 0 in node.inputs and not isinstance(primitive, p.Linear | p.Act):
-                raise ArchitectureError(f"{primitive.kind} reads a vector as if it had height and width")
-            numbers[value] = builder.append(primitive, tuple(numbers[i] for i in node.inputs))
+            inputs = tuple(numbers[i] for i in node.inputs)
+            if vectors.intersection(inputs):
+                if not isinstance(primitive, p.Linear | p.Act):
+                    raise ArchitectureError(f"{primitive.kind} cannot read a vector")
+                vectors.add(len(builder.nodes) + 1)
+            numbers[value] = builder.append(primitive, inputs)
             for key, array in self.weights.get(value, {}).items():
                 weights[f"n{numbers[value]}.{key}"] = array
         return builder.build(numbers[output]), weights

@@ -142,7 +142,8 @@ def read_squeeze(r: Reading, node: onnx.NodeProto) -> Held:
     axes = a.get("axes") or (r.integers(node.input[1]) if len(node.input) > 1 else None)
     sizes = view.sizes
     if node.op_type == "Unsqueeze":
-        assert axes is not None
+        if axes is None:
+            raise ArchitectureError(f"node {name_of(node)} has no axes")
         rank = len(sizes) + len(axes)
         for axis in sorted(int(axis) % rank for axis in axes):
             sizes.insert(axis, 1)

@@ -119,7 +119,7 @@ def _read_run(
                 joined.nodes, (joined.source, shape), joined.output, initializers=model.initializers,
                 batch=model.batch, is_vector=kind.is_vector, keep_weights=keep_weights,
             )  # fmt: skip
-            _check_output(program, model, joined.output)
+            _check_output(program, model, joined.output, from_vector=kind.is_vector)
             return (Piece(tuple(split_program(program)), joined, None, weights), length), reason
         except UnreadableNodeError as error:
             # What is before the node was read, unless it needs the node to make sense.
@@ -138,8 +138,10 @@ def _segment_of(node: onnx.NodeProto, segments: Sequence[Segment]) -> int:
     )
 
 
-def _check_output(program: Program, model: OnnxModel, name: str) -> None:
+def _check_output(program: Program, model: OnnxModel, name: str, *, from_vector: bool) -> None:
     """Check that what was read gives a value of the type that the graph says.
+
+    A vector that primitives hold with height and width, as behind global pooling, is no vector to a piece behind it.
 
     Raises:
         ArchitectureError: It gives another.
@@ -154,6 +156,9 @@ def _check_output(program: Program, model: OnnxModel, name: str) -> None:
         or Shape(*sample_shape(kind, model.batch)) != program.output_shape
     ):
         raise ArchitectureError(f"read as {program.output_shape}, but {name!r} is {kind}")
+    is_read = name not in [output for output, _ in model.outputs]
+    if kind.is_vector and is_read and not from_vector and program.output not in program.flat:
+        raise ArchitectureError(f"{name!r} is a vector with height and width")
 
 
 def _opaque_pieces(unread: Sequence[_Unread], model: OnnxModel) -> list[Piece]:

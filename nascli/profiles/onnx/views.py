@@ -74,7 +74,7 @@ class View:
             ArchitectureError: Sizes do not divide the atoms.
         """
         atoms = [atom for dim in self.dims for atom in dim]
-        if math.prod(sizes) != math.prod(atom.size for atom in atoms):
+        if min(sizes, default=1) < 1 or math.prod(sizes) != math.prod(atom.size for atom in atoms):
             raise ArchitectureError(f"{self.sizes} cannot be reshaped to {list(sizes)}")
         dims: list[Dimension] = []
         for size in sizes:
@@ -97,7 +97,13 @@ class View:
         return replace(self, dims=tuple(dims))
 
     def transposed(self, order: Sequence[int]) -> View:
-        """Return the view with its dimensions in another order."""
+        """Return the view with its dimensions in another order.
+
+        Raises:
+            ArchitectureError: The order is none.
+        """
+        if sorted(order) != list(range(len(self.dims))):
+            raise ArchitectureError(f"{len(self.dims)} dimensions cannot be put in the order {list(order)}")
         return replace(self, dims=tuple(self.dims[i] for i in order))
 
 

@@ -144,6 +144,16 @@ def _unsupported_constant(r: Reading, node: onnx.NodeProto, name: str) -> Archit
     )
 
 
+def _sum(r: Reading, node: onnx.NodeProto) -> Held:
+    """Read Sum, which is Add for any number of values."""
+    if len(node.input) == 2:
+        return _add(r, node)
+    views = [r.view(name) for name in node.input]
+    if any(view.dims != views[0].dims or r.shape(view) != r.shape(views[0]) for view in views):
+        raise ArchitectureError(f"node {name_of(node)}: Sum is supported for values of one shape")
+    return views[0].of(r.append(p.Add(), *(view.value for view in views)))
+
+
 def _add(r: Reading, node: onnx.NodeProto) -> Held:
     """Read Add and Sub."""
     split = _constant_and_other(r, node)
@@ -346,6 +356,7 @@ def _mean(r: Reading, node: onnx.NodeProto) -> Held:
 
 READERS: dict[str, Reader] = {
     "Add": _add,
+    "Sum": _sum,
     "AveragePool": read_pool,
     "BatchNormalization": read_batch_norm,
     "Clip": _clip,

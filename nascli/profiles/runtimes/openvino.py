@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -63,6 +66,8 @@ _TYPES: Mapping[str, str] = MappingProxyType(
 # Runs of a profile; the first ones, which allocate, are left out.
 _PROFILE_RUNS, _PROFILE_WARMUP = 12, 2
 _LONGEST_REASON = 400
+# Operations that read where a value says, also outside of their input.
+_UNCHECKED = ("ROIAlign",)
 
 
 @lru_cache(maxsize=1)
@@ -94,20 +99,26 @@ class OpenVinoSession:
         model: The bytes of an ONNX model without open sizes.
         options: How to run it; threads, precision, and inputs count.
         profiled: Whether OpenVINO takes the time of each layer, which slows runs down.
+        is_trial: Whether this process may crash.
 
     Raises:
-        ModelRefusedError: OpenVINO refuses the model.
+        ModelRefusedError: OpenVINO refuses the model, or crashes on it.
         DeviceError: OpenVINO compiled for another precision or number of threads than it was told.
         NascliError: A value in the options does not fit the model's inputs.
     """
 
-    def __init__(self, model: bytes, options: RuntimeOptions, *, profiled: bool = False) -> None:
+    def __init__(
+        self, model: bytes, options: RuntimeOptions, *, profiled: bool = False, is_trial: bool = False
+    ) -> None:
         self._works_in_this_thread = options.threads == 1
         self._unused = _UnusedInputs(model)
-        self._compiled: Any = _compile(model, options, PERF_COUNT=profiled)
-        self._inputs = tuple(_input_of(port) for port in self._compiled.inputs)
+        read = _read(model)
+        self._inputs = tuple(_input_of(port) for port in read.inputs)
         given = self._unused.without(self._inputs, options.inputs)
         self._values = input_values(self._inputs, options.integer_range, given)
+        if not is_trial and _may_crash(read):
+            _require_survival(model, options, [self._values[one.name] for one in self._inputs])
+        self._compiled: Any = _compile(read, options, PERF_COUNT=profiled)
         self._request: Any = self._compiled.create_infer_request()
         self._put(self._values)
 
@@ -269,24 +280,41 @@ class _UnusedInputs:
         return {name: value for name, value in given.items() if name not in unknown & named}
 
 
-def _compile(model: bytes, options: RuntimeOptions, **more: Any) -> Any:
+def _read(model: bytes) -> Any:
+    """Return a model as OpenVINO reads it.
+
+    Raises:
+        ModelRefusedError: OpenVINO cannot read it.
+    """
+    try:
+        return _core().read_model(model)
+    except RuntimeError as error:
+        raise ModelRefusedError(f"OpenVINO refuses the model: {_reason(error)}") from error
+
+
+def _may_crash(read: Any) -> bool:
+    """Return whether some value decides sizes or addresses inside of the model, which OpenVINO does not check."""
+    return any(
+        node.get_type_name() in _UNCHECKED
+        or any(output.partial_shape.is_dynamic for output in node.outputs())
+        for node in read.get_ops()
+    )
+
+
+def _compile(read: Any, options: RuntimeOptions, **more: Any) -> Any:
     """Return a compiled model, whose precision and threads have been checked.
 
     Raises:
-        ModelRefusedError: OpenVINO refuses the model, or it leaves the size of an input open.
+        ModelRefusedError: OpenVINO refuses the model.
         DeviceError: OpenVINO compiled for another precision or number of threads than it was told.
     """
-    hint = _HINTS[options.precision]
     settings = {
         **_SETTINGS,
-        "INFERENCE_PRECISION_HINT": hint,
+        "INFERENCE_PRECISION_HINT": _HINTS[options.precision],
         "INFERENCE_NUM_THREADS": options.threads,
         **more,
     }
     try:
-        read = _core().read_model(model)
-        for port in read.inputs:
-            _input_of(port)
         compiled = _core().compile_model(read, _DEVICE, settings)
     except RuntimeError as error:
         raise ModelRefusedError(f"OpenVINO refuses the model: {_reason(error)}") from error
@@ -296,6 +324,55 @@ def _compile(model: bytes, options: RuntimeOptions, **more: Any) -> Any:
         int(compiled.get_property("INFERENCE_NUM_THREADS")),
     )
     return compiled
+
+
+def _require_survival(model: bytes, options: RuntimeOptions, values: list[npt.NDArray[Any]]) -> None:
+    """Run a model twice in a process of its own, since OpenVINO crashes on some values of sizes and indices.
+
+    Version 2026.4 does so where a step or a size is 0, and where RoIAlign is sent to a sample that is not there.
+
+    Raises:
+        ModelRefusedError: The process crashed.
+    """
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "model.onnx").write_bytes(model)
+        # Types that numpy lacks go through fp32, as given values do.
+        plain = [v.astype(np.float32) if v.dtype in EXTENDED_TYPES.values() else v for v in values]
+        np.savez(Path(folder) / "values.npz", *plain)
+        code = "import sys; from nascli.profiles.runtimes.openvino import run_trial; run_trial(*sys.argv[1:])"
+        done = subprocess.run(
+            [sys.executable, "-c", code, folder, options.precision, str(options.threads)],
+            check=False,
+            capture_output=True,
+        )
+    if done.returncode < 0:
+        raise ModelRefusedError(
+            "OpenVINO crashes on the model with these inputs: sizes or indices inside of it depend on their values.",
+            "Give values that fit, or choose another runtime.",
+            Remedy(arguments={"runtime": None}),
+        )
+
+
+def run_trial(folder: str, precision: str, threads: str) -> None:
+    """Run a model twice, each time in a session of its own. This is what a trial's process does.
+
+    Args:
+        folder: Holds the model, and the values of its inputs in their order.
+        precision: As in `RuntimeOptions`.
+        threads: As in `RuntimeOptions`.
+    """
+    model = (Path(folder) / "model.onnx").read_bytes()
+    with np.load(Path(folder) / "values.npz", allow_pickle=False) as file:
+        arrays = [file[name] for name in file.files]
+    names = [_name_of(port) for port in _read(model).inputs]
+    options = RuntimeOptions(
+        precision=precision, threads=int(threads), inputs=dict(zip(names, arrays, strict=True))
+    )
+    for _ in range(2):
+        session = OpenVinoSession(model, options, is_trial=True)
+        session.evaluate({})
+        session.time(1)
+        session.close()
 
 
 def check_compiled(options: RuntimeOptions, hint: str, threads: int) -> None:

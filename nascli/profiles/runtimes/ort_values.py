@@ -88,13 +88,18 @@ def from_ort_value(name: str, told: str, value: Any) -> npt.NDArray[Any]:
         value: The `OrtValue`.
 
     Raises:
-        ModelRefusedError: The output is no tensor.
+        ModelRefusedError: The output is no tensor, or its type has no equal in numpy.
     """
     kind = type_name(told)
     if kind is None or not value.is_tensor():
         raise ModelRefusedError(f"the model's output {name} is of the type {told}, which is no tensor.")
     if kind not in EXTENDED_TYPES:
-        return np.array(value.numpy())
+        try:
+            return np.array(value.numpy())
+        except RuntimeError as error:
+            raise ModelRefusedError(
+                f"the model's output {name} is of the type {told}, which numpy lacks."
+            ) from error
     # `numpy()` knows nothing of these types, but the memory is there.
     data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
     return np.frombuffer(data, EXTENDED_TYPES[kind]).reshape(value.shape()).copy()

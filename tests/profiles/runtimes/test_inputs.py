@@ -148,6 +148,20 @@ def test_onnx_runtime_and_sequences():
         OrtCpu().load(model(node, sequence, tensors), RuntimeOptions())
 
 
+def test_an_output_that_numpy_lacks_is_timed_and_not_returned():
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 4))]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.INT4, (2, 4))]
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.INT4)
+    graph = helper.make_graph([node], "g", inputs, outputs)
+    data = helper.make_model(
+        graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]
+    ).SerializeToString()
+    session = OrtCpu().load(data, RuntimeOptions())
+    assert session.time(2).seconds.min() > 0
+    with pytest.raises(ModelRefusedError, match="output y is of the type"):
+        session.evaluate({})
+
+
 def test_a_model_that_fails_while_it_runs_is_refused():
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3)),

@@ -226,3 +226,22 @@ def test_half_precision_values_keep_their_bits():
     )
     got = session.evaluate({"x": np.array([1.0, -2.5, 1e30], np.float32)})["y"]
     assert got.dtype == ml_dtypes.bfloat16 and got.astype(np.float32)[:2].tolist() == [1.0, -2.5]
+
+
+def test_a_model_on_which_openvino_crashes_is_refused():
+    """A step of 0 makes version 2026.4 write out of bounds; sizes that fit run."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, (20, 10, 5))]
+    inputs += [
+        helper.make_tensor_value_info(name, TensorProto.INT64, (1,))
+        for name in ("from", "to", "axes", "steps")
+    ]
+    output = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("a", "b", "c"))]
+    data = model([helper.make_node("Slice", ["x", "from", "to", "axes", "steps"], ["y"])], inputs, output)
+    fitting = {name: np.array([value]) for name, value in (("from", 2), ("to", 9), ("axes", 0), ("steps", 3))}
+    session = OpenVino().load(data, RuntimeOptions(inputs=fitting))
+    assert session.evaluate({})["y"].shape == (3, 10, 5)
+    session.close()
+    try:
+        OpenVino().load(data, RuntimeOptions(inputs=fitting | {"steps": np.array([0])})).close()
+    except ModelRefusedError as error:
+        assert "OpenVINO" in error.message

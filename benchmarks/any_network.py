@@ -1,0 +1,251 @@
+"""Ordinary networks as users have them: read, taken apart, predicted, and measured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from benchmarks._report import Target, write
+from benchmarks._timm_networks import Subject, subjects
+from nascli.errors import NascliError
+from nascli.execution import Execution
+from nascli.lut import Store, program_key
+from nascli.lut.in_context.carriers import carry, in_context
+from nascli.pipeline.measure.model_feeds import ModelFeed
+from nascli.pipeline.measure.whole_models import measure_models
+from nascli.profiles.onnx.model_files import load_model
+from nascli.profiles.onnx.networks import read_onnx_network
+from nascli.profiles.profiling import profile_operators
+from nascli.profiles.protocol import MeasurementProtocol
+from nascli.profiles.target import TargetSpec
+from nascli.progress import Silent
+from nascli.spaces.network import Network
+from nascli.spaces.operators.definition import Operator
+from nascli.spaces.primitives import Opaque
+
+NOTES = """
+Networks of timm, exported by PyTorch at their own resolution with random weights, and the nine classics that the onnx
+package ships, whose weights were made constants. One thread; a file that is fixed at batch 1 is rewritten for other
+batches. At batch 16 every fourth network in the order of the list was taken. Pieces are timed in context, whole files
+as they are; a figure has settled at 2 %. In context: the plain sum, without a calibration. MACs: proportional to MACs
+with one factor, the median over the networks of the row. Profile: the sum of the runtime's own times of the nodes of
+the whole network, which has to be at hand and run for it. Shared: the share of a network's pieces that networks before
+it in the list had brought into the table already.
+"""
+PROTOCOL = MeasurementProtocol(target=0.02, min_rounds=4, max_rounds=12)
+QUICK = MeasurementProtocol(target=0.5, min_rounds=3, max_rounds=3, burst_seconds=1e-4, min_runs=2)
+COLUMNS = [
+    "runtime", "batch", "networks", "number", "figure", "bias", "mean error", "worst", "within 10 %", "Kendall tau",
+]  # fmt: skip
+
+
+@dataclass
+class Row:
+    """What is known of one network on one target; seconds are per batch."""
+
+    subject: Subject
+    macs: int
+    pieces: int
+    opaque: int
+    shared: float
+    measured: float
+    plain: float
+    profile: float
+
+
+def carriers(network: Network, batch: int) -> list[Operator]:
+    """What the figures in context of a network are derived from."""
+    models: dict[str, Operator] = {}
+    for placement in network.placements:
+        if placement.operator.program.output:
+            piece = carry(placement.operator, first=placement.first, last=placement.last)
+            for part in (piece.operator, *piece.references):
+                models.setdefault(program_key(part.program), part)
+    return list(models.values())
+
+
+def study(
+    chosen: Sequence[Subject], spec: TargetSpec, store: Path, protocol: MeasurementProtocol
+) -> tuple[list[Row], dict[str, str]]:
+    """Read, profile, predict, and measure networks on one target; what fails is returned with its reason."""
+    execution = Execution(store=store)
+    target = spec.resolve(execution)
+    rows: list[Row] = []
+    failed: dict[str, str] = {}
+    seen: set[str] = set()
+    for subject in chosen:
+        if subject.file is None:
+            failed[subject.name] = subject.reason
+            continue
+        try:
+            rows.append(_row(subject, subject.file, spec, execution, protocol, seen))
+        except NascliError as error:
+            failed[subject.name] = f"{type(error).__name__}: {error.message}"
+    del target
+    return rows, failed
+
+
+def _row(
+    subject: Subject,
+    file: Path,
+    spec: TargetSpec,
+    execution: Execution,
+    protocol: MeasurementProtocol,
+    seen: set[str],
+) -> Row:
+    network = read_onnx_network(file, batch=spec.batch)
+    target = spec.resolve(execution)
+    keys = [program_key(operator.program) for operator in network.operators]
+    shared = float(np.mean([key in seen for key in keys]))
+    seen.update(keys)
+    with Store(execution.store) as store:
+        table = profile_operators(
+            carriers(network, spec.batch),
+            store,
+            target,
+            protocol=protocol,
+            rng=np.random.default_rng(0),
+            progress=Silent(),
+        )
+    (measured,) = measure_models(
+        [file], spec, execution, feed=ModelFeed(), own_batch=False, progress=Silent(), protocol=protocol
+    )
+    figures = [in_context(table, p.operator, first=p.first, last=p.last) for p in network.placements]
+    times = target.runtime.node_times(load_model(file, batch=spec.batch).data, target.options)
+    row = Row(
+        subject,
+        network.counts.macs,
+        len(network.blocks),
+        sum(isinstance(n.primitive, Opaque) for o in network.operators for n in o.program.nodes),
+        shared,
+        measured.measurement.seconds,
+        sum(figure.seconds for figure in figures if figure is not None),
+        sum(time.seconds for time in times or ()),
+    )
+    print(
+        f"{spec.runtime} {spec.batch:2d} {subject.name:30s} {row.pieces:3d} pieces, {row.opaque:2d} of ONNX, "
+        f"measured {row.measured * 1e3:8.2f} ms, in context {row.plain / row.measured - 1:+.1%}, "
+        f"profile {row.profile / row.measured - 1:+.1%}",
+        flush=True,
+    )
+    return row
+
+
+def errors(predicted: np.ndarray, measured: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Bias, mean absolute error, largest absolute error, share within 10 %, Kendall tau."""
+    ratio = predicted / measured - 1
+    tau = float(kendalltau(predicted, measured).statistic) if len(ratio) > 2 else float("nan")
+    return (
+        float(ratio.mean()), float(abs(ratio).mean()), float(abs(ratio).max()), float((abs(ratio) <= 0.1).mean()), tau,
+    )  # fmt: skip
+
+
+def summarise(
+    rows: Sequence[Row], spec: TargetSpec
+) -> tuple[list[list[str]], dict[tuple[str, str], tuple[float, ...]]]:
+    """One line for each kind of network and figure."""
+    lines, found = [], {}
+    for kind in ("convolutional", "other", "classic"):
+        of_kind = [row for row in rows if row.subject.kind == kind]
+        if not of_kind:
+            continue
+        measured = np.array([row.measured for row in of_kind])
+        macs = np.array([row.macs for row in of_kind], dtype=float)
+        figures = {
+            "in context": np.array([row.plain for row in of_kind]),
+            "profile": np.array([row.profile for row in of_kind]),
+            "MACs": macs * np.median(measured / macs),
+        }
+        for name, predicted in figures.items():
+            one = errors(predicted, measured)
+            found[kind, name] = one
+            bias, mean, worst, close, tau = one
+            lines.append(
+                [spec.runtime, str(spec.batch), kind, str(len(of_kind)), name]
+                + [f"{bias:+.1%}", f"{mean:.1%}", f"{worst:.1%}", f"{close:.0%}", f"{tau:.3f}"]
+            )
+    return lines, found
+
+
+def targets_of(found: dict[tuple[str, str], tuple[float, ...]], spec: TargetSpec) -> Iterable[Target]:
+    label = f"{spec.runtime}, batch {spec.batch}"
+    if ("convolutional", "in context") in found:
+        bias, mean, worst, *_ = found["convolutional", "in context"]
+        yield Target(f"{label}, convolutional: mean error", mean, 0.04, False)
+        yield Target(f"{label}, convolutional: absolute bias", abs(bias), 0.02, False)
+        yield Target(f"{label}, convolutional: worst error", worst, 0.10, False)
+    if ("other", "in context") in found:
+        yield Target(f"{label}, others: mean error", found["other", "in context"][1], 0.06, False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a smoke test: two small networks")
+    parser.add_argument(
+        "--folder", type=Path, help="keep exported networks and measurements, and go on with them"
+    )
+    parser.add_argument("--runtimes", default="ort-cpu,openvino", help="default: ort-cpu,openvino")
+    parser.add_argument("--batches", default="1,16", help="default: 1,16")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        run(
+            folder,
+            arguments.runtimes.split(","),
+            [int(b) for b in arguments.batches.split(",")],
+            arguments.quick,
+        )
+
+
+def run(folder: Path, runtimes: Sequence[str], batches: Sequence[int], quick: bool) -> None:
+    everything = subjects(folder, quick)
+    protocol = QUICK if quick else PROTOCOL
+    lines: list[list[str]] = []
+    targets: list[Target] = []
+    points: dict[str, object] = {}
+    read: list[bool] = []
+    for runtime in runtimes[:1] if quick else runtimes:
+        for batch in batches[:1] if quick else batches:
+            spec = TargetSpec(device="cpu", runtime=runtime, batch=batch)
+            chosen = everything if batch == 1 else everything[::4]
+            rows, failed = study(chosen, spec, folder / "any_network.sqlite", protocol)
+            for name, reason in failed.items():
+                print(f"{runtime} {batch} {name}: {reason}", flush=True)
+            read += [True] * len(rows) + [False] * len(failed)
+            added, found = summarise(rows, spec)
+            lines += added
+            targets += targets_of(found, spec)
+            points[f"{runtime}, batch {batch}"] = {
+                "networks": [_point(row) for row in rows],
+                "failed": failed,
+            }
+            (folder / "points.json").write_text(json.dumps(points, indent=1))
+    if not quick:
+        first = points[f"{runtimes[0]}, batch {batches[0]}"]
+        assert isinstance(first, dict)
+        targets += [
+            Target("share of networks read, measured, and predicted", float(np.mean(read)), 1.0, True),
+            Target("networks of timm", sum(s.kind != "classic" for s in everything), 60, True),
+            Target("families", len({s.family for s in everything}), 20, True),
+        ]
+    write("any_network", COLUMNS, lines, targets, NOTES, quick, points=points)
+
+
+def _point(row: Row) -> dict[str, object]:
+    return {
+        "network": row.subject.name, "family": row.subject.family, "kind": row.subject.kind, "macs": row.macs,
+        "pieces": row.pieces, "pieces of ONNX": row.opaque, "shared": round(row.shared, 3),
+        "measured_s": row.measured, "in_context_s": row.plain, "profile_s": row.profile,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from nascli.errors import ArchitectureError
+from nascli.errors import ArchitectureError, SpaceError
 from nascli.profiles.onnx.graphs import onnx_bytes, onnx_model
 from nascli.profiles.onnx.networks import read_onnx_network, read_onnx_weights
 from nascli.profiles.onnx.precisions import to_int8
@@ -175,3 +175,17 @@ def test_every_operator_has_an_int8_form(spec):
             continue
         options = RuntimeOptions(precision="int8")
         runtime.load(onnx_bytes(operator.program, 1, precision="int8"), options).close()
+
+
+def test_int8_refuses_nodes_of_several_outputs():
+    graph = helper.make_graph(
+        [
+            helper.make_node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2),
+            helper.make_node("Add", ["a", "b"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", 1, (1, 4, 2, 2))],
+        [helper.make_tensor_value_info("y", 1, (1, 2, 2, 2))],
+    )
+    with pytest.raises(SpaceError, match="Split has 2 outputs"):
+        to_int8(helper.make_model(graph))

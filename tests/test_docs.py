@@ -138,6 +138,23 @@ def test_the_tutorial_runs_from_top_to_bottom(sandbox, quick_measuring):
     assert (sandbox / "cpu.parquet").exists()
 
 
+def test_the_commands_for_a_network_of_one_s_own_run(sandbox, quick_measuring):
+    import numpy as np
+    from onnx_models import TRANSFORMER, floats, saved, transformer_weights
+
+    conv = "g (float[1,3,224,224] x) => (float[1,4,56,56] y) { y = Conv <strides = [4, 4]> (x, w) }"
+    saved(sandbox / "model.onnx", conv, {"w": floats(4, 3, 4, 4)})
+    for name in ("first.onnx", "second.onnx"):
+        saved(sandbox / name, TRANSFORMER, transformer_weights())
+    words = "g (int64[N,T] input_ids) => (float[N,T,2] y) { y = Gather (table, input_ids) }"
+    saved(sandbox / "text.onnx", words, {"table": floats(30_001, 2)})
+    np.savez(sandbox / "inputs.npz", input_ids=np.ones((2, 9), np.int64))
+    commands = list(documented(ROOT / "docs" / "guides" / "network.md"))
+    assert len(commands) >= 8
+    for command in commands:
+        ran(shlex.split(command)[1:])
+
+
 def test_the_python_of_readme_runs(tmp_path, home):
     text = (
         python_of(ROOT / "README.md")

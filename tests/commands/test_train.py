@@ -92,6 +92,7 @@ def test_an_architecture_is_trained_and_handed_over(tmp_path):
     assert "breaks latency <= 1.00 us" in broken.stderr and (plain / "m.onnx").stat().st_size > 0
     assert "latency on cpu" in run(*held, "macs<=1M", expect=1).stderr
     assert "add --measure" in run(*held[:-2], "--constraint", "latency=1s", expect=2).stderr
+    assert "add --measure" in run(*held[:-2], "--inputs", "x.npz", expect=2).stderr
     assert (
         "unknown recipe" in run("train", file, "--recipe", "none", "--out", tmp_path / "y", expect=1).stderr
     )

@@ -28,9 +28,10 @@ def _value_type(program: Program, value: int, batch: int) -> TensorType:
     """Return the type of a value, batch included."""
     if value == 0:
         return program.input_type or TensorType("float32", (batch, *program.input))
-    raw = program.raw.get(value)
-    if raw is not None:
-        return raw
+    made_by = program.nodes[value - 1].primitive
+    if isinstance(made_by, Opaque):
+        # A piece may compute in half precision.
+        return made_by.parsed.type_of(made_by.parsed.outputs[0])
     return TensorType("float32", tuple(_dimensions(batch, program.shape_of(value), value in program.flat)))
 
 

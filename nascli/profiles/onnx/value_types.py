@@ -11,6 +11,8 @@ from nascli.spaces.opaque_graphs import TensorType
 
 # Initialisers with more elements decide no shapes, so inference gets only their types.
 _MAX_DATA_SIZE = 4096
+# Models whose inputs have more elements together are not run only to look at their values.
+_MAX_FED_SIZE = 1 << 26
 
 
 def value_types(proto: onnx.ModelProto) -> dict[str, TensorType]:
@@ -21,7 +23,7 @@ def value_types(proto: onnx.ModelProto) -> dict[str, TensorType]:
 
     Returns:
         The types that are known. Those that ONNX cannot infer come from one run with random inputs; where the model
-        does not run here, they are missing.
+        does not run here, or its inputs are very large, they are missing.
     """
     inferred = infer_value_infos(proto)
     known = {name: kind for name, value in inferred.items() if (kind := tensor_type(value)) is not None}
@@ -31,7 +33,10 @@ def value_types(proto: onnx.ModelProto) -> dict[str, TensorType]:
         for name in node.output
         if name and name not in known and _may_be_tensor(inferred.get(name))
     ]
-    return known | _types_by_running(proto, missing) if missing else known
+    fed = sum(known[value.name].size for value in proto.graph.input if value.name in known)
+    if not missing or fed > _MAX_FED_SIZE:
+        return known
+    return known | _types_by_running(proto, missing)
 
 
 def infer_value_infos(proto: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:

@@ -1,9 +1,10 @@
 import pytest
+from onnx_models import saved
 
 from nascli.errors import ArchitectureError
 from nascli.lut.in_context.carriers import is_auxiliary
 from nascli.lut.in_context.joins import join_models
-from nascli.pipeline.measure.subjects import read_network, space_subjects, subjects_of
+from nascli.pipeline.measure.subjects import own_batch, read_network, space_subjects, subjects_of
 from nascli.profiles.onnx.graphs import onnx_bytes
 from nascli.spaces import Architecture, make_space
 
@@ -55,6 +56,16 @@ def test_an_onnx_model_is_a_network_of_no_space(tmp_path, architecture):
     path.write_bytes(onnx_bytes(architecture.network.program, 1))
     network, no_architecture = read_network(path)
     assert no_architecture is None and network.counts.macs == architecture.network.counts.macs
+
+
+def test_the_batch_of_a_file_is_its_own_where_it_has_one(tmp_path, architecture):
+    fixed = tmp_path / "a.onnx"
+    fixed.write_bytes(onnx_bytes(architecture.network.program, 3))
+    free = saved(tmp_path / "f.onnx", "g (float[N,T] x) => (float[N,T] y) { y = Relu(x) }")
+    assert own_batch(fixed, 16) == 3 and own_batch(tmp_path / "a.json", 16) == 16
+    assert own_batch(free, 16, {"x": (5, 2)}) == 5
+    with pytest.raises(ArchitectureError, match="leaves sizes open"):
+        own_batch(free, 16)
 
 
 def test_a_file_that_is_no_network_is_told(tmp_path):

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx_models import TRANSFORMER, TRANSFORMER_MACS, saved, transformer_weights
 
 from nascli.errors import ArchitectureError
 from nascli.profiles.onnx.graphs import onnx_model
@@ -41,3 +44,22 @@ def test_what_cannot_be_counted_says_so(tmp_path):
     onnx.save(helper.make_model(graph), path)
     with pytest.raises(ArchitectureError, match="cannot be inferred"):
         count_onnx(path)
+
+
+def test_a_transformer_with_open_sizes_and_a_fixed_batch(tmp_path):
+    weights = transformer_weights()
+    floats = sum(array.size for array in weights.values() if array.dtype == "float32")
+    macs, params, unknown = count_onnx(saved(tmp_path / "m.onnx", TRANSFORMER, weights))
+    assert (macs, params) == (TRANSFORMER_MACS, floats) and {"Softmax", "Transpose"} <= set(unknown)
+    text = "g (float[N,T] x) => (float[N,U] y) { y = MatMul (x, w) }"
+    path = saved(tmp_path / "o.onnx", text, {"w": weights["in_weight"]})
+    with pytest.raises(ArchitectureError, match="cannot be inferred"):
+        count_onnx(path)
+    assert count_onnx(path, {"x": (5, 6)})[0] == 6 * 18
+
+
+def test_the_classics_that_onnx_ships():
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+    # Their weights are computed, so that the files are small.
+    macs, params, _ = count_onnx(light / "light_squeezenet.onnx")
+    assert (macs, params) == (349_151_936, 1_235_496)

@@ -85,7 +85,7 @@ def test_scalars_constants_and_inputs_with_defaults(tmp_path):
     assert [node.op_type for node in read.proto.graph.node] == ["Mul", "Mul", "Squeeze"]
 
 
-def test_types_behind_operators_that_onnx_does_not_know_come_from_a_run(tmp_path):
+def test_types_behind_operators_that_onnx_does_not_know_come_from_a_run(tmp_path, monkeypatch):
     text = """g (float[2,4] x, float[2,4] b) => (float[2,3] y) {
         h = com.microsoft.BiasGelu (x, bias)
         y = MatMul (h, w)
@@ -95,6 +95,9 @@ def test_types_behind_operators_that_onnx_does_not_know_come_from_a_run(tmp_path
     )
     read = load_model(path)
     assert read.types["h"] == TensorType("float32", (2, 4)) and read.macs == 24
+    monkeypatch.setattr("nascli.profiles.onnx.value_types._MAX_FED_SIZE", 1)
+    assert "h" not in load_model(path).types
+    monkeypatch.undo()
     unknown = saved(
         tmp_path / "u.onnx", text.replace("com.microsoft.BiasGelu", "mine.Op"), {"bias": floats(4), "w": floats(4, 3)},
         more=', "mine" : 1',

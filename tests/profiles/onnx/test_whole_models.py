@@ -42,6 +42,12 @@ def test_a_model_is_one_piece_whose_key_depends_on_no_names_and_no_weights(tmp_p
     assert run_model(onnx_bytes(program, 1))["output"].shape == (1, 5)
 
 
+def test_a_model_in_half_precision_is_written_in_it(tmp_path):
+    text = "g (float16[1,4] x) => (float16[1,3] y) { y = MatMul (x, w) }"
+    read = load_model(saved(tmp_path / "m.onnx", text, {"w": floats(4, 3).astype(np.float16)}))
+    assert run_model(onnx_bytes(whole_program(read), 1))["output"].dtype == np.float16
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

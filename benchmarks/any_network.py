@@ -167,10 +167,8 @@ def summarise(
             one = errors(predicted, measured)
             found[kind, name] = one
             bias, mean, worst, close, tau = one
-            lines.append(
-                [spec.runtime, str(spec.batch), kind, str(len(of_kind)), name]
-                + [f"{bias:+.1%}", f"{mean:.1%}", f"{worst:.1%}", f"{close:.0%}", f"{tau:.3f}"]
-            )
+            figures_of_line = (f"{bias:+.1%}", f"{mean:.1%}", f"{worst:.1%}", f"{close:.0%}", f"{tau:.3f}")
+            lines.append([spec.runtime, str(spec.batch), kind, str(len(of_kind)), name, *figures_of_line])
     return lines, found
 
 

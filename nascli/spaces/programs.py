@@ -244,7 +244,9 @@ class Builder:
                 fits = wanted.is_vector or wanted.dims[2:] == (1, 1)
             else:
                 # Whatever begins a program defines what its input is; an image of one pixel can be read as a vector.
-                fits = value == 0 or wanted.is_image or (wanted.is_vector and self.shape_of(value)[1:] == (1, 1))
+                fits = (
+                    value == 0 or wanted.is_image or (wanted.is_vector and self.shape_of(value)[1:] == (1, 1))
+                )
             if not fits:
                 kind = given or ("a vector" if value in self._flat else "an image")
                 raise SpaceError(f"this piece of ONNX takes {wanted}, and cannot follow {kind}")

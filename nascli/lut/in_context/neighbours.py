@@ -20,7 +20,7 @@ _CHANNELS_FIRST = frozenset((
     "GroupNormalization", "InstanceNormalization", "DepthToSpace", "SpaceToDepth",
 ))  # fmt: skip
 _CHANNELS_LAST = frozenset(("MatMul", "LayerNormalization", "Gemm", "Softmax", "RMSNormalization"))
-_LINEAR_OPSET = 13
+_OPSET = 13
 
 
 def neighbour_before(program: Program) -> Program | None:
@@ -65,8 +65,7 @@ def _neighbour(kind: TensorType, graph: OpaqueGraph, is_channels_last: bool) -> 
         return linear(Shape(kind.dims[1], 1, 1))
     if kind.is_image and not is_channels_last:
         return pointwise(Shape(*kind.dims[1:]))
-    opset = max(dict(graph.opset).get("", _LINEAR_OPSET), _LINEAR_OPSET)
-    return product_over_last_axis(kind, graph.batch, opset)
+    return product_over_last_axis(kind, graph.batch, dict(graph.opset).get("", _OPSET))
 
 
 @lru_cache(maxsize=4096)

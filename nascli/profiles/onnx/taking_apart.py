@@ -104,7 +104,13 @@ def _read_run(
         The piece and the number of its segments; None if the first segment has none. And the reason why reading ended.
     """
     kind = model.types.get(segments[0].source)
-    if kind is None or not (kind.is_image or kind.is_vector) or kind.dims[0] != model.batch:
+    # Primitives compute in fp32, whatever precision they are measured in; a model in fp16 stays what it is.
+    if (
+        kind is None
+        or kind.element != "float32"
+        or not (kind.is_image or kind.is_vector)
+        or kind.dims[0] != model.batch
+    ):
         return None, f"it reads a value {kind}, which primitives do not"
     shape = Shape(*sample_shape(kind, model.batch))
     reason = ""

@@ -148,3 +148,16 @@ def test_the_whole_program_runs():
     onnx.checker.check_model(onnx.load_from_string(model))
     (output,) = run_model(model).values()
     assert output.shape == (1, 10)
+
+
+def test_a_model_in_fp16_stays_in_fp16(tmp_path):
+    from nascli.profiles.onnx.half_precision import half_precision
+    from nascli.profiles.onnx.model_files import load_model
+
+    model = small_network()
+    half = onnx.load_from_string(half_precision(model))
+    path = tmp_path / "half.onnx"
+    onnx.save(half, path)
+    pieces = take_apart(load_model(path))
+    assert all(piece.reason is not None for piece in pieces)
+    assert network_of(load_model(path)).counts.macs == model.macs

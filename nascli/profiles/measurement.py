@@ -226,7 +226,8 @@ class _Group:
             try:
                 # Some runtimes take a model's workspace in its first run, and refuse it there.
                 seconds = session.time(_TRIAL_RUNS).seconds[1:]
-                self._runs[key] = self._protocol.runs(burst_time(seconds))
+                copies = self._subjects[key].program.copies
+                self._runs[key] = self._protocol.runs(burst_time(seconds), copies)
             except ModelRefusedError as error:
                 self._give_up(key, error)
 
@@ -243,8 +244,10 @@ class _Group:
         before = anchor.time()
         for key in keys:
             try:
+                # The weights of copies shall not be warm.
+                warmup = self._protocol.warmup_runs if self._subjects[key].program.copies == 1 else 0
                 with no_garbage_collection():
-                    burst = self.sessions[key].time(self._runs[key], warmup=self._protocol.warmup_runs)
+                    burst = self.sessions[key].time(self._runs[key], warmup=warmup)
                     after = anchor.time()
             except ModelRefusedError as error:
                 self._give_up(key, error)

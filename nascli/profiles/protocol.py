@@ -57,11 +57,17 @@ class MeasurementProtocol:
                 f"3 <= min_rounds <= max_rounds must hold, got {self.min_rounds} and {self.max_rounds}"
             )
 
-    def runs(self, seconds: float) -> int:
-        """Return the number of runs in a burst of a model that takes `seconds`."""
+    def runs(self, seconds: float, copies: int = 1) -> int:
+        """Return the number of runs in a burst of a model.
+
+        Args:
+            seconds: How long the model takes.
+            copies: How many copies of the operator it contains; each run is as good as one of every copy.
+        """
         if seconds > self.long_seconds:
             return 2
-        return int(np.clip(np.ceil(self.burst_seconds / seconds), self.min_runs, self.max_runs))
+        runs = int(np.clip(np.ceil(self.burst_seconds * copies / seconds), self.min_runs, self.max_runs))
+        return max(2, -(-runs // copies))
 
     def settled(self, figure: Measurement) -> bool:
         """Return whether a measurement is precise enough and the device was not slowed down."""

@@ -14,15 +14,21 @@ from __future__ import annotations
 from nascli.spaces.counts import count
 from nascli.spaces.programs import Program
 
-# Bytes of all copies together: larger than the second-level cache of the CPUs of today.
-CACHE_BYTES = 3 << 20
-# Networks with more bytes of weights than this find them cold.
-COLD_NETWORK_BYTES = 1 << 20
+# Bytes of all copies together: about what a network of today reads between two uses of a weight, and more than a core
+# keeps for long of a cache that it shares with others.
+COPIES_BYTES = 32 << 20
+# Networks with more bytes of weights than this find them cold: they do not fit in a core's own cache.
+COLD_NETWORK_BYTES = 2 << 20
 _MAX_COPIES = 24
 # Above so many uses of each weight, fetching it takes less than 2 % of the time of using it.
 _MAX_USES = 256
-# Copies of smaller operators would fit in the cache.
-_MIN_BYTES = 64 << 10
+# Smaller operators have so few weights that fetching them takes about a microsecond.
+_MIN_BYTES = 32 << 10
+
+
+def is_cold(weight_bytes: float) -> bool:
+    """Return whether networks with so many bytes of weights find them cold."""
+    return weight_bytes > COLD_NETWORK_BYTES
 
 
 def cold_matters(program: Program, batch: int) -> bool:
@@ -39,4 +45,4 @@ def cold_matters(program: Program, batch: int) -> bool:
 def with_cold_weights(program: Program) -> Program:
     """Return a carrier or a reference in so many copies that its weights are cold."""
     weight_bytes = max(1, count(program).weight_bytes)
-    return program.repeated(min(_MAX_COPIES, -(-CACHE_BYTES // weight_bytes)))
+    return program.repeated(min(_MAX_COPIES, -(-COPIES_BYTES // weight_bytes)))

@@ -290,7 +290,7 @@ def _pooled(x: Value, widths: Sequence[int], depths: Sequence[int]) -> Value:
 
 
 def _mixed(x: Value, width: int, depth: int, *, patch: int, kernel: int) -> Value:
-    """ConvMixer: a patch embedding, then depthwise and 1x1 convolutions at one resolution (Trockman and Kolter 2023)."""
+    """ConvMixer: a patch embedding, then depthwise and 1x1 convolutions at one resolution (Trockman and Kolter)."""
     x = conv(x, width, patch, stride=patch, norm=False, bias=True, padding=(0, 0, 0, 0))
     x = batch_norm(activation(x, "gelu"))
     for _ in range(depth):
@@ -411,15 +411,14 @@ _FAMILIES: dict[str, dict[str, Callable[[], Program]]] = {
         ),
     },
     "separable": {
-        "separable-160": _on_images(160, lambda x: _separable(x, (48, 96, 192, 384, 768), (1, 2, 2, 6, 2))),
-        "separable-narrow-128": _on_images(128, lambda x: _separable(x, (24, 64, 128, 256), (1, 3, 6, 2))),
+        "separable-128": _on_images(128, lambda x: _separable(x, (32, 64, 128, 256, 512), (1, 2, 2, 6, 2))),
     },
     "squeeze-excitation": {
         "squeeze-excitation-224": _on_images(
-            224, lambda x: _excited(x, (24, 40, 80, 160), (2, 2, 3, 3), kernel=3, act="hswish")
+            224, lambda x: _excited(x, (24, 40, 112), (2, 3, 5), kernel=3, act="hswish")
         ),
         "squeeze-excitation-swish-160": _on_images(
-            160, lambda x: _excited(x, (32, 112, 192), (3, 4, 4), kernel=5, act="swish")
+            160, lambda x: _excited(x, (32, 112, 192), (1, 4, 5), kernel=5, act="swish")
         ),
     },
     "grouped": {
@@ -431,7 +430,7 @@ _FAMILIES: dict[str, dict[str, Callable[[], Program]]] = {
         ),
     },
     "dense-concatenation": {
-        "dense-concatenation-160": _on_images(160, lambda x: _dense_concat(x, 32, (2, 3, 4, 3))),
+        "dense-concatenation-160": _on_images(160, lambda x: _dense_concat(x, 32, (2, 3, 3, 2))),
     },
     "shuffle": {
         "shufflenetv2-224": _published("shufflenetv2-1.0"),
@@ -450,9 +449,7 @@ _FAMILIES: dict[str, dict[str, Callable[[], Program]]] = {
         "convnext-wide-96": _on_images(96, lambda x: _convnext(x, (64, 128, 256, 512), (1, 1, 3, 1))),
     },
     "transformer": {
-        "transformer-patch-16-224": _on_images(
-            224, lambda x: _transformer(x, 192, 8, patch=16, heads=3)
-        ),
+        "transformer-patch-16-224": _on_images(224, lambda x: _transformer(x, 192, 8, patch=16, heads=3)),
         "transformer-wide-128": _on_images(128, lambda x: _transformer(x, 320, 6, patch=16, heads=5)),
     },
     "pyramid-transformer": {
@@ -474,7 +471,9 @@ _FAMILIES: dict[str, dict[str, Callable[[], Program]]] = {
         "cross-stage-160": _on_images(160, lambda x: _cross_stage(x, (64, 128, 256, 512), (1, 2, 3, 1))),
     },
     "encoder-decoder": {
-        "encoder-decoder-128": _on_images(128, lambda x: _decoder(x, (16, 32, 64, 128, 256), transposed=False)),
+        "encoder-decoder-128": _on_images(
+            128, lambda x: _decoder(x, (16, 32, 64, 128, 256), transposed=False)
+        ),
         "encoder-decoder-transposed-96": _on_images(
             96, lambda x: _decoder(x, (24, 48, 96, 192), transposed=True)
         ),

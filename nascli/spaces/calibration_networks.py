@@ -398,16 +398,16 @@ _FAMILIES: dict[str, dict[str, Callable[[], Program]]] = {
         ),
     },
     "residual": {
-        "residual-18-128": _on_images(128, lambda x: _residual(x, (64, 128, 256, 512), (2, 2, 2, 2))),
-        "residual-narrow-224": _on_images(224, lambda x: _residual(x, (24, 48, 96, 192), (2, 2, 2, 2))),
+        "resnet18-224": _published("resnet18"),
+        "residual-narrow-160": _on_images(160, lambda x: _residual(x, (24, 48, 96, 192), (2, 2, 2, 2))),
     },
     "bottleneck": {
-        "bottleneck-128": _on_images(128, lambda x: _bottleneck(x, (128, 256, 512, 1024), (2, 3, 4, 2))),
+        "bottleneck-160": _on_images(160, lambda x: _bottleneck(x, (128, 256, 512, 1024), (2, 3, 4, 2))),
     },
     "inverted-residual": {
         "mobilenetv2-224": _published("mobilenetv2"),
-        "inverted-residual-128": _on_images(
-            128, lambda x: _inverted(x, (24, 48, 96), (2, 4, 3), kernel=5, expand=3)
+        "inverted-residual-96": _on_images(
+            96, lambda x: _inverted(x, (24, 48, 96), (2, 4, 3), kernel=5, expand=3)
         ),
     },
     "separable": {

@@ -54,9 +54,9 @@ _CANDIDATES: tuple[tuple[str, ...], ...] = (
     ("in context", "conversions alone"),
     ("in context", "weights used few times", "primitives"),
     ("in context", "weights", "primitives"),
-    ("in context", "activations", "primitives"),
+    ("in context", "weights used few times", "activations"),
     ("in context", "weights used few times", "conversions alone"),
-    ("in context", "weights used few times", "primitives", "conversions alone"),
+    ("in context", "weights used few times", "activations", "primitives"),
 )
 # A richer candidate is taken if its error is smaller by more than this.
 _SIMPLER_WITHIN = 1.03

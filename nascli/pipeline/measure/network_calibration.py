@@ -1,4 +1,4 @@
-"""The job of `nascli calibrate --space`: whole networks are measured, and the sum of operators is corrected by them."""
+"""The job of `nascli calibrate` for a space: whole networks are measured, and the sum of operators is corrected by them."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from nascli.units import format_seconds
 
 CONFIDENCE = 0.9
 # Runs of a model in all of its bursts, and MACs per second of one thread, for the expected time.
-_RUNS, _MACS_PER_SECOND = 20, 2e10
+_RUNS, _MACS_PER_SECOND = 20, 4e10
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The job of `nascli calibrate` for a space: whole networks are measured, and the sum of operators is corrected by them."""
+"""The job of `nascli calibrate` for a space: whole networks of it are measured, and correct the sum of operators."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Prediction:
 
     def to_json(self) -> dict[str, object]:
         """The prediction as a document."""
-        return {
+        document: dict[str, object] = {
             "latency_s": self.seconds,
             "kind": self.kind,
             "model": self.model,
@@ -114,11 +114,11 @@ class Prediction:
             "no_interval": self.no_interval,
             "confidence": self.confidence,
             "extrapolated": self.extrapolated,
-            "outside": list(self.outside),
             "setup": asdict(self.setup),
             "table_digest": self.table_digest,
             "parts": [asdict(part) for part in self.parts],
         }
+        return document | {"outside": list(self.outside)} if self.outside else document
 
 
 def predict_network(

@@ -10,7 +10,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,10 @@ from nascli.execution import Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
+from nascli.pipeline.measure.device_calibration import (
+    DeviceCalibrationSummary,
+    calibrate_on_references,
+)
 from nascli.pipeline.measure.fastest_runtime import settle_runtime
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
@@ -169,8 +173,41 @@ def latency(space: Space | str, table: LatencyTable) -> ChainCost:
     return table_latency(_as_space(space), table, "nascli.profile(space)")
 
 
+@overload
+def calibrate(
+    space: None = None,
+    *,
+    device: str = ...,
+    batch: int = ...,
+    threads: int = ...,
+    runtime: str = ...,
+    precision: str = ...,
+    target: TargetSpec | None = ...,
+    store: str | Path | None = ...,
+    seed: int = ...,
+    progress: Progress | None = ...,
+) -> DeviceCalibrationSummary: ...
+
+
+@overload
 def calibrate(
     space: Space | str,
+    *,
+    device: str = ...,
+    batch: int = ...,
+    threads: int = ...,
+    runtime: str = ...,
+    precision: str = ...,
+    target: TargetSpec | None = ...,
+    networks: int | None = ...,
+    store: str | Path | None = ...,
+    seed: int = ...,
+    progress: Progress | None = ...,
+) -> CalibrationSummary: ...
+
+
+def calibrate(
+    space: Space | str | None = None,
     *,
     device: str = "cpu",
     batch: int = 16,
@@ -178,41 +215,55 @@ def calibrate(
     runtime: str = "auto",
     precision: str = "fp32",
     target: TargetSpec | None = None,
-    networks: int = 24,
+    networks: int | None = None,
     store: str | Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-) -> CalibrationSummary:
-    """Measure whole networks that cover a space, and correct the sum of operators by them.
+) -> CalibrationSummary | DeviceCalibrationSummary:
+    """Measure whole networks, and correct the sum of operators by them.
 
-    Operators that the store lacks are measured first. From then on `predict` gives calibrated figures with intervals
-    for the space, and a search uses them.
+    Operators that the store lacks are measured first. Of a space, networks that cover it are measured. From then on
+    `predict` gives calibrated figures with intervals for the space, and a search uses them. Without a space, reference
+    networks of many families are measured once per setup. From then on `predict` corrects the sum of any network, and
+    gives an interval that is made for networks unlike the measured ones.
 
     Args:
-        space: The space, or its specification.
+        space: The space, or its specification; None for any network on the device.
         device, batch, threads, runtime, precision, target: As in `profile`.
-        networks: How many whole networks are measured; an interval needs nine.
+        networks: How many whole networks of the space are measured, by default 24; an interval needs nine. The
+            reference networks of a device are a fixed list.
         store: The store's file; None for the one that all projects share.
         seed: The seed of the networks, and of the order in which they are measured.
         progress: Is told how far it is; None is silent.
 
     Returns:
-        How well the plain and the calibrated model predict networks, and the calibrated latency as `.cost`.
+        How well the plain and the calibrated model predict networks; of a space, the calibrated latency as `.cost`.
 
     Raises:
-        ConstraintError: There are fewer networks than a calibration needs.
+        ConstraintError: There are fewer networks than a calibration needs, or a number of networks without a space.
         DeviceError: The device is not in this machine, or failed; what was measured is kept.
 
     Examples:
         >>> calibration = nascli.calibrate(space, networks=24)  # doctest: +SKIP
         >>> budget = nascli.constrain(space, "latency=8ms", latency=calibration.cost)  # doctest: +SKIP
+        >>> nascli.calibrate(batch=1).corrected.mean_absolute  # doctest: +SKIP
+        0.031
     """
+    wanted = target or TargetSpec(
+        device=device, batch=batch, threads=threads, runtime=runtime, precision=precision
+    )
+    if space is None:
+        if networks is not None:
+            raise ConstraintError(
+                f"the reference networks of a device are a fixed list, but {networks} are asked for.",
+                "Leave the number out, or name a space.",
+            )
+        return calibrate_on_references(wanted, _execution(store), seed=seed, progress=progress or Silent())
     return calibrate_space(
         _as_space(space),
-        target
-        or TargetSpec(device=device, batch=batch, threads=threads, runtime=runtime, precision=precision),
+        wanted,
         _execution(store),
-        networks=networks,
+        networks=24 if networks is None else networks,
         seed=seed,
         progress=progress or Silent(),
     )
@@ -243,7 +294,7 @@ def predict(
         store: The store's file; None for the one that all projects share.
 
     Returns:
-        The latency with its interval, where the space was calibrated, and the share of each block.
+        The latency with its interval, where the space or the device was calibrated, and the share of each block.
 
     Raises:
         ArchitectureError: The file cannot be read.

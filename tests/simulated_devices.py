@@ -4,7 +4,8 @@ import numpy as np
 
 from nascli.execution import Execution
 from nascli.lut import Sample, Setup, Store, program_key
-from nascli.pipeline.measure.subjects import space_subjects
+from nascli.pipeline.measure.device_calibration import reference_networks
+from nascli.pipeline.measure.subjects import space_subjects, subjects_of
 from nascli.profiles.profiling import network_operator
 from nascli.profiles.target import TargetSpec
 from nascli.spaces.counts import count
@@ -53,6 +54,48 @@ def fill_this_machine(path, device, space, rows=(), *, noted=True, batch=4):
         with Store(path) as store:
             store.add_networks(space.digest, dict(zip(keys, rows, strict=True)))
     return setup
+
+
+def whole(program):
+    """The latency of a whole network where sums of operators of alpha miss a fifth, and 0.05 ms per MB of weights."""
+    return 1.2 * truth(program, DEVICES["alpha"]) + 5e-11 * count(program).weight_bytes
+
+
+def fill_references(path, *, batch=4, families=None, leave_out=()):
+    """The reference networks on this machine's CPU, in pieces and whole; whole ones are slower than alpha says.
+
+    Args:
+        path: The store.
+        batch: The batch.
+        families: Only the first of so many families.
+        leave_out: Names of networks of which only the whole is measured.
+    """
+    setup = TargetSpec(batch=batch).resolve(Execution()).setup()
+    known = list(dict.fromkeys(reference.family for reference in reference_networks()))[:families]
+    networks = [reference.network for reference in reference_networks() if reference.family in known]
+    pieces = {
+        model.program.canonical: model
+        for network in networks
+        if network.name not in leave_out
+        for model in subjects_of(network).models
+        if model.program.output
+    }
+    add_figures(path, setup, DEVICES["alpha"], list(pieces.values()), rounds=6)
+    add_whole(path, setup, networks)
+    return setup
+
+
+def add_whole(path, setup, networks):
+    """Whole networks, measured by the truth of `whole`."""
+    operators = [network_operator(network) for network in networks]
+    with Store(path) as store:
+        store.add_setup(setup, {})
+        store.add_operators(operators)
+        samples = {
+            program_key(o.program): [Sample(i, np.full(3, whole(o.program)), 1e-3, 5.0 + i) for i in range(6)]
+            for o in operators
+        }
+        store.add_samples(setup, samples)
 
 
 def add_networks(path, name, device, space, rows, *, noted=True, batch=4):

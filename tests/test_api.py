@@ -77,6 +77,8 @@ def test_a_calibrated_space_is_predicted_measured_and_searched(tmp_path):
     measured = nascli.measure(architecture.network, **options)
     assert measured.low <= measured.seconds <= measured.high and measured.rounds > 0
     assert not default_store().exists()
+    with pytest.raises(ConstraintError, match="a fixed list, but 12 are asked for"):
+        nascli.calibrate(networks=12)
 
     budget = nascli.constrain(space, "latency<=1s", parse_constraint("macs<=1G"), latency=calibration.cost)
     quick = {"population": 4, "generations": 2}

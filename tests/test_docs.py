@@ -18,9 +18,11 @@ import click
 import pytest
 from click.testing import CliRunner
 from preloaded import Python
+from simulated_devices import fill_references
 
 from nascli.cli import main
 from nascli.errors import NascliError
+from nascli.paths import default_store
 from nascli.pipeline.run.settings import choose_preset
 from nascli.search.registry import algorithm_names
 
@@ -149,6 +151,8 @@ def test_the_commands_for_a_network_of_one_s_own_run(sandbox, quick_measuring):
     words = "g (int64[N,T] input_ids) => (float[N,T,2] y) { y = Gather (table, input_ids) }"
     saved(sandbox / "text.onnx", words, {"table": floats(30_001, 2)})
     np.savez(sandbox / "inputs.npz", input_ids=np.ones((2, 9), np.int64))
+    # Reference networks take minutes to measure.
+    fill_references(default_store(), batch=1)
     commands = list(documented(ROOT / "docs" / "guides" / "network.md"))
     assert len(commands) >= 8
     for command in commands:

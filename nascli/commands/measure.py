@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from nascli.commands.options import (
+    completing,
     feed_of,
     feed_options,
     is_given,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from nascli.execution import Execution
     from nascli.pipeline.measure.every_runtime import RuntimeComparison
     from nascli.pipeline.measure.model_feeds import ModelFeed
+    from nascli.pipeline.measure.network_calibration import ModelErrors
     from nascli.pipeline.measure.prediction import Prediction
     from nascli.pipeline.measure.profile import ProfileSummary
     from nascli.pipeline.measure.whole_models import MeasuredModel
@@ -197,29 +200,87 @@ def _show_summary(result: HasJson, summary: ProfileSummary, as_json: bool) -> No
 
 
 @click.command()
-@space_option
+@click.option(
+    "--space",
+    "spec",
+    shell_complete=completing("spaces"),
+    help="Calibrate for this space (nascli spaces), or for one of your own: FILE.py:NAME, FILE.toml. Without it, "
+    "calibrate the device for any network.",
+)
 @click.option(
     "--networks",
     default=24,
     show_default=True,
     type=click.IntRange(8),
-    help="Measure so many whole networks.",
+    help="Measure so many whole networks of the space.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed the choice of networks."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seed the choice of networks and the order of the measurements.",
 )
 @target_options
 @json_option
-def calibrate(spec: str, networks: int, seed: int, as_json: bool, **target_values: Any) -> None:
-    """Measure whole networks that cover a space, and correct the sum of operators by them.
+def calibrate(spec: str | None, networks: int, seed: int, as_json: bool, **target_values: Any) -> None:
+    """Measure whole networks, and correct the sum of operators by them.
 
-    Predictions for the space are calibrated from then on, and have intervals. Profiles what is missing first;
-    killed and run again, it goes on where it was.
+    Without --space, reference networks of many families are measured once per device, runtime, precision, batch, and
+    threads. Every prediction there is corrected from then on, of an ONNX file or of an architecture, and has an
+    interval that is made for networks unlike the measured ones.
+
+    With --space, networks that cover the space are measured. Its architectures are then predicted more closely than by
+    the reference networks.
+
+    Profiles what is missing first; killed and run again, it goes on where it was.
 
     \b
-    Example:
+    Examples:
+      nascli calibrate --device cpu --batch 1
       nascli calibrate --device cpu --space proxyless-mini --batch 16
     """
+    if spec is None:
+        if is_given("networks"):
+            raise click.UsageError(
+                "--networks goes with --space; the reference networks of a device are a fixed list"
+            )
+        _calibrate_device(seed, as_json, target_values)
+    else:
+        _calibrate_space(spec, networks, seed, as_json, target_values)
+
+
+def _calibrate_device(seed: int, as_json: bool, target_values: dict[str, Any]) -> None:
+    from nascli.pipeline.measure.device_calibration import calibrate_on_references
+
+    progress = terminal_progress()
+    summary = calibrate_on_references(*target_of(**target_values), seed=seed, progress=progress)
+    progress.finish()
+    if as_json:
+        show_json(summary)
+        return
+    _print_errors({"plain sum": summary.plain, "corrected, each family left out": summary.corrected})
+    click.echo(
+        f"{summary.networks} reference networks of {summary.families} families; "
+        f"{summary.confidence:.0%} interval of a network of another family: about ±{summary.half_width:.1%}"
+    )
+    for name, reason in summary.left_out.items():
+        click.echo(f"left out: {name}: {reason}")
+    if summary.contradicting:
+        click.echo(f"the other families contradict the figures of: {', '.join(summary.contradicting)}")
+
+
+def _print_errors(models: Mapping[str, ModelErrors]) -> None:
+    rows = [
+        [name, f"{errors.bias:+.1%}", f"{errors.mean_absolute:.1%}", f"{errors.within_5_percent:.0%}"]
+        for name, errors in models.items()
+    ]
+    print_table(["model", "bias", "mean abs. error", "within 5 %"], rows)
+
+
+def _calibrate_space(
+    spec: str, networks: int, seed: int, as_json: bool, target_values: dict[str, Any]
+) -> None:
     from nascli.pipeline.measure.network_calibration import calibrate_space
     from nascli.spaces import load_space
 
@@ -231,14 +292,7 @@ def calibrate(spec: str, networks: int, seed: int, as_json: bool, **target_value
     if as_json:
         show_json(summary)
         return
-    rows = [
-        [name, f"{errors.bias:+.1%}", f"{errors.mean_absolute:.1%}", f"{errors.within_5_percent:.0%}"]
-        for name, errors in (
-            ("plain sum", summary.plain),
-            ("calibrated, each network left out", summary.calibrated),
-        )
-    ]
-    print_table(["model", "bias", "mean abs. error", "within 5 %"], rows)
+    _print_errors({"plain sum": summary.plain, "calibrated, each network left out": summary.calibrated})
     click.echo(
         f"{summary.networks} networks of {summary.space}; "
         f"{summary.confidence:.0%} interval: ±{summary.half_width:.1%}"
@@ -273,8 +327,9 @@ def predict(
 ) -> None:
     """Predict the latency of an architecture's file or any ONNX model from the table.
 
-    Calibrated, with an interval, where `nascli calibrate` measured networks of the space. For a card without
-    a table the figure is predicted from its data sheet, and says so.
+    Corrected by whole networks, with an interval, where `nascli calibrate` measured some: those of the architecture's
+    space, else reference networks of the device. For a card without a table the figure is predicted from its data
+    sheet, and says so.
 
     \b
     Example:
@@ -293,7 +348,8 @@ def predict(
     if prediction.kind == "predicted":
         click.echo("predicted, not measured: import or measure a table for a figure to rely on")
     elif prediction.extrapolated:
-        click.echo("beyond what was calibrated on: the interval may be too narrow")
+        where = f" in {' and '.join(prediction.outside)}" if prediction.outside else ""
+        click.echo(f"beyond what was calibrated on{where}: the interval may be too narrow")
     if no_interval is not None:
         click.echo(f"no interval: {no_interval}")
     if explain:

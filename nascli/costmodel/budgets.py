@@ -85,7 +85,11 @@ class CostSet:
                 f"the window {constraint} is narrower than the model's interval of ±{self.margin:.1%}.",
                 "Widen it.",
                 Remedy(words="Or lower the confidence.", arguments={"confidence": None}),
-                Remedy(words="Or calibrate on more networks.", job="calibrate"),
+                Remedy(
+                    words="Or calibrate on more networks.",
+                    job="calibrate",
+                    arguments={"space": None, "networks": None},
+                ),
             )
         return replace(constraint, low=low, high=high)
 

@@ -45,6 +45,7 @@ class Calibration:
         plain_errors: `(n,)` relative errors of the plain sum.
         fitted_range: Minimum and maximum measured seconds.
         contradicting: Architectures whose measurement the others contradict.
+        space: The specification of the space.
     """
 
     cost: ChainCost
@@ -52,6 +53,7 @@ class Calibration:
     plain_errors: Array
     fitted_range: tuple[float, float]
     contradicting: tuple[tuple[int, ...], ...]
+    space: str
 
     def half_width(self, confidence: float) -> float:
         """Return half the width of the relative interval that contains the measured value with some confidence.
@@ -68,7 +70,7 @@ class Calibration:
             raise ConstraintError(
                 f"{n} networks give intervals of at most {n / (n + 1):.0%} confidence, not {confidence:.0%}.",
                 "Calibrate on more.",
-                Remedy(job="calibrate", arguments={"networks": 40}),
+                Remedy(job="calibrate", arguments={"space": self.space, "networks": 40}),
             )
         # Errors are relative to the measured value, but the interval is around the predicted value.
         deviations = np.sort(np.abs(1 / (1 + self.errors) - 1))
@@ -140,7 +142,7 @@ def calibrate(
             f"calibration needs at least {MIN_NETWORKS} measured architectures, got {len(y)} latencies of "
             f"{len(population)} architectures.",
             "Measure some.",
-            Remedy(job="calibrate"),
+            Remedy(job="calibrate", arguments={"space": space.spec}),
         )
     if not np.all(np.isfinite(y) & (y > 0)):
         raise ConstraintError("calibration needs latencies that are finite and above 0")
@@ -175,6 +177,7 @@ def calibrate(
         plain_errors=plain / y - 1,
         fitted_range=(float(y.min()), float(y.max())),
         contradicting=tuple(tuple(int(choice) for choice in population[i]) for i in contradicting),
+        space=space.spec,
     )
 
 

@@ -80,7 +80,13 @@ def _per_sample(total: int, batch: int) -> int:
     return -(-total // batch)
 
 
-def _weights(node: Node, x: Shape) -> int:
+def node_weights(node: Node, x: Shape) -> int:
+    """Return the number of weights of one node, without biases and normalisation.
+
+    Args:
+        node: The node.
+        x: Shape of its first input.
+    """
     match node.primitive:
         case Opaque(graph=graph):
             return opaque_counts(graph).weights
@@ -108,13 +114,13 @@ def node_macs(node: Node, inputs: Sequence[Shape]) -> int:
     match node.primitive:
         case ConvTranspose():
             # Each input position is multiplied with the whole kernel.
-            return _weights(node, x) * x.height * x.width
+            return node_weights(node, x) * x.height * x.width
         case Attention():
             # Each query with each key, and each weight with each value; all heads together have all channels.
             keys = inputs[1]
             return (x.channels + y.channels) * x.height * x.width * keys.height * keys.width
         case _:
-            return _weights(node, x) * y.height * y.width
+            return node_weights(node, x) * y.height * y.width
 
 
 def _params(node: Node, x: Shape) -> int:
@@ -128,7 +134,7 @@ def _params(node: Node, x: Shape) -> int:
             extra = out if bias else 0
         case _:
             extra = _per_channel(node, x)
-    return _weights(node, x) + extra
+    return node_weights(node, x) + extra
 
 
 def _per_channel(node: Node, x: Shape) -> int:
@@ -152,7 +158,7 @@ def _deployed(node: Node, x: Shape) -> int:
         case Opaque(graph=graph):
             return opaque_counts(graph).weight_bytes // FLOAT_BYTES
         case Conv(out=out) | ConvTranspose(out=out) | Linear(out=out):
-            return _weights(node, x) + out
+            return node_weights(node, x) + out
         case _:
             return _params(node, x)
 
@@ -207,7 +213,7 @@ def _count_once(program: Program) -> Counts:
     return Counts(
         macs=sum(node_macs(n, x) for n, x in known),
         params=sum(_params(n, x[0]) for n, x in known),
-        weights=sum(_weights(n, x[0]) for n, x in known),
+        weights=sum(node_weights(n, x[0]) for n, x in known),
         weight_bytes=FLOAT_BYTES * sum(_deployed(n, x[0]) for n, x in known),
         moved_bytes=sum(_moved(program, n) for n in program.nodes),
         peak_bytes=_peak(program),

@@ -192,6 +192,20 @@ def test_a_confidence_needs_a_calibration(tmp_path):
     assert "nascli calibrate" in result.stderr
 
 
+def test_calibrating_without_a_space_is_calibrating_the_device(tmp_path):
+    from simulated_devices import fill_references
+
+    place = ["--batch", "4", "--store", tmp_path / "s.sqlite"]
+    fill_references(tmp_path / "s.sqlite")
+    shown = run("calibrate", *place)
+    assert "31 reference networks of 22 families; 90% interval of a network of another family" in shown.stdout
+    assert "0 to measure" in shown.stderr
+    document = json.loads(run("calibrate", *place, "--json").stdout)
+    assert document["families"] == 22 and document["corrected"]["within_5_percent"] == 1
+    refused = run("calibrate", "--networks", "12", *place, expect=2)
+    assert "--networks goes with --space" in refused.stderr
+
+
 def test_transfer_ranks_architectures_on_a_device_of_which_few_networks_are_measured(tmp_path):
     import csv
 

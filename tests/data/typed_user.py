@@ -8,6 +8,7 @@ import numpy as np
 import nascli
 from nascli.costmodel import ChainCost, Constraint, FeasibleSet
 from nascli.lut import LatencyTable, Measurement
+from nascli.pipeline.measure.device_calibration import DeviceCalibrationSummary
 from nascli.pipeline.measure.network_calibration import CalibrationSummary
 from nascli.pipeline.measure.prediction import Prediction
 from nascli.pipeline.run.result import SearchResult
@@ -23,6 +24,7 @@ cost = nascli.latency(space, table)
 assert_type(cost, ChainCost)
 calibration = nascli.calibrate("proxyless-mini", networks=24, threads=1)
 assert_type(calibration, CalibrationSummary)
+assert_type(nascli.calibrate(batch=1), DeviceCalibrationSummary)
 budget = nascli.constrain(
     space, "latency=8ms", Constraint("macs", 0.0, 1e9), latency=[cost, calibration.cost]
 )

@@ -16,6 +16,7 @@ from nascli.errors import MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
 from nascli.lut.in_context.carriers import in_context
+from nascli.pipeline.measure.recognised_networks import recognised_networks
 from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.profiles.target import TargetSpec
 from nascli.spaces.blocks import FixedBlock
@@ -46,7 +47,7 @@ def known_calibration(
     """The calibration that the networks measured so far give; None where there are too few.
 
     Only networks of the table's own setup count: what was measured with another runtime, batch or number of
-    threads says nothing about this one.
+    threads says nothing about this one. Networks of a pack count as well as those measured here.
 
     Args:
         space: Whose networks.
@@ -55,8 +56,8 @@ def known_calibration(
         execution: Names the store that knows the networks.
     """
     with Store(execution.store) as store:
-        members = store.networks(space.digest)
-    measured = [(codes, table.estimates[key]) for key, codes in members.items() if key in table.estimates]
+        members = recognised_networks(space, table, store)
+    measured = [(codes, table.estimates[key]) for key, codes in members.items()]
     if len(measured) < MIN_NETWORKS:
         return None
     codes = space.check(np.array([codes for codes, _ in measured]))
@@ -85,6 +86,9 @@ def fixed_costs(table: LatencyTable, space: Space) -> dict[str, float]:
 
 MODEL = "sum of operator latencies in context"
 ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"
+BY_REFERENCES = (
+    "sum in context, corrected by {} reference networks of {} families; interval from left-out families"
+)
 CALIBRATED = "sum of operator latencies, calibrated on {} whole networks"
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from nascli.costmodel import counted, table_latency
 from nascli.costmodel.calibration import spread_architectures
 from nascli.errors import (
-    ArchitectureError,
     ConstraintError,
     DeviceError,
     MissingMeasurementsError,
@@ -21,7 +16,8 @@ from nascli.errors import (
     UnknownNameError,
 )
 from nascli.execution import Execution
-from nascli.lut import LatencyTable, Setup, Store, program_key
+from nascli.lut import LatencyTable, Setup, Store
+from nascli.pipeline.measure.recognised_networks import Choices, recognised_networks
 from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.pipeline.tables.lookup import device_key, stored_setup
 from nascli.profiles.protocol import MeasurementProtocol
@@ -29,9 +25,6 @@ from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
 from nascli.spaces.space import Space
-
-Choices = tuple[int, ...]
-_NETWORK_LABEL = re.compile(r"network \S+ (\[[\d, ]*\]) ")
 
 
 @dataclass(frozen=True)
@@ -133,26 +126,11 @@ def _setup_there(spec: TargetSpec, execution: Execution) -> tuple[Setup | None, 
 def _stored_networks(
     space: Space, execution: Execution, setup: Setup, given: Sequence[Choices]
 ) -> MeasuredNetworks:
-    """What the store has of a setup.
-
-    A store notes which architecture a network is that was measured into it. Packs do not say that; there, labels
-    name the architecture, and the program proves it. So do the architectures that are `given`.
-    """
+    """What the store has of a setup; of a pack's networks, those whose labels or programs say what they are."""
     with Store(execution.store) as store:
-        members = dict(store.networks(space.digest))
         table = LatencyTable.read(store, setup)
-    for row in given:
-        members.setdefault(program_key(space.network(row).program), row)
-    for key, (label, _, _) in table.labels.items():
-        match = _NETWORK_LABEL.match(label)
-        if key not in members and match is not None:
-            try:
-                row = tuple(space.check(np.array([json.loads(match[1])]))[0].tolist())
-            except (ArchitectureError, OverflowError):
-                continue
-            if program_key(space.network(row).program) == key:
-                members[key] = row
-    seconds = {row: table.estimates[key].seconds for key, row in members.items() if key in table.estimates}
+        members = recognised_networks(space, table, store, given)
+    seconds = {row: table.estimates[key].seconds for key, row in members.items()}
     try:
         table_latency(space, table, "")
     except (MissingMeasurementsError, ConstraintError):

@@ -1,4 +1,4 @@
-"""The job of `nascli calibrate`: whole networks are measured, and the sum of operators is corrected by them."""
+"""The job of `nascli calibrate` for a space: whole networks of it are measured, and correct the sum of operators."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def calibrate_space(
         raise ConstraintError(
             f"calibration needs at least {MIN_NETWORKS} different networks of {space.spec}.",
             "Ask for more.",
-            Remedy(job="calibrate", arguments={"networks": MIN_NETWORKS * 3}),
+            Remedy(arguments={"networks": MIN_NETWORKS * 3}),
         )
     return CalibrationSummary(
         cost=calibration.cost,

@@ -27,8 +27,9 @@ from nascli.errors import ArchitectureError, ConstraintError, Remedy
 from nascli.execution import Execution
 from nascli.lut import Setup
 from nascli.pipeline.measure.known_devices import KnownTable, known_costs
-from nascli.pipeline.measure.measured_networks import Choices, MeasuredNetworks, networks_on_device
+from nascli.pipeline.measure.measured_networks import MeasuredNetworks, networks_on_device
 from nascli.pipeline.measure.measurement_form import read_form
+from nascli.pipeline.measure.recognised_networks import Choices
 from nascli.pipeline.tables.lookup import device_key
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from nascli.costmodel import table_latency
+from nascli.costmodel.device_calibration import calibrate_device
+from nascli.costmodel.network_figures import (
+    NetworkFigures,
+    network_figures,
+    program_figures,
+    seconds_alone,
+)
 from nascli.costmodel.roofline import Hardware, predict_program
 from nascli.costmodel.roofline.latency import FITTED_ON
 from nascli.errors import ConstraintError, MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup
 from nascli.lut.in_context.carriers import require_context
+from nascli.pipeline.measure.device_calibration import known_references
 from nascli.pipeline.measure.latency_model import (
+    BY_REFERENCES,
     CALIBRATED,
     MODEL,
     ROOFLINE,
@@ -28,6 +38,7 @@ from nascli.pipeline.tables.lookup import read_table
 from nascli.profiles.target import TargetSpec
 from nascli.spaces import Architecture, Network
 from nascli.spaces.blocks import Layer
+from nascli.spaces.operators.definition import Operator
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,8 @@ class Prediction:
         model: The latency model in words.
         no_interval: Why there is no interval; None where there is one.
         remedy: What would give an interval; None where there is one, or nothing would.
-        extrapolated: Whether the latency lies beyond the networks that the model was fitted on.
+        extrapolated: Whether the network lies beyond those that the model was fitted on.
+        outside: In what it does, in words; empty where it does not, and where only the latency is known to.
         setup: What the figures depend on besides the operators.
         table_digest: The digest of the table; None for a data sheet.
         parts: What each block adds to the plain sum.
@@ -90,10 +102,11 @@ class Prediction:
     setup: Setup | DataSheetSetup
     table_digest: str | None
     parts: tuple[PredictedPart, ...]
+    outside: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The prediction as a document."""
-        return {
+        document: dict[str, object] = {
             "latency_s": self.seconds,
             "kind": self.kind,
             "model": self.model,
@@ -105,6 +118,7 @@ class Prediction:
             "table_digest": self.table_digest,
             "parts": [asdict(part) for part in self.parts],
         }
+        return document | {"outside": list(self.outside)} if self.outside else document
 
 
 def predict_network(
@@ -118,7 +132,8 @@ def predict_network(
     """Predict the latency of a network from a table, or for a card without a table from its data sheet.
 
     Where at least eight networks of the architecture's space were measured, the prediction is calibrated on them
-    and has an interval; else it is the plain sum and says so.
+    and has an interval. Else, and for a network of no space, it is corrected by reference networks and has an interval
+    where those were measured (`calibrate_on_references`). Else it is the plain sum and says so.
 
     Args:
         source: An architecture's .json file, an .onnx model, or what such a file would give.
@@ -140,13 +155,20 @@ def predict_network(
     if architecture is None:
         path = source if isinstance(source, Path) else None
         with profile_first(spec, execution, network=path):
-            return _plain(table, *_placed_rows(network, table))
+            plain = _plain(table, *_placed_rows(network, table))
+            remedy = Remedy(job="calibrate", arguments={"target": spec, "execution": execution})
+            return _corrected(plain, lambda: network_figures(network, table, ""), table, confidence, remedy)
     with profile_first(spec, execution, space=architecture.space.spec):
         if architecture.space.multi_branch:
             rows, total = _multi_branch_rows(architecture, table)
         else:
             rows, total = _placed_rows(network, table)
-    return _calibrated(_plain(table, rows, total), architecture, table, execution, confidence)
+        plain = _plain(table, rows, total)
+        own = _calibrated(plain, architecture, table, execution, confidence, spec)
+        if own.kind == "calibrated":
+            return own
+        figures = partial(_architecture_figures, architecture, total, table)
+        return _corrected(own, figures, table, confidence, own.remedy)
 
 
 # A block's name, its operator, its seconds, and their kind.
@@ -197,7 +219,7 @@ def _plain(table: LatencyTable, rows: Sequence[_Row], total: float) -> Predictio
         kind="imported" if table.imported else "measured",
         model=MODEL,
         no_interval="an imported table" if table.imported else "whole networks were not measured for it",
-        remedy=None if table.imported else Remedy(job="calibrate"),
+        remedy=None,
         extrapolated=False,
         setup=table.setup,
         table_digest=table.digest,
@@ -238,12 +260,73 @@ def _multi_branch_rows(architecture: Architecture, table: LatencyTable) -> tuple
     return rows, total
 
 
+def _architecture_figures(architecture: Architecture, total: float, table: LatencyTable) -> NetworkFigures:
+    """The figures of an architecture of which the table has the sum in context, in seconds."""
+    operators: list[Operator] = []
+    choices = iter(architecture.choices)
+    for block in architecture.space.blocks:
+        if isinstance(block, Layer):
+            operators += [block.candidates[index] for index in block.chosen(int(next(choices)))]
+        else:
+            operators.append(block.operator)
+    alone = seconds_alone(operators, table, f"profile {architecture.space.spec}")
+    program = architecture.network.program
+    return NetworkFigures(total, alone, program_figures(program, table.setup.batch), 0.0)
+
+
+def _corrected(
+    plain: Prediction,
+    figures: Callable[[], NetworkFigures],
+    table: LatencyTable,
+    confidence: float,
+    remedy: Remedy | None,
+) -> Prediction:
+    """A plain sum corrected by the reference networks that were measured, if they are enough.
+
+    Args:
+        plain: The sum; why it has no interval is told where no reference network was measured.
+        figures: Gives what the correction reads of the network.
+        table: The table that may have reference networks.
+        confidence: With which the interval holds the measured latency.
+        remedy: What would give an interval.
+    """
+    if table.imported:
+        return plain
+    references = known_references(table)
+    if references.lack is not None:
+        begun = references.measured or references.incomplete
+        return replace(plain, no_interval=references.lack if begun else plain.no_interval, remedy=remedy)
+    calibration = calibrate_device(references.measured)
+    known = figures()
+    outside = calibration.outside(known)
+    corrected = replace(
+        plain,
+        seconds=calibration.seconds(known),
+        kind="calibrated",
+        model=BY_REFERENCES.format(len(calibration.references), len(calibration.families)),
+        extrapolated=bool(outside),
+        outside=outside,
+    )
+    try:
+        low, high = calibration.interval(known, confidence)
+    except ConstraintError as error:
+        return _without_interval(corrected, error)
+    return replace(corrected, low=low, high=high, confidence=confidence, no_interval=None, remedy=None)
+
+
+def _without_interval(prediction: Prediction, error: ConstraintError) -> Prediction:
+    return replace(
+        prediction, no_interval=" ".join(str(error).splitlines()), remedy=next(iter(error.remedies), None)
+    )
+
+
 def _calibrated(
     plain: Prediction,
     architecture: Architecture,
     table: LatencyTable,
     execution: Execution,
     confidence: float,
+    spec: TargetSpec,
 ) -> Prediction:
     """A plain sum corrected by the whole networks of its space that were measured, if they are enough."""
     space = architecture.space
@@ -260,7 +343,8 @@ def _calibrated(
         )
     calibration = known_calibration(space, table, cost, execution)
     if calibration is None:
-        return plain
+        arguments = {"space": space.spec, "target": spec, "execution": execution}
+        return replace(plain, remedy=Remedy(job="calibrate", arguments=arguments))
     seconds = float(calibration.cost(space.check(np.array([architecture.choices])))[0])
     corrected = replace(
         plain,
@@ -272,9 +356,7 @@ def _calibrated(
     try:
         half = calibration.half_width(confidence)
     except ConstraintError as error:
-        return replace(
-            corrected, no_interval=" ".join(str(error).splitlines()), remedy=next(iter(error.remedies), None)
-        )
+        return _without_interval(corrected, error)
     return replace(
         corrected,
         low=seconds * (1 - half),

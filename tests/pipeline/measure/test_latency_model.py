@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from simulated_devices import DEVICES, add_table, fill_this_machine
@@ -42,9 +44,13 @@ def test_a_calibration_needs_a_number_of_networks(tmp_path, tiny):
     assert len(found.errors) == MIN_NETWORKS and np.abs(found.errors).max() < 0.05
 
 
-def test_networks_that_nobody_noted_do_not_count(tmp_path, tiny):
+def test_networks_that_nobody_noted_count_if_label_and_program_say_what_they_are(tmp_path, tiny):
     table = table_of(tmp_path / "s", tiny, 12, noted=False)
-    assert calibration(tmp_path / "s", tiny, table) is None
+    assert len(calibration(tmp_path / "s", tiny, table).errors) == 12
+    # A label alone proves nothing.
+    others = {key: (label.replace("[0", "[1"), *counts) for key, (label, *counts) in table.labels.items()}
+    unknown = replace(table, labels={key: ("a network", *row[1:]) for key, row in others.items()})
+    assert calibration(tmp_path / "s", tiny, unknown) is None
 
 
 def test_networks_measured_at_another_batch_say_nothing(tmp_path, tiny):

@@ -44,7 +44,7 @@ def main() -> None:
         for algorithm, spec, quantiles in cases:
             space = space_for_data(load_space(spec), "digits")
             table = profile_models(
-                space_subjects(space),
+                space_subjects(space, 16),
                 target,
                 execution,
                 protocol=MeasurementProtocol(),

@@ -141,7 +141,7 @@ def profile(
         device=device, batch=batch, threads=threads, runtime=runtime, precision=precision
     )
     return profile_models(
-        subjects_of(profiled).models,
+        subjects_of(profiled, wanted.batch).models,
         settle_runtime(profiled, wanted, _execution(store), seed=seed, progress=progress),
         _execution(store),
         protocol=MeasurementProtocol(),

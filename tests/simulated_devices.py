@@ -20,7 +20,9 @@ ENTRY = 2e-5
 def truth(program, device):
     counts = count(program)
     per_mac, per_weight, per_node = device
-    return ENTRY + per_mac * counts.macs + per_weight * counts.params + per_node * len(program.nodes)
+    # Each copy has an input and an output of its own.
+    once = program.copies * (ENTRY + per_node * len(program.nodes))
+    return once + per_mac * counts.macs + per_weight * counts.params
 
 
 def add_figures(path, setup, device, operators, *, rounds=3):
@@ -47,7 +49,7 @@ def fill_this_machine(path, device, space, rows=(), *, noted=True, batch=4):
     """A finished table of a space, and whole networks of it, where this machine's CPU keeps its own; nothing is measured."""
     setup = TargetSpec(batch=batch).resolve(Execution()).setup()
     networks = [space.network(row, f"{space.name} {list(row)}") for row in rows]
-    models = [*space_subjects(space), *map(network_operator, networks)]
+    models = [*space_subjects(space, batch), *map(network_operator, networks)]
     add_figures(path, setup, device, [model for model in models if model.program.output], rounds=6)
     if noted:
         keys = [program_key(network.program) for network in networks]
@@ -77,7 +79,7 @@ def fill_references(path, *, batch=4, families=None, leave_out=()):
         model.program.canonical: model
         for network in networks
         if network.name not in leave_out
-        for model in subjects_of(network).models
+        for model in subjects_of(network, batch).models
         if model.program.output
     }
     add_figures(path, setup, DEVICES["alpha"], list(pieces.values()), rounds=6)

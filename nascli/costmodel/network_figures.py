@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nascli.errors import MissingMeasurementsError
 from nascli.lut import LatencyTable
-from nascli.lut.in_context.carriers import require_context
+from nascli.lut.in_context.carriers import WeightState, require_context, weight_state
 from nascli.spaces.counts import FLOAT_BYTES, count, node_macs, node_weights
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
@@ -88,7 +88,8 @@ def network_figures(network: Network, table: LatencyTable, command: str) -> Netw
     Raises:
         MissingMeasurementsError: The table lacks operators; the error names them.
     """
-    in_context = require_context(table, network.placements, command)
+    state = weight_state(table, network.placements, network.counts.weight_bytes)
+    in_context = require_context(table, network.placements, command, cold=state is WeightState.COLD)
     total = sum(figure.seconds for figure in in_context)
     opaque = sum(
         figure.seconds

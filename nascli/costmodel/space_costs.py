@@ -10,7 +10,7 @@ import numpy.typing as npt
 from nascli.costmodel.chain import ChainCost
 from nascli.errors import ConstraintError
 from nascli.lut import LatencyTable
-from nascli.lut.in_context.carriers import require_context
+from nascli.lut.in_context.carriers import WeightState, require_context, weight_state
 from nascli.lut.in_context.joins import join_costs
 from nascli.spaces.blocks import Layer, Placement
 from nascli.spaces.counts import Counts, count
@@ -75,6 +75,17 @@ def counted(space: Space, name: str) -> ChainCost:
     )
 
 
+def typical_weight_bytes(space: Space) -> float:
+    """Return bytes of the weights of a typical network: the mean of the smallest and the largest."""
+    weights = counted(space, "weight_bytes")
+    return (weights.minimum + weights.maximum) / 2
+
+
+def weights_of_space(space: Space, table: LatencyTable) -> WeightState:
+    """Return whether the networks of a space have warm or cold weights in the figures of a table."""
+    return weight_state(table, space.distinct_placements(), typical_weight_bytes(space))
+
+
 def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
     """Return latency as the sum of operators in context, in seconds per batch; its kind is 'measured'.
 
@@ -90,7 +101,9 @@ def table_latency(space: Space, table: LatencyTable, command: str) -> ChainCost:
         ConstraintError: The table lacks the joins of a multi-branch space.
     """
     placements = space.distinct_placements()
-    figures = require_context(table, placements, command)
+    figures = require_context(
+        table, placements, command, cold=weights_of_space(space, table) is WeightState.COLD
+    )
     seconds = {placement.key: figure.seconds for placement, figure in zip(placements, figures, strict=True)}
     joins = None
     if space.multi_branch:

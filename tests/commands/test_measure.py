@@ -218,7 +218,7 @@ def test_transfer_ranks_architectures_on_a_device_of_which_few_networks_are_meas
     words = ["transfer", "--space", TINY, "--batch", "4", "--store", tmp_path / "s.sqlite"]
     assert "there is no store" in run(*words, expect=1).stderr
     for name, device in DEVICES.items():
-        add_table(tmp_path / "s.sqlite", name, device, space_subjects(space))
+        add_table(tmp_path / "s.sqlite", name, device, space_subjects(space, 16))
     # This CPU is here: its networks are measured, once.
     first = run(*words, "--networks", "6", "--json")
     assert "measuring 6 networks" in first.stderr

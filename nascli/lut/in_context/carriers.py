@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 
 import numpy as np
 
 from nascli.errors import MissingMeasurementsError
-from nascli.lut.in_context.cold_weights import cold_matters, with_cold_weights
+from nascli.lut.in_context.cold_weights import cold_matters, is_cold, with_cold_weights
 from nascli.lut.in_context.neighbours import neighbour_before, neighbour_behind, pointwise
 from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
@@ -115,13 +116,48 @@ def is_auxiliary(label: str) -> bool:
     return label.startswith(("carrier of ", "reference "))
 
 
-def require_context(table: LatencyTable, placements: Iterable[Placement], command: str) -> list[Measurement]:
+class WeightState(Enum):
+    """Whether the figures of a network are those with warm or with cold weights, and why."""
+
+    FITTING = "warm: they fit in the cache"
+    COLD = "cold, as in the network"
+    LACKING = "warm: the table has no figures with cold weights"
+
+
+def weight_state(table: LatencyTable, placements: Iterable[Placement], weight_bytes: float) -> WeightState:
+    """Return which figures suit networks of a size.
+
+    Args:
+        table: The table.
+        placements: All operators of the networks.
+        weight_bytes: Bytes of the weights of a network.
+    """
+    if table.imported or not is_cold(weight_bytes):
+        return WeightState.FITTING
+    for placement in placements:
+        if placement.operator.program.output == 0:
+            continue
+        piece = carry(
+            placement.operator,
+            first=placement.first,
+            last=placement.last,
+            cold_at_batch=table.setup.batch,
+        )
+        if any(table.lookup(part.program) is None for part in (piece.operator, *piece.references)):
+            return WeightState.LACKING
+    return WeightState.COLD
+
+
+def require_context(
+    table: LatencyTable, placements: Iterable[Placement], command: str, *, cold: bool = False
+) -> list[Measurement]:
     """Return the latencies of operators inside a network.
 
     Args:
         table: The table that they are derived from.
         placements: Operators and where they stand in the network.
         command: The command that measures what is missing, for the error.
+        cold: Whether weights are cold.
 
     Raises:
         MissingMeasurementsError: The table lacks operators; the error names them.
@@ -129,7 +165,7 @@ def require_context(table: LatencyTable, placements: Iterable[Placement], comman
     wanted = list(placements)
     figures, missing = [], []
     for placement in wanted:
-        figure = in_context(table, placement.operator, first=placement.first, last=placement.last)
+        figure = in_context(table, placement.operator, first=placement.first, last=placement.last, cold=cold)
         if figure is None:
             missing.append(placement.operator.label)
         else:

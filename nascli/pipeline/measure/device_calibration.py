@@ -194,7 +194,7 @@ def calibrate_on_references(
     """
     references = reference_networks()
     networks = [reference.network for reference in references]
-    models = _pieces(networks)
+    models = _pieces(networks, spec.batch)
     protocol = MeasurementProtocol()
     plans = [
         plan(some, spec, execution, protocol) for some in (models, list(map(network_operator, networks)))
@@ -222,9 +222,11 @@ def calibrate_on_references(
     return _summarise(table, refusals)
 
 
-def _pieces(networks: Sequence[Network]) -> list[Operator]:
+def _pieces(networks: Sequence[Network], batch: int) -> list[Operator]:
     """Return the distinct models of all networks: pieces alone and in context."""
-    models = {model.program.canonical: model for network in networks for model in subjects_of(network).models}
+    models = {
+        model.program.canonical: model for network in networks for model in subjects_of(network, batch).models
+    }
     return list(models.values())
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from nascli.costmodel import ChainCost, counted
 from nascli.costmodel.calibration import MIN_NETWORKS, Calibration, calibrate
 from nascli.costmodel.roofline import Hardware, hardware
-from nascli.costmodel.space_costs import alone_latency, branch_count
+from nascli.costmodel.space_costs import alone_latency, branch_count, weights_of_space
 from nascli.errors import MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Store
-from nascli.lut.in_context.carriers import in_context
+from nascli.lut.in_context.carriers import WeightState, in_context
 from nascli.pipeline.measure.recognised_networks import recognised_networks
 from nascli.profiles.devices.data_sheets import data_sheets
 from nascli.profiles.target import TargetSpec
@@ -75,16 +75,29 @@ def calibration_terms(space: Space, table: LatencyTable) -> list[ChainCost]:
 
 def fixed_costs(table: LatencyTable, space: Space) -> dict[str, float]:
     """Seconds of the blocks without a choice, by name."""
+    cold = weights_of_space(space, table) is WeightState.COLD
     seconds = {}
     for block, (placement, *_) in zip(space.blocks, space.placements, strict=True):
         if isinstance(block, FixedBlock):
-            figure = in_context(table, block.operator, first=placement.first, last=placement.last)
+            figure = in_context(table, block.operator, first=placement.first, last=placement.last, cold=cold)
             assert figure is not None
             seconds[block.name] = figure.seconds
     return seconds
 
 
 MODEL = "sum of operator latencies in context"
+_WEIGHTS = {
+    WeightState.FITTING: MODEL,
+    WeightState.COLD: f"{MODEL}, with weights as cold as in the network",
+    WeightState.LACKING: f"{MODEL}, with warm weights (profile again: the table lacks figures with cold ones)",
+}
+
+
+def model_of(state: WeightState) -> str:
+    """The plain sum in words, with the state of the weights."""
+    return _WEIGHTS[state]
+
+
 ROOFLINE = "predicted from the data sheet of {} (no table of it is in the store)"
 BY_REFERENCES = (
     "sum in context, corrected by {} reference networks of {} families; interval from left-out families"

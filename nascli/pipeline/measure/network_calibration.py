@@ -127,7 +127,7 @@ def calibrate_space(
     """
     protocol = MeasurementProtocol()
     table = profile_models(
-        space_subjects(space), spec, execution, protocol=protocol, seed=seed, progress=progress
+        space_subjects(space, spec.batch), spec, execution, protocol=protocol, seed=seed, progress=progress
     )
     with profile_first(spec, execution, space=space.spec):
         plain = table_latency(space, table, f"profile {space.spec}")

@@ -19,24 +19,25 @@ from nascli.costmodel.network_figures import (
 )
 from nascli.costmodel.roofline import Hardware, predict_program
 from nascli.costmodel.roofline.latency import FITTED_ON
+from nascli.costmodel.space_costs import weights_of_space
 from nascli.errors import ConstraintError, MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.in_context.carriers import require_context
+from nascli.lut.in_context.carriers import WeightState, require_context, weight_state
 from nascli.pipeline.measure.device_calibration import known_references
 from nascli.pipeline.measure.latency_model import (
     BY_REFERENCES,
     CALIBRATED,
-    MODEL,
     ROOFLINE,
     find_data_sheet,
     known_calibration,
+    model_of,
     profile_first,
 )
 from nascli.pipeline.measure.subjects import read_network
 from nascli.pipeline.tables.lookup import read_table
 from nascli.profiles.target import TargetSpec
-from nascli.spaces import Architecture, Network
+from nascli.spaces import Architecture, Network, Space
 from nascli.spaces.blocks import Layer
 from nascli.spaces.operators.definition import Operator
 
@@ -160,10 +161,10 @@ def predict_network(
             return _corrected(plain, lambda: network_figures(network, table, ""), table, confidence, remedy)
     with profile_first(spec, execution, space=architecture.space.spec):
         if architecture.space.multi_branch:
-            rows, total = _multi_branch_rows(architecture, table)
+            rows, total, state = _multi_branch_rows(architecture, table)
         else:
-            rows, total = _placed_rows(network, table)
-        plain = _plain(table, rows, total)
+            rows, total, state = _placed_rows(network, table, architecture.space)
+        plain = _plain(table, rows, total, state)
         own = _calibrated(plain, architecture, table, execution, confidence, spec)
         if own.kind == "calibrated":
             return own
@@ -209,7 +210,7 @@ def _from_data_sheet(network: Network, device: Hardware, spec: TargetSpec) -> Pr
     )
 
 
-def _plain(table: LatencyTable, rows: Sequence[_Row], total: float) -> Prediction:
+def _plain(table: LatencyTable, rows: Sequence[_Row], total: float, state: WeightState) -> Prediction:
     """The plain sum of a table's figures, which has no interval."""
     return Prediction(
         seconds=total,
@@ -217,7 +218,7 @@ def _plain(table: LatencyTable, rows: Sequence[_Row], total: float) -> Predictio
         high=None,
         confidence=None,
         kind="imported" if table.imported else "measured",
-        model=MODEL,
+        model=model_of(state),
         no_interval="an imported table" if table.imported else "whole networks were not measured for it",
         remedy=None,
         extrapolated=False,
@@ -227,23 +228,34 @@ def _plain(table: LatencyTable, rows: Sequence[_Row], total: float) -> Predictio
     )
 
 
-def _placed_rows(network: Network, table: LatencyTable) -> tuple[list[_Row], float]:
-    """The operators of a network, each in its context, and their sum."""
-    figures = require_context(table, network.placements, f"profile {network.name}")
+def _placed_rows(
+    network: Network, table: LatencyTable, space: Space | None = None
+) -> tuple[list[_Row], float, WeightState]:
+    """The operators of a network, each in its context, their sum, and the state of their weights.
+
+    An architecture has the weights that its `space` has in searches, unless the table lacks part of the space.
+    """
+    state = WeightState.LACKING if space is None else weights_of_space(space, table)
+    if state is WeightState.LACKING:
+        state = weight_state(table, network.placements, network.counts.weight_bytes)
+    cold = state is WeightState.COLD
+    figures = require_context(table, network.placements, f"profile {network.name}", cold=cold)
     rows = [
         (block.name, block.operator.short, figure.seconds, figure.kind)
         for block, figure in zip(network.blocks, figures, strict=True)
     ]
-    return rows, sum(figure.seconds for figure in figures)
+    return rows, sum(figure.seconds for figure in figures), state
 
 
-def _multi_branch_rows(architecture: Architecture, table: LatencyTable) -> tuple[list[_Row], float]:
+def _multi_branch_rows(
+    architecture: Architecture, table: LatencyTable
+) -> tuple[list[_Row], float, WeightState]:
     """The blocks of a multi-branch architecture, and their sum by the cost model.
 
     A layer is its branches and their joining, each measured on its own.
     """
     space, lack = architecture.space, f"profile {architecture.space.spec}"
-    plain = table_latency(space, table, lack)
+    plain, state = table_latency(space, table, lack), weights_of_space(space, table)
     total = float(plain(space.check(np.array([architecture.choices])))[0])
     choices = iter(zip(architecture.choices, plain.unary, plain.joins or (), strict=True))
     rows: list[_Row] = []
@@ -255,9 +267,10 @@ def _multi_branch_rows(architecture: Architecture, table: LatencyTable) -> tuple
             seconds = float(unary[list(chosen)].sum() + joins[len(chosen)])
         else:
             operator = block.operator.short
-            seconds = require_context(table, placements, lack)[0].seconds
+            cold = state is WeightState.COLD
+            seconds = require_context(table, placements, lack, cold=cold)[0].seconds
         rows.append((block.name, operator, seconds, "in context"))
-    return rows, total
+    return rows, total, state
 
 
 def _architecture_figures(architecture: Architecture, total: float, table: LatencyTable) -> NetworkFigures:

@@ -89,7 +89,7 @@ def profile_target(
     spec = settle_runtime(profiled, spec, execution, seed=seed, progress=progress)
     before = None if age is None else time.time() - parse_quantity(age, "time")
     renewal = RemeasurePolicy(before, unstable)
-    subjects = subjects_of(profiled)
+    subjects = subjects_of(profiled, spec.batch)
     work = plan(subjects.models, spec, execution, protocol, renewal)
     anew = sum(generation > 0 for generation in work.generations)
     progress.message(

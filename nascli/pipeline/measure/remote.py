@@ -190,7 +190,7 @@ def write_plan(
     Raises:
         StoreError: The file cannot be written.
     """
-    subjects = subjects_of(profiled)
+    subjects = subjects_of(profiled, spec.batch)
     plan = PlanFile(
         what=subjects.name,
         device=spec.device,

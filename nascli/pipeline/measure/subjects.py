@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nascli.costmodel.space_costs import typical_weight_bytes
 from nascli.lut.in_context.carriers import subjects_in_context
+from nascli.lut.in_context.cold_weights import is_cold
 from nascli.lut.in_context.joins import join_models
 from nascli.profiles.onnx.model_files import load_model
 from nascli.profiles.onnx.networks import read_onnx_network
@@ -31,17 +33,20 @@ class Subjects:
     models: tuple[Operator, ...]
 
 
-def space_subjects(space: Space) -> list[Operator]:
+def space_subjects(space: Space, batch: int) -> list[Operator]:
     """Everything to measure for a space: its operators alone and in context, and the joins of branches."""
-    return [*subjects_in_context(space.distinct_placements()), *join_models(space)]
+    cold = batch if is_cold(typical_weight_bytes(space)) else None
+    return [*subjects_in_context(space.distinct_placements(), cold_at_batch=cold), *join_models(space)]
 
 
-def subjects_of(profiled: Space | Network) -> Subjects:
-    """What to measure for every candidate of a space, or for the layers of a network."""
+def subjects_of(profiled: Space | Network, batch: int) -> Subjects:
+    """What to measure at a batch for every candidate of a space, or for the layers of a network."""
     if isinstance(profiled, Space):
-        return Subjects(profiled.spec, len(profiled.operators()), tuple(space_subjects(profiled)))
+        return Subjects(profiled.spec, len(profiled.operators()), tuple(space_subjects(profiled, batch)))
     distinct = len({operator.program.canonical for operator in profiled.operators})
-    return Subjects(profiled.name, distinct, tuple(subjects_in_context(profiled.placements)))
+    cold = batch if is_cold(profiled.counts.weight_bytes) else None
+    models = subjects_in_context(profiled.placements, cold_at_batch=cold)
+    return Subjects(profiled.name, distinct, tuple(models))
 
 
 def own_batch(source: Path, batch: int, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:

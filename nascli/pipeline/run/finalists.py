@@ -82,7 +82,7 @@ class CandidateNetworks:
     def _own_costs(self, own: Space) -> tuple[ChainCost, dict[str, float]]:
         settings = self._settings
         table = profile_models(
-            space_subjects(own),
+            space_subjects(own, settings.target.batch),
             settings.target,
             settings.execution,
             protocol=MeasurementProtocol(),

@@ -10,14 +10,15 @@ from nascli.costmodel import ChainCost, Constraint, table_latency
 from nascli.costmodel.budgets import CostSet
 from nascli.costmodel.calibration import Calibration
 from nascli.costmodel.roofline import roofline_latency
+from nascli.costmodel.space_costs import weights_of_space
 from nascli.errors import ConstraintError, Remedy
 from nascli.files import read_json, reading, write_json
 from nascli.pipeline.measure.latency_model import (
     CALIBRATED,
-    MODEL,
     find_data_sheet,
     fixed_costs,
     known_calibration,
+    model_of,
     profile_first,
 )
 from nascli.pipeline.measure.profile import plan, profile_models
@@ -80,7 +81,7 @@ def measured_costs(
 def _document(settings: SearchSettings, space: Space, progress: Progress) -> dict[str, Any]:
     """Profile what is missing, and derive the costs as the run keeps them."""
     spec, execution = settings.target, settings.execution
-    protocol, subjects = MeasurementProtocol(), space_subjects(space)
+    protocol, subjects = MeasurementProtocol(), space_subjects(space, spec.batch)
     work = plan(subjects, spec, execution, protocol)
     if work.todo:
         progress.message(
@@ -92,7 +93,8 @@ def _document(settings: SearchSettings, space: Space, progress: Progress) -> dic
         subjects, spec, execution, protocol=protocol, seed=settings.seed, progress=progress
     )
     with profile_first(spec, execution, space=space.spec):
-        latency, model = table_latency(space, table, f"profile {space.spec}"), MODEL
+        latency = table_latency(space, table, f"profile {space.spec}")
+        model = model_of(weights_of_space(space, table))
     calibration = known_calibration(space, table, latency, execution)
     margin = 0.0 if settings.confidence is None else _margin(calibration, settings, space)
     if calibration is not None:

@@ -112,7 +112,10 @@ def show_table(spec: TargetSpec, execution: Execution, *, networks: bool = False
         # Nothing follows a classifier.
         inside = None
         if program is not None:
-            inside = in_context(table, Operator(label, (), program), last=program.output in program.flat)
+            operator, last = Operator(label, (), program), program.output in program.flat
+            inside = in_context(table, operator, last=last) or in_context(
+                table, operator, last=last, cold=True
+            )
         rows.append(OperatorRow(key, label, figure, inside, table.labels[key][1], notes.get(key, {})))
     if not rows:
         raise StoreError(

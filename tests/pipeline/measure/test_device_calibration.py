@@ -59,7 +59,7 @@ def of_my_own(tmp_path, execution):
     network = Network("mine", tuple((f"b{i}", block) for i, block in enumerate(blocks)))
     path = tmp_path / "mine.onnx"
     path.write_bytes(onnx_bytes(network.program, 4))
-    models = [m for m in subjects_of(read_network(path)[0]).models if m.program.output]
+    models = [m for m in subjects_of(read_network(path)[0], 16).models if m.program.output]
     add_figures(execution.store, SPEC.resolve(execution).setup(), DEVICES["alpha"], models, rounds=6)
     return path, network
 

@@ -15,7 +15,7 @@ SPEC = TargetSpec(device="new", batch=4)
 @pytest.fixture
 def execution(tmp_path, tiny):
     for name in ("alpha", "beta"):
-        add_table(tmp_path / "s.sqlite", name, DEVICES[name], space_subjects(tiny))
+        add_table(tmp_path / "s.sqlite", name, DEVICES[name], space_subjects(tiny, 16))
     return Execution(store=tmp_path / "s.sqlite")
 
 
@@ -40,7 +40,7 @@ def test_tables_of_another_batch_or_precision_do_not_count(execution, tiny):
 
 
 def test_of_a_runtime_s_versions_the_newest_counts_and_other_threads_are_another_table(execution, tiny):
-    models = [model for model in space_subjects(tiny) if model.program.output]
+    models = [model for model in space_subjects(tiny, 16) if model.program.output]
     newer = Setup("alpha", "simulated", "2", "fp32", 4, 1)
     threads = Setup("alpha", "simulated", "1", "fp32", 4, 8)
     for setup in (newer, threads):
@@ -51,7 +51,7 @@ def test_of_a_runtime_s_versions_the_newest_counts_and_other_threads_are_another
 
 def test_an_incomplete_table_is_left_out_unless_it_was_named(execution, tiny):
     # The first operators only.
-    add_table(execution.store, "gamma", DEVICES["gamma"], space_subjects(tiny)[:5])
+    add_table(execution.store, "gamma", DEVICES["gamma"], space_subjects(tiny, 16)[:5])
     assert devices(tiny, execution) == ["alpha", "beta"]
     with pytest.raises(MissingMeasurementsError) as caught:
         devices(tiny, execution, "gamma")

@@ -100,7 +100,7 @@ def test_a_data_sheet_stands_in_only_while_there_is_no_table(tmp_path, tiny):
     assert found.key == "titanxp" and found.bandwidth == data_sheets()["titanxp"].bandwidth
     assert not execution.store.exists()
     assert find_data_sheet(SPEC, execution) is None
-    add_table(execution.store, "p100", DEVICES["alpha"], space_subjects(tiny))
+    add_table(execution.store, "p100", DEVICES["alpha"], space_subjects(tiny, 16))
     assert find_data_sheet(card, execution) == found
-    add_table(execution.store, "titanxp", DEVICES["alpha"], space_subjects(tiny))
+    add_table(execution.store, "titanxp", DEVICES["alpha"], space_subjects(tiny, 16))
     assert find_data_sheet(card, execution) is None

@@ -41,7 +41,7 @@ def test_networks_that_were_not_noted_are_known_by_label_and_program(execution, 
 
 
 def test_a_table_of_the_whole_space_is_complete(execution, tiny):
-    add_table(execution.store, "new", DEVICES["beta"], space_subjects(tiny))
+    add_table(execution.store, "new", DEVICES["beta"], space_subjects(tiny, 16))
     found = known(tiny, execution)
     assert found.complete_table and found.seconds == {}
 

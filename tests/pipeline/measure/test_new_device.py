@@ -48,7 +48,7 @@ def ranked(space, path, device="new", batch=4, **options):
 def store(tmp_path, tiny):
     """Tables of three devices with the whole tiny space."""
     for name, device in DEVICES.items():
-        add_table(tmp_path / "s.sqlite", name, device, space_subjects(tiny))
+        add_table(tmp_path / "s.sqlite", name, device, space_subjects(tiny, 16))
     return tmp_path / "s.sqlite"
 
 
@@ -263,7 +263,7 @@ def test_what_is_missing_is_told(store, tiny, tmp_path):
     with pytest.raises(ConstraintError, match=r"measured on new .*: 4; .* at least 5"):
         ranked(tiny, store)
     with pytest.raises(StoreError, match="must be of one runtime, at batch 8"):
-        add_table(store, "delta", MIXED, space_subjects(tiny), batch=8)
+        add_table(store, "delta", MIXED, space_subjects(tiny, 16), batch=8)
         ranked(tiny, store, batch=8)
     other = make_space("proxyless-mini", resolution=8, width=0.5, depth=1)
     with pytest.raises(ArchitectureError, match="a is of the space"):
@@ -273,7 +273,7 @@ def test_what_is_missing_is_told(store, tiny, tmp_path):
 
 
 def test_a_table_that_has_the_whole_space_is_told(store, tiny):
-    add_table(store, "new", MIXED, space_subjects(tiny))
+    add_table(store, "new", MIXED, space_subjects(tiny, 16))
     add_networks(store, "new", MIXED, tiny, networks_to_measure(tiny, 10, 0))
     assert ranked(tiny, store).complete_table
 
@@ -281,7 +281,7 @@ def test_a_table_that_has_the_whole_space_is_told(store, tiny):
 def test_multi_branch_spaces_are_ranked_too(tmp_path):
     space = make_space("nse-19-mini", resolution=8, width=0.25, branches=2)
     for name, device in DEVICES.items():
-        add_table(tmp_path / "s.sqlite", name, device, space_subjects(space))
+        add_table(tmp_path / "s.sqlite", name, device, space_subjects(space, 16))
     add_networks(tmp_path / "s.sqlite", "new", MIXED, space, networks_to_measure(space, 10, 0))
     result = ranked(space, tmp_path / "s.sqlite", samples=30)
     actual = [truth(space.network(one.choices).program, MIXED) for one in result.architectures]

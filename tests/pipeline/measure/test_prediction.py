@@ -84,7 +84,7 @@ def test_an_architecture_of_a_multi_branch_space_is_its_branches_and_their_joins
 def test_a_part_of_a_space_predicts_its_own_architectures_and_says_what_is_missing(
     execution, tiny, architecture
 ):
-    models = [model for model in subjects_of(architecture.network).models if model.program.output]
+    models = [model for model in subjects_of(architecture.network, 16).models if model.program.output]
     add_figures(execution.store, SPEC.resolve(execution).setup(), DEVICES["alpha"], models, rounds=6)
     prediction = predict_network(architecture, SPEC, execution)
     assert prediction.no_interval == "not all operators of the space are measured"

@@ -38,7 +38,7 @@ def test_a_space_that_is_known_is_not_measured_again(where, tiny):
     assert text.startswith(f"{tiny.spec} on ") and "0 to measure" in text
     assert summary.measured_now == 0 and summary.unstable == () and summary.store == where[1].store
     assert summary.operators == len(
-        {program_key(m.program) for m in space_subjects(tiny) if m.program.output}
+        {program_key(m.program) for m in space_subjects(tiny, 16) if m.program.output}
     )
     with Store(where[1].store) as store:
         assert summary.table_digest == LatencyTable.read(store, summary.setup).digest
@@ -47,7 +47,7 @@ def test_a_space_that_is_known_is_not_measured_again(where, tiny):
 
 def test_what_is_measured_is_what_the_store_lacks(where, tiny):
     protocol, lacking = MeasurementProtocol(), mbconv((8, 4, 4), 8, expand=3)
-    work = plan([*space_subjects(tiny), lacking], *where, protocol)
+    work = plan([*space_subjects(tiny, 16), lacking], *where, protocol)
     assert work.todo == [lacking] and work.generations == [0] and work.expected_seconds > 0
 
 
@@ -62,7 +62,7 @@ def test_a_model_of_too_few_rounds_is_begun_and_not_known(where, tiny):
 
 
 def test_figures_older_than_an_age_are_measured_anew_as_a_new_generation(where, tiny):
-    models = space_subjects(tiny)
+    models = space_subjects(tiny, 16)
     # The samples were taken in 1970.
     work = plan(models, *where, MeasurementProtocol(), RemeasurePolicy(1000.0, False))
     assert len(work.todo) == len(work.operators) and set(work.generations) == {1}
@@ -93,7 +93,7 @@ def test_models_that_did_not_settle_are_named(where, tiny):
 
 def test_profiled_models_are_a_table_of_the_target(where, tiny):
     table = profile_models(
-        space_subjects(tiny), *where, protocol=MeasurementProtocol(), seed=0, progress=Silent()
+        space_subjects(tiny, 16), *where, protocol=MeasurementProtocol(), seed=0, progress=Silent()
     )
     operator = next(each for each in tiny.operators() if each.program.output)
     assert table.lookup(operator.program).seconds == pytest.approx(truth(operator.program, DEVICES["alpha"]))

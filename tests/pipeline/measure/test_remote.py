@@ -57,7 +57,7 @@ def test_a_plan_is_carried_there_and_a_pack_brought_back(tmp_path):
         cwd=here, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert imported.returncode == 0, imported.stderr
-    models = space_subjects(load_space(SPACE))
+    models = space_subjects(load_space(SPACE), 16)
     with Store(here / "s.sqlite") as store:
         (setup,) = (setup for setup, _, _ in store.setups())
         table = LatencyTable.read(store, setup)

@@ -15,7 +15,7 @@ def architecture(tiny, rng):
 
 
 def test_every_operator_of_a_space_is_a_subject_alone_and_in_context(tiny):
-    subjects = subjects_of(tiny)
+    subjects = subjects_of(tiny, 16)
     programs = {model.program.canonical for model in subjects.models}
     assert subjects.name == tiny.spec and subjects.distinct == len(tiny.operators())
     assert programs >= {
@@ -28,17 +28,17 @@ def test_every_operator_of_a_space_is_a_subject_alone_and_in_context(tiny):
 def test_branches_need_their_joins_measured_too():
     space = make_space("nse-19-mini", resolution=8, width=0.25, branches=2)
     joins = join_models(space)
-    assert joins and space_subjects(space)[-len(joins) :] == joins
+    assert joins and space_subjects(space, 16)[-len(joins) :] == joins
     assert join_models(make_space("proxyless-mini")) == []
 
 
 def test_a_network_s_subjects_are_its_own_layers(tiny):
     network = tiny.network([0] * len(tiny.layers), "mine")
-    subjects = subjects_of(network)
+    subjects = subjects_of(network, 16)
     assert subjects.name == "mine" and subjects.distinct <= len(network.operators)
     programs = {model.program.canonical for model in subjects.models}
     assert programs >= {o.program.canonical for o in network.operators if o.program.output}
-    assert len(subjects.models) < len(subjects_of(tiny).models)
+    assert len(subjects.models) < len(subjects_of(tiny, 16).models)
 
 
 def test_a_network_an_architecture_and_its_file_are_read_alike(tmp_path, architecture):

@@ -104,7 +104,7 @@ def test_a_resized_architecture_is_built_predicted_and_measured_in_its_own_width
     assert networks.network(row).program == program
     # Its own operators are in the table; the space's latency model says nothing about them.
     own, _ = singleton_space(wider, row)
-    models = [model for model in space_subjects(own) if model.program.output]
+    models = [model for model in space_subjects(own, 16) if model.program.output]
     setup = settings.target.resolve(settings.execution).setup()
     add_figures(store, setup, DEVICES["alpha"], models, rounds=6)
     assert networks.predicted(row) == pytest.approx(truth(program, DEVICES["alpha"]))

@@ -92,7 +92,7 @@ def test_damaged_costs_are_told_by_their_file(tmp_path, store, tiny):
 
 
 def test_another_device_s_latency_comes_from_its_own_table(tmp_path, store, tiny):
-    add_table(store, "beta", DEVICES["beta"], space_subjects(tiny))
+    add_table(store, "beta", DEVICES["beta"], space_subjects(tiny, 16))
     settings = settings_of(tiny, store, "latency<=1s", "latency@beta<=1s")
     costs, _ = costs_in(tmp_path / "run", tiny, settings)
     rows = tiny.sample(5, np.random.default_rng(0))
@@ -116,7 +116,7 @@ def test_a_card_without_a_table_is_predicted_from_its_data_sheet_and_says_so(tmp
 def test_devices_elsewhere_are_named_once_and_need_a_table(store, tiny):
     settings = settings_of(tiny, store, "latency@gamma<=1s", "latency@beta<=1s", "latency<=1s", "macs<=1G")
     assert devices_elsewhere(settings.constraints) == ["beta", "gamma"]
-    add_table(store, "beta", DEVICES["beta"], space_subjects(tiny))
+    add_table(store, "beta", DEVICES["beta"], space_subjects(tiny, 16))
     with pytest.raises(StoreError, match="a constraint on gamma needs a table of it at batch 4"):
         require_tables_elsewhere(settings)
     require_tables_elsewhere(settings_of(tiny, store, "latency@beta<=1s"))

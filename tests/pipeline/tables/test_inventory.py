@@ -28,14 +28,14 @@ SPEC = TargetSpec(device="alpha", batch=4)
 def path(tmp_path, tiny):
     path = tmp_path / "s.sqlite"
     for name in ("alpha", "beta"):
-        add_table(path, name, DEVICES[name], space_subjects(tiny))
+        add_table(path, name, DEVICES[name], space_subjects(tiny, 16))
     return path
 
 
 def test_every_table_is_listed_with_what_it_has(path, tiny):
     rows = list_tables(path)
     assert [row.setup.device for row in rows] == ["alpha", "beta"]
-    models = {program_key(o.program) for o in space_subjects(tiny)}
+    models = {program_key(o.program) for o in space_subjects(tiny, 16)}
     assert [row.operators for row in rows] == [len(models), len(models)]
     assert rows[0].to_json() == {**rows[0].setup.to_json(), "operators": rows[0].operators, "facts": {}}
 

@@ -16,7 +16,7 @@ SPEC = TargetSpec(device="alpha", batch=4)
 @pytest.fixture
 def path(tmp_path, tiny):
     path = tmp_path / "s.sqlite"
-    add_table(path, "alpha", DEVICES["alpha"], space_subjects(tiny))
+    add_table(path, "alpha", DEVICES["alpha"], space_subjects(tiny, 16))
     add_networks(path, "alpha", DEVICES["alpha"], tiny, [tuple([0] * len(tiny.layers))])
     return path
 

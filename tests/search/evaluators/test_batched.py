@@ -110,7 +110,7 @@ def test_a_device_of_the_cluster_is_measured_into_this_store(cluster, tmp_path):
     assert brought.new == brought.pack.samples > 100
     with Store(execution.store) as store:
         ((setup, _, _),) = store.setups()
-        assert LatencyTable.read(store, setup).missing(space_subjects(SPACE)) == []
+        assert LatencyTable.read(store, setup).missing(space_subjects(SPACE, 16)) == []
     # Asked again, the node measures nothing and this store learns nothing.
     again = profile_on_ray(SPACE, spec, execution, progress=Silent())
     assert again.new == 0 and again.pack.samples == brought.pack.samples

@@ -39,10 +39,12 @@ class RemeasurePolicy:
     Attributes:
         before: Figures whose last sample is older than this are measured anew (seconds since the epoch).
         unstable: Figures that did not settle are measured anew.
+        keys: Only operators of these keys are measured anew; None is all.
     """
 
     before: float | None = None
     unstable: bool = False
+    keys: frozenset[str] | None = None
 
     def wants(self, protocol: MeasurementProtocol, samples: Sequence[Sample]) -> bool:
         """Return whether an operator with these samples is measured anew."""
@@ -111,7 +113,8 @@ def make_plan(
         rows = samples.get(key, [])
         generation = rows[0].generation if rows else 0
         if is_finished(protocol, rows):
-            if not renewal.wants(protocol, rows):
+            is_meant = renewal.keys is None or key in renewal.keys
+            if not (is_meant and renewal.wants(protocol, rows)):
                 continue
             generation += 1
         else:

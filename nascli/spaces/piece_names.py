@@ -4,11 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from nascli.spaces.opaque_counts import has_macs
 from nascli.spaces.opaque_graphs import OpaqueGraph, OpaqueNode
-from nascli.spaces.primitives import Add, Conv, GlobalPool, Linear, Opaque, Pool, Primitive, Scale
+from nascli.spaces.primitives import (
+    Act,
+    Add,
+    Attention,
+    BatchNorm,
+    Binary,
+    ChannelBias,
+    ChannelScale,
+    Conv,
+    ConvTranspose,
+    Dense,
+    GlobalPool,
+    GroupNorm,
+    LayerNorm,
+    Linear,
+    Opaque,
+    Pool,
+    PRelu,
+    Primitive,
+    Resize,
+    Scale,
+)
 from nascli.spaces.programs import Program
 
 _ACTIVATIONS = frozenset((
@@ -31,9 +53,59 @@ _NORM_WORDS = {
 # The number of kinds of nodes that a name lists.
 _NAMED_KINDS = 3
 # Primitives that name a block; others are left out of the names of large blocks.
-_NAMING = (Conv, Pool, GlobalPool, Linear, Scale, Opaque)
+_NAMING = (Conv, Dense, ConvTranspose, Attention, Pool, GlobalPool, Linear, Scale, Resize, Opaque)
+# What an MLP may have besides its two products.
+_OF_MLP = frozenset(
+    (Conv, Dense, Act, PRelu, Add, BatchNorm, GroupNorm, LayerNorm, ChannelScale, ChannelBias)
+)
 # Kernels from this size on that do not overlap make patches.
 _PATCH = 4
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A convolution or a dense layer of a program, and the channels that it reads."""
+
+    primitive: Conv | Dense | ConvTranspose
+    channels: int
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        return (1, 1) if isinstance(self.primitive, Dense) else self.primitive.kernel
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        return (1, 1) if isinstance(self.primitive, Dense) else self.primitive.stride
+
+    @property
+    def groups(self) -> int:
+        return 1 if isinstance(self.primitive, Dense) else self.primitive.groups
+
+    @property
+    def is_spatial(self) -> bool:
+        return max(self.kernel) > 1
+
+    @property
+    def is_depthwise(self) -> bool:
+        return self.groups == self.channels > 1
+
+    @property
+    def size(self) -> str:
+        return "x".join(map(str, self.kernel)) + _stride(self.stride)
+
+    @property
+    def name(self) -> str:
+        if isinstance(self.primitive, ConvTranspose):
+            return f"transposed conv {self.size}"
+        if self.is_depthwise:
+            return f"depthwise {self.size}"
+        if self.groups > 1:
+            return f"grouped conv {self.size}, {self.groups} groups"
+        if self.is_spatial:
+            is_patch = self.kernel == self.stride and min(self.kernel) >= _PATCH
+            return f"patch embedding {'x'.join(map(str, self.kernel))}" if is_patch else f"conv {self.size}"
+        word = "dense" if isinstance(self.primitive, Dense) else "pointwise"
+        return f"{word} {self.channels} to {self.primitive.out}{_stride(self.stride)}"
 
 
 @lru_cache(maxsize=4096)
@@ -49,64 +121,73 @@ def piece_name(program: Program) -> str:
     primitives = [node.primitive for node in program.nodes]
     if len(primitives) == 1 and isinstance(primitives[0], Opaque):
         return _opaque_name(primitives[0].parsed)
-    convolutions = [
-        (node.primitive, program.shape_of(node.inputs[0]).channels)
+    products = [
+        _Product(node.primitive, program.shape_of(node.inputs[0]).channels)
         for node in program.nodes
-        if isinstance(node.primitive, Conv)
+        if isinstance(node.primitive, (Conv, Dense, ConvTranspose))
     ]
-    return _block_name(primitives, convolutions) or _parts(primitives, convolutions)
+    return _block_name(primitives, products) or _parts(primitives, products)
 
 
-def _block_name(primitives: Sequence[Primitive], convolutions: Sequence[tuple[Conv, int]]) -> str:
+def _block_name(primitives: Sequence[Primitive], products: Sequence[_Product]) -> str:
     """Return the name of a well-known block; empty if it is none."""
-    depthwise = [conv for conv, channels in convolutions if _is_depthwise(conv, channels)]
-    adds = any(isinstance(p, Add) for p in primitives)
-    excites = " + squeeze-excite" if any(isinstance(p, Scale) for p in primitives) else ""
-    if excites and isinstance(primitives[0], GlobalPool) and len(convolutions) <= 2:
+    kinds = {type(primitive) for primitive in primitives}
+    if Attention in kinds:
+        return "attention"
+    excites = " + squeeze-excite" if Scale in kinds and GlobalPool in kinds else ""
+    if excites and isinstance(primitives[0], GlobalPool) and len(products) <= 2:
         return "squeeze-excite"
-    main = [
-        (c, channels) for c, channels in convolutions if not excites or _is_spatial(c, channels, convolutions)
-    ]
-    if len(depthwise) == 1 and 2 <= len(main) <= 3:
-        head = f"inverted residual {_size(depthwise[0])}" if adds else f"separable {_size(depthwise[0])}"
-        return head + _stride(depthwise[0]) + excites
-    if adds and len(main) >= 2 and not depthwise:
-        largest = max((conv for conv, _ in main), key=lambda conv: conv.kernel)
-        narrow = sum(max(conv.kernel) == 1 for conv, _ in main) >= 2
-        return f"{'bottleneck' if narrow else 'residual block'} {_size(largest)}" + excites
+    main = [product for product in products if not excites or _is_of_main_path(product, products)]
+    spatial = [product for product in main if product.is_spatial]
+    depthwise = [product for product in spatial if product.is_depthwise]
+    if len(main) == 2 and not spatial and kinds & {Act, PRelu} and kinds <= _OF_MLP:
+        return "MLP"
+    if len(spatial) == len(depthwise) == 1 and 2 <= len(main) <= 3:
+        size = depthwise[0].size
+        if len(main) == 3 and main[0] is depthwise[0]:
+            return f"ConvNeXt block {size}" + excites
+        return f"{'inverted residual' if Add in kinds else 'separable'} {size}" + excites
+    if Add in kinds and len(main) >= 2 and spatial and not depthwise:
+        largest = max(spatial, key=lambda product: product.kernel)
+        is_narrow = len(main) - len(spatial) >= 2
+        return f"{'bottleneck' if is_narrow else 'residual block'} {largest.size}" + excites
     return ""
 
 
-def _is_spatial(conv: Conv, channels: int, all_of_them: Sequence[tuple[Conv, int]]) -> bool:
-    """Return whether a convolution is none of the two small ones of squeeze and excitation."""
-    widest = max(max(other.out, read) for other, read in all_of_them)
-    return max(conv.kernel) > 1 or min(conv.out, channels) * 16 > widest or len(all_of_them) <= 2
+def _is_of_main_path(product: _Product, products: Sequence[_Product]) -> bool:
+    """Return whether a product is none of the two small ones of squeeze and excitation."""
+    widest = max(max(other.primitive.out, other.channels) for other in products)
+    narrow = min(product.primitive.out, product.channels)
+    return product.is_spatial or narrow * 16 > widest or len(products) <= 2
 
 
-def _parts(primitives: Sequence[Primitive], convolutions: Sequence[tuple[Conv, int]]) -> str:
+def _parts(primitives: Sequence[Primitive], products: Sequence[_Product]) -> str:
     """Return the names of the parts of a block that has no name of its own."""
-    channels = iter(convolutions)
+    following = iter(products)
     words = []
     for primitive in primitives:
         match primitive:
-            case Conv():
-                words.append(_conv_name(*next(channels)))
-            case Pool(mode=mode, kernel=kernel, stride=stride):
-                words.append(f"{mode} pool {kernel}x{kernel}" + (f" s{stride}" if stride > 1 else ""))
-            case GlobalPool():
-                words.append("global pool")
+            case Conv() | Dense() | ConvTranspose():
+                words.append(next(following).name)
+            case Pool():
+                size = "x".join(map(str, primitive.window))
+                words.append(f"{primitive.mode} pool {size}{_stride(primitive.strides)}")
             case Linear(out=out):
                 words.append(f"linear to {out}")
             case Opaque():
                 words.append(_opaque_name(primitive.parsed))
+            case Act(function=function) | Binary(function=function):
+                words.append(function)
             case _:
-                function = getattr(primitive, "function", None)
-                words.append(str(function) if function else primitive.kind.replace("_", " "))
+                words.append(primitive.kind.replace("_", " "))
     if len(words) <= _NAMED_KINDS:
         return " + ".join(words) or "nothing"
     # Without channels, so that equal kinds count together.
-    heavy = [w.partition(" to ")[0].rstrip("0123456789 ") if isinstance(p, Conv) and p.kernel == (1, 1) else w
-             for p, w in zip(primitives, words, strict=True) if isinstance(p, _NAMING)]
+    heavy = [
+        word.partition(" to ")[0].rstrip("0123456789 ") if word.startswith(("pointwise", "dense")) else word
+        for primitive, word in zip(primitives, words, strict=True)
+        if isinstance(primitive, _NAMING)
+    ]
     return _listed(Counter(heavy or words))
 
 
@@ -117,28 +198,8 @@ def _listed(counted: Mapping[str, int]) -> str:
     return ", ".join(shown) + (f", {more} more kind{'s' if more > 1 else ''}" if more > 0 else "")
 
 
-def _conv_name(conv: Conv, channels: int) -> str:
-    if _is_depthwise(conv, channels):
-        kind = f"depthwise {_size(conv)}"
-    elif conv.groups > 1:
-        kind = f"grouped conv {_size(conv)}, {conv.groups} groups"
-    elif conv.kernel == (1, 1):
-        kind = f"pointwise {channels} to {conv.out}"
-    else:
-        kind = f"conv {_size(conv)}"
-    return kind + _stride(conv)
-
-
-def _is_depthwise(conv: Conv, channels: int) -> bool:
-    return conv.groups == channels > 1
-
-
-def _size(conv: Conv) -> str:
-    return "x".join(map(str, conv.kernel))
-
-
-def _stride(conv: Conv) -> str:
-    return "" if max(conv.stride) == 1 else f" s{max(conv.stride)}"
+def _stride(stride: Sequence[int]) -> str:
+    return f" s{max(stride)}" if max(stride, default=1) > 1 else ""
 
 
 def _opaque_name(graph: OpaqueGraph) -> str:
@@ -191,7 +252,7 @@ def _single_conv(graph: OpaqueGraph, node: OpaqueNode) -> str:
         kind = "depthwise"
     else:
         kind = "grouped conv" if groups > 1 else "conv"
-    return f"{kind} {_kernel_text(node)}" + (f" s{max(strides)}" if strides and max(strides) > 1 else "")
+    return f"{kind} {_kernel_text(node)}{_stride(strides)}"
 
 
 def _kinds(ops: Sequence[str]) -> str:

@@ -89,7 +89,9 @@ def measured_peaks(table: LatencyTable) -> Peaks:
         operator = _copy(size, batch)
         moved = 2 * FLOAT_BYTES * operator.program.input.size * batch
         copies.append((float(moved), moved / _seconds(table, operator.program)))
-    return Peaks(max(rates), tuple(copies), "the fastest of two large convolutions, and copies, measured here")
+    return Peaks(
+        max(rates), tuple(copies), "the fastest of two large convolutions, and copies, measured here"
+    )
 
 
 def _products() -> Sequence[Operator]:

@@ -1,8 +1,9 @@
 """How long each piece of a network takes inside of it, derived from short models.
 
 Differences of a network's beginnings, T(first i pieces) - T(first i - 1 pieces), are as uncertain as a long model is,
-however short the piece, and a beginning that ends in a large activation pays for leaving the runtime's layout. So pieces
-are timed alone and in pairs, each with the neighbour that it has in the network. What cutting between two pieces costs,
+however short the piece, and a beginning that ends in a large activation pays for leaving the runtime's layout. So
+pieces are timed alone and in pairs, each with the neighbour that it has in the network. What a cut between two pieces
+costs,
 
     cut(i) = T(i) + T(i + 1) - T(i and i + 1),
 

@@ -74,8 +74,8 @@ def attribute(nodes: Sequence[NodeTime], owners: Sequence[int]) -> RuntimeOpinio
 
     A node whose name tells the node of the program belongs to the piece of that, and a fused one to that of the first
     part. A node that the runtime added belongs where it runs: everything flows from one piece to the next through one
-    value, so that whatever runs between two nodes of a piece is part of it. What runs between two pieces counts half for
-    either.
+    value, so that whatever runs between two nodes of a piece is part of it. What runs between two pieces counts half
+    for either.
 
     Args:
         nodes: The nodes in the order in which they ran.

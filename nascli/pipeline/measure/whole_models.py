@@ -85,7 +85,7 @@ def measure_models(
     target = feed.on(spec.resolve(execution))
     target.setup()
     models = [load_to_measure(path, spec, feed, own_batch=own_batch) for path in paths]
-    given = [(model, whole_program(model), _given(model, feed, target)) for model in models]
+    given = [(model, whole_program(model), given_model(model, feed, target)) for model in models]
     figures: dict[int, MeasuredModel] = {}
     with Store(execution.store) as store:
         for batch in dict.fromkeys(model.batch for model in models):
@@ -153,8 +153,12 @@ def load_to_measure(path: Path, spec: TargetSpec, feed: ModelFeed, *, own_batch:
     )
 
 
-def _given(model: OnnxModel, feed: ModelFeed, target: Target) -> GivenModel:
-    """Return a model as a runtime loads it, in the precision of the target."""
+def given_model(model: OnnxModel, feed: ModelFeed, target: Target) -> GivenModel:
+    """Return a model as a runtime loads it, in the precision of the target.
+
+    Raises:
+        ArchitectureError: The model has no form in the precision.
+    """
     precision = target.options.precision
     match target.runtime.precisions[precision]:
         case "fp32":

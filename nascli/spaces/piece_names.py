@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from functools import lru_cache
 from nascli.spaces.opaque_counts import has_macs
 from nascli.spaces.opaque_graphs import OpaqueGraph, OpaqueNode
 from nascli.spaces.primitives import (
+    ACTIVATIONS,
     Act,
     Add,
     Attention,
@@ -50,6 +52,8 @@ _NORM_WORDS = {
     "LayerNormalization": "layer norm", "BatchNormalization": "batch norm", "GroupNormalization": "group norm",
     "InstanceNormalization": "instance norm", "RMSNormalization": "RMS norm",
 }  # fmt: skip
+# Channels and strides in a name.
+_SIZES = re.compile(r"( \d+)? to \d+| s\d+$")
 # The number of kinds of nodes that a name lists.
 _NAMED_KINDS = 3
 # Primitives that name a block; others are left out of the names of large blocks.
@@ -127,6 +131,12 @@ def piece_name(program: Program) -> str:
         if isinstance(node.primitive, (Conv, Dense, ConvTranspose))
     ]
     return _block_name(primitives, products) or _parts(primitives, products)
+
+
+def kind_of(name: str) -> str:
+    """Return the name of a piece without channels, strides, and activations: what pieces of many sizes have in common."""
+    parts = [_SIZES.sub("", part) for part in name.split(" + ")]
+    return " + ".join(part for part in parts if part not in ACTIVATIONS) or name
 
 
 def _block_name(primitives: Sequence[Primitive], products: Sequence[_Product]) -> str:

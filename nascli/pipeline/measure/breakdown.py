@@ -34,6 +34,8 @@ from nascli.spaces.piece_names import piece_name
 from nascli.spaces.programs import Program
 from nascli.units import format_seconds
 
+# Pairs and whole networks take longer than single operators.
+_MODEL_SECONDS = 0.7
 # Bytes of a value over those in fp32.
 _WIDTHS = {"fp32": 1.0, "tf32": 1.0, "fp16": 0.5, "bf16": 0.5, "int8": 0.25}
 
@@ -328,7 +330,7 @@ def _measure(
     progress.message(
         f"{len(models.pieces)} pieces, {different} of them different, on {plan.setup.label}: {len(plan.operators)} "
         f"models (pieces alone and in pairs, the network); {len(plan.operators) - len(plan.todo)} known, "
-        f"{len(plan.todo)} to measure; about {format_seconds(plan.expected_seconds)}"
+        f"{len(plan.todo)} to measure; about {format_seconds(_MODEL_SECONDS * len(plan.todo))}"
     )
     return profile_operators(
         wanted,

@@ -22,6 +22,8 @@ from nascli.units import format_bytes, format_count, format_seconds
 
 # Nodes of the runtime's profile that are listed for a piece, and rows of a comparison.
 _MAX_NODES, _MAX_MATCHES = 12, 40
+# Pieces below so many MACs per byte are not drawn in the roofline.
+_LEAST_INTENSITY = 0.02
 # Per cent of the strip that a letter takes; longer names than this many letters are cut.
 _LETTER, _LETTERS = 0.62, 14
 
@@ -165,7 +167,7 @@ def _network(network: NetworkFigures, prefix: str) -> dict[str, Any]:
     """Return the sections of one network."""
     longest = network.by_time[0].seconds
     longest_alone = max(piece.seconds for piece in network.pieces)
-    without_macs = sum(piece.macs == 0 for piece in network.pieces)
+    is_drawn = any(_is_drawn(row) for row in network.by_time)
     return {
         "name": network.name,
         "prefix": prefix,
@@ -182,8 +184,8 @@ def _network(network: NetworkFigures, prefix: str) -> dict[str, Any]:
         },
         "total": format_seconds(network.seconds),
         "total_runtime": "-" if network.runtime_total is None else format_seconds(network.runtime_total),
-        "roofline": picture(_roofline(network)) if without_macs < len(network.pieces) else "",
-        "roofline_text": _roofline_text(network, without_macs),
+        "roofline": picture(_roofline(network)) if is_drawn else "",
+        "roofline_text": _roofline_text(network),
         "runtime_note": network.runtime_note,
         "provenance": network.provenance,
     }
@@ -295,7 +297,7 @@ def _match_cell(row: PieceRow | None) -> dict[str, str]:
 
 def _roofline(network: NetworkFigures) -> str:
     """Draw MACs per second over MACs per byte, both logarithmic, with the device's best as lines."""
-    rows = [row for row in network.by_time if row.macs and row.seconds > 0]
+    rows = [row for row in network.by_time if _is_drawn(row)]
     series = []
     for row in rows:
         tip = f"{row.name}: {format_seconds(row.seconds)}, {row.attained or 0.0:.0%} of the roofline"
@@ -332,12 +334,17 @@ def _power(exponent: float) -> str:
     return f"{10**exponent:.3g}"
 
 
-def _roofline_text(network: NetworkFigures, without_macs: int) -> str:
+def _is_drawn(row: PieceRow) -> bool:
+    return row.seconds > 0 and row.bytes > 0 and row.macs / row.bytes >= _LEAST_INTENSITY
+
+
+def _roofline_text(network: NetworkFigures) -> str:
     rates = [rate for _, rate in network.copies]
     copies = (
         f"{min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f}" if len(rates) > 1 else f"{rates[0] / 1e9:.0f}"
     )
-    left_out = f" {without_macs} pieces without MACs are not drawn." if without_macs else ""
+    count = sum(len(row.pieces) for row in network.by_time if not _is_drawn(row))
+    left_out = f" Not drawn: {count} with fewer than {_LEAST_INTENSITY} MACs per byte." if count else ""
     return (
         f"Lines are the device's best: {network.peak_macs / 1e9:.1f} GMACs a second, and copies at {copies} GB a "
         f"second, by their size ({network.peak_source}). Areas of the circles grow with the share of the time."

@@ -212,7 +212,7 @@ class NetworkFigures:
     def findings(self) -> list[str]:
         """What is worth knowing, as sentences."""
         kinds = [
-            f"{len(row.pieces)} × {row.first.kind} {self.share(row.seconds):.0%}"
+            f"{f'{len(row.pieces)} × ' if len(row.pieces) > 1 else ''}{row.first.kind} {self.share(row.seconds):.0%}"
             for row in self.by_kind[:_NAMED]
         ]
         sentences = [f"Most of the time is in: {', '.join(kinds)}." if len(self.pieces) > 1 else ""]

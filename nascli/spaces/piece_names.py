@@ -134,7 +134,7 @@ def piece_name(program: Program) -> str:
 
 
 def kind_of(name: str) -> str:
-    """Return the name of a piece without channels, strides, and activations: what pieces of many sizes have in common."""
+    """Return the name of a piece without channels, strides, and activations."""
     parts = [_SIZES.sub("", part) for part in name.split(" + ")]
     return " + ".join(part for part in parts if part not in ACTIVATIONS) or name
 

@@ -23,6 +23,7 @@ from nascli.version import __version__
 
 if TYPE_CHECKING:
     from nascli.api import (
+        breakdown,
         calibrate,
         constrain,
         latency,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
+    "breakdown",
     "calibrate",
     "constrain",
     "latency",

@@ -35,6 +35,8 @@ from nascli.pipeline.measure.device_calibration import (
     DeviceCalibrationSummary,
     calibrate_on_references,
 )
+from nascli.pipeline.measure.breakdown import Breakdown, break_down
+from nascli.pipeline.measure.breakdown_page import write_breakdown_page
 from nascli.pipeline.measure.fastest_runtime import settle_runtime
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space
@@ -373,6 +375,67 @@ def measure(
         feed=ModelFeed(shapes or {}, integer_range, inputs or {}),
         own_batch=batch is None and target is None,
     )
+
+
+def breakdown(
+    network: str | Path,
+    *,
+    device: str = "cpu",
+    batch: int | None = None,
+    threads: int = 1,
+    runtime: str = "auto",
+    precision: str = "fp32",
+    target: TargetSpec | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    html: str | Path | None = None,
+    store: str | Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Breakdown:
+    """Measure where the time of a network goes: the latency of each of its pieces, and what it attains of the device.
+
+    The pieces' latencies add up to that of a chain of all. A run that was killed goes on where it was.
+
+    Args:
+        network: An .onnx file, or an architecture's .json file.
+        batch: Samples per run. None takes 16, or for an ONNX file that is fixed at one batch, that one.
+        device, threads, runtime, precision, target: As in `profile`.
+        shapes: For an ONNX file, whole shapes by the name of an input, where it leaves sizes open.
+        html: A page to be written, which shows all of it; None for none.
+        store: The store's file; None for the one that all projects share.
+        seed: The seed of the order in which models are measured.
+        progress: Is told how far it is; None is silent.
+
+    Returns:
+        The network's latency and its pieces, each with latency and interval, MACs, bytes, the share of the roofline,
+        and the runtime's own time.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        DeviceError: The device is not in this machine, or failed, or the runtime refuses a model.
+        StoreError: The page cannot be written.
+
+    Examples:
+        >>> found = nascli.breakdown("model.onnx", html="where.html")  # doctest: +SKIP
+        >>> slowest = max(found.pieces, key=lambda piece: piece.seconds)  # doctest: +SKIP
+        >>> slowest.name, slowest.seconds, slowest.attained  # doctest: +SKIP
+        ('attention', 0.00098, 0.73)
+    """
+    found = break_down(
+        Path(network),
+        target
+        or TargetSpec(
+            device=device, batch=batch or 16, threads=threads, runtime=runtime, precision=precision
+        ),
+        _execution(store),
+        feed=ModelFeed(shapes or {}),
+        own_batch=batch is None and target is None,
+        seed=seed,
+        progress=progress or Silent(),
+    )
+    if html is not None:
+        write_breakdown_page([found], Path(html))
+    return found
 
 
 def constrain(

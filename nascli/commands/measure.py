@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from nascli.commands.breakdown import breakdown_options, breakdown_request, show_breakdown
 from nascli.commands.options import (
     completing,
     feed_of,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pack", type=click.Path(path_type=Path), help="Write what --plan measured into this .parquet file."
 )
+@breakdown_options
 @shape_option
 @target_options
 @json_option
@@ -69,6 +71,11 @@ def profile(
     plan: Path | None,
     pack: Path | None,
     ray: str | None,
+    breakdown: bool,
+    html: Path | None,
+    compare: Path | None,
+    order: str,
+    top: int | None,
     shapes: dict[str, tuple[int, ...]],
     as_json: bool,
     **target_values: Any,
@@ -82,9 +89,14 @@ def profile(
     Examples:
       nascli profile --device cpu --space proxyless-mini --batch 16
       nascli profile --device cpu --network model.onnx --batch 1
+      nascli profile --network model.onnx --html where-the-time-goes.html
       nascli profile --device titanxp --host user@lab-machine
       nascli profile --plan titanxp-proxyless-mini.plan.json --pack titanxp.parquet
     """
+    request = breakdown_request(network, breakdown, html, compare, order, top)
+    if request is not None:
+        show_breakdown(request, shapes, seed, as_json, **target_values)
+        return
     _refuse_contradictions(host, plan, pack, ray, age, unstable)
     if network is not None:
         target_values["batch"] = _batch_of(network, target_values["batch"], shapes)

@@ -13,6 +13,7 @@ from nascli.report.breakdown_summary import (
     NetworkFigures,
     PieceMatch,
     PieceRow,
+    format_signed_seconds,
     match_kinds,
     match_pieces,
 )
@@ -178,7 +179,7 @@ def _network(network: NetworkFigures, prefix: str) -> dict[str, Any]:
         "by_kind": [_kind_row(network, row) for row in network.by_kind],
         "is_repeating": len(network.by_time) < len(network.pieces),
         "outside": {
-            "latency": _signed(network.outside),
+            "latency": format_signed_seconds(network.outside),
             "interval": f"±{format_seconds(network.outside_half_width)}",
             "share": f"{network.share(network.outside):.1%}",
         },
@@ -271,20 +272,15 @@ def _summary(network: NetworkFigures, nodes: int) -> str:
     return f"{nodes} node{'s' if nodes > 1 else ''} in {network.runtime}"
 
 
-def _signed(seconds: float) -> str:
-    return f"{'+' if seconds >= 0 else '-'}{format_seconds(abs(seconds))}"
-
-
 def _match_row(match: PieceMatch, *, kind: bool = False) -> dict[str, Any]:
     """Return one row of a comparison."""
-    row = match.first or match.second
-    assert row is not None
+    row = match.row
     return {
         "name": row.first.kind if kind else row.first.name,
         "operator": row.first.operator,
         "first": _match_cell(match.first),
         "second": _match_cell(match.second),
-        "difference": _signed(match.difference),
+        "difference": format_signed_seconds(match.difference),
         "style": "bad" if match.difference > 0 else "ok",
     }
 

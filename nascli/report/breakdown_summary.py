@@ -261,6 +261,11 @@ def _grouped(pieces: Sequence[PieceFigures], key: Callable[[PieceFigures], str])
     return [PieceRow(tuple(group)) for group in groups.values()]
 
 
+def format_signed_seconds(seconds: float) -> str:
+    """Return a difference of times with its sign."""
+    return f"{'+' if seconds >= 0 else '-'}{format_seconds(abs(seconds))}"
+
+
 @dataclass(frozen=True)
 class PieceMatch:
     """Pieces that two networks have in common, or that one of them has.
@@ -272,6 +277,13 @@ class PieceMatch:
 
     first: PieceRow | None
     second: PieceRow | None
+
+    @property
+    def row(self) -> PieceRow:
+        """Those of the first network that has any."""
+        row = self.first or self.second
+        assert row is not None
+        return row
 
     @property
     def difference(self) -> float:

@@ -330,7 +330,8 @@ def _measure(
     progress.message(
         f"{len(models.pieces)} pieces, {different} of them different, on {plan.setup.label}: {len(plan.operators)} "
         f"models (pieces alone and in pairs, the network); {len(plan.operators) - len(plan.todo)} known, "
-        f"{len(plan.todo)} to measure; about {format_seconds(_MODEL_SECONDS * len(plan.todo))}"
+        f"{len(plan.todo)} to measure"
+        + (f"; about {format_seconds(_MODEL_SECONDS * len(plan.todo))}" if plan.todo else "")
     )
     return profile_operators(
         wanted,

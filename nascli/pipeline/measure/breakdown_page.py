@@ -3,29 +3,81 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from nascli.errors import StoreError
 from nascli.files import write_atomically
 from nascli.pipeline.measure.breakdown import Breakdown, BreakdownPiece
 from nascli.report.breakdown_page import render_breakdown, render_comparison_of_two
-from nascli.report.breakdown_summary import NetworkFigures, PieceFigures
+from nascli.report.breakdown_summary import (
+    NetworkFigures,
+    PieceFigures,
+    PieceMatch,
+    format_signed_seconds,
+    match_kinds,
+    match_pieces,
+)
 from nascli.spaces.piece_names import kind_of
 from nascli.units import format_seconds
 
+__all__ = ["NetworkFigures", "PieceRow", "compared", "comparison_rows", "figures_of", "write_breakdown_page"]
 
-def write_breakdown_page(breakdown: Breakdown, other: Breakdown | None, out: Path) -> None:
+
+def write_breakdown_page(breakdowns: Sequence[Breakdown], out: Path) -> None:
     """Write the page of a network, or of two beside each other.
+
+    Args:
+        breakdowns: One or two.
+        out: The file.
 
     Raises:
         StoreError: The page cannot be written.
     """
-    first = figures_of(breakdown)
-    page = render_breakdown(first) if other is None else render_comparison_of_two(first, figures_of(other))
+    figures = [figures_of(breakdown) for breakdown in breakdowns]
+    page = (
+        render_breakdown(figures[0])
+        if len(figures) == 1
+        else render_comparison_of_two(figures[0], figures[1])
+    )
     try:
         write_atomically(out, page.encode())
     except OSError as error:
         raise StoreError(f"cannot write {out}: {error.strerror}") from error
+
+
+def compared(first: Breakdown, second: Breakdown) -> dict[str, object]:
+    """Return two breakdowns and what they have in common as a document."""
+    figures = figures_of(first), figures_of(second)
+    return {
+        "first": first.to_json(),
+        "second": second.to_json(),
+        "difference_s": second.seconds - first.seconds,
+        "equal_pieces": [
+            {"key": match.row.first.key, "name": match.row.first.name, **_match(match)}
+            for match in match_pieces(*figures)
+        ],
+        "kinds": [{"name": match.row.first.kind, **_match(match)} for match in match_kinds(*figures)],
+    }
+
+
+def _match(match: PieceMatch) -> dict[str, object]:
+    document: dict[str, object] = {"difference_s": match.difference}
+    for name, row in (("first", match.first), ("second", match.second)):
+        document[f"{name}_pieces"] = 0 if row is None else len(row.pieces)
+        document[f"{name}_s"] = 0.0 if row is None else row.seconds
+    return document
+
+
+def comparison_rows(first: NetworkFigures, second: NetworkFigures) -> list[list[str]]:
+    """Return a row for each kind of pieces: its name, number and time in both networks, and the difference."""
+    rows = []
+    for match in match_kinds(first, second):
+        cells = [match.row.first.kind]
+        for row in (match.first, match.second):
+            cells += ["-", "-"] if row is None else [f"{len(row.pieces)} ×", format_seconds(row.seconds)]
+        rows.append([*cells, format_signed_seconds(match.difference)])
+    return rows
 
 
 def figures_of(breakdown: Breakdown) -> NetworkFigures:

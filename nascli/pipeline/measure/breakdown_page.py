@@ -14,6 +14,7 @@ from nascli.report.breakdown_summary import (
     NetworkFigures,
     PieceFigures,
     PieceMatch,
+    PieceRow,
     format_signed_seconds,
     match_kinds,
     match_pieces,

@@ -1,3 +1,4 @@
+import math
 import threading
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from fakes import DEVICE, FakeNvml, SimulatedMachine, SimulatedRuntime
 
 from nascli.errors import DeviceError, ModelRefusedError, RuntimeUnavailableError
-from nascli.lut import Store
+from nascli.lut import Store, program_key
 from nascli.profiles.profiling import RemeasurePolicy, make_plan, network_operator, profile_operators
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.runtimes.base import RuntimeOptions
@@ -153,6 +154,17 @@ def test_a_run_during_which_the_card_throttled_is_unstable(tmp_path, monkeypatch
         nvml.reasons = 0
         table, _ = on_card(target, store, renewal=RemeasurePolicy(unstable=True))
         assert all(protocol.settled(table.lookup(o.program)) for o in operators if o.program.output)
+
+
+def test_only_named_operators_are_measured_anew(tmp_path):
+    operators = make_space("proxyless-mini", resolution=8, width=0.25, depth=1).operators()[:3]
+    where = target()
+    with Store(tmp_path / "s") as store:
+        measured(operators, store, where)
+        keys = frozenset([program_key(operators[1].program)])
+        renewal = RemeasurePolicy(before=math.inf, keys=keys)
+        plan = make_plan(operators, store, where, MeasurementProtocol(), renewal)
+        assert plan.todo == [operators[1]] and plan.generations == [1]
 
 
 def test_refused_operators_are_named_at_the_end_and_the_others_are_kept(tmp_path):

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 
 import pytest
+from breakdown_cases import network, piece, repeating
 from report_cases import BLOCKS, EVALUATED, summary
 
+from nascli.report.breakdown_page import render_breakdown, render_comparison_of_two
 from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.run_page import render_run
 from nascli.report.story import Story, evaluated_story
@@ -85,7 +87,19 @@ def pages():
     ]
     other = summary(space="a space with a rather long name:resolution=224,width=1.0", retrained_top1=0.91)
     first = summary()
+    many = [
+        piece(
+            i,
+            f"a piece with the rather long name {i}",
+            1e-4 * (1 + i % 7),
+            macs=10.0 ** (4 + i % 4),
+            own=1e-4,
+        )
+        for i in range(70)
+    ]
     return {
+        "breakdown": render_breakdown(network(many, name="a_network_with_a_long_name_224", outside=1e-4)),
+        "breakdown of two": render_comparison_of_two(repeating(), network(many)),
         "report": render_run(first, EVALUATED, BLOCKS, stories),
         "table": render_table("cpu-x, ort-cpu 1.0, fp32, batch 16, 1 thread", "d" * 32, rows),
         "comparison": render_comparison(
@@ -106,7 +120,7 @@ def seen(path, width, *flags):
     return json.loads(match[1].replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
 
 
-@pytest.mark.parametrize("name", ["report", "table", "comparison"])
+@pytest.mark.parametrize("name", ["report", "table", "comparison", "breakdown", "breakdown of two"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_fit_and_nothing_is_clipped(tmp_path, name, width):
     html = pages()[name]

@@ -41,7 +41,9 @@ def test_equal_pieces_are_measured_once():
     labels = [operator.label for operator in models.operators()]
     # The whole, three pairs, and three different pieces.
     assert len(labels) == 7
-    assert labels[0].startswith("network n ") and sum(label.startswith("carrier of ") for label in labels) == 3
+    assert (
+        labels[0].startswith("network n ") and sum(label.startswith("carrier of ") for label in labels) == 3
+    )
     assert models.whole == chain([piece.program for piece in PIECES])
 
 

@@ -62,6 +62,8 @@ _NAMING = (Conv, Dense, ConvTranspose, Attention, Pool, GlobalPool, Linear, Scal
 _OF_MLP = frozenset(
     (Conv, Dense, Act, PRelu, Add, BatchNorm, GroupNorm, LayerNorm, ChannelScale, ChannelBias)
 )
+# Convolutions of one residual block at most, with its shortcut.
+_MAX_RESIDUAL = 4
 # Kernels from this size on that do not overlap make patches.
 _PATCH = 4
 
@@ -157,7 +159,7 @@ def _block_name(primitives: Sequence[Primitive], products: Sequence[_Product]) -
         if len(main) == 3 and main[0] is depthwise[0]:
             return f"ConvNeXt block {size}" + excites
         return f"{'inverted residual' if Add in kinds else 'separable'} {size}" + excites
-    if Add in kinds and len(main) >= 2 and spatial and not depthwise:
+    if Add in kinds and 2 <= len(main) <= _MAX_RESIDUAL and spatial and not depthwise:
         largest = max(spatial, key=lambda product: product.kernel)
         is_narrow = len(main) - len(spatial) >= 2
         return f"{'bottleneck' if is_narrow else 'residual block'} {largest.size}" + excites

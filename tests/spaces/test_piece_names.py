@@ -8,7 +8,7 @@ from nascli.spaces.operators.inverted_residual import mbconv
 from nascli.spaces.operators.residual_blocks import basic_block, bottleneck_block, regnet_block
 from nascli.spaces.piece_names import kind_of, piece_name
 from nascli.spaces.primitives import Act, Attention, Conv, Dense, Opaque, Shape
-from nascli.spaces.programs import Builder
+from nascli.spaces.programs import Builder, chain
 
 
 def program(shape, *primitives):
@@ -46,6 +46,11 @@ def opaque(model):
 )
 def test_blocks_have_the_names_that_their_designers_use(given, name):
     assert piece_name(given.program if isinstance(given, Operator) else given) == name
+
+
+def test_a_piece_of_many_convolutions_is_not_called_a_block():
+    blocks = [basic_block((8, 8, 8), 8).program for _ in range(3)]
+    assert piece_name(chain(blocks)) == "6 conv 3x3"
 
 
 def test_patches_mlps_and_attention_are_seen_in_primitives():

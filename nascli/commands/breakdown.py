@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,19 +109,12 @@ def show_breakdown(
 
     target, execution = target_of(**target_values)
     progress = terminal_progress()
-    paths = [request.network] if request.compare is None else [request.network, request.compare]
-    found = [
-        break_down(
-            path,
-            target,
-            execution,
-            feed=ModelFeed(shapes),
-            own_batch=not is_given("batch"),
-            seed=seed,
-            progress=progress,
-        )
-        for path in paths
-    ]
+    asked: dict[str, Any] = {"feed": ModelFeed(shapes), "seed": seed, "progress": progress}
+    found = [break_down(request.network, target, execution, own_batch=not is_given("batch"), **asked)]
+    if request.compare is not None:
+        # At the batch of the first, whatever the second is fixed at.
+        target = replace(target, batch=found[0].setup.batch)
+        found.append(break_down(request.compare, target, execution, **asked))
     progress.finish()
     if request.html is not None:
         write_breakdown_page(found, request.html)
@@ -138,9 +131,10 @@ def show_breakdown(
 
 def _print(breakdown: Breakdown, network: NetworkFigures, request: BreakdownRequest) -> None:
     """Print the pieces of one network."""
-    click.echo(network.headline)
-    for finding in network.findings:
-        click.echo(f"  {finding}")
+    from nascli.units import printable
+
+    for line in [network.headline, *(f"  {finding}" for finding in network.findings)]:
+        click.echo(printable(line))
     rows = network.by_time if request.order == "time" else network.in_order
     shown = rows[: request.top]
     longest = max(row.seconds for row in rows)

@@ -32,6 +32,7 @@ from nascli.spaces.primitives import (
     Primitive,
     Resize,
     Scale,
+    Shape,
 )
 from nascli.spaces.programs import Program
 
@@ -70,10 +71,18 @@ _PATCH = 4
 
 @dataclass(frozen=True)
 class _Product:
-    """A convolution or a dense layer of a program, and the channels that it reads."""
+    """A convolution or a dense layer of a program, and what it reads."""
 
     primitive: Conv | Dense | ConvTranspose
-    channels: int
+    source: Shape
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
+
+    @property
+    def reads_vector(self) -> bool:
+        return self.source.height == self.source.width == 1
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -128,7 +137,7 @@ def piece_name(program: Program) -> str:
     if len(primitives) == 1 and isinstance(primitives[0], Opaque):
         return _opaque_name(primitives[0].parsed)
     products = [
-        _Product(node.primitive, program.shape_of(node.inputs[0]).channels)
+        _Product(node.primitive, program.shape_of(node.inputs[0]))
         for node in program.nodes
         if isinstance(node.primitive, (Conv, Dense, ConvTranspose))
     ]
@@ -149,7 +158,8 @@ def _block_name(primitives: Sequence[Primitive], products: Sequence[_Product]) -
     excites = " + squeeze-excite" if Scale in kinds and GlobalPool in kinds else ""
     if excites and isinstance(primitives[0], GlobalPool) and len(products) <= 2:
         return "squeeze-excite"
-    main = [product for product in products if not excites or _is_of_main_path(product, products)]
+    # The two products of squeeze and excitation read vectors.
+    main = [product for product in products if not (excites and product.reads_vector)]
     spatial = [product for product in main if product.is_spatial]
     depthwise = [product for product in spatial if product.is_depthwise]
     if len(main) == 2 and not spatial and kinds & {Act, PRelu} and kinds <= _OF_MLP:
@@ -164,13 +174,6 @@ def _block_name(primitives: Sequence[Primitive], products: Sequence[_Product]) -
         is_narrow = len(main) - len(spatial) >= 2
         return f"{'bottleneck' if is_narrow else 'residual block'} {largest.size}" + excites
     return ""
-
-
-def _is_of_main_path(product: _Product, products: Sequence[_Product]) -> bool:
-    """Return whether a product is none of the two small ones of squeeze and excitation."""
-    widest = max(max(other.primitive.out, other.channels) for other in products)
-    narrow = min(product.primitive.out, product.channels)
-    return product.is_spatial or narrow * 16 > widest or len(products) <= 2
 
 
 def _parts(primitives: Sequence[Primitive], products: Sequence[_Product]) -> str:

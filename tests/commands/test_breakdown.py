@@ -2,7 +2,7 @@ import json
 
 import pytest
 from commanding import run
-from onnx_models import TRANSFORMER, saved, transformer_weights
+from onnx_models import TRANSFORMER, floats, saved, transformer_weights
 
 from nascli.pipeline.measure import peaks
 from nascli.spaces import Shape
@@ -43,6 +43,13 @@ def test_two_files_side_by_side(tmp_path, transformer):
     document = json.loads(run("profile", "--network", transformer, "--compare", other, "--json").stdout)
     assert document["first"]["network"] == "vit" and document["second"]["network"] == "other"
     assert len(document["equal_pieces"]) == len({p["key"] for p in document["first"]["pieces"]})
+
+
+def test_the_second_file_is_measured_at_the_batch_of_the_first(tmp_path, transformer):
+    text = "g (float[3,3,8,8] x) => (float[3,4,8,8] y) { y = Conv (x, w) }"
+    other = saved(tmp_path / "three.onnx", text, {"w": floats(4, 3, 1, 1)})
+    document = json.loads(run("profile", "--network", transformer, "--compare", other, "--json").stdout)
+    assert document["first"]["setup"]["batch"] == document["second"]["setup"]["batch"] == 1
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def _strip(network: NetworkFigures, longest: float, prefix: str) -> dict[str, An
                 "width": f"{width:.3f}",
                 "filled": f"{100 * min(1.0, row.attained or 0.0):.1f}",
                 "style": _style(row),
-                "name": piece.name if width >= _LETTER * min(len(piece.name), _LETTERS) else "",
+                "name": piece.kind if width >= _LETTER * min(len(piece.kind), _LETTERS) else "",
                 "title": f"{piece.number + 1}. {piece.name}",
                 "detail": _detail(network, row),
             }
@@ -197,8 +197,7 @@ def _facts(network: NetworkFigures) -> list[dict[str, str]]:
     facts = [
         (
             format_seconds(network.seconds),
-            f"measured end to end, batch {network.batch} "
-            f"[{format_seconds(network.low)}, {format_seconds(network.high)}]",
+            f"measured, batch {network.batch} [{format_seconds(network.low)}, {format_seconds(network.high)}]",
         ),
         (format_seconds(network.least_seconds), "at the device's best"),
         (f"{network.least_seconds / network.seconds:.0%}", "of the roofline attained"),

@@ -21,6 +21,8 @@ from nascli.report.html import page_of, picture
 from nascli.report.svg import ChartAxis, Point, Series, chart, nice_ticks
 from nascli.units import format_bytes, format_count, format_seconds
 
+# Kinds that a sentence names.
+_NAMED_KINDS = 3
 # Nodes of the runtime's profile that are listed for a piece, and rows of a comparison.
 _MAX_NODES, _MAX_MATCHES = 12, 40
 # Pieces below so many MACs per byte are not drawn in the roofline.
@@ -61,22 +63,33 @@ def render_comparison_of_two(first: NetworkFigures, second: NetworkFigures) -> s
     longest = max(max(network.seconds, _together(network)) for network in (first, second))
     difference = second.seconds - first.seconds
     faster = "longer" if difference > 0 else "less"
-    matches = match_pieces(first, second)
+    matches, kinds = match_pieces(first, second), match_kinds(first, second)
     return page_of(
         "breakdown",
         headline=(
             f"{second.name} takes {format_seconds(abs(difference))} ({abs(difference) / first.seconds:.0%}) {faster} "
             f"than {first.name}"
         ),
-        findings=[f"{network.headline}." for network in (first, second)]
-        + [_equal_text(matches, first, second)],
+        findings=[
+            *(f"{network.headline}." for network in (first, second)),
+            _difference_text(kinds),
+            _equal_text(matches, first, second),
+        ],
         strips=[_strip(first, longest, "a"), _strip(second, longest, "b")],
         ticks=_ticks(longest),
         networks=[_network(first, "a"), _network(second, "b")],
-        kinds=[_match_row(match, kind=True) for match in match_kinds(first, second)],
+        kinds=[_match_row(match, kind=True) for match in kinds],
         equal=[_match_row(match) for match in matches[:_MAX_MATCHES]],
         others=max(0, len(matches) - _MAX_MATCHES),
     )
+
+
+def _difference_text(kinds: Sequence[PieceMatch]) -> str:
+    """Return which kinds of pieces make the greatest difference."""
+    named = [
+        f"{match.row.first.kind} {format_signed_seconds(match.difference)}" for match in kinds[:_NAMED_KINDS]
+    ]
+    return f"The greatest differences: {', '.join(named)}."
 
 
 def _equal_text(matches: Sequence[PieceMatch], first: NetworkFigures, second: NetworkFigures) -> str:

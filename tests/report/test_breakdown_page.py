@@ -64,6 +64,7 @@ def test_two_networks_share_one_scale():
     page = render_comparison_of_two(first, second)
     assert "second takes 5.00 ms (50%) less than first" in page
     assert "3 of 6 pieces of first (60% of its time) and 1 of 1 pieces of second (100% of its time)" in page
+    assert "The greatest differences: attention -2.50 ms, conv 3x3 -1.00 ms, pool -500 us." in page
     strips = page.split('class="strip"')[1:]
     widths = [sum(map(float, re.findall(r"flex:0 0 ([\d.]+)%;--f", strip))) for strip in strips]
     assert widths == pytest.approx([100, 50])

@@ -13,8 +13,8 @@ from nascli.commands.options import is_given, target_of
 from nascli.commands.output import print_table, show_json, terminal_progress
 
 if TYPE_CHECKING:
-    from nascli.pipeline.measure.breakdown import Breakdown
     from nascli.pipeline.measure.breakdown_page import NetworkFigures, PieceRow
+    from nascli.pipeline.measure.breakdown_result import Breakdown
 
 F = TypeVar("F", bound=Callable[..., Any])
 _BAR = 20

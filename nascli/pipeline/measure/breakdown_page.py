@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nascli.errors import StoreError
 from nascli.files import write_atomically
-from nascli.pipeline.measure.breakdown import Breakdown, BreakdownPiece
+from nascli.pipeline.measure.breakdown_result import Breakdown, BreakdownPiece
 from nascli.report.breakdown_page import render_breakdown, render_comparison_of_two
 from nascli.report.breakdown_summary import (
     NetworkFigures,

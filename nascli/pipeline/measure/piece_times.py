@@ -11,7 +11,7 @@ is shared by both, and so a piece between two others takes
 
     t(i) = T(i) - cut(i - 1) / 2 - cut(i) / 2 = (T(i - 1 and i) + T(i and i + 1) - T(i - 1) - T(i + 1)) / 2.
 
-Against the runtime's own times of nodes this misplaces a third of the time that differences of beginnings do.
+Against the runtime's own times of nodes this misplaces half of the time that differences of beginnings do.
 
 The whole network takes longer than the sum, since its weights come from further away than those of a short model: by
 some 0.05 ms per MB on a server's CPU. This rest is spread over the pieces by the bytes of their weights, so that the

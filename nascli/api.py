@@ -31,13 +31,13 @@ from nascli.execution import Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
+from nascli.pipeline.measure.breakdown import break_down
+from nascli.pipeline.measure.breakdown_page import write_breakdown_page
+from nascli.pipeline.measure.breakdown_result import Breakdown
 from nascli.pipeline.measure.device_calibration import (
     DeviceCalibrationSummary,
     calibrate_on_references,
 )
-from nascli.pipeline.measure.breakdown import break_down
-from nascli.pipeline.measure.breakdown_page import write_breakdown_page
-from nascli.pipeline.measure.breakdown_result import Breakdown
 from nascli.pipeline.measure.fastest_runtime import settle_runtime
 from nascli.pipeline.measure.model_feeds import ModelFeed
 from nascli.pipeline.measure.network_calibration import CalibrationSummary, calibrate_space

@@ -14,11 +14,19 @@ from scipy.stats import kendalltau
 
 from benchmarks._report import Target, write
 from benchmarks._timm_networks import Subject, subjects
+from nascli.costmodel.device_calibration import calibrate_device
+from nascli.costmodel.network_figures import network_figures
 from nascli.errors import NascliError
 from nascli.execution import Execution
-from nascli.lut import Store, program_key
-from nascli.lut.in_context.carriers import carry, in_context
+from nascli.lut import LatencyTable, Store, program_key
+from nascli.pipeline.measure.device_calibration import (
+    DeviceCalibrationSummary,
+    calibrate_on_references,
+    known_references,
+    reference_networks,
+)
 from nascli.pipeline.measure.model_feeds import ModelFeed
+from nascli.pipeline.measure.subjects import subjects_of
 from nascli.pipeline.measure.whole_models import measure_models
 from nascli.profiles.onnx.model_files import load_model
 from nascli.profiles.onnx.networks import read_onnx_network
@@ -26,8 +34,6 @@ from nascli.profiles.profiling import profile_operators
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Silent
-from nascli.spaces.network import Network
-from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Opaque
 
 NOTES = """
@@ -35,11 +41,13 @@ Networks of timm, exported by PyTorch at their own resolution with random weight
 package ships, whose weights were made constants. One thread; a file that is fixed at batch 1 is rewritten for other
 batches. At batch 16 every fourth network in the order of the list was taken. Pieces are timed in context, whole files
 as they are; a figure has settled at 2 %. In context: the plain sum, without a calibration. MACs: proportional to MACs
-with one factor, the median over the networks of the row. Profile: the sum of the runtime's own times of the nodes of
+with one factor, the median over the networks of the row. Calibrated: corrected by `nascli calibrate` without a space,
+which measures reference networks of nascli's own; a network that is among them is predicted without their family. Profile: the sum of the runtime's own times of the nodes of
 the whole network, which has to be at hand and run for it. Shared: the share of a network's pieces that networks before
 it in the list had brought into the table already.
 """
 PROTOCOL = MeasurementProtocol(target=0.02, min_rounds=4, max_rounds=12)
+CONFIDENCE = 0.9
 QUICK = MeasurementProtocol(target=0.5, min_rounds=3, max_rounds=3, burst_seconds=1e-4, min_runs=2)
 COLUMNS = [
     "runtime", "batch", "networks", "number", "figure", "bias", "mean error", "worst", "within 10 %", "Kendall tau",
@@ -58,17 +66,9 @@ class Row:
     measured: float
     plain: float
     profile: float
-
-
-def carriers(network: Network, batch: int) -> list[Operator]:
-    """What the figures in context of a network are derived from."""
-    models: dict[str, Operator] = {}
-    for placement in network.placements:
-        if placement.operator.program.output:
-            piece = carry(placement.operator, first=placement.first, last=placement.last)
-            for part in (piece.operator, *piece.references):
-                models.setdefault(program_key(part.program), part)
-    return list(models.values())
+    corrected: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
 
 
 def study(
@@ -76,7 +76,6 @@ def study(
 ) -> tuple[list[Row], dict[str, str]]:
     """Read, profile, predict, and measure networks on one target; what fails is returned with its reason."""
     execution = Execution(store=store)
-    target = spec.resolve(execution)
     rows: list[Row] = []
     failed: dict[str, str] = {}
     seen: set[str] = set()
@@ -88,8 +87,29 @@ def study(
             rows.append(_row(subject, subject.file, spec, execution, protocol, seen))
         except NascliError as error:
             failed[subject.name] = f"{type(error).__name__}: {error.message}"
-    del target
     return rows, failed
+
+
+def correct(rows: Sequence[Row], spec: TargetSpec, store: Path) -> DeviceCalibrationSummary:
+    """Calibrate the device on reference networks, and correct what was predicted.
+
+    A network that is one of the references itself is predicted without references of its family.
+    """
+    execution = Execution(store=store)
+    summary = calibrate_on_references(spec, execution, seed=0, progress=Silent())
+    with Store(store) as opened:
+        table = LatencyTable.read(opened, spec.resolve(execution).setup())
+    known = known_references(table)
+    families = {reference.key: reference.family for reference in reference_networks()}
+    for row in rows:
+        assert row.subject.file is not None
+        network = read_onnx_network(row.subject.file, batch=spec.batch)
+        own = families.get(program_key(network.program))
+        calibration = calibrate_device([one for one in known.measured if one.family != own])
+        figures = network_figures(network, table, "")
+        row.corrected = calibration.seconds(figures)
+        row.low, row.high = calibration.interval(figures, CONFIDENCE)
+    return summary
 
 
 def _row(
@@ -107,7 +127,7 @@ def _row(
     seen.update(keys)
     with Store(execution.store) as store:
         table = profile_operators(
-            carriers(network, spec.batch),
+            subjects_of(network, spec.batch).models,
             store,
             target,
             protocol=protocol,
@@ -117,7 +137,6 @@ def _row(
     (measured,) = measure_models(
         [file], spec, execution, feed=ModelFeed(), own_batch=False, progress=Silent(), protocol=protocol
     )
-    figures = [in_context(table, p.operator, first=p.first, last=p.last) for p in network.placements]
     times = target.runtime.node_times(load_model(file, batch=spec.batch).data, target.options)
     row = Row(
         subject,
@@ -126,7 +145,7 @@ def _row(
         sum(isinstance(n.primitive, Opaque) for o in network.operators for n in o.program.nodes),
         shared,
         measured.measurement.seconds,
-        sum(figure.seconds for figure in figures if figure is not None),
+        network_figures(network, table, "").in_context,
         sum(time.seconds for time in times or ()),
     )
     print(
@@ -160,10 +179,13 @@ def summarise(
         macs = np.array([row.macs for row in of_kind], dtype=float)
         figures = {
             "in context": np.array([row.plain for row in of_kind]),
+            "calibrated": np.array([row.corrected for row in of_kind]),
             "profile": np.array([row.profile for row in of_kind]),
             "MACs": macs * np.median(measured / macs),
         }
         for name, predicted in figures.items():
+            if np.isnan(predicted).any():
+                continue
             one = errors(predicted, measured)
             found[kind, name] = one
             bias, mean, worst, close, tau = one
@@ -172,7 +194,9 @@ def summarise(
     return lines, found
 
 
-def targets_of(found: dict[tuple[str, str], tuple[float, ...]], spec: TargetSpec) -> Iterable[Target]:
+def targets_of(
+    rows: Sequence[Row], found: dict[tuple[str, str], tuple[float, ...]], spec: TargetSpec
+) -> Iterable[Target]:
     label = f"{spec.runtime}, batch {spec.batch}"
     if ("convolutional", "in context") in found:
         bias, mean, worst, *_ = found["convolutional", "in context"]
@@ -181,6 +205,12 @@ def targets_of(found: dict[tuple[str, str], tuple[float, ...]], spec: TargetSpec
         yield Target(f"{label}, convolutional: worst error", worst, 0.10, False)
     if ("other", "in context") in found:
         yield Target(f"{label}, others: mean error", found["other", "in context"][1], 0.06, False)
+    calibrated = [row for row in rows if not np.isnan(row.corrected)]
+    if calibrated:
+        mean = float(np.mean([abs(row.corrected / row.measured - 1) for row in calibrated]))
+        held = float(np.mean([row.low <= row.measured <= row.high for row in calibrated]))
+        yield Target(f"{label}, all, calibrated on reference networks: mean error", mean, 0.03, False)
+        yield Target(f"{label}, all: share inside of the 90 % interval", held, 0.85, True)
 
 
 def main() -> None:
@@ -218,9 +248,11 @@ def run(folder: Path, runtimes: Sequence[str], batches: Sequence[int], quick: bo
             for name, reason in failed.items():
                 print(f"{runtime} {batch} {name}: {reason}", flush=True)
             read += [True] * len(rows) + [False] * len(failed)
+            if not quick:
+                correct(rows, spec, folder / "any_network.sqlite")
             added, found = summarise(rows, spec)
             lines += added
-            targets += targets_of(found, spec)
+            targets += targets_of(rows, found, spec)
             points[f"{runtime}, batch {batch}"] = {
                 "networks": [_point(row) for row in rows],
                 "failed": failed,
@@ -242,6 +274,7 @@ def _point(row: Row) -> dict[str, object]:
         "network": row.subject.name, "family": row.subject.family, "kind": row.subject.kind, "macs": row.macs,
         "pieces": row.pieces, "pieces of ONNX": row.opaque, "shared": round(row.shared, 3),
         "measured_s": row.measured, "in_context_s": row.plain, "profile_s": row.profile,
+        "calibrated_s": row.corrected, "interval_s": [row.low, row.high],
     }  # fmt: skip
 
 

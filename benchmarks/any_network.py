@@ -40,13 +40,13 @@ NOTES = """
 Networks of timm, exported by PyTorch at their own resolution with random weights, and the nine classics that the onnx
 package ships, whose weights were made constants. One thread; a file that is fixed at batch 1 is rewritten for other
 batches. At batch 16 every fourth network in the order of the list was taken. Pieces are timed in context, whole files
-as they are; a figure has settled at 2 %. In context: the plain sum, without a calibration. MACs: proportional to MACs
+as they are; a figure has settled at 3 % or after six rounds. In context: the plain sum, without a calibration. MACs: proportional to MACs
 with one factor, the median over the networks of the row. Calibrated: corrected by `nascli calibrate` without a space,
 which measures reference networks of nascli's own; a network that is among them is predicted without their family. Profile: the sum of the runtime's own times of the nodes of
 the whole network, which has to be at hand and run for it. Shared: the share of a network's pieces that networks before
 it in the list had brought into the table already.
 """
-PROTOCOL = MeasurementProtocol(target=0.02, min_rounds=4, max_rounds=12)
+PROTOCOL = MeasurementProtocol(target=0.03, min_rounds=3, max_rounds=6)
 CONFIDENCE = 0.9
 QUICK = MeasurementProtocol(target=0.5, min_rounds=3, max_rounds=3, burst_seconds=1e-4, min_runs=2)
 COLUMNS = [

@@ -221,6 +221,11 @@ def main() -> None:
     )
     parser.add_argument("--runtimes", default="ort-cpu,openvino", help="default: ort-cpu,openvino")
     parser.add_argument("--batches", default="1,16", help="default: 1,16")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="also correct by reference networks: ten minutes more for each target",
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
@@ -229,11 +234,14 @@ def main() -> None:
             folder,
             arguments.runtimes.split(","),
             [int(b) for b in arguments.batches.split(",")],
-            arguments.quick,
+            quick=arguments.quick,
+            calibrated=arguments.calibrate,
         )
 
 
-def run(folder: Path, runtimes: Sequence[str], batches: Sequence[int], quick: bool) -> None:
+def run(
+    folder: Path, runtimes: Sequence[str], batches: Sequence[int], *, quick: bool, calibrated: bool
+) -> None:
     everything = subjects(folder, quick)
     protocol = QUICK if quick else PROTOCOL
     lines: list[list[str]] = []
@@ -248,7 +256,7 @@ def run(folder: Path, runtimes: Sequence[str], batches: Sequence[int], quick: bo
             for name, reason in failed.items():
                 print(f"{runtime} {batch} {name}: {reason}", flush=True)
             read += [True] * len(rows) + [False] * len(failed)
-            if not quick:
+            if calibrated:
                 correct(rows, spec, folder / "any_network.sqlite")
             added, found = summarise(rows, spec)
             lines += added

@@ -7,6 +7,9 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Some tests import ONNX Runtime themselves, which reports sessions to its maker unless it is told not to.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import numpy as np
 import pytest
 from measuring import measure_quickly

@@ -51,9 +51,7 @@ HOMES = {
     # On a card torch may also provide memory and events.
     "torch": {"supernet", "search", "pipeline", "profiles/cuda/with_torch.py"},
     "onnxruntime": {
-        "profiles/runtimes/ort_cpu.py",
-        "profiles/runtimes/ort_gpu.py",
-        "profiles/runtimes/ort_values.py",
+        "profiles/runtimes/ort_package.py",
     },
     "openvino": {"profiles/runtimes/openvino.py"},
     "cuda": {"profiles/cuda/with_cuda_core.py"},

@@ -1,9 +1,9 @@
 """What stands before and behind an operator while it is measured in context: what a network would have there.
 
 Between images stand pointwise convolutions, between vectors linear layers, and between tokens, or images that are held
-with their channels last, matrix products over the last axis. A value of another kind, such as indices, has no
-neighbour; the operator then begins or ends its carrier, and its figure contains what entering or leaving a model costs
-on that side, a few microseconds.
+with their channels last, matrix products over the last axis. A value of another kind, such as indices, or of very many
+channels, has no neighbour; the operator then begins or ends its carrier, and its figure contains what entering or leaving
+a model costs on that side, a few microseconds.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ _CHANNELS_FIRST = frozenset((
 ))  # fmt: skip
 _CHANNELS_LAST = frozenset(("MatMul", "LayerNormalization", "Gemm", "Softmax", "RMSNormalization"))
 _OPSET = 13
+# A neighbour has as many weights as channels squared. Where they were many more than those of any layer, there is none.
+_MAX_CHANNELS = 4096
 
 
 def neighbour_before(program: Program) -> Program | None:
     """Return what stands before a program; None if nothing can."""
     kind = program.input_type
     if kind is None:
-        return pointwise(program.input)
+        return pointwise(program.input) if program.input.channels <= _MAX_CHANNELS else None
     piece = next(n.primitive for n in program.nodes if 0 in n.inputs)
     assert isinstance(piece, Opaque)
     graph = piece.parsed
@@ -40,6 +42,8 @@ def neighbour_behind(program: Program) -> Program | None:
     if isinstance(piece, Opaque):
         graph = piece.parsed
         return _neighbour(graph.type_of(graph.outputs[0]), graph, _gives_channels_last(graph))
+    if program.output_shape.channels > _MAX_CHANNELS:
+        return None
     if program.output in program.flat:
         return linear(program.output_shape)
     return pointwise(program.output_shape)
@@ -61,9 +65,12 @@ def linear(shape: Shape) -> Program:
 def _neighbour(kind: TensorType, graph: OpaqueGraph, is_channels_last: bool) -> Program | None:
     if not kind.element.startswith("float") or len(kind.dims) < 2 or kind.dims[0] % graph.batch:
         return None
+    channels_first = kind.is_vector or (kind.is_image and not is_channels_last)
+    if kind.dims[1 if channels_first else -1] > _MAX_CHANNELS:
+        return None
     if kind.is_vector:
         return linear(Shape(kind.dims[1], 1, 1))
-    if kind.is_image and not is_channels_last:
+    if channels_first:
         return pointwise(Shape(*kind.dims[1:]))
     return product_over_last_axis(kind, graph.batch, dict(graph.opset).get("", _OPSET))
 

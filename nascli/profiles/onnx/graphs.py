@@ -21,6 +21,8 @@ from nascli.spaces.primitives import Opaque, Shape
 from nascli.spaces.programs import Program
 
 IR_VERSION = 10
+# What a protobuf message can hold, with room for nodes.
+_MAX_BYTES = (1 << 31) - (1 << 24)
 PRECISIONS = ("fp32", "fp16", "int8", "int8-symmetric")
 
 
@@ -71,6 +73,12 @@ def onnx_model(program: Program, batch: int, weights: Weights | None = None) -> 
     if not has_subgraphs:
         _rename_output(writer.nodes, output)
         output = "output"
+    size = sum(len(tensor.raw_data) for tensor in writer.initializers) * program.copies
+    if size >= _MAX_BYTES:
+        raise SpaceError(
+            f"a model with {size / 1e9:.1f} GB of weights is larger than an ONNX message can be, "
+            f"{_MAX_BYTES / 1e9:.1f} GB"
+        )
     graph = helper.make_graph(
         writer.nodes,
         "nascli",

@@ -20,6 +20,7 @@ from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, NodeTime, Runtime, RuntimeOptions
 from nascli.profiles.runtimes.clocks import time_runs
 from nascli.profiles.runtimes.inputs import STRING, fitting_values, input_values
+from nascli.profiles.runtimes.ort_package import onnxruntime_package
 from nascli.profiles.runtimes.ort_profile import parse_profile
 from nascli.profiles.runtimes.ort_values import from_ort_value, inputs_of, to_ort_value, type_name
 
@@ -122,7 +123,7 @@ class OrtCpuSession:
 
 
 def _open_session(model: bytes, options: RuntimeOptions, profile_prefix: str | None) -> Any:
-    import onnxruntime as ort
+    ort = onnxruntime_package()
 
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads

@@ -24,6 +24,7 @@ from nascli.profiles.cuda.base import means_lost_card
 from nascli.profiles.devices.device import Device
 from nascli.profiles.runtimes.base import Burst, NodeTime, Runtime, RuntimeOptions
 from nascli.profiles.runtimes.inputs import EXTENDED_TYPES, fitting_values, input_values, model_input
+from nascli.profiles.runtimes.ort_package import onnxruntime_package
 from nascli.profiles.runtimes.ort_values import inputs_of, to_ort_value, type_name
 from nascli.profiles.runtimes.packages import (
     TENSORRT_PACKAGES,
@@ -74,7 +75,7 @@ class OrtGpuSession:
     def __init__(
         self, model: bytes, provider: str, settings: dict[str, str], options: RuntimeOptions
     ) -> None:
-        import onnxruntime as ort
+        ort = onnxruntime_package()
 
         if hasattr(ort, "preload_dlls"):
             # The loader does not search the folders into which pip installs CUDA and cuDNN.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nascli.errors import ModelRefusedError
 from nascli.profiles.runtimes.inputs import EXTENDED_TYPES, ModelInput, model_input
+from nascli.profiles.runtimes.ort_package import onnxruntime_package
 
 # ONNX Runtime's names of element types that are not numpy's.
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -64,8 +65,9 @@ def to_ort_value(one: ModelInput, value: npt.NDArray[Any], *where: Any) -> Any:
     Raises:
         ModelRefusedError: ONNX Runtime takes no values of this type from outside.
     """
-    import onnxruntime as ort
     from onnx import TensorProto
+
+    ort = onnxruntime_package()
 
     try:
         if one.type_name in EXTENDED_TYPES:

@@ -84,3 +84,10 @@ def test_what_is_measured_for_tokens():
 
     models = subjects_in_context([Placement(block[0], False, False)])
     assert [m.label.split(" ")[0] for m in models] == ["MatMul-Softmax-Add", "carrier", "reference"]
+
+
+def test_very_many_channels_have_no_neighbour():
+    """A linear layer from 25,088 features to themselves, behind VGG's last pooling, would have 2.5 GB of weights."""
+    wide = operators([("Softmax", ["x"], ["y"])], {"x": (1, 25088)}, {"y": (1, 25088)})[0]
+    assert neighbour_before(wide.program) is None and neighbour_behind(wide.program) is None
+    assert carry(wide).references == ()

@@ -108,7 +108,8 @@ def _exported(name: str, family: str, kind: str, folder: Path) -> Subject:
                 )
         except Exception as error:
             file.unlink(missing_ok=True)
-            refusal.write_text(f"torch.onnx.export: {type(error).__name__}: {str(error).splitlines()[0]}")
+            reason = str(error).splitlines()[0].partition("\x1b")[0].strip()
+            refusal.write_text(f"torch.onnx.export: {type(error).__name__}: {reason}")
             return Subject(name, family, kind, None, refusal.read_text())
     return Subject(name, family, kind, file)
 

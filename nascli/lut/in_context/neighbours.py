@@ -2,8 +2,8 @@
 
 Between images stand pointwise convolutions, between vectors linear layers, and between tokens, or images that are held
 with their channels last, matrix products over the last axis. A value of another kind, such as indices, or of very many
-channels, has no neighbour; the operator then begins or ends its carrier, and its figure contains what entering or leaving
-a model costs on that side, a few microseconds.
+channels, has no neighbour; the operator then begins or ends its carrier, and its figure contains what entering or
+leaving a model costs on that side, a few microseconds.
 """
 
 from __future__ import annotations

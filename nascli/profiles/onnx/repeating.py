@@ -5,12 +5,15 @@ What is computed between two uses of a weight is then as large as in a network, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 # Each copy's weights are those of the first, rotated by this many elements a copy: runtimes merge equal constants.
 _ROTATION = 1013
+_MAX_FACTORS = 16
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -54,7 +57,8 @@ def _named(value: onnx.ValueInfoProto, prefix: str) -> onnx.ValueInfoProto:
 def _rotated(tensor: onnx.TensorProto, prefix: str, number: int) -> onnx.TensorProto:
     copy = onnx.TensorProto()
     copy.CopyFrom(tensor)
-    if number and tensor.data_type in _FLOATS and len(tensor.dims):
+    # Few numbers may be factors or sizes, whose values matter, and fill no cache.
+    if number and tensor.data_type in _FLOATS and math.prod(tensor.dims) > _MAX_FACTORS:
         values = numpy_helper.to_array(tensor)
         copy.CopyFrom(numpy_helper.from_array(np.roll(values, number * _ROTATION)))
     copy.name = prefix + tensor.name

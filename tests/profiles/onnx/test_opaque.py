@@ -106,6 +106,14 @@ def test_copies_have_inputs_outputs_and_weights_of_their_own():
     assert program_key(network.program) != program_key(network.program.repeated(3))
 
 
+def test_copies_keep_factors_and_sizes():
+    nodes = [("Resize", ["x", "", "scales"], ["y"], {"mode": "nearest"})]
+    scales = {"scales": np.array([1, 1, 2, 3], np.float32)}
+    network = network_of(model_of(nodes, {"x": (1, 2, 3, 4)}, {"y": (1, 2, 6, 12)}, scales))
+    model = onnx_model(network.program.repeated(3), 1)
+    assert [value.shape for value in run_model(model.SerializeToString()).values()] == [(1, 2, 6, 12)] * 3
+
+
 @pytest.mark.parametrize("precision", ["int8", "int8-symmetric"])
 def test_int8_of_a_piece_is_refused(precision):
     from nascli.errors import NascliError

@@ -94,13 +94,13 @@ def test_control_flow_keeps_its_branches():
 
 def test_copies_have_inputs_outputs_and_weights_of_their_own():
     nodes = [("MatMul", ["x", "w"], ["y"])]
-    network = network_of(model_of(nodes, {"x": (1, 3, 4)}, {"y": (1, 3, 4)}, {"w": weight(4, 4)}))
+    network = network_of(model_of(nodes, {"x": (1, 3, 8)}, {"y": (1, 3, 8)}, {"w": weight(8, 8)}))
     model = onnx_model(network.program.repeated(3), 1)
     onnx.checker.check_model(model)
     assert len(model.graph.input) == len(model.graph.output) == len(model.graph.initializer) == 3
     first, second, third = (bytes(t.raw_data) for t in model.graph.initializer)
     assert first != second != third
-    values = {value.name: np.eye(4, dtype=np.float32)[None, :3] for value in model.graph.input}
+    values = {value.name: np.eye(8, dtype=np.float32)[None, :3] for value in model.graph.input}
     outputs = list(run_model(model.SerializeToString(), values).values())
     assert not np.allclose(outputs[0], outputs[1])
     assert program_key(network.program) != program_key(network.program.repeated(3))

@@ -215,7 +215,7 @@ def targets_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: two small networks")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: one small network")
     parser.add_argument(
         "--folder", type=Path, help="keep exported networks and measurements, and go on with them"
     )

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 from nascli.errors import MissingMeasurementsError
 from nascli.lut import LatencyTable
-from nascli.lut.in_context.carriers import WeightState, require_context, weight_state
+from nascli.lut.in_context.carriers import require_network
+from nascli.lut.in_context.cold_weights import FEW_USES
 from nascli.spaces.counts import FLOAT_BYTES, count, node_macs, node_weights
 from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Act, Opaque, Split
 from nascli.spaces.programs import Program
-
-# Fetching a weight that is used more often than this within a run takes a few percent of the time of using it.
-FEW_USES = 256
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,7 @@ def network_figures(network: Network, table: LatencyTable, command: str) -> Netw
     Raises:
         MissingMeasurementsError: The table lacks operators; the error names them.
     """
-    state = weight_state(table, network.placements, network.counts.weight_bytes)
-    in_context = require_context(table, network.placements, command, cold=state is WeightState.COLD)
+    in_context, _ = require_network(table, network, command)
     total = sum(figure.seconds for figure in in_context)
     opaque = sum(
         figure.seconds

@@ -28,6 +28,7 @@ from nascli.lut.in_context.neighbours import neighbour_before, neighbour_behind,
 from nascli.lut.statistics import NOTHING, Measurement
 from nascli.lut.table import LatencyTable
 from nascli.spaces.blocks import Placement
+from nascli.spaces.network import Network
 from nascli.spaces.operators.definition import Operator
 from nascli.spaces.primitives import Shape
 from nascli.spaces.programs import Program, chain
@@ -173,6 +174,18 @@ def require_context(
     if missing:
         raise MissingMeasurementsError(list(dict.fromkeys(missing)), len(wanted), table.setup.label, command)
     return figures
+
+
+def require_network(
+    table: LatencyTable, network: Network, command: str
+) -> tuple[list[Measurement], WeightState]:
+    """Return the latencies of a network's operators inside it, and the state of the weights that suits its size.
+
+    Raises:
+        MissingMeasurementsError: The table lacks operators; the error names them.
+    """
+    state = weight_state(table, network.placements, network.counts.weight_bytes)
+    return require_context(table, network.placements, command, cold=state is WeightState.COLD), state
 
 
 def in_context(

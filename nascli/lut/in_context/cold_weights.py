@@ -21,7 +21,7 @@ COPIES_BYTES = 32 << 20
 COLD_NETWORK_BYTES = 2 << 20
 _MAX_COPIES = 24
 # Above so many uses of each weight, fetching it takes less than 2 % of the time of using it.
-_MAX_USES = 256
+FEW_USES = 256
 # Smaller operators have so few weights that fetching them takes about a microsecond.
 _MIN_BYTES = 32 << 10
 
@@ -39,7 +39,7 @@ def cold_matters(program: Program, batch: int) -> bool:
         batch: Samples per run.
     """
     counts = count(program)
-    return counts.weight_bytes >= _MIN_BYTES and counts.macs * batch <= _MAX_USES * counts.weights
+    return counts.weight_bytes >= _MIN_BYTES and counts.macs * batch <= FEW_USES * counts.weights
 
 
 def with_cold_weights(program: Program) -> Program:

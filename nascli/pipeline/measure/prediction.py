@@ -23,7 +23,7 @@ from nascli.costmodel.space_costs import weights_of_space
 from nascli.errors import ConstraintError, MissingMeasurementsError, Remedy
 from nascli.execution import Execution
 from nascli.lut import LatencyTable, Setup
-from nascli.lut.in_context.carriers import WeightState, require_context, weight_state
+from nascli.lut.in_context.carriers import WeightState, require_context, require_network
 from nascli.pipeline.measure.device_calibration import known_references
 from nascli.pipeline.measure.latency_model import (
     BY_REFERENCES,
@@ -236,10 +236,11 @@ def _placed_rows(
     An architecture has the weights that its `space` has in searches, unless the table lacks part of the space.
     """
     state = WeightState.LACKING if space is None else weights_of_space(space, table)
+    command = f"profile {network.name}"
     if state is WeightState.LACKING:
-        state = weight_state(table, network.placements, network.counts.weight_bytes)
-    cold = state is WeightState.COLD
-    figures = require_context(table, network.placements, f"profile {network.name}", cold=cold)
+        figures, state = require_network(table, network, command)
+    else:
+        figures = require_context(table, network.placements, command, cold=state is WeightState.COLD)
     rows = [
         (block.name, block.operator.short, figure.seconds, figure.kind)
         for block, figure in zip(network.blocks, figures, strict=True)

@@ -292,33 +292,36 @@ class GraphWriter:
         per_group = x.channels // conv.groups
         shape = (conv.out, per_group, *conv.kernel)
         weight = self._weight(f"{name}.weight", shape, per_group * conv.kernel[0] * conv.kernel[1], index)
-        bias = self._weight(f"{name}.bias", (conv.out,), 1, index + 1)
-        return self._emit(
-            "Conv",
-            [source, weight, bias],
-            name,
-            kernel_shape=list(conv.kernel),
-            strides=list(conv.stride),
-            dilations=list(conv.dilation),
-            group=conv.groups,
-            pads=list(conv.pads),
-        )
+        return self._convolve("Conv", name, index, conv, [source, weight], pads=list(conv.pads))
 
     def _conv_transpose(self, name: str, index: int, conv: ConvTranspose, x: Shape, source: str) -> str:
         per_group = conv.out // conv.groups
         shape = (x.channels, per_group, *conv.kernel)
         weight = self._weight(f"{name}.weight", shape, x.channels // conv.groups, index)
+        return self._convolve(
+            "ConvTranspose",
+            name,
+            index,
+            conv,
+            [source, weight],
+            pads=list(conv.padding),
+            output_padding=list(conv.output_padding),
+        )
+
+    def _convolve(
+        self, op: str, name: str, index: int, conv: Conv | ConvTranspose, inputs: list[str], **pads: list[int]
+    ) -> str:
+        """Write a convolution of either direction, which has a bias in any case."""
         bias = self._weight(f"{name}.bias", (conv.out,), 1, index + 1)
         return self._emit(
-            "ConvTranspose",
-            [source, weight, bias],
+            op,
+            [*inputs, bias],
             name,
             kernel_shape=list(conv.kernel),
             strides=list(conv.stride),
             dilations=list(conv.dilation),
             group=conv.groups,
-            pads=list(conv.padding),
-            output_padding=list(conv.output_padding),
+            **pads,
         )
 
     def _pool(self, name: str, pool: Pool, source: str) -> str:

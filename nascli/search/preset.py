@@ -47,7 +47,11 @@ class Preset:
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON document."""
-        return asdict(self)
+        document = asdict(self)
+        for name in ("supernet", "retraining", "space_recipe"):
+            recipe = getattr(self, name)
+            document[name] = recipe and recipe.to_json()
+        return document
 
     def with_supernet_epochs(self, epochs: int) -> Preset:
         """Return the preset with another number of epochs for its supernets."""

@@ -7,7 +7,6 @@ name. An algorithm's aliases say which of them are its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,8 @@ def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
             recipe = find_supernet_recipe(
                 effort["recipe"] or "small", preset[group]["epochs"], effort["batch"]
             )
-            preset[group] = asdict(recipe)
-    preset["retraining"] = asdict(find_recipe(effort["retrain"], effort["retrain_epochs"]))
+            preset[group] = recipe.to_json()
+    preset["retraining"] = find_recipe(effort["retrain"], effort["retrain_epochs"]).to_json()
     for name in ("finalists", "calibration_images"):
         preset[name] = effort[name]
     return preset

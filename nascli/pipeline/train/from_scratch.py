@@ -221,7 +221,7 @@ def train_architecture(
         "architecture": list(architecture.choices),
         "space": architecture.space.spec,
         "data": data,
-        "recipe": recipe.__dict__,
+        "recipe": recipe.to_json(),
         "seed": seed,
     }
     with RunFolder(out, settings) if distributed.is_first_process() else nullcontext():

@@ -11,7 +11,7 @@ def small(epochs: int = 12) -> Recipe:
     Args:
         epochs: Number of epochs.
     """
-    return Recipe(epochs, batch=32)
+    return Recipe(epochs, batch=32, shift=2, clip=5.0)
 
 
 def low_bit(epochs: int = 12) -> Recipe:
@@ -20,7 +20,7 @@ def low_bit(epochs: int = 12) -> Recipe:
     Args:
         epochs: Number of epochs.
     """
-    return Recipe(epochs, batch=32, rate=0.05)
+    return Recipe(epochs, batch=32, rate=0.05, shift=2, clip=5.0)
 
 
 def small_supernet(epochs: int, batch: int = 32) -> Recipe:
@@ -30,7 +30,7 @@ def small_supernet(epochs: int, batch: int = 32) -> Recipe:
         epochs: Number of epochs.
         batch: Number of images per step.
     """
-    return Recipe(epochs, batch)
+    return Recipe(epochs, batch, shift=2, clip=5.0)
 
 
 def small_multi_branch_supernet(epochs: int, batch: int = 32) -> Recipe:
@@ -42,7 +42,7 @@ def small_multi_branch_supernet(epochs: int, batch: int = 32) -> Recipe:
         epochs: Number of epochs.
         batch: Number of images per step.
     """
-    return Recipe(epochs, batch, rate=0.3, shift=1, label_smoothing=0.0)
+    return Recipe(epochs, batch, rate=0.3, shift=1, label_smoothing=0.0, clip=5.0)
 
 
 # On the command line `low_bit` is called "counted". Old settings call the last recipe "nse-small".

@@ -27,7 +27,12 @@ def settings_digest(*parts: object) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=asdict).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_document).encode()).hexdigest()[:32]
+
+
+def _document(value: Any) -> Any:
+    """Return a dataclass as a JSON document: its own one, or all of its fields."""
+    return value.to_json() if hasattr(value, "to_json") else asdict(value)
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

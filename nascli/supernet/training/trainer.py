@@ -167,7 +167,7 @@ class Trainer:
         # A supernet has many times the parameters of a path: those that the step did not use are skipped.
         used = [p for p in self._parameters if p.grad is not None]
         distributed.average_gradients(used)
-        norm = float(nn.utils.clip_grad_norm_(used, self.recipe.clip))
+        norm = float(nn.utils.clip_grad_norm_(used, self.recipe.clip or math.inf))
         if not math.isfinite(norm):
             raise self._divergence_error("norm of the gradient", norm)
         self._optimizer.step()

@@ -106,7 +106,11 @@ def _byte_range(ends: tuple[int, int]) -> str:
 @click.command()
 @click.argument("what")
 @click.option("--layers", is_flag=True, help="Show the counts of each block.")
-@click.option("--check", is_flag=True, help="Count with fvcore too, and explain the difference.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Count with fvcore too, and explain the difference; put the pieces of an ONNX file together again.",
+)
 @shape_option
 @json_option
 def count(what: str, layers: bool, check: bool, shapes: dict[str, tuple[int, ...]], as_json: bool) -> None:
@@ -117,6 +121,7 @@ def count(what: str, layers: bool, check: bool, shapes: dict[str, tuple[int, ...
     \b
     Example:
       nascli count mobilenetv2 --check
+      nascli count model.onnx --check
       nascli count runs/first/architecture.json
     """
     from nascli.pipeline.inspect.count import NetworkCounts, OnnxCounts, count_target
@@ -132,6 +137,12 @@ def count(what: str, layers: bool, check: bool, shapes: dict[str, tuple[int, ...
         if counts.not_counted:
             names = ", ".join(counts.not_counted)
             click.echo(f"not counted, since it has no MACs by convention or is unknown: {names}")
+        if counts.pieces is not None:
+            pieces = counts.pieces
+            click.echo(
+                f"{pieces.pieces} pieces, {pieces.opaque} of them of ONNX, put together compute what the file computes: "
+                f"they differ by at most {pieces.difference:.1g} of the largest value, at {pieces.value}"
+            )
     else:
         rows = [
             [_TITLES[name], _byte_range(ends) if name == "weight_bytes" else _range(ends)]

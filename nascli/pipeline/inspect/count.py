@@ -11,6 +11,8 @@ from nascli.costmodel import counted
 from nascli.errors import UnknownNameError
 from nascli.pipeline.inspect.listing import describe_space
 from nascli.profiles.onnx.model_counts import count_onnx
+from nascli.profiles.onnx.model_files import load_model
+from nascli.profiles.onnx.piece_check import PieceCheck, check_pieces
 from nascli.spaces import Architecture, Counts, Network, count, load_space, space_names
 from nascli.spaces.catalog import load_space_of_any_kind
 from nascli.spaces.reference_networks import network_names, reference_network
@@ -68,16 +70,23 @@ class OnnxCounts:
         macs: Multiply-accumulates for one sample.
         params: Parameters.
         not_counted: The kinds of nodes that have no MACs by convention, or are unknown.
+        pieces: How the pieces that the file is taken apart into compare with it; None where it was not asked for.
     """
 
     title: str
     macs: int
     params: int
     not_counted: tuple[str, ...]
+    pieces: PieceCheck | None = None
 
     def to_json(self) -> dict[str, object]:
         """The counts as a document."""
-        return {"macs": self.macs, "params": self.params, "not_counted": list(self.not_counted)}
+        document: dict[str, object] = {
+            "macs": self.macs,
+            "params": self.params,
+            "not_counted": list(self.not_counted),
+        }
+        return document if self.pieces is None else document | {"pieces": asdict(self.pieces)}
 
 
 @dataclass(frozen=True)
@@ -104,16 +113,18 @@ def count_target(
 
     Args:
         what: The name of a reference network, an architecture's .json file, an .onnx file, or a space.
-        check: Whether fvcore counts a network too.
+        check: Whether fvcore counts a network too; of an ONNX file, whether the pieces that it is taken apart into
+            are put together again and compute what the file computes.
         shapes: Shapes by the name of an ONNX file's input, where the file leaves sizes open.
 
     Raises:
-        NascliError: There is nothing of that name, or the file cannot be read.
-        RuntimeUnavailableError: fvcore is asked for and not installed.
+        NascliError: There is nothing of that name, the file cannot be read, or its pieces compute something else.
+        RuntimeUnavailableError: fvcore or ONNX Runtime is needed for the check and not installed.
     """
     if what.endswith(".onnx"):
         macs, params, unknown = count_onnx(Path(what), shapes)
-        return OnnxCounts(what, macs, params, tuple(unknown))
+        pieces = check_pieces(load_model(Path(what), shapes=shapes)) if check else None
+        return OnnxCounts(what, macs, params, tuple(unknown), pieces)
     if what.endswith(".json"):
         architecture = Architecture.load(Path(what))
         title = f"{architecture.name} of {architecture.space.spec}"

@@ -113,17 +113,10 @@ def opaque_graph(
         if name not in types:
             raise SpaceError(f"the shape of {name!r} cannot be inferred")
     ordered = _in_canonical_order(nodes, outputs)
-    readers: dict[str, list[str]] = {}
-    for node in ordered:
-        for name in reads(node):
-            readers.setdefault(name, []).append(node.op_type)
-    used = [name for name in readers if name in initializers and name not in inputs]
-    weights = [name for name in used if is_weight(initializer_type(initializers[name]), readers[name])]
-    weight_set = set(weights)
+    weights, others = _split_initializers(ordered, inputs, initializers)
     constants: dict[Constant, list[str]] = {}
-    for name in used:
-        if name not in weight_set:
-            constants.setdefault(_constant(initializers[name]), []).append(name)
+    for name in others:
+        constants.setdefault(_constant(initializers[name]), []).append(name)
     numbers = {name: number for number, name in enumerate([*inputs, *weights])}
     for number, names in enumerate(constants.values(), len(numbers)):
         numbers.update(dict.fromkeys(names, number))
@@ -154,6 +147,32 @@ def opaque_graph(
         nodes=tuple(canonical),
         outputs=tuple(numbers[name] for name in outputs),
     )
+
+
+def weight_names(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    initializers: Mapping[str, onnx.TensorProto],
+) -> list[str]:
+    """Return the names of the initialisers that are the weights of a piece, in the order of `OpaqueGraph.weights`.
+
+    The arguments are those of `opaque_graph`.
+    """
+    return _split_initializers(_in_canonical_order(nodes, outputs), inputs, initializers)[0]
+
+
+def _split_initializers(
+    ordered: Sequence[onnx.NodeProto], inputs: Sequence[str], initializers: Mapping[str, onnx.TensorProto]
+) -> tuple[list[str], list[str]]:
+    """Return the initialisers that nodes read: weights, whose values do not matter, and the others."""
+    readers: dict[str, list[str]] = {}
+    for node in ordered:
+        for name in reads(node):
+            readers.setdefault(name, []).append(node.op_type)
+    used = [name for name in readers if name in initializers and name not in inputs]
+    weights = [name for name in used if is_weight(initializer_type(initializers[name]), readers[name])]
+    return weights, [name for name in used if name not in set(weights)]
 
 
 def _domain(name: str) -> str:

@@ -8,7 +8,7 @@ import onnx
 from nascli.errors import ArchitectureError, ModelRefusedError, Remedy
 from nascli.profiles.onnx.batch_rewriter import BatchRewriter
 from nascli.profiles.onnx.model import OnnxModel
-from nascli.profiles.onnx.running import can_run, run_model
+from nascli.profiles.onnx.running import can_run, relative_difference, run_model
 from nascli.profiles.onnx.tidying import said
 from nascli.profiles.onnx.value_types import infer_value_infos
 from nascli.profiles.runtimes.inputs import ModelInput, input_values
@@ -85,13 +85,7 @@ def _compare(few: OnnxModel, many: OnnxModel) -> None:
     alone = [run_model(data, {name: pieces[part] for name, pieces in split.items()}) for part in range(parts)]
     for name, value in together.items():
         wanted = np.concatenate([outputs[name] for outputs in alone])
-        if value.dtype.kind not in "fiub":
-            is_equal = bool(np.array_equal(value, wanted))
-        else:
-            value, wanted = value.astype(np.float64), wanted.astype(np.float64)
-            limit = _TOLERANCE * float(np.max(np.abs(wanted[np.isfinite(wanted)]), initial=0))
-            is_equal = bool(np.allclose(value, wanted, rtol=0, atol=limit, equal_nan=True))
-        if not is_equal:
+        if relative_difference(value, wanted) > _TOLERANCE:
             raise ArchitectureError(f"its output {name!r} for a sample would depend on the others")
 
 

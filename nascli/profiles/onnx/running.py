@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from nascli.profiles.runtimes.base import RuntimeOptions
@@ -34,3 +35,22 @@ def run_model(model: bytes, inputs: Mapping[str, Array] | None = None) -> dict[s
         return session.evaluate(inputs or {})
     finally:
         session.close()
+
+
+def relative_difference(value: Array, expected: Array) -> float:
+    """Return the largest difference of two arrays, relative to the largest entry of the second one.
+
+    Entries that are not finite must be equal; the difference is infinite where they are not, or where arrays that hold
+    no numbers differ.
+    """
+    if value.shape != expected.shape:
+        return float("inf")
+    if value.dtype.kind not in "fiub" and value.dtype.name != "bfloat16":
+        return 0.0 if np.array_equal(value, expected) else float("inf")
+    value, expected = value.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(expected)
+    if not np.array_equal(value[~finite], expected[~finite], equal_nan=True):
+        return float("inf")
+    largest = float(np.max(np.abs(expected[finite]), initial=0.0))
+    off = float(np.max(np.abs(value[finite] - expected[finite]), initial=0.0))
+    return off / largest if largest else off

@@ -85,7 +85,7 @@ def _with_outputs(model: OnnxModel, pieces: list[Piece]) -> bytes:
     for piece in pieces:
         if piece.segment.output not in known:
             proto.graph.output.append(value_info(piece.segment.output, model.types[piece.segment.output]))
-    return proto.SerializeToString()
+    return bytes(proto.SerializeToString())
 
 
 def _run(piece: Piece, model: OnnxModel, values: Mapping[str, Array]) -> dict[str, Array]:

@@ -140,7 +140,7 @@ def count(what: str, layers: bool, check: bool, shapes: dict[str, tuple[int, ...
         if counts.pieces is not None:
             pieces = counts.pieces
             click.echo(
-                f"{pieces.pieces} pieces, {pieces.opaque} of them of ONNX, compute together what the file computes: they "
+                f"{pieces.pieces} pieces, {pieces.opaque} of them of ONNX, compute what the file computes: they "
                 f"differ by at most {pieces.difference:.1g} of the largest value, at {pieces.value}"
             )
     else:

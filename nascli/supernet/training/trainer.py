@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Progress
@@ -27,6 +26,7 @@ from nascli.supernet.data.images import ImageSplit
 from nascli.supernet.modules import load_module
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
+from nascli.supernet.training.loss import BatchLoss
 from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.weight_average import WeightAverage
@@ -99,6 +99,7 @@ class Trainer:
         self._companion = companion
         self._parameters = list(module.parameters())
         self._optimizer = make_optimizer(module, recipe)
+        self._batch_loss = BatchLoss(recipe, seed)
         self._average = WeightAverage(module, recipe.ema)
 
     def run(
@@ -159,7 +160,7 @@ class Trainer:
         total = 0.0
         parts = self.recipe.accumulate
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
-            loss = self._loss(x, y, part) * (len(y) / len(labels))
+            loss = self._batch_loss(self._forward, x, y, self.step, part) * (len(y) / len(labels))
             total += float(loss.detach())
             if not math.isfinite(total):
                 raise self._divergence_error("loss", total)
@@ -175,21 +176,6 @@ class Trainer:
             parameter.grad = None
         self._average.update(self.step)
         return total
-
-    def _loss(self, images: Tensor, labels: Tensor, part: int) -> Tensor:
-        """Return the mean cross-entropy of one part of the batch, mixed in pairs where the recipe says so."""
-        smoothing = self.recipe.label_smoothing
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            if self.recipe.mixup:
-                rng = generator(self.seed, RandomStream.MIXUP, self.step, part)
-                share = float(rng.beta(self.recipe.mixup, self.recipe.mixup))
-                partner = torch.from_numpy(rng.permutation(len(labels)))
-                logits = self._forward(share * images + (1 - share) * images[partner])
-                first = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-                second = F.cross_entropy(logits.float(), labels[partner], label_smoothing=smoothing)
-                return share * first + (1 - share) * second
-            logits = self._forward(images)
-            return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
     def _forward(self, images: Tensor) -> Tensor:
         if self.path_of_step is None:

@@ -27,7 +27,7 @@ from nascli.costmodel import (
 from nascli.costmodel.constraints import intersect
 from nascli.costmodel.space_costs import counted_names
 from nascli.errors import ConstraintError, Remedy, SpaceError
-from nascli.execution import Execution
+from nascli.execution import DeviceChoice, Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
@@ -576,6 +576,9 @@ def search(
     out: str | Path | None = None,
     store: str | Path | None = None,
     ray: str | None = None,
+    train_device: str = "auto",
+    tf32: bool = True,
+    compile: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -605,6 +608,10 @@ def search(
         out: The folder of the run; None for a folder below runs/ whose name tells runs apart.
         store: The store's file; None for the one that all projects share.
         ray: The address of a Ray cluster that evaluates architectures, or "auto"; None evaluates in this process.
+        train_device: Where networks are trained and evaluated: "cpu", "cuda", "cuda:N", "mps", or "auto" for an NVIDIA
+            card if there is one.
+        tf32: Whether a card multiplies float32 numbers as TF32.
+        compile: Whether plain networks are compiled by `torch.compile`.
         seed: The seed of everything random.
         progress: Is told how far the search is; None is silent.
 
@@ -654,7 +661,7 @@ def search(
         confidence=confidence,
         supernet=None if supernet is None else str(supernet),
         after=None if after is None else str(after),
-        execution=_execution(store, ray),
+        execution=_execution(store, ray, DeviceChoice(name=train_device, tf32=tf32, compile=compile)),
     )
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
 
@@ -727,5 +734,7 @@ def _as_source(network: str | Path | Architecture | Network) -> Path | Architect
     return Path(network) if isinstance(network, str) else network
 
 
-def _execution(store: str | Path | None, ray: str | None = None) -> Execution:
-    return Execution(store=default_store() if store is None else Path(store), ray=ray)
+def _execution(
+    store: str | Path | None, ray: str | None = None, training: DeviceChoice = DeviceChoice()
+) -> Execution:
+    return Execution(store=default_store() if store is None else Path(store), ray=ray, training=training)

@@ -103,7 +103,7 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
         for name, module in block.named_children():
             target = f"n{int(name[1:]) + offset}"
             for key, tensor in deployed_weights(module).items():
-                weights[f"{target}.{key}"] = tensor.contiguous().numpy()
+                weights[f"{target}.{key}"] = tensor.cpu().contiguous().numpy()
         offset += len(block.program.nodes)
     return weights
 

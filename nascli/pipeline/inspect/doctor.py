@@ -69,6 +69,7 @@ def run_checks() -> list[Check]:
     checks += [_runtime(runtime, [cpu, *map(device_of_card, cards)]) for runtime in all_runtimes().values()]
     checks += _conflicts()
     checks.append(_package("torch", "search", "training"))
+    checks += _train_device()
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
     noise = machine_advice()
@@ -78,6 +79,15 @@ def run_checks() -> list[Check]:
     if not noise:
         checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))
     return checks
+
+
+def _train_device() -> list[Check]:
+    """The device on which networks are trained unless the user names another; none without PyTorch."""
+    if installed_version("torch") is None:
+        return []
+    from nascli.supernet.devices import TrainDevice
+
+    return [Check("training device", True, TrainDevice.find().describe())]
 
 
 _CARD_ADVICE = "only for NVIDIA cards: the driver, and pip install nvidia-ml-py"

@@ -60,6 +60,7 @@ from nascli.units import Dimension
 
 if TYPE_CHECKING:
     from nascli.pipeline.run.result import SearchResult
+    from nascli.pipeline.train.from_scratch import ArchitectureTraining
     from nascli.search.preset import Preset
 
 # The units in which a bound is written without loss.
@@ -664,6 +665,66 @@ def search(
         execution=_execution(store, ray, DeviceChoice(name=train_device, tf32=tf32, compile=compile)),
     )
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
+
+
+def train(
+    network: str | Path | Architecture,
+    *,
+    out: str | Path,
+    data: str = "digits",
+    recipe: str = "small",
+    epochs: int | None = None,
+    batch: int = 16,
+    train_device: str = "auto",
+    tf32: bool = True,
+    compile: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ArchitectureTraining:
+    """Train an architecture from scratch, and evaluate it once on the test part of a data set.
+
+    A training that was killed goes on where it was.
+
+    Args:
+        network: An architecture's .json file, or an architecture.
+        out: The folder of the training: its checkpoints, the best weights by validation, and the trained network.
+        data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
+        recipe: The name of a recipe: "small", or a paper's for ImageNet.
+        epochs: The number of epochs; None for the recipe's own.
+        batch: Samples per run of the ONNX file that is written.
+        train_device, tf32, compile: As in `search`.
+        seed: The seed of weights and data order.
+        progress: Is told how far the training is; None is silent.
+
+    Returns:
+        Accuracy on the test part with its interval, and on the validation part after each epoch.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        DataError: The data set is missing or damaged, or does not fit the architecture.
+        RuntimeUnavailableError: The device is not in this machine.
+        RunError: The folder belongs to other settings, or another process is using it.
+        TrainingError: The loss is not finite, or memory ran out.
+
+    Examples:
+        >>> trained = nascli.train("runs/first/architecture.json", out="runs/first-trained")  # doctest: +SKIP
+        >>> trained.top1, trained.low, trained.high  # doctest: +SKIP
+        (0.975, 0.953, 0.987)
+    """
+    from nascli.pipeline.train.from_scratch import train_architecture
+
+    _require_numbers(seed, None)
+    return train_architecture(
+        network if isinstance(network, Architecture) else Path(network),
+        data,
+        recipe,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        out=Path(out),
+        progress=progress or Silent(),
+        training=DeviceChoice(name=train_device, tf32=tf32, compile=compile),
+    )
 
 
 def _require_numbers(seed: int, confidence: float | None) -> None:

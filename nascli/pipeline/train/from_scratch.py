@@ -181,7 +181,7 @@ class ArchitectureTraining:
 
 
 def train_architecture(
-    path: Path,
+    path: Path | Architecture,
     data: str,
     recipe_name: str,
     *,
@@ -200,7 +200,7 @@ def train_architecture(
     weights by validation), weights.safetensors and model.onnx (the result), architecture.json, and training.json.
 
     Args:
-        path: Architecture file.
+        path: Architecture file, or the architecture.
         data: Name of a data set, or a name and a folder.
         recipe_name: Name of a recipe for training from scratch.
         epochs: Number of epochs; None for the recipe's own.
@@ -221,7 +221,7 @@ def train_architecture(
     """
     recipe = find_recipe(recipe_name, epochs)
     distributed.join_process_group()
-    architecture = Architecture.load(path)
+    architecture = path if isinstance(path, Architecture) else Architecture.load(path)
     network = architecture.network
     device = TrainDevice.of(training)
     images = load_images(data, network.input.height)

@@ -91,6 +91,8 @@ def train_supernet(
     """
     distributed.join_process_group()
     device = TrainDevice.of(training)
+    if device.compile:
+        progress.message("a supernet is another network in each step, and is not compiled")
     space = space_for_data(load_space(spec), data)
     images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nascli.errors import DeviceError, Remedy
+from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.devices.cards import Card
@@ -87,7 +87,11 @@ def _train_device() -> list[Check]:
         return []
     from nascli.supernet.devices import TrainDevice
 
-    return [Check("training device", True, TrainDevice.find().describe())]
+    try:
+        return [Check("training device", True, TrainDevice.find().describe())]
+    except (RuntimeError, RuntimeUnavailableError) as error:
+        # A card that is there and does not answer must not hide the rest.
+        return [Check("training device", False, str(error).splitlines()[0], "training works on the CPU")]
 
 
 _CARD_ADVICE = "only for NVIDIA cards: the driver, and pip install nvidia-ml-py"

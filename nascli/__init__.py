@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         profile,
         search,
         space,
+        train,
     )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "profile",
     "search",
     "space",
+    "train",
 ]
 
 

@@ -27,7 +27,7 @@ from nascli.costmodel import (
 from nascli.costmodel.constraints import intersect
 from nascli.costmodel.space_costs import counted_names
 from nascli.errors import ConstraintError, Remedy, SpaceError
-from nascli.execution import Execution
+from nascli.execution import DeviceChoice, Execution
 from nascli.files import read_json
 from nascli.lut import LatencyTable, Measurement
 from nascli.paths import default_store
@@ -60,6 +60,7 @@ from nascli.units import Dimension
 
 if TYPE_CHECKING:
     from nascli.pipeline.run.result import SearchResult
+    from nascli.pipeline.train.from_scratch import ArchitectureTraining
     from nascli.search.preset import Preset
 
 # The units in which a bound is written without loss.
@@ -576,6 +577,9 @@ def search(
     out: str | Path | None = None,
     store: str | Path | None = None,
     ray: str | None = None,
+    train_device: str = "auto",
+    tf32: bool = True,
+    compile: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> SearchResult:
@@ -605,6 +609,10 @@ def search(
         out: The folder of the run; None for a folder below runs/ whose name tells runs apart.
         store: The store's file; None for the one that all projects share.
         ray: The address of a Ray cluster that evaluates architectures, or "auto"; None evaluates in this process.
+        train_device: Where networks are trained and evaluated: "cpu", "cuda", "cuda:N", "mps", or "auto" for an NVIDIA
+            card if there is one.
+        tf32: Whether a card multiplies float32 numbers as TF32.
+        compile: Whether plain networks are compiled by `torch.compile`.
         seed: The seed of everything random.
         progress: Is told how far the search is; None is silent.
 
@@ -654,9 +662,69 @@ def search(
         confidence=confidence,
         supernet=None if supernet is None else str(supernet),
         after=None if after is None else str(after),
-        execution=_execution(store, ray),
+        execution=_execution(store, ray, DeviceChoice(name=train_device, tf32=tf32, compile=compile)),
     )
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
+
+
+def train(
+    network: str | Path | Architecture,
+    *,
+    out: str | Path,
+    data: str = "digits",
+    recipe: str = "small",
+    epochs: int | None = None,
+    batch: int = 16,
+    train_device: str = "auto",
+    tf32: bool = True,
+    compile: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ArchitectureTraining:
+    """Train an architecture from scratch, and evaluate it once on the test part of a data set.
+
+    A training that was killed goes on where it was.
+
+    Args:
+        network: An architecture's .json file, or an architecture.
+        out: The folder of the training: its checkpoints, the best weights by validation, and the trained network.
+        data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
+        recipe: The name of a recipe: "small", or a paper's for ImageNet.
+        epochs: The number of epochs; None for the recipe's own.
+        batch: Samples per run of the ONNX file that is written.
+        train_device, tf32, compile: As in `search`.
+        seed: The seed of weights and data order.
+        progress: Is told how far the training is; None is silent.
+
+    Returns:
+        Accuracy on the test part with its interval, and on the validation part after each epoch.
+
+    Raises:
+        ArchitectureError: The file cannot be read.
+        DataError: The data set is missing or damaged, or does not fit the architecture.
+        RuntimeUnavailableError: The device is not in this machine.
+        RunError: The folder belongs to other settings, or another process is using it.
+        TrainingError: The loss is not finite, or memory ran out.
+
+    Examples:
+        >>> trained = nascli.train("runs/first/architecture.json", out="runs/first-trained")  # doctest: +SKIP
+        >>> trained.top1, trained.low, trained.high  # doctest: +SKIP
+        (0.975, 0.953, 0.987)
+    """
+    from nascli.pipeline.train.from_scratch import train_architecture
+
+    _require_numbers(seed, None)
+    return train_architecture(
+        network if isinstance(network, Architecture) else Path(network),
+        data,
+        recipe,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        out=Path(out),
+        progress=progress or Silent(),
+        training=DeviceChoice(name=train_device, tf32=tf32, compile=compile),
+    )
 
 
 def _require_numbers(seed: int, confidence: float | None) -> None:
@@ -727,5 +795,7 @@ def _as_source(network: str | Path | Architecture | Network) -> Path | Architect
     return Path(network) if isinstance(network, str) else network
 
 
-def _execution(store: str | Path | None, ray: str | None = None) -> Execution:
-    return Execution(store=default_store() if store is None else Path(store), ray=ray)
+def _execution(
+    store: str | Path | None, ray: str | None = None, training: DeviceChoice = DeviceChoice()
+) -> Execution:
+    return Execution(store=default_store() if store is None else Path(store), ray=ray, training=training)

@@ -13,24 +13,36 @@ from typing import Any
 from nascli.errors import RunError
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a temporary file, which takes the place of `path` in one step at the end of the context.
+
+    The folder is made if need be. After an error in the context the old content is kept.
+
+    Raises:
+        OSError: The file cannot be written; the old content is kept.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content as one step; its folder is made if need be.
 
     Raises:
         OSError: the file cannot be written; the old content is kept.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

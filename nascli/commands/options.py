@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from nascli.execution import Execution
+    from nascli.execution import DeviceChoice, Execution
     from nascli.pipeline.measure.model_feeds import ModelFeed
     from nascli.profiles.target import TargetSpec
 
@@ -130,6 +130,37 @@ def is_given(argument: str) -> bool:
     return source not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
+def training_options(function: F) -> F:
+    """Add the options that say on what networks are trained and evaluated; `training_of` reads their values."""
+    for option in (
+        click.option(
+            "--compile", is_flag=True, help="Compile plain networks by torch.compile before they are trained."
+        ),
+        click.option(
+            "--tf32/--no-tf32",
+            default=True,
+            show_default=True,
+            help="Multiply in TF32 where a card trains in float32.",
+        ),
+        click.option(
+            "--train-device",
+            default="auto",
+            show_default=True,
+            metavar="DEVICE",
+            help="Train and evaluate on the cpu, cuda, cuda:N, or mps; auto takes an NVIDIA card if there is one.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def training_of(values: dict[str, Any]) -> DeviceChoice:
+    """Take the values of `training_options` out of a command's values, and return what they mean."""
+    from nascli.execution import DeviceChoice
+
+    return DeviceChoice(name=values.pop("train_device"), tf32=values.pop("tf32"), compile=values.pop("compile"))
+
+
 def target_options(function: F) -> F:
     """Add the options that say where to measure, and how models are run there."""
     for option in (
@@ -204,6 +235,7 @@ def target_of(
     *,
     ray: str | None = None,
     word: str | None = None,
+    training: DeviceChoice | None = None,
     **fields: Any,
 ) -> tuple[TargetSpec, Execution]:
     """What the values of `target_options` mean: where to measure, and with what.
@@ -212,12 +244,13 @@ def target_of(
         store, cuda_driver, clock, **fields: The values of `target_options`.
         ray: The address of a Ray cluster.
         word: The word that the command takes as a runtime besides names: 'fastest' or 'all'.
+        training: The device for training, from `training_of`; None where the command trains nothing.
 
     Raises:
         UsageError: The runtime is such a word, and not this command's.
         DeviceError: `clock` is neither a number nor 'sustained', or the device is no card.
     """
-    from nascli.execution import Execution
+    from nascli.execution import DeviceChoice, Execution
     from nascli.paths import default_store
     from nascli.profiles.target import EVERY, FASTEST, TargetSpec, clock_of
 
@@ -226,7 +259,10 @@ def target_of(
         raise click.UsageError(f"--runtime {fields['runtime']} goes with {takers}; name a runtime here")
     mhz = None if clock is None else clock_of(clock, fields["device"])
     spec = TargetSpec(clock_mhz=mhz, **fields)
-    return spec, Execution(store=store or default_store(), cuda_driver=cuda_driver, ray=ray)
+    chosen = training or DeviceChoice()
+    return spec, Execution(
+        store=store or default_store(), cuda_driver=cuda_driver, ray=ray, training=chosen
+    )
 
 
 TARGET_OPTIONS = (

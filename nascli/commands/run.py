@@ -16,6 +16,8 @@ from nascli.commands.options import (
     space_option,
     target_of,
     target_options,
+    training_of,
+    training_options,
 )
 from nascli.commands.output import print_table, show_json, terminal_progress
 from nascli.units import format_count, format_estimated_count, format_seconds
@@ -130,7 +132,8 @@ def settings_of(
     if unused:
         options = ", ".join(f"--{name}" for name in unused)
         terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
-    target, execution = target_of(**target_values, ray=chosen["ray"], word=word)
+    training = training_of(chosen)
+    target, execution = target_of(**target_values, ray=chosen["ray"], word=word, training=training)
     return SearchSettings(
         space=chosen["spec"],
         data=chosen["data"],
@@ -158,6 +161,7 @@ def settings_of(
     "--out", type=click.Path(path_type=Path), help="Keep the run in this folder (default: runs/...)."
 )
 @search_options
+@training_options
 @target_options
 @json_option
 def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
@@ -204,6 +208,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     "--out", type=click.Path(path_type=Path), help="Keep the runs below this folder (default: runs/...)."
 )
 @search_options
+@training_options
 @target_options
 @json_option
 def sweep(
@@ -216,7 +221,7 @@ def sweep(
       nascli sweep --budget latency=6ms --budget latency=8ms --budget "macs<=20M"
     """
     target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
-    settings = [settings_of((budget, *constraints), target_values, options) for budget in budgets]
+    settings = [settings_of((budget, *constraints), target_values, {**options}) for budget in budgets]
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.sweep import run_sweep
 

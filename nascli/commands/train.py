@@ -15,6 +15,8 @@ from nascli.commands.options import (
     space_option,
     target_of,
     target_options,
+    training_of,
+    training_options,
     values_option,
 )
 from nascli.commands.output import is_main_process, show_json, terminal_progress
@@ -46,6 +48,7 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Keep the training in this folder."
 )
+@training_options
 @json_option
 def train(
     *,
@@ -58,6 +61,7 @@ def train(
     tensorboard: bool,
     out: Path,
     as_json: bool,
+    **training_values: Any,
 ) -> None:
     """Train an architecture's file from scratch; killed and run again, it goes on where it was.
 
@@ -78,6 +82,7 @@ def train(
         out=out,
         progress=progress,
         tensorboard=tensorboard,
+        training=training_of(training_values),
     )
     progress.finish()
     if not is_main_process():
@@ -182,9 +187,19 @@ def supernet() -> None:
 )
 @click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Write this checkpoint.")
+@training_options
 @json_option
 def supernet_train(
-    *, spec: str, data: str, epochs: int, seed: int, preset: str, within: str | None, out: Path, as_json: bool
+    *,
+    spec: str,
+    data: str,
+    epochs: int,
+    seed: int,
+    preset: str,
+    within: str | None,
+    out: Path,
+    as_json: bool,
+    **training_values: Any,
 ) -> None:
     """Train the supernet of a space; killed and run again, it goes on where it was.
 
@@ -199,7 +214,15 @@ def supernet_train(
 
     progress = terminal_progress()
     result = train_supernet(
-        spec, data, epochs=epochs, seed=seed, preset=preset, out=out, progress=progress, within=within
+        spec,
+        data,
+        epochs=epochs,
+        seed=seed,
+        preset=preset,
+        out=out,
+        progress=progress,
+        within=within,
+        training=training_of(training_values),
     )
     progress.finish()
     if not is_main_process():

@@ -23,6 +23,7 @@ from nascli.spaces.staged import StagedSpace
 
 if TYPE_CHECKING:
     from nascli.supernet.data.images import Images
+    from nascli.supernet.devices import TrainDevice
 
 # The verification gets this many times as many candidates as are measured together.
 RESERVE = 6
@@ -101,6 +102,12 @@ class SearchProblem:
         return -np.inf, np.inf
 
 
+def _cpu() -> TrainDevice:
+    from nascli.supernet.devices import TrainDevice
+
+    return TrainDevice.cpu()
+
+
 @dataclass(frozen=True)
 class SearchContext:
     """What surrounds a search.
@@ -115,6 +122,7 @@ class SearchContext:
         supernet: The file of a supernet that was trained beforehand; None trains one.
         after: The folder of the finished run that this one continues; None for a run of its own.
         ray: The address of the Ray cluster that evaluates architectures; None evaluates them in this process.
+        device: The device on which networks are trained and evaluated; images are delivered to it.
     """
 
     preset: Preset
@@ -126,6 +134,7 @@ class SearchContext:
     supernet: Path | None = None
     after: Path | None = None
     ray: str | None = None
+    device: TrainDevice = field(default_factory=_cpu)
 
     def write_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
         """Add evaluations to the journal of the run, except for architectures that it already holds."""

@@ -56,7 +56,7 @@ class NormalisedConv(nn.Module):
         """
         weight = self.conv.weight.detach()
         bias = self.conv.bias
-        shift = torch.zeros(weight.shape[0]) if bias is None else bias.detach()
+        shift = weight.new_zeros(weight.shape[0]) if bias is None else bias.detach()
         if self.norm is None:
             return weight, shift
         gain, offset = fold(self.norm)

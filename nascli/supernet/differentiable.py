@@ -105,25 +105,51 @@ def paired_forward(
         blocks: Blocks in evaluation order; a `ModuleList` is a layer of candidates.
         x: Images, `(batch, channels, height, width)`.
         pairs: Two candidates per layer.
-        thetas: Logits of the candidates, `(candidates,)` per layer.
+        thetas: Logits of the candidates, `(candidates,)` per layer, on the CPU.
 
     Returns:
         Logits of the classes, `(batch, classes)`.
     """
-    layers = iter(zip(pairs, thetas, strict=True))
+    layers = iter(pairs)
+    probabilities = iter(_pair_probabilities(pairs, thetas, x.device))
     for block in blocks:
         if not isinstance(block, nn.ModuleList):
             x = block(x)
             continue
-        (a, b), theta = next(layers)
+        a, b = next(layers)
         first = block[a](x)
         if a != b:
             with torch.no_grad():
                 second = block[b](x)
-            p = torch.softmax(torch.stack([theta[a], theta[b]]), 0)
-            first = mixed_output(first, second, (p[0], p[1]))
+            first = mixed_output(first, second, next(probabilities))
         x = first
     return x
+
+
+def _pair_probabilities(
+    pairs: CandidatePairs, thetas: Sequence[Tensor], device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the two probabilities of each pair of different candidates, on the device of their outputs."""
+    rows = []
+    for (a, b), theta in zip(pairs, thetas, strict=True):
+        if a != b:
+            p = torch.softmax(torch.stack([theta[a], theta[b]]), 0)
+            rows.append((p[0], p[1]))
+    return on_device(rows, device)
+
+
+def on_device(pairs: Sequence[tuple[Tensor, Tensor]], device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """Copy pairs of scalars to a device, with their gradients, in one copy.
+
+    Args:
+        pairs: Scalars on the CPU.
+        device: Device of the copies.
+    """
+    if device.type == "cpu" or not pairs:
+        return list(pairs)
+    copied = torch.stack([scalar for pair in pairs for scalar in pair]).to(device)
+    scalars = copied.unbind()
+    return list(zip(scalars[::2], scalars[1::2], strict=True))
 
 
 class ExpectedCost:

@@ -148,7 +148,7 @@ class TransposedConv(nn.Module):
         """Return weight and bias of the convolution with its normalisation folded into it, detached."""
         weight = self.conv.weight.detach()
         bias = self.conv.bias
-        shift = torch.zeros(self.conv.out_channels) if bias is None else bias.detach()
+        shift = weight.new_zeros(self.conv.out_channels) if bias is None else bias.detach()
         if self.norm is None:
             return {"weight": weight, "bias": shift}
         gain, offset = fold(self.norm)

@@ -127,7 +127,7 @@ class MaskedSupernet(nn.Module):
 
         Args:
             x: Images, `(batch, channels, height, width)`.
-            stages: Gates over depths and gates over widths of each stage.
+            stages: Gates over depths and gates over widths of each stage, on the CPU.
 
         Returns:
             Logits, `(batch, classes)`.
@@ -136,7 +136,8 @@ class MaskedSupernet(nn.Module):
         max_width = self.space.widths
         for blocks, ((depths, depth_gates), (widths, width_gates)) in zip(self.stages, stages, strict=True):
             width_masks = torch.stack([(torch.arange(max_width) < w).float() for w in widths])
-            mask = (width_gates @ width_masks)[None, :, None, None]
+            mask = (width_gates @ width_masks)[None, :, None, None].to(x.device)
+            depth_gates = depth_gates.to(x.device)
             assert isinstance(blocks, nn.ModuleList)
             mixed: Tensor | None = None
             for number, block in enumerate(list(blocks)[: max(depths)], 1):

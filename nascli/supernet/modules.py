@@ -28,14 +28,16 @@ class ProgramModule(nn.Module):
     def __init__(self, program: Program, *, affine: bool = True) -> None:
         super().__init__()
         self.program = program
-        self._plan: list[tuple[Node, str | None]] = []
-        self._last_use = _last_uses(program)
+        # Each node with the name of its module, if it has one, and the values that no later node reads.
+        self._plan: list[tuple[Node, str | None, tuple[int, ...]]] = []
+        last_use = _last_uses(program)
         for index, node in enumerate(program.nodes, 1):
             module = layer_of(node.primitive, program.shape_of(node.inputs[0]), affine)
             name = f"n{index}" if module is not None else None
             if module is not None:
                 self.add_module(f"n{index}", module)
-            self._plan.append((node, name))
+            freed = tuple(i for i in set(node.inputs) if last_use[i] == index)
+            self._plan.append((node, name, freed))
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the program.
@@ -47,16 +49,13 @@ class ProgramModule(nn.Module):
             `(batch, channels, height, width)`, or `(batch, classes)` for a classifier.
         """
         values: list[Tensor | None] = [x]
-        for index, (node, name) in enumerate(self._plan, 1):
+        for node, name, freed in self._plan:
             inputs = [_not_freed(values[i]) for i in node.inputs]
-            if name is None:
-                values.append(compute_without_parameters(node, inputs))
-            else:
-                values.append(self.get_submodule(name)(inputs[0]))
-            for i in set(node.inputs):
-                # Values that no later node reads are freed, to keep the peak memory of inference low.
-                if self._last_use[i] == index:
-                    values[i] = None
+            module = None if name is None else self._modules[name]
+            values.append(compute_without_parameters(node, inputs) if module is None else module(inputs[0]))
+            # To keep the peak memory of inference low.
+            for i in freed:
+                values[i] = None
         return _not_freed(values[self.program.output])
 
 
@@ -103,7 +102,7 @@ def exported_weights(blocks: Sequence[ProgramModule]) -> dict[str, npt.NDArray[n
         for name, module in block.named_children():
             target = f"n{int(name[1:]) + offset}"
             for key, tensor in deployed_weights(module).items():
-                weights[f"{target}.{key}"] = tensor.contiguous().numpy()
+                weights[f"{target}.{key}"] = tensor.cpu().contiguous().numpy()
         offset += len(block.program.nodes)
     return weights
 

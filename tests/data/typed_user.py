@@ -12,6 +12,7 @@ from nascli.pipeline.measure.device_calibration import DeviceCalibrationSummary
 from nascli.pipeline.measure.network_calibration import CalibrationSummary
 from nascli.pipeline.measure.prediction import Prediction
 from nascli.pipeline.run.result import SearchResult
+from nascli.pipeline.train.from_scratch import ArchitectureTraining
 from nascli.search.base import Evaluation
 from nascli.search.evaluators.function import command_function
 from nascli.spaces import Architecture, Space
@@ -41,4 +42,6 @@ assert_type(best, list[Evaluation])
 result = nascli.search(space, budget, data="imagenet:/data", algorithm="pcnas", seed=0)
 assert_type(result, SearchResult)
 assert_type(result.latency, float | None)
-nascli.search("proxyless-mini", "latency=8ms")
+nascli.search("proxyless-mini", "latency=8ms", train_device="cuda:1", tf32=False)
+trained = nascli.train(architecture, out="trained", epochs=30, train_device="cpu")
+assert_type(trained, ArchitectureTraining)

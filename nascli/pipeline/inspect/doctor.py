@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nascli.errors import DeviceError, Remedy
+from nascli.errors import DeviceError, Remedy, RuntimeUnavailableError
 from nascli.paths import default_store, home
 from nascli.profiles.advice import machine_advice
 from nascli.profiles.devices.cards import Card
@@ -69,6 +69,7 @@ def run_checks() -> list[Check]:
     checks += [_runtime(runtime, [cpu, *map(device_of_card, cards)]) for runtime in all_runtimes().values()]
     checks += _conflicts()
     checks.append(_package("torch", "search", "training"))
+    checks += _train_device()
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
     noise = machine_advice()
@@ -78,6 +79,19 @@ def run_checks() -> list[Check]:
     if not noise:
         checks.append(Check("quiet enough to measure", True, "nothing disturbing was found"))
     return checks
+
+
+def _train_device() -> list[Check]:
+    """The device on which networks are trained unless the user names another; none without PyTorch."""
+    if installed_version("torch") is None:
+        return []
+    from nascli.supernet.devices import TrainDevice
+
+    try:
+        return [Check("training device", True, TrainDevice.find().describe())]
+    except (RuntimeError, RuntimeUnavailableError) as error:
+        # A card that is there and does not answer must not hide the rest.
+        return [Check("training device", False, str(error).splitlines()[0], "training works on the CPU")]
 
 
 _CARD_ADVICE = "only for NVIDIA cards: the driver, and pip install nvidia-ml-py"

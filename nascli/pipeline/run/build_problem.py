@@ -60,6 +60,7 @@ def build_problem(
     images = load_images(settings.data, named.input.height)
     classes = named.classes if isinstance(named, StagedSpace) else named.output.channels
     require_fit(images, named.input, classes)
+    images = images.to(context.device.device)
     space, learned = algorithm.prepare_space(SpaceRequest(named, images, settings.constraints), context)
     if learned is not None:
         file = context.folder.file(SPACE_FILE)

@@ -37,6 +37,7 @@ from nascli.search.verification import (
 )
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
+from nascli.supernet.devices import TrainDevice
 from nascli.units import format_big_integer, format_estimated_count, format_seconds
 
 WINNER = "winner"
@@ -101,6 +102,7 @@ def _context(settings: SearchSettings, folder: RunFolder, progress: Progress) ->
         None if settings.supernet is None else Path(settings.supernet),
         None if settings.after is None else Path(settings.after),
         settings.execution.ray,
+        TrainDevice.of(settings.execution.training),
     )
 
 
@@ -119,7 +121,12 @@ class _Conclusion:
         resized = algorithm.resize(problem, context, candidates.ranked[: context.preset.finalists])
         self.networks = CandidateNetworks(problem, settings, resized, context.progress)
         self.trainer = CandidateTrainer(
-            problem.images, context.preset.retraining, settings.seed, context.folder, context.progress
+            problem.images,
+            context.preset.retraining,
+            settings.seed,
+            context.folder,
+            context.progress,
+            context.device.compile,
         )
 
     def document(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nascli.execution import DeviceChoice
 from nascli.files import write_json
 from nascli.pipeline.train.export import save_network
 from nascli.progress import Progress
@@ -18,6 +19,7 @@ from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images, load_images, require_fit
+from nascli.supernet.devices import TrainDevice
 from nascli.supernet.modules import ProgramModule
 from nascli.supernet.recipes.registry import find_recipe
 from nascli.supernet.training import distributed
@@ -57,6 +59,7 @@ class CandidateTrainer:
         seed: Seed of weights and data order.
         folder: Folder of the run. A training in it is continued, or loaded if it is finished.
         progress: Progress display.
+        compile: Whether networks are compiled before they are trained.
     """
 
     images: Images
@@ -64,6 +67,7 @@ class CandidateTrainer:
     seed: int
     folder: RunFolder
     progress: Progress
+    compile: bool = False
 
     def train(self, space: Space, architecture: Choices, name: str) -> CandidateTraining:
         """Train an architecture.
@@ -109,6 +113,7 @@ class CandidateTrainer:
             file=self.folder.file(f"training/network-{'-'.join(map(str, architecture))}.safetensors"),
             progress=self.progress,
             title=f"{name} from scratch",
+            compile=self.compile,
         )
 
 
@@ -176,7 +181,7 @@ class ArchitectureTraining:
 
 
 def train_architecture(
-    path: Path,
+    path: Path | Architecture,
     data: str,
     recipe_name: str,
     *,
@@ -186,6 +191,7 @@ def train_architecture(
     out: Path,
     progress: Progress,
     tensorboard: bool = False,
+    training: DeviceChoice = DeviceChoice(),
 ) -> ArchitectureTraining:
     """Train the architecture of a file from scratch, into a folder.
 
@@ -194,7 +200,7 @@ def train_architecture(
     weights by validation), weights.safetensors and model.onnx (the result), architecture.json, and training.json.
 
     Args:
-        path: Architecture file.
+        path: Architecture file, or the architecture.
         data: Name of a data set, or a name and a folder.
         recipe_name: Name of a recipe for training from scratch.
         epochs: Number of epochs; None for the recipe's own.
@@ -203,8 +209,10 @@ def train_architecture(
         out: Folder of the training.
         progress: Progress display.
         tensorboard: Whether to write logs for TensorBoard into the folder.
+        training: Device of the training.
 
     Raises:
+        RuntimeUnavailableError: The device is not in this machine.
         UnknownNameError: No data set or recipe has that name.
         DataError: The data set is missing or damaged, or does not fit the architecture.
         RunError: The folder belongs to other settings, or another process is using it.
@@ -213,10 +221,12 @@ def train_architecture(
     """
     recipe = find_recipe(recipe_name, epochs)
     distributed.join_process_group()
-    architecture = Architecture.load(path)
+    architecture = path if isinstance(path, Architecture) else Architecture.load(path)
     network = architecture.network
+    device = TrainDevice.of(training)
     images = load_images(data, network.input.height)
     require_fit(images, network.input, network.output.channels)
+    images = images.to(device.device)
     settings = {
         "architecture": list(architecture.choices),
         "space": architecture.space.spec,
@@ -235,6 +245,7 @@ def train_architecture(
             progress=progress,
             title=architecture.name,
             log=log,
+            compile=device.compile,
         )
         result = ArchitectureTraining(
             space=architecture.space.spec,

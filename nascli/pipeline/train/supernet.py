@@ -7,9 +7,11 @@ from pathlib import Path
 
 from nascli.costmodel import parse_constraint
 from nascli.errors import UnknownNameError
+from nascli.execution import DeviceChoice
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.devices import TrainDevice
 from nascli.supernet.recipes.small import small_supernet
 from nascli.supernet.recipes.spos import spos_supernet
 from nascli.supernet.training import distributed
@@ -62,6 +64,7 @@ def train_supernet(
     out: Path,
     progress: Progress,
     within: str | None = None,
+    training: DeviceChoice = DeviceChoice(),
 ) -> SupernetTraining:
     """Train the supernet of a space into a file that a search takes.
 
@@ -77,14 +80,19 @@ def train_supernet(
         progress: Progress display.
         within: Window of a counted cost such as '290M<=macs<=360M', over whose bins paths are drawn uniformly; None
             draws paths uniformly from the space.
+        training: Device of the training. A supernet is never compiled.
 
     Raises:
+        RuntimeUnavailableError: The device is not in this machine.
         UnknownNameError: No space, data set, or preset has that name.
         DataError: The data set is missing or damaged, or does not fit the space.
         ConstraintError: The window is not one of a counted cost, or lacks an end.
         CheckpointError: The file belongs to another space, data set, recipe, or seed.
     """
     distributed.join_process_group()
+    device = TrainDevice.of(training)
+    if device.compile:
+        progress.message("a supernet is another network in each step, and is not compiled")
     space = space_for_data(load_space(spec), data)
     images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
@@ -92,7 +100,7 @@ def train_supernet(
         raise UnknownNameError("preset", preset, list(PRESETS))
     shared = train_shared_supernet(
         space,
-        images,
+        images.to(device.device),
         PRESETS[preset](epochs),
         seed=seed,
         progress=progress,

@@ -22,7 +22,13 @@ from nascli.random_streams import generator
 from nascli.search.nse.rounds import RoundTraining
 from nascli.search.nse.settings import NseStream
 from nascli.spaces.blocks import Layer
-from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned_state, mixed_output
+from nascli.supernet.differentiable import (
+    frozen_weights,
+    learned_state,
+    load_learned_state,
+    mixed_output,
+    on_device,
+)
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
@@ -143,7 +149,7 @@ class FitnessIndicators:
             expected = pair_cost(self.thetas, [a for a, _ in pairs], [b for _, b in pairs], self._cost)
             excess = expected / self._target - 1
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
+            (loss.cpu() + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
         for theta, alive in zip(self.thetas, self.alive, strict=True):
             assert theta.grad is not None
             theta.grad[torch.from_numpy(~alive)] = 0
@@ -153,16 +159,24 @@ class FitnessIndicators:
     def _forward(self, x: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Return the logits of the first configurations, with gradients for the probabilities of both."""
         number = 0
+        probabilities = on_device(
+            [renormalised(theta, *pair) for theta, pair in zip(self.thetas, pairs, strict=True)], x.device
+        )
         for block in self.supernet.blocks:
             if not isinstance(block, nn.ModuleList):
                 x = block(x)
                 continue
-            x = self._forward_layer(block, number, x, pairs[number])
+            x = self._forward_layer(block, number, x, pairs[number], probabilities[number])
             number += 1
         return x
 
     def _forward_layer(
-        self, candidates: nn.ModuleList, number: int, x: Tensor, pair: tuple[Tensor, Tensor]
+        self,
+        candidates: nn.ModuleList,
+        number: int,
+        x: Tensor,
+        pair: tuple[Tensor, Tensor],
+        probabilities: tuple[Tensor, Tensor],
     ) -> Tensor:
         first, second = (torch.nonzero(gates)[:, 0].tolist() for gates in pair)
         join = self.layers[number].join
@@ -175,7 +189,7 @@ class FitnessIndicators:
                     outputs[index] = candidates[index](x)
             b = _join(x, [outputs[index] for index in second], join)
         a = _join(x, [outputs[index] for index in first], join)
-        return mixed_output(a, b, renormalised(self.thetas[number], *pair))
+        return mixed_output(a, b, probabilities)
 
     def record(self) -> None:
         """Add the indicators, as they are now, to their trajectory."""

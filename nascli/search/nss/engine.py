@@ -142,7 +142,7 @@ class SpaceDistribution:
             cost = mixture_cost(self._cost, stages)
             self._optimizer.zero_grad(set_to_none=True)
             cost_term = self._settings.weight * (cost / self._target - 1).abs()
-            (loss + cost_term).backward()  # type: ignore[no-untyped-call]
+            (loss.cpu() + cost_term).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return float(loss.detach()), float(cost.detach())
 

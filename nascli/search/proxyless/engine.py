@@ -96,7 +96,7 @@ class PathDistribution:
             loss = F.cross_entropy(logits, labels)
             relative_cost = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
             self._optimizer.zero_grad(set_to_none=True)
-            (loss + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
+            (loss.cpu() + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         return float(loss.detach()), float(relative_cost.detach())
 

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nascli.random_streams import generator
+from nascli.random_streams import RandomStream, generator
 from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.training import distributed
+from nascli.supernet.training.recipe import Recipe
 
 # Images that are evaluated at a time.
 EVALUATION_BATCH = 128
@@ -38,8 +41,27 @@ def shift_images(images: Tensor, rng: np.random.Generator, max_shift: int) -> Te
     rows = torch.from_numpy(down)[:, None] + torch.arange(height)
     columns = torch.from_numpy(right)[:, None] + torch.arange(width)
     samples = torch.arange(n)[:, None, None]
+    rows, columns, samples = (i.to(images.device, non_blocking=True) for i in (rows, columns, samples))
     # Indices around the channel slice put the channels last; they are moved back.
     return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def training_batches(
+    split: ImageSplit, recipe: Recipe, *, seed: int, start: int, stop: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows of this process in the batches of the steps from `start` to `stop`."""
+    per_epoch = max(1, len(split) // recipe.batch)
+    order: npt.NDArray[np.int64] | None = None
+    for step in range(start, stop):
+        epoch, index = divmod(step, per_epoch)
+        if order is None or index == 0:
+            order = generator(seed, RandomStream.DATA_ORDER, epoch).permutation(len(split))
+        rows = torch.from_numpy(order[index * recipe.batch : (index + 1) * recipe.batch])
+        rows = rows.to(split.device, non_blocking=True)
+        images = shift_images(split.images[rows], generator(seed, RandomStream.AUGMENTATION, step), recipe.shift)
+        labels = split.labels[rows]
+        own = distributed.rows_of_this_process(len(labels))
+        yield images[own].contiguous(memory_format=torch.channels_last), labels[own]
 
 
 def endless_batch(
@@ -61,7 +83,7 @@ def endless_batch(
     size = min(batch, len(split))
     epoch, number = divmod(index, max(1, len(split) // size))
     order = generator(seed, stream, *indices, epoch).permutation(len(split))
-    rows = torch.from_numpy(order[number * size : (number + 1) * size])
+    rows = torch.from_numpy(order[number * size : (number + 1) * size]).to(split.device, non_blocking=True)
     return split.images[rows].contiguous(memory_format=torch.channels_last), split.labels[rows]
 
 

@@ -43,6 +43,15 @@ class ImageSplit:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def device(self) -> torch.device:
+        """Where images are delivered."""
+        return self.images.device
+
+    def to(self, device: torch.device) -> ImageSplit:
+        """Return the same images, delivered to another device."""
+        return ImageSplit(self.images.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Images:
@@ -62,6 +71,11 @@ class Images:
     validation: ImageSplit
     test: ImageSplit
 
+    def to(self, device: torch.device) -> Images:
+        """Return the same data set, delivered to another device."""
+        parts = (part.to(device) for part in (self.train, self.validation, self.test))
+        return Images(self.name, self.classes, *parts)
+
     @property
     def shape(self) -> Shape:
         """Shape of one image."""
@@ -72,8 +86,8 @@ class Images:
         """Digest of all images and labels: 32 hexadecimal digits."""
         state = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            state.update(split.images.contiguous().numpy().tobytes())
-            state.update(split.labels.numpy().tobytes())
+            state.update(split.images.cpu().contiguous().numpy().tobytes())
+            state.update(split.labels.cpu().numpy().tobytes())
         return state.hexdigest()[:32]
 
 

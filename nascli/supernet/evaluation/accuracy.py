@@ -36,27 +36,60 @@ def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit) -> Accuracy
             in evaluation mode.
         split: Images and labels.
     """
-    correct, loss = 0, 0.0
+    figures = []
     with torch.inference_mode():
         for images, labels in evaluation_batches(split):
-            logits = forward(images)
-            correct += int((logits.argmax(dim=1) == labels).sum())
-            loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+            figures.append(batch_figures(forward(images), labels))
+        correct, loss = summed_figures(figures)
     return Accuracy(correct / len(split), loss / len(split))
 
 
+def batch_figures(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the number of right answers and the summed cross-entropy of a batch, on the device of the logits.
+
+    Args:
+        logits: `(batch, classes)`.
+        labels: Classes, `(batch,)`.
+    """
+    correct = (logits.argmax(dim=1) == labels).sum()
+    return correct, F.cross_entropy(logits, labels, reduction="sum")
+
+
+def summed_figures(batches: Sequence[tuple[Tensor, Tensor]]) -> tuple[int, float]:
+    """Return the sums of what `batch_figures` returned; the host waits for the device once.
+
+    Losses are added on the host in double precision and in order, so that the sum is the same on every device that
+    has the same losses.
+    """
+    if not batches:
+        return 0, 0.0
+    loss = 0.0
+    for each in torch.stack([each for _, each in batches]).tolist():
+        loss += each
+    return int(torch.stack([each for each, _ in batches]).sum()), loss
+
+
 @contextmanager
-def _recalculated_statistics(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Reset normalisation statistics and collect them anew from the forward passes inside the context."""
+def _recalculated_statistics(modules: Sequence[nn.Module]) -> Iterator[Callable[[int], None]]:
+    """Reset normalisation statistics and collect them anew from the forward passes inside the context.
+
+    Yields:
+        Function to be called before each pass, with the number of passes before it.
+    """
     norms = [m for module in modules for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        # Without a momentum, the running statistics become the plain average over the batches.
-        norm.momentum = None
         norm.train()
+
+    def begin_pass(passes_before: int) -> None:
+        for norm in norms:
+            # The running statistics become the plain average over the batches. torch does the same without a momentum,
+            # but asks the device for the number of batches.
+            norm.momentum = 1 / (passes_before + 1)
+
     try:
-        yield
+        yield begin_pass
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -70,13 +103,15 @@ class SupernetEvaluator:
     architectures at once, `nascli.supernet.evaluation.prefix_tree.PrefixTree` gives the same figures faster.
 
     Args:
-        supernet: Trained supernet. It is put into evaluation mode, and its running statistics are overwritten.
+        supernet: Trained supernet. It is moved to the device of the images and put into evaluation mode, and its
+            running statistics are overwritten.
         images: Data set of the training and validation parts.
         calibration: Number of training images on which statistics are recalculated.
     """
 
     def __init__(self, supernet: Supernet, images: Images, *, calibration: int = 256) -> None:
-        self._supernet = supernet.to(memory_format=torch.channels_last).eval()
+        device = images.validation.device
+        self._supernet = supernet.to(device=device, memory_format=torch.channels_last).eval()
         self._images = images
         self._calibration = calibration
 
@@ -95,8 +130,9 @@ class SupernetEvaluator:
                 x = block(x)
             return x
 
-        with torch.inference_mode(), _recalculated_statistics(blocks):
-            for images, _ in evaluation_batches(self._images.train, self._calibration):
+        with torch.inference_mode(), _recalculated_statistics(blocks) as begin_pass:
+            for number, (images, _) in enumerate(evaluation_batches(self._images.train, self._calibration)):
+                begin_pass(number)
                 forward(images)
         return accuracy(forward, self._images.validation)
 

@@ -7,6 +7,7 @@ and nothing else, so they are the same as when each architecture is evaluated al
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,17 +16,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nascli.spaces.space import Population
 from nascli.supernet.data.batches import evaluation_batches
 from nascli.supernet.data.images import Images
-from nascli.supernet.evaluation.accuracy import Accuracy
+from nascli.supernet.evaluation.accuracy import Accuracy, batch_figures
 from nascli.supernet.separate import Supernet
 
 Array = npt.NDArray[np.float64]
 # Architectures of one tree. More of them share more blocks, but progress is reported less often.
 ARCHITECTURES_PER_TREE = 256
+# Batches whose figures stay on the device before the host asks for them.
+_BATCHES_PER_LOOK = 64
 # Called with the number of an architecture and its logits on a batch, `(batch, classes)`.
 _Visit = Callable[[int, Tensor], None]
 
@@ -93,8 +95,8 @@ class PrefixTree:
     """Several architectures of one supernet, arranged by the blocks that they share.
 
     Args:
-        supernet: Supernet whose weights are used; it is put into evaluation mode and is otherwise unchanged after each
-            method.
+        supernet: Supernet whose weights are used; it is put into evaluation mode and moved to the device of the
+            images, and is otherwise unchanged after each method.
         population: Architectures, each a choice per layer. Results are in the same order. An architecture may occur
             more than once.
     """
@@ -137,7 +139,8 @@ class PrefixTree:
             self._walk(node.children, h, batches_before, visit)
 
     @contextmanager
-    def _fresh_statistics(self) -> Iterator[None]:
+    def _fresh_statistics(self, device: torch.device) -> Iterator[None]:
+        self._supernet.to(device)
         with _restored(norm for node in self._nodes for norm in node.norms), torch.inference_mode():
             for node in self._nodes:
                 node.reset_statistics()
@@ -153,14 +156,27 @@ class PrefixTree:
         Returns:
             Top-1 of each architecture, from 0 to 1.
         """
-        top1 = [0.0] * self._architectures
+        top1: dict[int, Tensor] = {}
 
         def score(leaf: int, logits: Tensor) -> None:
-            top1[leaf] = float((logits.argmax(dim=1) == labels).float().mean())
+            top1[leaf] = (logits.argmax(dim=1) == labels).float().mean()
 
-        with self._fresh_statistics():
+        with self._fresh_statistics(images.device):
             self._walk(self._roots, images.contiguous(memory_format=torch.channels_last), 0, score)
-        return top1
+            scores: list[float] = torch.stack([top1[leaf] for leaf in range(self._architectures)]).tolist()
+        return scores
+
+    def _figures(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return right answers and summed losses of a batch, `(2, architectures)`, on the device of the images."""
+        figures: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def score(leaf: int, logits: Tensor) -> None:
+            figures[leaf] = batch_figures(logits, labels)
+
+        self._walk(self._roots, x, None, score)
+        correct, losses = zip(*(figures[leaf] for leaf in range(self._architectures)), strict=True)
+        # A batch has too few images for a float32 to lose one.
+        return torch.stack((torch.stack(correct).float(), torch.stack(losses).float()))
 
     def accuracies(self, images: Images, *, calibration: int = 256) -> list[Accuracy]:
         """Evaluate all architectures on the validation part, as `SupernetEvaluator` evaluates each of them.
@@ -173,21 +189,25 @@ class PrefixTree:
             Accuracy of each architecture; a loss that is not finite is infinite.
         """
         correct, loss = [0] * self._architectures, [0.0] * self._architectures
-        with self._fresh_statistics():
+        with self._fresh_statistics(images.validation.device):
             for batches_before, (x, _) in enumerate(evaluation_batches(images.train, calibration)):
                 self._walk(self._roots, x, batches_before, lambda leaf, logits: None)
-            for x, labels in evaluation_batches(images.validation):
-
-                def score(leaf: int, logits: Tensor, labels: Tensor = labels) -> None:
-                    correct[leaf] += int((logits.argmax(dim=1) == labels).sum())
-                    loss[leaf] += float(F.cross_entropy(logits, labels, reduction="sum"))
-
-                self._walk(self._roots, x, None, score)
+            for figures in _in_groups(self._figures(x, y) for x, y in evaluation_batches(images.validation)):
+                # The host waits for the device once a group; losses are added in double precision.
+                for hits, totals in torch.stack(figures).tolist():
+                    correct = [a + int(b) for a, b in zip(correct, hits, strict=True)]
+                    loss = [a + b for a, b in zip(loss, totals, strict=True)]
         n = len(images.validation)
         return [
             Accuracy(hits / n, total / n if math.isfinite(total) else math.inf)
             for hits, total in zip(correct, loss, strict=True)
         ]
+
+
+def _in_groups(figures: Iterator[Tensor]) -> Iterator[list[Tensor]]:
+    """Cut what an iterator gives into lists of `_BATCHES_PER_LOOK`."""
+    while group := list(itertools.islice(figures, _BATCHES_PER_LOOK)):
+        yield group
 
 
 def validation_accuracies(

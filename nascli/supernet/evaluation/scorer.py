@@ -75,12 +75,12 @@ def pack_weights(supernet: Supernet) -> bytes:
     """Return a supernet's weights as a safetensors document, which `scorer_from_weights` reads in another process."""
     from safetensors.torch import save
 
-    document: bytes = save({f"module/{k}": v.contiguous() for k, v in supernet.state_dict().items()})
+    document: bytes = save({f"module/{k}": v.cpu().contiguous() for k, v in supernet.state_dict().items()})
     return document
 
 
 def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, threads: int) -> TreeScorer:
-    """Build a scorer in this process, from weights of another one.
+    """Build a scorer on the CPU of this process, from weights of another one on whatever device.
 
     Args:
         spec: Name and parameters of the space.

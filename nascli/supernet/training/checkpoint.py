@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nascli.errors import CheckpointError
-from nascli.files import write_atomically
+from nascli.files import replacing, write_atomically
 
 FORMAT = "nascli-checkpoint-1"
 
@@ -40,21 +40,24 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
 
     Args:
         path: File to write.
-        tensors: Tensors by name.
+        tensors: Tensors by name, on any device.
         state: Other values, which JSON can represent.
 
     Raises:
         CheckpointError: The file cannot be written.
     """
-    from safetensors.torch import save as serialise
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-    owned = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    document = serialise(owned, metadata={"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)})
+    owned = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "state": json.dumps(dict(state), sort_keys=True)}
     try:
-        write_atomically(path, document)
-    except OSError as error:
+        with replacing(path) as temporary:
+            save_file(owned, temporary, metadata=metadata)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise CheckpointError(
-            f"cannot write {path}: {error.strerror}.", "Free space or choose another folder; nothing is lost."
+            f"cannot write {path}: {reason}.", "Free space or choose another folder; nothing is lost."
         ) from error
 
 
@@ -106,4 +109,4 @@ def save_weights(module: torch.nn.Module, path: Path) -> None:
     """Write a module's parameters and normalisation statistics as a safetensors file, in one step."""
     from safetensors.torch import save
 
-    write_atomically(path, save({k: v.contiguous() for k, v in module.state_dict().items()}))
+    write_atomically(path, save({k: v.cpu().contiguous() for k, v in module.state_dict().items()}))

@@ -23,7 +23,7 @@ class TrainedNetwork:
     """A trained network and its accuracy.
 
     Attributes:
-        blocks: Modules of the network in evaluation order, in evaluation mode.
+        blocks: Modules of the network in evaluation order, in evaluation mode, on the CPU.
         top1: Top-1 on the test part, from 0 to 1.
         low: Lower end of its 95 % Wilson interval.
         high: Upper end of its 95 % Wilson interval.
@@ -47,8 +47,9 @@ def train_network(
     progress: Progress,
     title: str,
     log: EpochLog | None = None,
+    compile: bool = False,
 ) -> TrainedNetwork:
-    """Train a network from scratch, and evaluate it once on the test part.
+    """Train a network from scratch where the images are delivered, and evaluate it once on the test part.
 
     Args:
         network: Network to train.
@@ -59,6 +60,7 @@ def train_network(
         progress: Progress display.
         title: Name of the network, for the display.
         log: Log that records every epoch; its state is kept in the checkpoint.
+        compile: Whether the network is compiled by `torch.compile`.
 
     Raises:
         TrainingError: The loss or the gradient is not finite.
@@ -74,11 +76,14 @@ def train_network(
             with trainer.averaged() as averaged:
                 log.record_epoch(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
 
-    trainer = Trainer(module, images.train, recipe, seed=seed, on_step_end=record_epoch, companion=log)
+    trainer = Trainer(
+        module, images.train, recipe, seed=seed, on_step_end=record_epoch, companion=log, compile=compile
+    )
     trainer.run(file, identity, progress, f"training {title}")
     trainer.use_average()
     module.eval()
     top1 = accuracy(module, images.test).top1
     low, high = wilson_interval(top1, len(images.test))
-    blocks = [block for block in module.children() if isinstance(block, ProgramModule)]
-    return TrainedNetwork(blocks, top1, low, high, accuracy(module, images.validation).top1)
+    validation_top1 = accuracy(module, images.validation).top1
+    blocks = [block for block in module.cpu().children() if isinstance(block, ProgramModule)]
+    return TrainedNetwork(blocks, top1, low, high, validation_top1)

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nascli.errors import CheckpointError, TrainingError
+from nascli.errors import CheckpointError, DeviceError, NascliError, Remedy, TrainingError
 from nascli.progress import Progress
-from nascli.random_streams import RandomStream, generator
-from nascli.supernet.data.batches import shift_images
+from nascli.supernet.data.batches import training_batches
 from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.devices import is_device_failure, is_out_of_memory
 from nascli.supernet.modules import load_module
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
+from nascli.supernet.training.checkpoint_writer import CheckpointWriter
+from nascli.supernet.training.finite import FiniteWatch, Health
 from nascli.supernet.training.loss import BatchLoss
 from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.weight_average import WeightAverage
 
+# Shortest time between two checkpoints; at 0 or below, every step has one.
 _SAVE_EVERY_SECONDS = 5.0
+# Time after which a card is asked for the loss. The CPU is asked after every step, since it has nothing to wait for.
+_LOOK_EVERY_SECONDS = 0.5
+# A scale of fp16 losses below which no gradient is finite any more.
+_LEAST_SCALE = 2.0**-20
 # From the number of a step, from 0, to the architecture that it trains.
 PathOfStep = Callable[[int], Sequence[int]]
 # Called with the number of a step when it is done.
@@ -54,10 +59,13 @@ class Trainer:
     Under torchrun every process takes its rows of each batch, all follow the same path, and gradients are
     averaged; the first process alone writes checkpoints.
 
+    The module is trained where its images are delivered. A step waits for nothing on a card: loss and gradient stay
+    there, and are looked at twice a second and before every checkpoint.
+
     Args:
         module: Module to train, from images `(batch, channels, height, width)` to logits `(batch, classes)`. A supernet
             takes an architecture as its second argument.
-        data: Images and labels of the training part.
+        data: Images and labels of the training part, delivered to the device of the training.
         recipe: How to train.
         seed: Seed of data order, augmentation, and mixup.
         path_of_step: Function from a step's number to its architecture; None for a plain network.
@@ -65,13 +73,15 @@ class Trainer:
             parameters.
         companion: State that belongs to the same step, and is kept in the same checkpoint.
         steps: Number of steps of the whole training; None for the recipe's epochs.
+        compile: Whether a plain network is compiled by `torch.compile`; a supernet, which is another network in each
+            step, never is.
 
     Attributes:
         path_of_step: The argument; it may be replaced between runs.
         step: Number of completed steps.
         steps: Number of steps of the whole training.
         steps_per_epoch: Number of steps of one pass over the training part.
-        loss: Loss of the last step; NaN before the first, and after `restore`.
+        device: Device of the training.
     """
 
     def __init__(
@@ -85,27 +95,39 @@ class Trainer:
         on_step_end: OnStepEnd | None = None,
         companion: CompanionState | None = None,
         steps: int | None = None,
+        compile: bool = False,
     ) -> None:
-        self.module = module.to(memory_format=torch.channels_last)
+        self.device = data.device
+        self.module = module.to(device=self.device, memory_format=torch.channels_last)
         self.data = data
         self.recipe = recipe
         self.seed = seed
         self.path_of_step = path_of_step
         self.step = 0
-        self.loss = math.nan
         self.steps_per_epoch = max(1, len(data) // recipe.batch)
         self.steps = steps if steps is not None else self.steps_per_epoch * recipe.epochs
+        self._network = torch.compile(self.module) if compile and path_of_step is None else self.module
         self._on_step_end = on_step_end
         self._companion = companion
         self._parameters = list(module.parameters())
         self._optimizer = make_optimizer(module, recipe)
+        scaled = recipe.amp and recipe.amp_type == "float16"
+        self._scaler = torch.amp.GradScaler(self.device.type) if scaled else None
         self._batch_loss = BatchLoss(recipe, seed)
         self._average = WeightAverage(module, recipe.ema)
+        self._watch = FiniteWatch(self.device)
+        # Steps that the watch has recorded and nobody has looked at.
+        self._unseen = 0
+
+    @property
+    def loss(self) -> float:
+        """Loss of the last step; NaN before the first, and after `restore`. Reading it waits for the device."""
+        return self._watch.loss
 
     def run(
         self, file: Path | None, identity: str, progress: Progress, task: str, until: int | None = None
     ) -> None:
-        """Train to the end, and save a checkpoint every few seconds. An existing checkpoint is continued.
+        """Train to the end, and save checkpoints as often as their cost allows. An existing checkpoint is continued.
 
         Args:
             file: Checkpoint to continue and to write; None writes none.
@@ -115,7 +137,8 @@ class Trainer:
             until: Number of steps after which to stop; None for the whole training.
 
         Raises:
-            TrainingError: The loss or the gradient is not finite. The last checkpoint is kept.
+            TrainingError: The loss or the gradient is not finite, or memory ran out. The last checkpoint is kept.
+            DeviceError: The device failed. The last checkpoint is kept.
             CheckpointError: The checkpoint belongs to other settings, or a checkpoint cannot be written.
         """
         end = self.steps if until is None else min(until, self.steps)
@@ -126,68 +149,144 @@ class Trainer:
             parameter.grad = None
         progress.start(task, end)
         progress.advance(min(self.step, end))
-        saved = time.monotonic()
-        for images, labels in self._batches(end):
-            loss = self.loss = self._train_step(images, labels)
-            if self._on_step_end is not None:
-                self._on_step_end(self.step)
-            self.step += 1
-            progress.advance(1, f"loss {loss:.3f}")
-            if file is not None and (time.monotonic() - saved > _SAVE_EVERY_SECONDS or self.step == end):
-                self.save(file, identity)
-                saved = time.monotonic()
+        writes = file is not None and distributed.is_first_process()
+        writer = CheckpointWriter(file, _SAVE_EVERY_SECONDS) if file is not None and writes else None
+        try:
+            self._run_steps(end, identity, progress, writer)
+        except RuntimeError as error:
+            mended = self._device_error(error, file)
+            if mended is None:
+                raise
+            raise mended from error
+        finally:
+            if writer is not None:
+                writer.wait()
         # The other processes read the file as soon as this method returns.
         distributed.wait_for_all()
 
-    def _batches(self, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows of this process in the batches of the steps before `end`."""
-        order: npt.NDArray[np.int64] | None = None
-        while self.step < end:
-            epoch, index = divmod(self.step, self.steps_per_epoch)
-            if order is None or index == 0:
-                order = generator(self.seed, RandomStream.DATA_ORDER, epoch).permutation(len(self.data))
-            rows = torch.from_numpy(order[index * self.recipe.batch : (index + 1) * self.recipe.batch])
-            rng = generator(self.seed, RandomStream.AUGMENTATION, self.step)
-            images = shift_images(self.data.images[rows], rng, self.recipe.shift)
-            labels = self.data.labels[rows]
-            own = distributed.rows_of_this_process(len(labels))
-            yield images[own].contiguous(memory_format=torch.channels_last), labels[own]
+    def _run_steps(
+        self, end: int, identity: str, progress: Progress, writer: CheckpointWriter | None
+    ) -> None:
+        looks_always = self.device.type == "cpu"
+        looked, unreported = time.monotonic(), 0
+        for images, labels in training_batches(
+            self.data, self.recipe, seed=self.seed, start=self.step, stop=end
+        ):
+            self._train_step(images, labels)
+            unreported += 1
+            saves = writer is not None and (self.step + 1 == end or writer.is_due())
+            looks = looks_always or saves or self.step + 1 == end
+            health = None
+            if looks or time.monotonic() - looked > _LOOK_EVERY_SECONDS:
+                health = self._look()
+                looked = time.monotonic()
+            if self._on_step_end is not None:
+                self._on_step_end(self.step)
+            self.step += 1
+            if health is not None:
+                progress.advance(unreported, f"loss {health.loss:.3f}")
+                unreported = 0
+            if writer is not None and saves:
+                writer.write(self._tensors(), self._state(identity), self.device)
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> float:
-        """Update the weights on one batch; return its loss."""
+    def _train_step(self, images: Tensor, labels: Tensor) -> None:
+        """Update the weights on one batch, without waiting for the device."""
+        rate = self.recipe.rate_at(self.step, self.steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(self.step, self.steps)
-        total = 0.0
+            group["lr"] = rate
         parts = self.recipe.accumulate
+        total: Tensor | None = None
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
-            loss = self._batch_loss(self._forward, x, y, self.step, part) * (len(y) / len(labels))
-            total += float(loss.detach())
-            if not math.isfinite(total):
-                raise self._divergence_error("loss", total)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = self._batch_loss(self._forward, x, y, self.step, part)
+            if parts > 1:
+                loss = loss * (len(y) / len(labels))
+            scaled = loss if self._scaler is None else self._scaler.scale(loss)
+            scaled.backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
         # A supernet has many times the parameters of a path: those that the step did not use are skipped.
         used = [p for p in self._parameters if p.grad is not None]
         distributed.average_gradients(used)
-        norm = float(nn.utils.clip_grad_norm_(used, self.recipe.clip or math.inf))
-        if not math.isfinite(norm):
-            raise self._divergence_error("norm of the gradient", norm)
-        self._optimizer.step()
+        norm = self._update(used)
         for parameter in used:
             parameter.grad = None
+        # A scaled gradient may be infinite: the scaler leaves such a step out, and lowers the scale.
+        self._watch.record(total, norm if self._scaler is None else total)
+        self._unseen += 1
         self._average.update(self.step)
-        return total
+
+    def _update(self, used: Sequence[nn.Parameter]) -> Tensor:
+        """Step the optimiser; return the norm of the gradient before it was clipped, a scalar on the device."""
+        if self._scaler is not None and self.recipe.clip:
+            self._scaler.unscale_(self._optimizer)
+        if self.recipe.clip:
+            norm = nn.utils.clip_grad_norm_(used, self.recipe.clip)
+        else:
+            norm = gradient_norm(used)
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+        return norm
 
     def _forward(self, images: Tensor) -> Tensor:
         if self.path_of_step is None:
-            logits: Tensor = self.module(images)
+            logits: Tensor = self._network(images)
         else:
             logits = self.module(images, self.path_of_step(self.step))
         return logits
 
-    def _divergence_error(self, quantity: str, value: float) -> TrainingError:
+    def _look(self) -> Health:
+        """Wait for the step that has just been computed, and return its loss.
+
+        Raises:
+            TrainingError: The loss or the gradient of this step, or of one since the last look, is not finite.
+        """
+        steps, self._unseen = self._unseen, 0
+        health = self._watch.read()
+        if health.failed is not None:
+            raise self._divergence_error(
+                health.failed, health.value, self.step + 1 - steps + health.steps
+            )
+        if self._scaler is not None and self._scaler.get_scale() < _LEAST_SCALE:
+            raise self._divergence_error("scale of the loss", self._scaler.get_scale(), self.step)
+        return health
+
+    def _divergence_error(self, quantity: str, value: float, step: int) -> TrainingError:
         return TrainingError(
-            f"the {quantity} is {value} at step {self.step} of {self.steps}.",
+            f"the {quantity} is {value} at step {step} of {self.steps}.",
             f"Lower the learning rate (now {self.recipe.rate}); the last good checkpoint is kept.",
+        )
+
+    def _device_error(self, error: RuntimeError, file: Path | None) -> NascliError | None:
+        """Return what an error of torch means to the user; None if it is a mistake in the program."""
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        if is_out_of_memory(error):
+            return self._out_of_memory_error(first_line)
+        if is_device_failure(error):
+            kept = "no checkpoint was written" if file is None or not file.exists() else f"{file} is kept"
+            return DeviceError(
+                f"{self.device} failed at step {self.step} of {self.steps}: {first_line}; {kept}.",
+                "Run the same again to go on from the last checkpoint, on another device if need be.",
+                Remedy(arguments={"train_device": "cpu"}),
+            )
+        return None
+
+    def _out_of_memory_error(self, reason: str) -> TrainingError:
+        batch, parts = self.recipe.batch // distributed.world_size(), self.recipe.accumulate
+        doubled = 2 * parts
+        if batch // doubled >= 2:
+            way_out = (
+                f"Set accumulate={doubled} in the recipe: {batch // doubled} images at a time need about half of that "
+                "memory, and the batch of a step stays as it is."
+            )
+        else:
+            way_out = "Choose a smaller resolution or network; the batch cannot be computed in smaller parts."
+        return TrainingError(
+            f"{self.device} has too little memory for {batch // parts} images at a time (a batch of {batch} in "
+            f"{parts} {'part' if parts == 1 else 'parts'}) at step {self.step} of {self.steps}: {reason}",
+            f"{way_out} The last checkpoint is kept.",
         )
 
     def averaged(self) -> AbstractContextManager[nn.Module]:
@@ -210,17 +309,25 @@ class Trainer:
         Raises:
             CheckpointError: The file cannot be written.
         """
-        if not distributed.is_first_process():
-            return
+        if distributed.is_first_process():
+            save_checkpoint(file, self._tensors(), self._state(identity))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of a checkpoint by name, which later steps change."""
         tensors = {f"module/{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"optimizer/{k}": v for k, v in optimizer_tensors(self.module, self._optimizer).items()}
         tensors |= {f"average/{k}": v for k, v in self._average.tensors().items()}
         if self._companion is not None:
             tensors |= {f"beside/{k}": v for k, v in self._companion.state().items()}
-        save_checkpoint(file, tensors, {"identity": identity, "step": self.step, "steps": self.steps})
+        return tensors
+
+    def _state(self, identity: str) -> dict[str, Any]:
+        """Return the other values of a checkpoint."""
+        state: dict[str, Any] = {"identity": identity, "step": self.step, "steps": self.steps}
+        return state if self._scaler is None else {**state, "scaler": self._scaler.state_dict()}
 
     def restore(self, file: Path, identity: str) -> None:
-        """Continue from a checkpoint.
+        """Continue from a checkpoint, which may have been written on another device.
 
         Args:
             file: Checkpoint that `save` wrote.
@@ -239,7 +346,20 @@ class Trainer:
         self._average.load(_group(tensors, "average/"))
         if self._companion is not None:
             self._companion.load(_group(tensors, "beside/"))
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
         self.step = int(state["step"])
+        self._watch, self._unseen = FiniteWatch(self.device), 0
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the Euclidean norm of the gradient, a scalar on the device of the parameters.
+
+    Args:
+        parameters: Parameters that all have a gradient.
+    """
+    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

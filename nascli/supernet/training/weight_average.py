@@ -13,17 +13,19 @@ class WeightAverage:
     """Exponential moving average of a module's floating-point parameters and buffers.
 
     Args:
-        module: Module whose weights are averaged.
+        module: Module whose weights are averaged, on its device. Its parameters and buffers are changed in place, and
+            not replaced, while the average is used.
         decay: Weight of the average against the newest weights, at least 0 and below 1; 0 keeps no average.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._module = module
         self._decay = decay
-        self._average = {k: v.clone() for k, v in self._weights()} if decay else {}
-
-    def _weights(self) -> list[tuple[str, Tensor]]:
-        return [(k, v) for k, v in self._module.state_dict().items() if v.is_floating_point()]
+        # Found once: a step that walks the module would take longer than the average itself.
+        self._weights = (
+            {k: v for k, v in module.state_dict().items() if v.is_floating_point()} if decay else {}
+        )
+        self._average = {k: v.clone() for k, v in self._weights.items()}
 
     def update(self, step: int) -> None:
         """Move the average towards the weights.
@@ -36,8 +38,7 @@ class WeightAverage:
             return
         decay = min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            for name, tensor in self._weights():
-                self._average[name].lerp_(tensor, 1 - decay)
+            torch._foreach_lerp_(list(self._average.values()), list(self._weights.values()), 1 - decay)
 
     def apply(self) -> None:
         """Replace the module's weights by their average; do nothing if none is kept."""
@@ -46,7 +47,7 @@ class WeightAverage:
     @contextmanager
     def applied(self) -> Iterator[nn.Module]:
         """Give the module its averaged weights inside the context, and then its own again."""
-        own = {name: tensor.clone() for name, tensor in self._weights()} if self._average else {}
+        own = {name: tensor.clone() for name, tensor in self._weights.items()}
         self.apply()
         try:
             yield self._module
@@ -54,11 +55,9 @@ class WeightAverage:
             self._replace_weights(own)
 
     def _replace_weights(self, values: Mapping[str, Tensor]) -> None:
-        if not values:
-            return
         with torch.no_grad():
-            for name, tensor in self._weights():
-                tensor.copy_(values[name])
+            for name, value in values.items():
+                self._weights[name].copy_(value)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the average of each weight, by the names of the module's state; empty if none is kept."""

@@ -29,6 +29,18 @@ def test_what_works_is_told_with_its_version():
     assert found["device cpu"].to_json()["works"] is True
 
 
+def test_the_device_for_training_is_told_with_its_memory(monkeypatch):
+    found = checks()["training device"]
+    assert found.works and "GiB of memory" in found.detail
+
+    def lost(self):
+        raise RuntimeError("CUDA error: unknown error\nmore")
+
+    monkeypatch.setattr("nascli.supernet.devices.TrainDevice.describe", lost)
+    found = checks()["training device"]
+    assert not found.works and found.detail == "CUDA error: unknown error" and checks()["runtime ort-cpu"].works
+
+
 def test_missing_cards_say_what_to_do_about_them():
     found = checks()["NVIDIA cards"]
     assert not found.works and found.detail == "no driver: install one"

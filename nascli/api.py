@@ -46,6 +46,7 @@ from nascli.pipeline.measure.profile import profile_models
 from nascli.pipeline.measure.subjects import own_batch, subjects_of
 from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.pipeline.tables.lookup import device_key
+from nascli.pipeline.train.teacher_source import TeacherSource
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
 from nascli.progress import Progress, Silent
@@ -574,6 +575,7 @@ def search(
     confidence: float | None = None,
     supernet: str | Path | None = None,
     after: str | Path | None = None,
+    teacher: str | TeacherSource | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
     ray: str | None = None,
@@ -606,6 +608,7 @@ def search(
             takes the model's figure as it is.
         supernet: A checkpoint of a supernet, instead of training one.
         after: The folder of a finished search that a second space goes on from.
+        teacher: What the final networks learn from beside the labels, as in `train`.
         out: The folder of the run; None for a folder below runs/ whose name tells runs apart.
         store: The store's file; None for the one that all projects share.
         ray: The address of a Ray cluster that evaluates architectures, or "auto"; None evaluates in this process.
@@ -662,6 +665,7 @@ def search(
         confidence=confidence,
         supernet=None if supernet is None else str(supernet),
         after=None if after is None else str(after),
+        teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,
         execution=_execution(store, ray, DeviceChoice(name=train_device, tf32=tf32, compile=compile)),
     )
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
@@ -675,6 +679,7 @@ def train(
     recipe: str = "small",
     epochs: int | None = None,
     batch: int = 16,
+    teacher: str | TeacherSource | None = None,
     train_device: str = "auto",
     tf32: bool = True,
     compile: bool = False,
@@ -692,6 +697,10 @@ def train(
         recipe: The name of a recipe: "small", or a paper's for ImageNet.
         epochs: The number of epochs; None for the recipe's own.
         batch: Samples per run of the ONNX file that is written.
+        teacher: What the network learns from beside the labels: an architecture's .json file with its weights beside
+            it, an .onnx file, or a `TeacherSource` with weights, resolution, and loss, such as
+            `TeacherSource("timm:resnet18", "resnet18.safetensors", distillation=Distillation("hard"))` from
+            `nascli.pipeline.train.teacher_source`. None for the labels alone.
         train_device, tf32, compile: As in `search`.
         seed: The seed of weights and data order.
         progress: Is told how far the training is; None is silent.
@@ -701,7 +710,8 @@ def train(
 
     Raises:
         ArchitectureError: The file cannot be read.
-        DataError: The data set is missing or damaged, or does not fit the architecture.
+        DataError: The data set is missing or damaged, or does not fit the architecture, or the teacher tells other
+            classes apart.
         RuntimeUnavailableError: The device is not in this machine.
         RunError: The folder belongs to other settings, or another process is using it.
         TrainingError: The loss is not finite, or memory ran out.
@@ -724,6 +734,7 @@ def train(
         out=Path(out),
         progress=progress or Silent(),
         training=DeviceChoice(name=train_device, tf32=tf32, compile=compile),
+        teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,
     )
 
 

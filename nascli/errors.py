@@ -59,6 +59,10 @@ class ArchitectureError(NascliError):
     """Codes or an architecture file that do not belong to the space."""
 
 
+# Up to so many names of a registry are listed in an error; of more, only those that are spelled alike.
+_MOST_NAMES = 200
+
+
 class UnknownNameError(NascliError):
     """A name that is not in a registry; the text lists what is."""
 
@@ -70,6 +74,9 @@ class UnknownNameError(NascliError):
         close = get_close_matches(name, known, n=1)
         guess = f" Did you mean {close[0]}?" if close else ""
         listing = ", ".join(known) if known else "none"
+        if len(known) > _MOST_NAMES:
+            near = get_close_matches(name, known, n=8, cutoff=0.4)
+            listing = ", ".join([*near, f"and {len(known) - len(near)} others"])
         super().__init__(f"unknown {kind} {name!r}.{guess} Known: {listing}.", hint, *remedies)
 
 

@@ -19,9 +19,10 @@ class RandomStream(IntEnum):
         DATA_ORDER: Order of the training images. Index: epoch.
         AUGMENTATION: Augmentation of training batches. Index: step.
         SUPERNET_PATHS: Architectures that train a shared supernet. Index: step.
-        MIXUP: Mixing of images within a batch. Indices: step, part of the batch.
+        MIXUP: Mixing of images within a batch, by mixup or cutmix. Indices: step, part of the batch.
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
+        PROJECTION: Initial weights of the projection onto a teacher's features.
         CALIBRATION: Networks that calibrate a sum of operators.
         TRANSFER_NETWORKS: Networks that are measured on a new device.
         TRANSFER_SAMPLES: Architectures that are ranked on a new device where none are given.
@@ -35,6 +36,7 @@ class RandomStream(IntEnum):
     MIXUP = 4
     SEARCHER = 11
     BASELINES = 12
+    PROJECTION = 15
     CALIBRATION = 21
     TRANSFER_NETWORKS = 22
     TRANSFER_SAMPLES = 23

@@ -20,7 +20,14 @@ from torch.utils._pytree import tree_leaves
 CARD, HOST = torch.device("cuda", 0), torch.device("cpu")
 aten = torch.ops.aten
 # The host waits until their result is known.
-WAITING = {aten._local_scalar_dense, aten.equal, aten.is_nonzero, aten.nonzero, aten.masked_select, aten._unique2}
+WAITING = {
+    aten._local_scalar_dense,
+    aten.equal,
+    aten.is_nonzero,
+    aten.nonzero,
+    aten.masked_select,
+    aten._unique2,
+}
 # Here even scalars must be on one device; elsewhere a scalar of the host may meet tensors of the card.
 STRICT = {aten.cat, aten.stack, aten._fused_sgd_, aten._fused_adam_, aten._fused_adamw_}
 INDEXING = {aten.index, aten.index_put_, aten.index_put, aten._index_put_impl_}
@@ -75,7 +82,9 @@ class Accelerator:
         self._stack.close()
 
     def waited(self, what):
-        frames = [f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__]
+        frames = [
+            f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__
+        ]
         self.waits.append(f"{what} at {frames[-1].filename}:{frames[-1].lineno}")
 
     def copied(self, tensor, on_card, waits=True):
@@ -181,7 +190,9 @@ class _Functions(TorchFunctionMode):
         if func in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
             return self._moved(func, args, kwargs)
         if func in (torch.Tensor.numpy, torch.Tensor.__array__) and marks.has(args[0]):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy it first.")
+            raise TypeError(
+                "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy it first."
+            )
         if func is torch.Tensor.tolist and marks.has(args[0]):
             accelerator.waited("tolist")
         device = kwargs.pop("device", None)

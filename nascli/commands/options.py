@@ -12,6 +12,7 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from nascli.execution import DeviceChoice, Execution
     from nascli.pipeline.measure.model_feeds import ModelFeed
+    from nascli.pipeline.train.teacher_source import TeacherSource
     from nascli.profiles.target import TargetSpec
 
 
@@ -55,6 +56,71 @@ def data_option(function: F) -> F:
         shell_complete=completing("data"),
         help="Name a data set, or NAME:FOLDER.",
     )(function)
+
+
+def teacher_options(function: F) -> F:
+    """Add the options of knowledge distillation."""
+    for option in (
+        click.option(
+            "--distil-temperature",
+            type=click.FloatRange(0, min_open=True),
+            help="Divide the logits of both networks by this for soft distillation (default: 4).",
+        ),
+        click.option(
+            "--distil-weight",
+            type=click.FloatRange(0),
+            help="Give the teacher this share of the loss (default: 0.5).",
+        ),
+        click.option(
+            "--distil",
+            type=click.Choice(["soft", "hard", "feature"]),
+            help="Learn the teacher's probabilities (the default), its class, or its features.",
+        ),
+        click.option(
+            "--teacher-resolution",
+            type=click.IntRange(1),
+            help="Resize the teacher's images to this height and width.",
+        ),
+        click.option(
+            "--teacher-weights",
+            type=click.Path(path_type=Path),
+            help="Take the teacher's weights from this .safetensors or .pth file.",
+        ),
+        click.option(
+            "--teacher",
+            metavar="FILE|timm:NAME|torchvision:NAME",
+            help="Learn from this network too: an architecture's .json, an .onnx file, or a package's model.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+TEACHER_OPTIONS = (
+    "teacher", "teacher_weights", "teacher_resolution", "distil", "distil_weight", "distil_temperature",
+)  # fmt: skip
+
+
+def teacher_of(values: dict[str, Any]) -> TeacherSource | None:
+    """What the options of `teacher_options` mean; they are taken out of the values.
+
+    Raises:
+        click.UsageError: An option about a teacher is given without one.
+        NascliError: A value is outside its range.
+    """
+    from nascli.pipeline.train.teacher_source import Distillation, TeacherSource
+
+    name, weights, resolution, *distillation = [values.pop(option) for option in TEACHER_OPTIONS]
+    changes = {
+        field: value
+        for field, value in zip(("kind", "weight", "temperature"), distillation, strict=True)
+        if value is not None
+    }
+    if name is None:
+        if changes or weights is not None or resolution is not None:
+            raise click.UsageError("what is said of a teacher needs one: add --teacher")
+        return None
+    return TeacherSource(name, None if weights is None else str(weights), resolution, Distillation(**changes))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -158,7 +224,9 @@ def training_of(values: dict[str, Any]) -> DeviceChoice:
     """Take the values of `training_options` out of a command's values, and return what they mean."""
     from nascli.execution import DeviceChoice
 
-    return DeviceChoice(name=values.pop("train_device"), tf32=values.pop("tf32"), compile=values.pop("compile"))
+    return DeviceChoice(
+        name=values.pop("train_device"), tf32=values.pop("tf32"), compile=values.pop("compile")
+    )
 
 
 def target_options(function: F) -> F:
@@ -260,9 +328,7 @@ def target_of(
     mhz = None if clock is None else clock_of(clock, fields["device"])
     spec = TargetSpec(clock_mhz=mhz, **fields)
     chosen = training or DeviceChoice()
-    return spec, Execution(
-        store=store or default_store(), cuda_driver=cuda_driver, ray=ray, training=chosen
-    )
+    return spec, Execution(store=store or default_store(), cuda_driver=cuda_driver, ray=ray, training=chosen)
 
 
 TARGET_OPTIONS = (

@@ -16,6 +16,8 @@ from nascli.commands.options import (
     space_option,
     target_of,
     target_options,
+    teacher_of,
+    teacher_options,
     training_of,
     training_options,
 )
@@ -84,6 +86,7 @@ def search_options(function: F) -> F:
             type=click.Path(path_type=Path),
             help="Use a checkpoint of `nascli supernet train` instead of training a supernet.",
         ),
+        teacher_options,
         click.option("--ray", metavar="auto|ADDRESS", help="Evaluate architectures on a Ray cluster."),
         click.option(
             "--after",
@@ -145,6 +148,7 @@ def settings_of(
         confidence=chosen["confidence"],
         supernet=None if chosen["supernet"] is None else str(chosen["supernet"]),
         after=None if chosen["after"] is None else str(chosen["after"]),
+        teacher=teacher_of(chosen),
         execution=execution,
     )
 

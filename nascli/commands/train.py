@@ -15,6 +15,8 @@ from nascli.commands.options import (
     space_option,
     target_of,
     target_options,
+    teacher_of,
+    teacher_options,
     training_of,
     training_options,
     values_option,
@@ -44,6 +46,7 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
     type=click.IntRange(1),
     help="Write the ONNX file for so many samples.",
 )
+@teacher_options
 @click.option("--tensorboard", is_flag=True, help="Write logs for TensorBoard into the folder.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Keep the training in this folder."
@@ -61,13 +64,14 @@ def train(
     tensorboard: bool,
     out: Path,
     as_json: bool,
-    **training_values: Any,
+    **values: Any,
 ) -> None:
     """Train an architecture's file from scratch; killed and run again, it goes on where it was.
 
     \b
-    Example:
+    Examples:
       nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
+      nascli train small.json --teacher runs/large/architecture.json --distil soft --out runs/taught
     """
     from nascli.pipeline.train.from_scratch import train_architecture
 
@@ -82,7 +86,8 @@ def train(
         out=out,
         progress=progress,
         tensorboard=tensorboard,
-        training=training_of(training_values),
+        training=training_of(values),
+        teacher=teacher_of(values),
     )
     progress.finish()
     if not is_main_process():
@@ -186,6 +191,13 @@ def supernet() -> None:
     "--preset", default="small", show_default=True, help="Train by the recipe of this preset: small or paper."
 )
 @click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
+@click.option(
+    "--sandwich",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Let the largest path teach the smallest and N random ones in each step.",
+)
+@teacher_options
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Write this checkpoint.")
 @training_options
 @json_option
@@ -197,9 +209,10 @@ def supernet_train(
     seed: int,
     preset: str,
     within: str | None,
+    sandwich: int | None,
     out: Path,
     as_json: bool,
-    **training_values: Any,
+    **values: Any,
 ) -> None:
     """Train the supernet of a space; killed and run again, it goes on where it was.
 
@@ -222,7 +235,9 @@ def supernet_train(
         out=out,
         progress=progress,
         within=within,
-        training=training_of(training_values),
+        training=training_of(values),
+        sandwich=sandwich,
+        teacher=teacher_of(values),
     )
     progress.finish()
     if not is_main_process():

@@ -22,6 +22,7 @@ from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.run.settled_runtime import settle_search
 from nascli.pipeline.train.from_scratch import CandidateTrainer, CandidateTraining
+from nascli.pipeline.train.teachers import load_teaching
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.progress import Progress
 from nascli.random_streams import RandomStream, generator
@@ -38,6 +39,7 @@ from nascli.search.verification import (
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 from nascli.supernet.devices import TrainDevice
+from nascli.supernet.training.teaching import Teaching
 from nascli.units import format_big_integer, format_estimated_count, format_seconds
 
 WINNER = "winner"
@@ -64,6 +66,8 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
             return SearchResult.from_json(done, folder)
         context = _context(settings, run, progress)
         problem = build_problem(settings, named, context)
+        # A teacher that cannot be used is refused before the search, and not after it.
+        teaching = None if settings.teacher is None else load_teaching(settings.teacher, problem.images)
         feasible = problem.feasible
         progress.message(
             f"{format_estimated_count(feasible.count(), feasible.exact)} of {format_big_integer(problem.space.size)} "
@@ -76,7 +80,7 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
             )
         # What the algorithm wrote down itself stays as it is.
         context.write_evaluations(candidates.ranked)
-        document = _Conclusion(settings, problem, context, candidates).document()
+        document = _Conclusion(settings, problem, context, candidates, teaching).document()
         write_json(run.file(RESULT), document)
         return SearchResult.from_json(document, folder)
 
@@ -115,6 +119,7 @@ class _Conclusion:
         problem: SearchProblem,
         context: SearchContext,
         candidates: RankedCandidates,
+        teaching: Teaching | None,
     ) -> None:
         self.settings, self.problem, self.context, self.candidates = settings, problem, context, candidates
         algorithm = settings.descriptor
@@ -127,6 +132,7 @@ class _Conclusion:
             context.folder,
             context.progress,
             context.device.compile,
+            teaching,
         )
 
     def document(self) -> dict[str, Any]:

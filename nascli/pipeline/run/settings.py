@@ -12,6 +12,7 @@ from nascli.costmodel import Constraint, parse_constraint
 from nascli.costmodel.constraints import intersect
 from nascli.errors import ConstraintError, Remedy
 from nascli.execution import Execution
+from nascli.pipeline.train.teacher_source import TeacherSource
 from nascli.profiles.devices.device import this_cpu
 from nascli.profiles.target import TargetSpec
 from nascli.search.algorithm import Algorithm
@@ -36,6 +37,7 @@ class SearchSettings:
         confidence: With which the latency model must say that a budget is kept; None takes its figure as it is.
         supernet: A checkpoint of `nascli supernet train`, instead of training one.
         after: A finished run that a second space goes on from.
+        teacher: What the final networks learn from beside the labels; None for the labels alone.
         execution: The store and the cluster that the search uses. Nothing in it changes what a search finds, so
             `to_json` leaves it out.
         constraints: The budgets, parsed; a latency without a device is about the target's.
@@ -56,6 +58,7 @@ class SearchSettings:
     confidence: float | None = None
     supernet: str | None = None
     after: str | None = None
+    teacher: TeacherSource | None = None
     execution: Execution = field(default_factory=Execution)
     constraints: tuple[Constraint, ...] = field(init=False)
 
@@ -90,12 +93,15 @@ class SearchSettings:
             "confidence": self.confidence,
             "supernet": self.supernet,
             "after": self.after,
+            # Left out where there is none, as in the settings of runs that know no teachers.
+            **({} if self.teacher is None else {"teacher": self.teacher.to_json()}),
         }
 
     @property
     def default_folder(self) -> Path:
         """Where a run goes when the user names no folder; its name tells runs apart."""
         parts = [self.algorithm, self.space, self.data, *self.budgets, f"seed{self.seed}"]
+        parts += [] if self.teacher is None else ["taught-by", self.teacher.name]
         return Path("runs") / re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.")[:120]
 
 

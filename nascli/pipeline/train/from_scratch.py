@@ -13,6 +13,8 @@ import torch
 from nascli.execution import DeviceChoice
 from nascli.files import write_json
 from nascli.pipeline.train.export import save_network
+from nascli.pipeline.train.teacher_source import TeacherSource
+from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.search.base import Choices
 from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
@@ -27,6 +29,7 @@ from nascli.supernet.training.checkpoint import save_weights
 from nascli.supernet.training.epochs import EpochLog
 from nascli.supernet.training.plain_network import TrainedNetwork, train_network
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.teaching import Teaching
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class CandidateTrainer:
         folder: Folder of the run. A training in it is continued, or loaded if it is finished.
         progress: Progress display.
         compile: Whether networks are compiled before they are trained.
+        teaching: What the networks learn from beside the labels; None for the labels alone.
     """
 
     images: Images
@@ -68,6 +72,7 @@ class CandidateTrainer:
     folder: RunFolder
     progress: Progress
     compile: bool = False
+    teaching: Teaching | None = None
 
     def train(self, space: Space, architecture: Choices, name: str) -> CandidateTraining:
         """Train an architecture.
@@ -114,6 +119,7 @@ class CandidateTrainer:
             progress=self.progress,
             title=f"{name} from scratch",
             compile=self.compile,
+            teaching=self.teaching,
         )
 
 
@@ -192,6 +198,7 @@ def train_architecture(
     progress: Progress,
     tensorboard: bool = False,
     training: DeviceChoice = DeviceChoice(),
+    teacher: TeacherSource | None = None,
 ) -> ArchitectureTraining:
     """Train the architecture of a file from scratch, into a folder.
 
@@ -210,6 +217,7 @@ def train_architecture(
         progress: Progress display.
         tensorboard: Whether to write logs for TensorBoard into the folder.
         training: Device of the training.
+        teacher: What the network learns from beside the labels; None for the labels alone.
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
@@ -217,7 +225,8 @@ def train_architecture(
         DataError: The data set is missing or damaged, or does not fit the architecture.
         RunError: The folder belongs to other settings, or another process is using it.
         TrainingError: The loss or the gradient is not finite.
-        NascliError: The logits of the ONNX model differ from the network's.
+        CheckpointError: The teacher's weights cannot be read, or do not fit it.
+        NascliError: The logits of the ONNX model differ from the network's, or the teacher cannot be used.
     """
     recipe = find_recipe(recipe_name, epochs)
     distributed.join_process_group()
@@ -233,7 +242,9 @@ def train_architecture(
         "data": data,
         "recipe": recipe.to_json(),
         "seed": seed,
+        **({} if teacher is None else {"teacher": teacher.to_json()}),
     }
+    teaching = None if teacher is None else load_teaching(teacher, images)
     with RunFolder(out, settings) if distributed.is_first_process() else nullcontext():
         log = EpochLog(images.validation, out, tensorboard)
         trained = train_network(
@@ -246,6 +257,7 @@ def train_architecture(
             title=architecture.name,
             log=log,
             compile=device.compile,
+            teaching=teaching,
         )
         result = ArchitectureTraining(
             space=architecture.space.spec,

@@ -8,6 +8,8 @@ from pathlib import Path
 from nascli.costmodel import parse_constraint
 from nascli.errors import UnknownNameError
 from nascli.execution import DeviceChoice
+from nascli.pipeline.train.teacher_source import TeacherSource
+from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
@@ -65,6 +67,8 @@ def train_supernet(
     progress: Progress,
     within: str | None = None,
     training: DeviceChoice = DeviceChoice(),
+    sandwich: int | None = None,
+    teacher: TeacherSource | None = None,
 ) -> SupernetTraining:
     """Train the supernet of a space into a file that a search takes.
 
@@ -81,13 +85,19 @@ def train_supernet(
         within: Window of a counted cost such as '290M<=macs<=360M', over whose bins paths are drawn uniformly; None
             draws paths uniformly from the space.
         training: Device of the training. A supernet is never compiled.
+        sandwich: Number of random paths that learn in each step from the largest path, beside the smallest one; None
+            trains one random path in each step.
+        teacher: What the supernet learns from beside the labels; None for the labels alone.
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
         UnknownNameError: No space, data set, or preset has that name.
         DataError: The data set is missing or damaged, or does not fit the space.
-        ConstraintError: The window is not one of a counted cost, or lacks an end.
-        CheckpointError: The file belongs to another space, data set, recipe, or seed.
+        ConstraintError: The window is not one of a counted cost, or lacks an end; or the sandwich rule is asked for in
+            a multi-branch space.
+        CheckpointError: The file belongs to another space, data set, recipe, seed, or teacher; or the teacher's weights
+            cannot be read, or do not fit it.
+        NascliError: The teacher cannot be used.
     """
     distributed.join_process_group()
     device = TrainDevice.of(training)
@@ -106,6 +116,8 @@ def train_supernet(
         progress=progress,
         out=out,
         within=None if within is None else parse_constraint(within),
+        sandwich=sandwich,
+        teaching=None if teacher is None else load_teaching(teacher, images),
     )
     _, state = load_checkpoint(out)
     return SupernetTraining(

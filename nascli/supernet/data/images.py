@@ -54,6 +54,19 @@ class ImageSplit:
 
 
 @dataclass(frozen=True)
+class Normalisation:
+    """By what the channels of images were normalised, on a scale on which black is 0 and white is 1.
+
+    Attributes:
+        mean: What was subtracted from each channel.
+        deviation: By what each channel was divided then.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Images:
     """A data set in three parts. A search sees the first two; the test part is for its final figures.
 
@@ -63,6 +76,7 @@ class Images:
         train: Images that weights are fitted to.
         validation: Images held out of the training part, by which a search ranks architectures.
         test: Images on which each reported network is evaluated once.
+        normalisation: How the images were normalised; None where it is not known.
     """
 
     name: str
@@ -70,6 +84,7 @@ class Images:
     train: ImageSplit
     validation: ImageSplit
     test: ImageSplit
+    normalisation: Normalisation | None = None
 
     def to(self, device: torch.device) -> Images:
         """Return the same data set, delivered to another device."""
@@ -162,7 +177,18 @@ def load_images(spec: str, resolution: int, *, max_images: int | None = None) ->
         part(raw.images[train], raw.labels[train]),
         part(raw.images[validation], raw.labels[validation]),
         part(test_images, test_labels),
+        _normalisation(raw, train, mean, deviation),
     )
+
+
+def _normalisation(raw: RawImages, train: npt.NDArray[np.int64], mean: Any, deviation: Any) -> Normalisation:
+    """Return the normalisation by white: 255 of bytes, and otherwise the largest pixel of the training part."""
+    white = 255.0 if raw.images.dtype == np.uint8 else max(1e-6, float(raw.images[train].max()))
+    channels = raw.images.shape[1]
+    means, deviations = (
+        tuple((np.broadcast_to(np.ravel(values), channels) / white).tolist()) for values in (mean, deviation)
+    )
+    return Normalisation(means, deviations)
 
 
 def _channel_statistics(raw: RawImages, train: npt.NDArray[np.int64]) -> tuple[Any, Any]:

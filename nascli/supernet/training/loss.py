@@ -1,9 +1,9 @@
-"""The loss of a batch: cross-entropy with smoothed labels, of images that are mixed in pairs where the recipe says so."""
+"""The loss of a batch: cross-entropy with smoothed labels of mixed images, and what teachers add to it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from nascli.random_streams import RandomStream, generator
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.teaching import Distiller, soft_loss
 
 # From images `(batch, channels, height, width)` to logits `(batch, classes)`.
 Forward = Callable[[Tensor], Tensor]
@@ -41,11 +42,13 @@ class BatchLoss:
     Args:
         recipe: Recipe; of it mixup, cutmix, label smoothing, and automatic mixed precision are used.
         seed: Seed of what is mixed with what.
+        teacher: What the network learns from beside the labels; None for the labels alone.
     """
 
-    def __init__(self, recipe: Recipe, seed: int) -> None:
+    def __init__(self, recipe: Recipe, seed: int, teacher: Distiller | None = None) -> None:
         self.recipe = recipe
         self.seed = seed
+        self.teacher = teacher
 
     def __call__(self, forward: Forward, images: Tensor, labels: Tensor, step: int, part: int = 0) -> Tensor:
         """Return the mean loss of one part of a batch, a scalar on the device of the images.
@@ -57,9 +60,37 @@ class BatchLoss:
             step: Number of the step, from 0.
             part: Number of the part of the step's batch, from 0.
         """
+        return next(self.of_paths([forward], images, labels, step, part))
+
+    def of_paths(
+        self, forwards: Sequence[Forward], images: Tensor, labels: Tensor, step: int, part: int = 0
+    ) -> Iterator[Tensor]:
+        """Yield the losses of several paths of a supernet on the same images (BigNAS, Yu et al. 2020, section 3).
+
+        The first path learns from the labels, and from the teacher if there is one; the others learn from the logits of
+        the first alone. Each path is computed when its loss is asked for, so that the graph of the one before can be
+        freed.
+
+        Args:
+            forwards: The paths; the first one teaches the others.
+            images: `(batch, channels, height, width)`.
+            labels: Classes, `(batch,)`.
+            step: Number of the step, from 0.
+            part: Number of the part of the step's batch, from 0.
+        """
         batch = self.mix(images, labels, step, part)
         with self._autocast(images):
-            return self.cross_entropy(forward(batch.images).float(), batch)
+            logits = forwards[0](batch.images).float()
+            loss = self.cross_entropy(logits, batch)
+            if self.teacher is not None:
+                loss = self.teacher.loss(batch.images, logits, loss)
+        answers = logits.detach()
+        del logits
+        yield loss
+        for forward in forwards[1:]:
+            with self._autocast(images):
+                loss = soft_loss(forward(batch.images).float(), answers, 1.0)
+            yield loss
 
     def mix(self, images: Tensor, labels: Tensor, step: int, part: int = 0) -> MixedBatch:
         """Mix images in pairs, by mixup or cutmix; where the recipe has both, by one of them at random.
@@ -104,9 +135,7 @@ class BatchLoss:
         return torch.autocast(images.device.type, dtype, enabled=self.recipe.amp)
 
 
-def cutmix_box(
-    height: int, width: int, share: float, rng: np.random.Generator
-) -> tuple[slice, slice, float]:
+def cutmix_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[slice, slice, float]:
     """Draw the patch of an image that cutmix replaces (Yun et al. 2019, Eq. 2).
 
     The sides of the patch are those of the image times the root of `1 - share`. Its centre is uniform over the image,

@@ -15,6 +15,7 @@ from nascli.supernet.modules import ProgramModule, network_module
 from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.epochs import EpochLog
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.teaching import Distiller, Teaching
 from nascli.supernet.training.trainer import Trainer
 
 
@@ -48,6 +49,7 @@ def train_network(
     title: str,
     log: EpochLog | None = None,
     compile: bool = False,
+    teaching: Teaching | None = None,
 ) -> TrainedNetwork:
     """Train a network from scratch where the images are delivered, and evaluate it once on the test part.
 
@@ -61,13 +63,15 @@ def train_network(
         title: Name of the network, for the display.
         log: Log that records every epoch; its state is kept in the checkpoint.
         compile: Whether the network is compiled by `torch.compile`.
+        teaching: What the network learns from beside the labels; None for the labels alone.
 
     Raises:
         TrainingError: The loss or the gradient is not finite.
-        CheckpointError: The checkpoint belongs to another network, data set, recipe, or seed.
+        CheckpointError: The checkpoint belongs to another network, data set, recipe, seed, or teacher.
     """
     kind = "network" if log is None else "network with epochs"
-    identity = settings_digest(kind, network.program.canonical, images.digest, recipe, seed)
+    taught = [] if teaching is None else [teaching]
+    identity = settings_digest(kind, network.program.canonical, images.digest, recipe, seed, *taught)
     torch.manual_seed(seed)
     module = network_module([operator.program for operator in network.operators])
 
@@ -77,7 +81,14 @@ def train_network(
                 log.record_epoch(averaged, recipe.rate_at(step, trainer.steps), trainer.loss)
 
     trainer = Trainer(
-        module, images.train, recipe, seed=seed, on_step_end=record_epoch, companion=log, compile=compile
+        module,
+        images.train,
+        recipe,
+        seed=seed,
+        on_step_end=record_epoch,
+        companion=log,
+        compile=compile,
+        teacher=None if teaching is None else Distiller(teaching, module, seed),
     )
     trainer.run(file, identity, progress, f"training {title}")
     trainer.use_average()

@@ -6,7 +6,6 @@ checkpoint needs the weights, the optimiser's state, and the number of completed
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,9 +25,10 @@ from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.checkpoint_writer import CheckpointWriter
 from nascli.supernet.training.finite import FiniteWatch, Health
-from nascli.supernet.training.loss import BatchLoss
+from nascli.supernet.training.loss import BatchLoss, Forward
 from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.teaching import Distiller
 from nascli.supernet.training.weight_average import WeightAverage
 
 # Shortest time between two checkpoints; at 0 or below, every step has one.
@@ -41,6 +41,8 @@ _LEAST_SCALE = 2.0**-20
 PathOfStep = Callable[[int], Sequence[int]]
 # Called with the number of a step when it is done.
 OnStepEnd = Callable[[int], None]
+# From the number of a step, from 0, to the architectures that learn from `PathOfStep`'s in the same step.
+LearnersOfStep = Callable[[int], Sequence[Sequence[int]]]
 
 
 class CompanionState(Protocol):
@@ -75,6 +77,9 @@ class Trainer:
         steps: Number of steps of the whole training; None for the recipe's epochs.
         compile: Whether a plain network is compiled by `torch.compile`; a supernet, which is another network in each
             step, never is.
+        teacher: What the module learns from beside the labels; None for the labels alone.
+        learners_of_step: Function from a step's number to further architectures of a supernet, which learn in the same
+            step from the logits of `path_of_step`'s architecture (the sandwich rule); None for no others.
 
     Attributes:
         path_of_step: The argument; it may be replaced between runs.
@@ -96,6 +101,8 @@ class Trainer:
         companion: CompanionState | None = None,
         steps: int | None = None,
         compile: bool = False,
+        teacher: Distiller | None = None,
+        learners_of_step: LearnersOfStep | None = None,
     ) -> None:
         self.device = data.device
         self.module = module.to(device=self.device, memory_format=torch.channels_last)
@@ -113,7 +120,15 @@ class Trainer:
         self._optimizer = make_optimizer(module, recipe)
         scaled = recipe.amp and recipe.amp_type == "float16"
         self._scaler = torch.amp.GradScaler(self.device.type) if scaled else None
-        self._batch_loss = BatchLoss(recipe, seed)
+        self._batch_loss = BatchLoss(recipe, seed, teacher)
+        self._learners_of_step = learners_of_step
+        self._teacher = teacher
+        if teacher is not None:
+            teacher.to(self.device)
+            self._parameters += teacher.parameters()
+            if teacher.parameters():
+                group = {"params": teacher.parameters(), "weight_decay": recipe.weight_decay}
+                self._optimizer.add_param_group(group)
         self._average = WeightAverage(module, recipe.ema)
         self._watch = FiniteWatch(self.device)
         # Steps that the watch has recorded and nobody has looked at.
@@ -197,12 +212,12 @@ class Trainer:
         parts = self.recipe.accumulate
         total: Tensor | None = None
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
-            loss = self._batch_loss(self._forward, x, y, self.step, part)
-            if parts > 1:
-                loss = loss * (len(y) / len(labels))
-            scaled = loss if self._scaler is None else self._scaler.scale(loss)
-            scaled.backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
+            for loss in self._batch_loss.of_paths(self._paths(), x, y, self.step, part):
+                if parts > 1:
+                    loss = loss * (len(y) / len(labels))
+                scaled = loss if self._scaler is None else self._scaler.scale(loss)
+                scaled.backward()  # type: ignore[no-untyped-call]
+                total = loss.detach() if total is None else total + loss.detach()
         assert total is not None
         # A supernet has many times the parameters of a path: those that the step did not use are skipped.
         used = [p for p in self._parameters if p.grad is not None]
@@ -230,12 +245,19 @@ class Trainer:
             self._scaler.update()
         return norm
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _paths(self) -> list[Forward]:
+        """Return what this step computes: the network, or paths of the supernet, the first of which teaches."""
         if self.path_of_step is None:
-            logits: Tensor = self._network(images)
-        else:
-            logits = self.module(images, self.path_of_step(self.step))
-        return logits
+            return [self._network]
+        learners = () if self._learners_of_step is None else self._learners_of_step(self.step)
+        return [self._path(path) for path in (self.path_of_step(self.step), *learners)]
+
+    def _path(self, architecture: Sequence[int]) -> Forward:
+        def forward(images: Tensor) -> Tensor:
+            logits: Tensor = self.module(images, architecture)
+            return logits
+
+        return forward
 
     def _look(self) -> Health:
         """Wait for the step that has just been computed, and return its loss.
@@ -246,9 +268,7 @@ class Trainer:
         steps, self._unseen = self._unseen, 0
         health = self._watch.read()
         if health.failed is not None:
-            raise self._divergence_error(
-                health.failed, health.value, self.step + 1 - steps + health.steps
-            )
+            raise self._divergence_error(health.failed, health.value, self.step + 1 - steps + health.steps)
         if self._scaler is not None and self._scaler.get_scale() < _LEAST_SCALE:
             raise self._divergence_error("scale of the loss", self._scaler.get_scale(), self.step)
         return health
@@ -319,6 +339,8 @@ class Trainer:
         tensors |= {f"average/{k}": v for k, v in self._average.tensors().items()}
         if self._companion is not None:
             tensors |= {f"beside/{k}": v for k, v in self._companion.state().items()}
+        if self._teacher is not None:
+            tensors |= {f"teacher/{k}": v for k, v in self._teacher.state(self._optimizer).items()}
         return tensors
 
     def _state(self, identity: str) -> dict[str, Any]:
@@ -348,6 +370,8 @@ class Trainer:
             self._companion.load(_group(tensors, "beside/"))
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
+        if self._teacher is not None:
+            self._teacher.load(_group(tensors, "teacher/"), self._optimizer)
         self.step = int(state["step"])
         self._watch, self._unseen = FiniteWatch(self.device), 0
 

@@ -22,7 +22,9 @@ from nascli.supernet.training.trainer import Trainer
 
 RECIPES = {
     "sgd": Recipe(epochs=1, batch=64),
-    "adam": Recipe(epochs=1, batch=64, optimizer="adam", rate=0.002, clip=5.0, ema=0.9, mixup=0.2, accumulate=2),
+    "adam": Recipe(
+        epochs=1, batch=64, optimizer="adam", rate=0.002, clip=5.0, ema=0.9, mixup=0.2, accumulate=2
+    ),
     "adamw": Recipe(epochs=1, batch=64, optimizer="adamw", rate=0.002, decay_all=False, shift=1, cutmix=1.0),
     "rmsprop": Recipe(epochs=1, batch=64, optimizer="rmsprop", rate=0.002, epsilon=1e-3),
 }
@@ -120,7 +122,9 @@ def test_evaluation_waits_once_and_not_in_each_batch(tiny, images, card):
     card.waits.clear()
     together = PrefixTree(net, population).accuracies(data)
     assert len(card.waits) == 1
-    quick = PrefixTree(net, population).quick_accuracies(data.validation.images[:64], data.validation.labels[:64])
+    quick = PrefixTree(net, population).quick_accuracies(
+        data.validation.images[:64], data.validation.labels[:64]
+    )
     assert len(card.waits) == 2 and len(quick) == 6
     for one, other in zip(alone, together, strict=True):
         assert one == pytest.approx(other)
@@ -164,7 +168,9 @@ def test_a_card_that_vanishes_is_told_with_the_checkpoint(tiny, images, tmp_path
 
     monkeypatch.setattr(trainer._average, "update", lost)
     file = tmp_path / "a"
-    with pytest.raises(DeviceError, match=rf"failed at step 3 of .*: CUDA error: device unavailable; {file} is kept"):
+    with pytest.raises(
+        DeviceError, match=rf"failed at step 3 of .*: CUDA error: device unavailable; {file} is kept"
+    ):
         trainer.run(file, "x", Silent(), "t")
     again = trainer_of(tiny, images, RECIPES["sgd"])
     again.restore(file, "x")

@@ -20,6 +20,7 @@ class RandomStream(IntEnum):
         AUGMENTATION: Augmentation of training batches. Index: step.
         SUPERNET_PATHS: Architectures that train a shared supernet. Index: step.
         MIXUP: Mixing of images within a batch. Indices: step, part of the batch.
+        REGULARISATION: What dropout and drop path leave out. Indices: step, place in the network.
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
         CALIBRATION: Networks that calibrate a sum of operators.
@@ -33,6 +34,7 @@ class RandomStream(IntEnum):
     AUGMENTATION = 2
     SUPERNET_PATHS = 3
     MIXUP = 4
+    REGULARISATION = 9
     SEARCHER = 11
     BASELINES = 12
     CALIBRATION = 21

@@ -54,6 +54,12 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
+def _supernet_recipes() -> list[str]:
+    from nascli.supernet.recipes.registry import recipe_names
+
+    return recipe_names("supernet")
+
+
 _KINDS = {
     "spaces": _spaces,
     "devices": _devices,
@@ -63,4 +69,6 @@ _KINDS = {
     "algorithms": _algorithms,
     "presets": _presets,
     "recipes": _recipes,
+    "supernet recipes": _supernet_recipes,
+    "all recipes": lambda: list({*_recipes(), *_supernet_recipes()}),
 }

@@ -41,8 +41,8 @@ def main(debug: bool, quiet: bool, files: tuple[Path, ...]) -> None:
 
 
 for _command in (
-    doctor, devices, spaces, recipes, count, profile, lut, calibrate, predict, measure, transfer, search, sweep, supernet,
-    train, export, report, completion,
+    doctor, devices, spaces, recipes, count, profile, lut, calibrate, predict, measure, transfer, search, sweep,
+    supernet, train, export, report, completion,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -135,7 +135,8 @@ def recipes(name: str | None, as_json: bool) -> None:
 def _show_recipe(recipe: RecipeDescription) -> None:
     """Print all fields of a recipe with what is known about them."""
     rows = [
-        [field.name, value_as_text(field.value), field.mark, field.where, field.words] for field in recipe.fields
+        [field.name, value_as_text(field.value), field.mark, field.where, field.words]
+        for field in recipe.fields
     ]
     origin = f": {recipe.paper}" if recipe.paper else ""
     title = f"{recipe.name} for {recipe.kind}, {recipe.about}{origin}"

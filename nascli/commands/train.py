@@ -21,7 +21,6 @@ from nascli.commands.options import (
 )
 from nascli.commands.output import is_main_process, show_json, terminal_progress
 
-
 recipe_changes_option = click.option(
     "--set",
     "changes",
@@ -189,9 +188,7 @@ def supernet() -> None:
 @supernet.command("train")
 @space_option
 @data_option
-@click.option(
-    "--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's."
-)
+@click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
 )

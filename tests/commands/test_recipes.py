@@ -24,7 +24,7 @@ def test_recipes_are_listed_and_shown():
 def test_a_dry_run_shows_numbers_and_runs_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = run("search", "--preset", "paper", "--space", TINY, "--dry-run").stdout
-    for number in ("settings.population", "20000", "supernet.rate", "0.5", "1,077 training images", "120"):
+    for number in ("settings.population", "20000", "supernet.rate", "0.5", "1,078 training images", "120"):
         assert number in text
     args = ["search", "--algorithm", "nse", "--space", "nse-27", "--preset", "paper", "--dry-run", "--json"]
     plan = json.loads(run(*args, "--constraint", "300M<=macs<=350M", "--set", "nse.threshold=-3").stdout)

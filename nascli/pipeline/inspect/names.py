@@ -60,6 +60,10 @@ def _supernet_recipes() -> list[str]:
     return recipe_names("supernet")
 
 
+def _all_recipes() -> list[str]:
+    return list({*_recipes(), *_supernet_recipes()})
+
+
 _KINDS = {
     "spaces": _spaces,
     "devices": _devices,
@@ -70,5 +74,5 @@ _KINDS = {
     "presets": _presets,
     "recipes": _recipes,
     "supernet recipes": _supernet_recipes,
-    "all recipes": lambda: list({*_recipes(), *_supernet_recipes()}),
+    "all recipes": _all_recipes,
 }

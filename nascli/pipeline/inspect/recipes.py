@@ -51,7 +51,8 @@ class RecipeField:
     Attributes:
         name: Its name.
         value: Its value.
-        mark: 'stated' in the paper, 'referred' to another work by it, left 'open' by it, 'chosen' by nascli, or 'unused'.
+        mark: 'stated' in the paper, 'referred' to another work by it, left 'open' by it, 'chosen' by nascli, or
+            'unused'.
         where: Section or table of the paper; empty where it does not speak of the field.
         words: What the paper says, in short; for an open field, what is taken and why.
     """
@@ -134,7 +135,9 @@ def describe_recipe(name: str) -> list[RecipeDescription]:
     Raises:
         UnknownNameError: No recipe has that name.
     """
-    found = [entry for kind in KINDS for entry in recipe_entries() if (entry.kind, entry.name) == (kind, name)]
+    found = [
+        entry for kind in KINDS for entry in recipe_entries() if (entry.kind, entry.name) == (kind, name)
+    ]
     if not found:
         known = dict.fromkeys(each for kind in KINDS for each in recipe_names(kind))
         raise UnknownNameError("recipe", name, list(known))

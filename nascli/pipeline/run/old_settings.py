@@ -78,7 +78,7 @@ def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
 def _old_supernet(name: str, epochs: int, batch: int) -> Recipe:
     if name not in _SUPERNETS:
         return find_supernet_recipe(name, epochs, batch)
-    warmup = {"warmup": 2 / epochs} if name == "nse" else {}
+    warmup: dict[str, Any] = {"warmup": 2 / epochs} if name == "nse" else {}
     return Recipe(epochs, batch, **_SUPERNETS[name], **warmup)
 
 

@@ -9,9 +9,7 @@ from nascli.supernet.recipes.files import named_recipe
 from nascli.supernet.training.recipe import Recipe
 
 
-def chosen_recipe(
-    kind: str, name: str, *, epochs: int | None = None, changes: Sequence[str] = ()
-) -> Recipe:
+def chosen_recipe(kind: str, name: str, *, epochs: int | None = None, changes: Sequence[str] = ()) -> Recipe:
     """Return the recipe that a user names, with fields changed.
 
     Args:

@@ -12,7 +12,6 @@ from nascli.supernet.recipes.nse import nse, nse_supernet
 from nascli.supernet.recipes.small import small, small_multi_branch_supernet
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
-
 # The exponent of the excess over tau in the loss (beta, appendix B).
 RESOURCE_EXPONENT = 2
 
@@ -82,7 +81,6 @@ class NseSettings:
             raise NascliError(
                 f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
             )
-
 
     def candidates_under(self, cost: str) -> int:
         """Return the number of operations per layer and round (K).

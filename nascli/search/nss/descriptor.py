@@ -36,7 +36,9 @@ class NetworkSpaceSearch(Algorithm):
         """Return two phases: the supernet on which a space is learned, and that of the Elite Space."""
         assert preset.space_recipe is not None
         return (
-            TrainingPhase("supernet on which the space is learned", "space_recipe", preset.space_recipe.epochs),
+            TrainingPhase(
+                "supernet on which the space is learned", "space_recipe", preset.space_recipe.epochs
+            ),
             TrainingPhase("supernet of the Elite Space", "supernet", preset.supernet.epochs),
         )
 

@@ -75,8 +75,8 @@ PRESETS = {
         space_recipe=small_supernet(epochs=10),
     ),
     "paper": Preset(
-        # The paper (section 4.1) refers to FBNetV2, which continues FBNet (Wu et al. 2019, section 4.1): 10 of 90 epochs
-        # for the weights alone, Adam at 0.01, and a temperature that falls from 5 by exp(-0.045) after each epoch.
+        # The paper (section 4.1) refers to FBNetV2, which continues FBNet (Wu et al. 2019, section 4.1): 10 of 90
+        # epochs for the weights alone, Adam at 0.01, and a temperature that falls from 5 by exp(-0.045) each epoch.
         settings=NssSettings(warmup=10 / 90, rate=0.01, first=5.0, last=5.0 * math.exp(-0.045 * 90)),
         supernet=nss_supernet(epochs=90),
         retraining=nss(epochs=200),

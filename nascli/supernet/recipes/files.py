@@ -67,7 +67,7 @@ def _from_document(kind: str, name: str, document: Mapping[str, Any], epochs: in
         if key != "base" and key not in known:
             raise UnknownNameError(f"field of a recipe in {name}", key, ["base", *known])
     hints = typing.get_type_hints(Recipe)
-    values = {
+    values: dict[str, Any] = {
         key: _typed(name, key, hints[key], value) for key, value in document.items() if key != "base"
     }
     if epochs is not None:

@@ -34,7 +34,7 @@ def test_a_supernet_is_trained_once_into_its_file(tmp_path):
 
 
 def test_the_preset_of_the_paper_trains_for_the_paper_s_epochs(tmp_path):
-    """120 epochs (section 4) of the one step that 1,077 images make at a batch of 1,024."""
+    """120 epochs (section 4) of the one step that 1,078 images make at a batch of 1,024."""
     with pytest.raises(KeyboardInterrupt):
         job(tmp_path / "s", progress=Counted(), preset="paper", epochs=None)
     assert Counted.total == 120

@@ -43,7 +43,11 @@ def test_a_file_changes_another_recipe(written):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("epochs = 3\nrates = 1\n", UnknownNameError, "unknown field of a recipe in .*'rates'. Did you mean rate"),
+        (
+            "epochs = 3\nrates = 1\n",
+            UnknownNameError,
+            "unknown field of a recipe in .*'rates'. Did you mean rate",
+        ),
         ("epochs = 3\n[rate]\nx = 1\n", NascliError, "rate takes a number"),
         ("epochs = 3\nrate = true\n", NascliError, "rate takes a number, not True"),
         ("epochs = 3.0\n", NascliError, "epochs takes a whole number, not 3.0"),

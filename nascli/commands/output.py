@@ -62,7 +62,7 @@ def value_as_text(value: object) -> str:
     if isinstance(value, tuple | list):
         return ",".join(map(value_as_text, value))
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:,.0f}" if abs(value) >= 1e6 else f"{value:.6g}"
     return "none" if value is None else str(value)
 
 

@@ -51,8 +51,8 @@ class RecipeField:
     Attributes:
         name: Its name.
         value: Its value.
-        mark: 'stated' in the paper, 'referred' to another work by it, left 'open' by it, 'chosen' by nascli, or
-            'unused'.
+        mark: 'stated' in the paper, 'referred' to another work by it, left 'open' by it, 'absent', about
+            'computing' a step, 'chosen' by nascli, or 'unused'.
         where: Section or table of the paper; empty where it does not speak of the field.
         words: What the paper says, in short; for an open field, what is taken and why.
     """

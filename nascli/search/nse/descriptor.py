@@ -88,12 +88,14 @@ class Nse(Algorithm):
             low, high = settings.window_of(bound.low, bound.high)
             tau = settings.aim_of(low, high)
             weight = settings.fitness_weight(name)
+            # The units in which appendix B has alpha.
+            unit, scale = ("milliseconds", 1e-3) if name == "latency" else ("millions", 1e6)
             figures |= {
                 f"window of {name}, lower end": low,
                 f"window of {name}, upper end": high,
                 f"target of {name} (tau)": tau,
                 "weight of the relative excess": weight,
-                f"alpha, for {name}": weight / tau**2,
+                f"alpha, for {name} in {unit}": weight / (tau / scale) ** 2,
                 "exponent of the excess (beta)": RESOURCE_EXPONENT,
             }
         return figures

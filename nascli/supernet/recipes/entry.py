@@ -12,13 +12,15 @@ KINDS = (RETRAINING, SUPERNET)
 
 # How a field's value is known. A 'stated' value stands in the paper; a 'referred' one in the work to which the paper
 # refers for it. Where the paper is 'open', nascli takes a value from elsewhere, and the words say which and why.
-# A 'chosen' value belongs to a recipe of nascli's own, and an 'unused' one changes nothing.
-STATED, REFERRED, OPEN, CHOSEN, UNUSED = "stated", "referred", "open", "chosen", "unused"
+# What is 'absent' is neither in the paper nor in the recipe; 'computing' fields say how a step is computed. A 'chosen' value
+# belongs to a recipe of nascli's own, and an 'unused' one changes nothing.
+STATED, REFERRED, OPEN, ABSENT, COMPUTING = "stated", "referred", "open", "absent", "computing"
+CHOSEN, UNUSED = "chosen", "unused"
 
 # Fields that say how a step is computed rather than what it computes.
-_COMPUTING = ("accumulate", "amp", "amp_type", "synchronised")
+_COMPUTING_FIELDS = ("accumulate", "amp", "amp_type", "synchronised")
 # Values at which an augmentation or a regularisation is absent.
-_ABSENT = {
+_ABSENT_VALUES: dict[str, object] = {
     "shift": 0, "clip": 0.0, "mixup": 0.0, "ema": 0.0, "pad": 0, "jitter": 0.0, "policy": "none", "erasing": 0.0,
     "cutout": 0, "cutmix": 0.0, "dropout": 0.0, "drop_path": 0.0,
 }  # fmt: skip
@@ -29,7 +31,7 @@ class Note:
     """What is known about one field of a recipe.
 
     Attributes:
-        mark: 'stated', 'referred', 'open', 'chosen', or 'unused'.
+        mark: 'stated', 'referred', 'open', 'absent', 'computing', 'chosen', or 'unused'.
         where: Section or table of the paper; empty where the paper does not speak of the field.
         words: What the paper says, in short; for an open field, what is taken and why.
     """
@@ -97,15 +99,15 @@ class RecipeEntry:
             return Note(UNUSED, "", "not used by this recipe")
         if not self.paper:
             return Note(CHOSEN, "", "a choice of nascli")
-        if name in _COMPUTING:
-            return left_open("how a step is computed; papers do not say")
-        if name in _ABSENT and getattr(recipe, name) == _ABSENT[name]:
-            return left_open("not mentioned, and not used here")
+        if name in _COMPUTING_FIELDS:
+            return Note(COMPUTING, "", "how a step is computed, which papers do not say")
+        if name in _ABSENT_VALUES and getattr(recipe, name) == _ABSENT_VALUES[name]:
+            return Note(ABSENT, "", "neither in the paper nor in the recipe")
         raise KeyError(name)
 
     @property
     def open_fields(self) -> tuple[str, ...]:
-        """The names of the fields about which the paper leaves open what its authors did."""
+        """The names of the fields that the recipe uses and of which the paper leaves open what its authors did."""
         return tuple(each.name for each in fields(Recipe) if self.note(each.name).mark == OPEN)
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nascli.supernet.recipes.entry import RETRAINING, SUPERNET, RecipeEntry, left_open, referred, stated
+from nascli.supernet.recipes.entry import (
+    COMPUTING,
+    RETRAINING,
+    SUPERNET,
+    Note,
+    RecipeEntry,
+    left_open,
+    referred,
+    stated,
+)
 from nascli.supernet.training.recipe import Recipe
 
 WARMUP_EPOCHS = 2
@@ -124,7 +133,7 @@ _SUPERNET = {
     "optimizer": stated(_APPENDIX, "SGD"),
     "momentum": stated(_APPENDIX, "0.9"),
     "nesterov": stated(_APPENDIX, "Nesterov's"),
-    "synchronised": left_open("not mentioned; the authors' code synchronises"),
+    "synchronised": Note(COMPUTING, "", "not mentioned; the authors' code synchronises"),
 }
 _AS_SUPERNET = "not said anew for retraining; as for the supernet"
 _RETRAINING = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nascli.supernet.recipes.entry import RETRAINING, SUPERNET, RecipeEntry, left_open, referred, stated
+from nascli.supernet.recipes.entry import COMPUTING, RETRAINING, SUPERNET, Note, RecipeEntry, referred, stated
 from nascli.supernet.training.recipe import Recipe
 
 
@@ -57,7 +57,7 @@ _REFERRED = {
 _NOTES = {
     "batch": stated(_SECTION, "1,024 images a step"),
     **{name: referred(_SECTION, words) for name, words in _REFERRED.items()},
-    "synchronised": left_open("eight cards of 128 images each; each normalises its own"),
+    "synchronised": Note(COMPUTING, "", "eight cards of 128 images each; each normalises its own"),
 }
 
 ENTRIES = (

@@ -55,8 +55,7 @@ def test_the_plan_of_nse_resolves_what_follows_from_the_budget():
     assert figures["candidates a layer (K)"] == 5
     assert figures["rounds, if each keeps one operation of a layer"] == 6
     assert figures["target of macs (tau)"] == 300e6
-    # alpha of appendix B is 1e-5 for millions of MACs.
-    assert figures["alpha, for macs"] == pytest.approx(1e-5 / 1e6**2)
+    assert figures["alpha, for macs in millions"] == pytest.approx(1e-5)
     assert figures["exponent of the excess (beta)"] == 2
     assert phases(found)[:2] == [("supernet", 100, 6), ("retraining", 350, 5)]
     assert {recipe.group: recipe.name for recipe in found.recipes} == {"supernet": "nse", "retraining": "nse"}
@@ -67,6 +66,9 @@ def test_under_latency_nse_has_six_candidates_and_more_weight_decay():
     found = plan("nse", "latency=7ms", space="nse-19")
     assert found.figures["candidates a layer (K)"] == 6
     assert found.figures["rounds, if each keeps one operation of a layer"] == 3
+    # alpha of appendix B is 2e-2 at a target of 7 ms, here the lower end of the window.
+    figures = plan("nse", "7ms<=latency<=8ms", space="nse-19").figures
+    assert figures["alpha, for latency in milliseconds"] == pytest.approx(2e-2)
     assert found.recipes[1].name == "nse-latency" and found.recipes[1].values["weight_decay"] == 1e-4
     # What the user says counts.
     own = plan("nse", "latency=7ms", space="nse-19", changes=["retraining.weight_decay=2e-4"])

@@ -12,8 +12,8 @@ KINDS = (RETRAINING, SUPERNET)
 
 # How a field's value is known. A 'stated' value stands in the paper; a 'referred' one in the work to which the paper
 # refers for it. Where the paper is 'open', nascli takes a value from elsewhere, and the words say which and why.
-# What is 'absent' is neither in the paper nor in the recipe; 'computing' fields say how a step is computed. A 'chosen' value
-# belongs to a recipe of nascli's own, and an 'unused' one changes nothing.
+# What is 'absent' is neither in the paper nor in the recipe; 'computing' fields say how a step is computed. A 'chosen'
+# value belongs to a recipe of nascli's own, and an 'unused' one changes nothing.
 STATED, REFERRED, OPEN, ABSENT, COMPUTING = "stated", "referred", "open", "absent", "computing"
 CHOSEN, UNUSED = "chosen", "unused"
 

@@ -658,7 +658,7 @@ def search(
             precision=precision,
         ),
         algorithm=chosen,
-        preset=choose_preset(chosen, preset, changes=changes)[0]
+        preset=choose_preset(chosen, preset, changes=changes, budgets=budgets)[0]
         if isinstance(preset, str)
         else find_algorithm(chosen).change(preset, changes),
         seed=seed,

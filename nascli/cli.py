@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nascli.commands.group import Group
-from nascli.commands.inspect import completion, count, devices, doctor, spaces
+from nascli.commands.inspect import completion, count, devices, doctor, recipes, spaces
 from nascli.commands.measure import calibrate, measure, predict, profile, transfer
 from nascli.commands.run import report, search, sweep
 from nascli.commands.tables import lut
@@ -41,8 +41,8 @@ def main(debug: bool, quiet: bool, files: tuple[Path, ...]) -> None:
 
 
 for _command in (
-    doctor, devices, spaces, count, profile, lut, calibrate, predict, measure, transfer, search, sweep, supernet, train,
-    export, report, completion,
+    doctor, devices, spaces, recipes, count, profile, lut, calibrate, predict, measure, transfer, search, sweep,
+    supernet, train, export, report, completion,
 ):  # fmt: skip
     main.add_command(_command)
 

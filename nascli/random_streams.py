@@ -20,6 +20,7 @@ class RandomStream(IntEnum):
         AUGMENTATION: Augmentation of training batches. Index: step.
         SUPERNET_PATHS: Architectures that train a shared supernet. Index: step.
         MIXUP: Mixing of images within a batch, by mixup or cutmix. Indices: step, part of the batch.
+        REGULARISATION: What dropout and drop path leave out. Indices: step, place in the network.
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
         PROJECTION: Initial weights of the projection onto a teacher's features.
@@ -34,6 +35,7 @@ class RandomStream(IntEnum):
     AUGMENTATION = 2
     SUPERNET_PATHS = 3
     MIXUP = 4
+    REGULARISATION = 9
     SEARCHER = 11
     BASELINES = 12
     PROJECTION = 15

@@ -1,4 +1,4 @@
-"""The commands that look things up: doctor, devices, spaces, count, completion."""
+"""The commands that look things up: doctor, devices, spaces, recipes, count, completion."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nascli.commands.options import json_option, shape_option
-from nascli.commands.output import print_table, show_json
+from nascli.commands.options import completing, json_option, shape_option
+from nascli.commands.output import print_table, show_json, value_as_text
 from nascli.units import format_big_integer, format_bytes, format_count
 
 if TYPE_CHECKING:
     from nascli.pipeline.inspect.count import NetworkCounts
     from nascli.pipeline.inspect.fvcore_count import FvcoreComparison
+    from nascli.pipeline.inspect.recipes import RecipeDescription
 
 
 @click.command()
@@ -93,6 +94,53 @@ def spaces(name: str | None, as_json: bool) -> None:
         [[block.name, block.input, block.output, ", ".join(block.candidates)] for block in space.blocks],
         title=f"{space.spec}: {size} architectures, {macs} MACs, {params} parameters",
     )
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=completing("all recipes"))
+@json_option
+def recipes(name: str | None, as_json: bool) -> None:
+    """List recipes of training, or show one in full beside what its paper says.
+
+    A value is stated by the paper, referred to another work by it, or left open by it; what is taken then is said.
+
+    \b
+    Examples:
+      nascli recipes
+      nascli recipes nse
+    """
+    from nascli.pipeline.inspect.recipes import describe_recipe, list_recipes
+
+    if name is None:
+        known = list_recipes()
+        if as_json:
+            show_json(known)
+            return
+        rows = [
+            [row.name, row.kind, row.about, str(row.epochs), str(row.batch), row.optimizer, f"{row.rate:g}",
+             row.schedule, str(len(row.open_fields))]
+            for row in known
+        ]  # fmt: skip
+        columns = ["recipe", "for", "about", "epochs", "batch", "optimizer", "rate", "schedule", "open"]
+        print_table(columns, rows)
+        return
+    found = describe_recipe(name)
+    if as_json:
+        show_json(found)
+        return
+    for description in found:
+        _show_recipe(description)
+
+
+def _show_recipe(recipe: RecipeDescription) -> None:
+    """Print all fields of a recipe with what is known about them."""
+    rows = [
+        [field.name, value_as_text(field.value), field.mark, field.where, field.words]
+        for field in recipe.fields
+    ]
+    origin = f": {recipe.paper}" if recipe.paper else ""
+    title = f"{recipe.name} for {recipe.kind}, {recipe.about}{origin}"
+    print_table(["field", "value", "mark", "where", "in short"], rows, title=title)
 
 
 def _range(ends: tuple[int, int]) -> str:

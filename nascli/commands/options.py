@@ -24,7 +24,7 @@ def completing(kind: str) -> Callable[..., list[str]]:
 
     Args:
         kind: What the value names: 'spaces', 'devices', 'runtimes', 'precisions', 'data', 'algorithms', 'presets'
-            or 'recipes'.
+            'recipes' (of training from scratch), 'supernet recipes', or 'all recipes'.
     """
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

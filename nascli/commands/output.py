@@ -55,6 +55,17 @@ def _plain(result: Document) -> Mapping[str, object]:
     return result if isinstance(result, Mapping) else result.to_json()
 
 
+def value_as_text(value: object) -> str:
+    """A setting's value as a user would type it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple | list):
+        return ",".join(map(value_as_text, value))
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1e6 else f"{value:.6g}"
+    return "none" if value is None else str(value)
+
+
 def print_table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
     """A table on stdout; piped, it has no colours and is not cut."""
     from rich.console import Console

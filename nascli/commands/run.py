@@ -21,13 +21,14 @@ from nascli.commands.options import (
     training_of,
     training_options,
 )
-from nascli.commands.output import print_table, show_json, terminal_progress
+from nascli.commands.output import print_table, show_json, terminal_progress, value_as_text
 from nascli.units import format_count, format_estimated_count, format_seconds
 
 if TYPE_CHECKING:
     from nascli.pipeline.run.result import SearchResult
     from nascli.pipeline.run.settings import SearchSettings
     from nascli.pipeline.run.sweep import SweepRow
+    from nascli.search.preset import Preset
 
 
 class AlgorithmOption(click.Option):
@@ -112,14 +113,9 @@ def search_options(function: F) -> F:
     return function
 
 
-def settings_of(
-    constraints: tuple[str, ...],
-    target_values: dict[str, Any],
-    chosen: dict[str, Any],
-    word: str | None = None,
-) -> SearchSettings:
-    """The settings that `search_options` and constraints name; `word` is that of `target_of`."""
-    from nascli.pipeline.run.settings import SearchSettings, choose_preset
+def preset_of(constraints: tuple[str, ...], chosen: dict[str, Any]) -> tuple[str, Preset]:
+    """The algorithm and all its settings that `search_options` and constraints name."""
+    from nascli.pipeline.run.settings import choose_preset
     from nascli.search.registry import default_algorithm
 
     algorithm = chosen["algorithm"] or default_algorithm()
@@ -131,10 +127,24 @@ def settings_of(
         retrain_epochs=chosen["retrain_epochs"],
         searcher=searcher,
         changes=chosen["changes"],
+        budgets=constraints,
     )
     if unused:
         options = ", ".join(f"--{name}" for name in unused)
         terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
+    return algorithm, preset
+
+
+def settings_of(
+    constraints: tuple[str, ...],
+    target_values: dict[str, Any],
+    chosen: dict[str, Any],
+    word: str | None = None,
+) -> SearchSettings:
+    """The settings that `search_options` and constraints name; `word` is that of `target_of`."""
+    from nascli.pipeline.run.settings import SearchSettings
+
+    algorithm, preset = preset_of(constraints, chosen)
     training = training_of(chosen)
     target, execution = target_of(**target_values, ray=chosen["ray"], word=word, training=training)
     return SearchSettings(
@@ -158,17 +168,21 @@ def settings_of(
     "--constraint",
     "constraints",
     multiple=True,
-    required=True,
     help="What the network must keep: latency=8ms, macs<=30M, 300M<=macs<=350M, latency@titanxp<=6ms.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Keep the run in this folder (default: runs/...)."
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Show every number that the search would use, and run nothing of it."
+)
 @search_options
 @training_options
 @target_options
 @json_option
-def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
+def search(
+    constraints: tuple[str, ...], out: Path | None, dry_run: bool, as_json: bool, **options: Any
+) -> None:
     """Find the most accurate network within a budget, and verify it on the device.
 
     Profiles what is missing first. Killed and run again, it goes on where it was.
@@ -179,7 +193,13 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=0.8ms
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
+      nascli search --algorithm nse --space nse-27 --preset paper --constraint "300M<=macs<=350M" --dry-run
     """
+    if dry_run:
+        _show_plan(constraints, options, as_json)
+        return
+    if not constraints:
+        raise click.UsageError("Missing option '--constraint': say what the network must keep")
     target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
     settings = settings_of(constraints, target_values, options, "fastest")
     from nascli.pipeline.run.report import write_report
@@ -197,6 +217,43 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     print_table(lines[0], lines[1:])
     network = "weights.safetensors" if result.latency is None else "model.onnx"
     click.echo(f"report: {page}\nnetwork: {folder / network}, {folder / 'architecture.json'}")
+
+
+def _show_plan(constraints: tuple[str, ...], chosen: dict[str, Any], as_json: bool) -> None:
+    """Show what a search would use."""
+    from nascli.pipeline.run.plan import plan_search
+
+    algorithm, preset = preset_of(constraints, chosen)
+    plan = plan_search(
+        algorithm,
+        preset,
+        space=chosen["spec"],
+        data=chosen["data"],
+        constraints=constraints,
+        supernet=None if chosen["supernet"] is None else str(chosen["supernet"]),
+        after=None if chosen["after"] is None else str(chosen["after"]),
+    )
+    if as_json:
+        show_json(plan.to_json())
+        return
+    kept = " and ".join(plan.constraints) or "without a constraint"
+    title = f"{plan.algorithm} in {plan.space} on {plan.data}, {kept}; nothing was run"
+    settings = [[name, value_as_text(value)] for name, value in plan.settings.items()]
+    print_table(["setting", "value"], settings, title=title)
+    if plan.figures:
+        rows = [[name, value_as_text(value)] for name, value in plan.figures.items()]
+        print_table(["what follows", "value"], rows)
+    for recipe in plan.recipes:
+        name = "a recipe of your own" if recipe.name is None else f"the recipe {recipe.name}"
+        values = [[f"{recipe.group}.{field}", value_as_text(value)] for field, value in recipe.values.items()]
+        print_table(["field", "value"], values, title=f"{recipe.group}: {name} (nascli recipes)")
+    phases = [
+        [phase.title, phase.group, str(phase.epochs), value_as_text(phase.steps), str(phase.trainings)]
+        for phase in plan.phases
+    ]
+    images = plan.no_images if plan.images is None else f"{plan.images:,} training images"
+    columns = ["what is trained", "recipe", "epochs", "steps", "trainings, at most"]
+    print_table(columns, phases, title=f"trainings: {images}")
 
 
 @click.command()

@@ -23,6 +23,14 @@ from nascli.commands.options import (
 )
 from nascli.commands.output import is_main_process, show_json, terminal_progress
 
+recipe_changes_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="recipe.NAME=VALUE",
+    help="Change a field of the recipe: recipe.rate=0.4.",
+)
+
 
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
@@ -33,8 +41,9 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
     default="small",
     show_default=True,
     shell_complete=completing("recipes"),
-    help="Train by this recipe: small, or a paper's for ImageNet: spos, pcnas, nse.",
+    help="Train by this recipe (nascli recipes), or by your own: FILE.toml.",
 )
+@recipe_changes_option
 @click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
@@ -58,6 +67,7 @@ def train(
     architecture: Path,
     data: str,
     recipe_name: str,
+    changes: tuple[str, ...],
     epochs: int | None,
     seed: int,
     batch: int,
@@ -72,6 +82,7 @@ def train(
     Examples:
       nascli train runs/first/architecture.json --epochs 30 --out runs/first-trained
       nascli train small.json --teacher runs/large/architecture.json --distil soft --out runs/taught
+      nascli train runs/first/architecture.json --recipe modern --set recipe.rate=0.1 --out runs/first-modern
     """
     from nascli.pipeline.train.from_scratch import train_architecture
 
@@ -88,6 +99,7 @@ def train(
         tensorboard=tensorboard,
         training=training_of(values),
         teacher=teacher_of(values),
+        changes=changes,
     )
     progress.finish()
     if not is_main_process():
@@ -181,15 +193,20 @@ def supernet() -> None:
 @supernet.command("train")
 @space_option
 @data_option
-@click.option(
-    "--epochs", default=14, show_default=True, type=click.IntRange(1), help="Train for so many epochs."
-)
+@click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
 )
 @click.option(
-    "--preset", default="small", show_default=True, help="Train by the recipe of this preset: small or paper."
+    "--preset", help="Train by the recipe of this preset: small (the default) or paper (that of SPOS)."
 )
+@click.option(
+    "--recipe",
+    "recipe_name",
+    shell_complete=completing("supernet recipes"),
+    help="Train by this recipe of a supernet (nascli recipes), or by your own: FILE.toml.",
+)
+@recipe_changes_option
 @click.option("--within", help="Draw paths uniformly over bins of a window: '290M<=macs<=360M'.")
 @click.option(
     "--sandwich",
@@ -205,9 +222,11 @@ def supernet_train(
     *,
     spec: str,
     data: str,
-    epochs: int,
+    epochs: int | None,
     seed: int,
-    preset: str,
+    preset: str | None,
+    recipe_name: str | None,
+    changes: tuple[str, ...],
     within: str | None,
     sandwich: int | None,
     out: Path,
@@ -221,19 +240,24 @@ def supernet_train(
     \b
     Examples:
       nascli supernet train --space spos-mini --out spos.safetensors
+      nascli supernet train --space spos --data imagenet:/data/imagenet --recipe spos --out spos.safetensors
       torchrun --nproc-per-node 2 -m nascli supernet train --space spos-mini --out spos.safetensors
     """
+    if preset is not None and recipe_name is not None:
+        raise click.UsageError("--preset and --recipe both name a recipe; leave one of them out")
     from nascli.pipeline.train.supernet import train_supernet
 
     progress = terminal_progress()
     result = train_supernet(
         spec,
         data,
-        epochs=epochs,
         seed=seed,
-        preset=preset,
         out=out,
         progress=progress,
+        epochs=epochs,
+        preset=preset or "small",
+        recipe_name=recipe_name,
+        changes=changes,
         within=within,
         training=training_of(values),
         sandwich=sandwich,

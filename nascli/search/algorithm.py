@@ -14,12 +14,13 @@ import numpy as np
 
 from nascli.errors import ConstraintError, Remedy, UnknownNameError
 from nascli.search.base import Choices, Evaluation, Searcher
+from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset, change_known_fields
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 
 if TYPE_CHECKING:
-    from nascli.costmodel import FeasibleSet
+    from nascli.costmodel import Constraint, FeasibleSet
     from nascli.report.story import Story
     from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
     from nascli.search.verification import Finalist
@@ -153,6 +154,31 @@ class Algorithm(ABC):
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
         """Return the preset with another number of epochs for whatever the search trains."""
         return preset.with_supernet_epochs(epochs)
+
+    def with_retraining_epochs(self, preset: Preset, epochs: int) -> Preset:
+        """Return the preset with another number of epochs for training from scratch."""
+        return preset.with_retraining_epochs(epochs)
+
+    def for_constraints(self, preset: Preset, constraints: Sequence[Constraint]) -> Preset:
+        """Return what a preset is under constraints, where its paper distinguishes them.
+
+        Args:
+            preset: A preset of this algorithm, before the user changes anything.
+            constraints: The budgets, parsed.
+        """
+        return preset
+
+    def phases(self, preset: Preset, request: PlanRequest) -> tuple[TrainingPhase, ...]:
+        """Return what a search trains before it knows its winner, for a plan that nobody runs."""
+        return (TrainingPhase("supernet", "supernet", preset.supernet.epochs),)
+
+    def trained_finalists(self, preset: Preset) -> int:
+        """Return how many finalists are trained from scratch, the winner among them."""
+        return 1
+
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return figures that follow from the settings and the budgets, by what they are."""
+        return {}
 
     def with_searcher_settings(self, preset: Preset, values: Mapping[str, int]) -> tuple[Preset, list[str]]:
         """Change the settings of the searcher that the searcher has.

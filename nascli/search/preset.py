@@ -77,18 +77,51 @@ class Preset:
             ConstraintError: A value is not of the type of its field.
             NascliError: A value breaks a rule of the settings.
         """
-        changes: dict[str, Any] = {}
-        for text in texts:
-            name, sign, value = text.partition("=")
-            if not sign:
-                raise ConstraintError(
-                    f"a hyper-parameter is set as NAME=VALUE such as finalists=3, not {text!r}."
-                )
-            for path in _paths(name.strip(), aliases or {}):
-                _put(changes, path, value)
-        changed = _with_changes(self, changes, sorted(aliases or {}))
+        changed = _change_by_name(self, texts, aliases or {})
         assert isinstance(changed, Preset)
         return changed
+
+
+def change_recipe(recipe: Recipe, texts: Sequence[str]) -> Recipe:
+    """Return a recipe with fields changed by name.
+
+    Args:
+        recipe: A recipe.
+        texts: ``recipe.NAME=VALUE``, such as ``recipe.rate=0.4``.
+
+    Raises:
+        UnknownNameError: Recipes have no such field.
+        ConstraintError: A value is not of the type of its field.
+        NascliError: A value is out of its range.
+    """
+    for text in texts:
+        name, sign, _ = text.partition("=")
+        if sign and "." not in name:
+            known = [f"recipe.{field.name}" for field in fields(recipe)]
+            raise UnknownNameError("field of a recipe", name.strip(), known)
+    changed = _change_by_name(_RecipeGroup(recipe), texts, {})
+    assert isinstance(changed, _RecipeGroup)
+    return changed.recipe
+
+
+@dataclass(frozen=True)
+class _RecipeGroup:
+    """What holds the group 'recipe' where there is no preset."""
+
+    recipe: Recipe
+
+
+def _change_by_name(holder: Any, texts: Sequence[str], aliases: Mapping[str, str]) -> Any:
+    """Return a dataclass with what texts say changed; see `Preset.with_changes`."""
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            example = "finalists=3" if isinstance(holder, Preset) else "recipe.rate=0.4"
+            raise ConstraintError(f"a hyper-parameter is set as NAME=VALUE such as {example}, not {text!r}.")
+        for path in _paths(name.strip(), aliases):
+            _put(changes, path, value)
+    return _with_changes(holder, changes, sorted(aliases))
 
 
 def change_known_fields(holder: Any, values: Mapping[str, Any]) -> tuple[Any, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +23,17 @@ class ProgramModule(nn.Module):
     Args:
         program: Program to compute.
         affine: Whether batch normalisation has a learned scale and shift.
+
+    Attributes:
+        program: The argument.
+        input_filters: Functions that change the inputs of a node before it is computed, by the number of the node, from
+            1. There are none unless a training installs them.
     """
 
     def __init__(self, program: Program, *, affine: bool = True) -> None:
         super().__init__()
         self.program = program
+        self.input_filters: dict[int, Callable[[list[Tensor]], list[Tensor]]] = {}
         # Each node with the name of its module, if it has one, and the values that no later node reads.
         self._plan: list[tuple[Node, str | None, tuple[int, ...]]] = []
         last_use = _last_uses(program)
@@ -49,8 +55,10 @@ class ProgramModule(nn.Module):
             `(batch, channels, height, width)`, or `(batch, classes)` for a classifier.
         """
         values: list[Tensor | None] = [x]
-        for node, name, freed in self._plan:
+        for index, (node, name, freed) in enumerate(self._plan, 1):
             inputs = [_not_freed(values[i]) for i in node.inputs]
+            if index in self.input_filters:
+                inputs = self.input_filters[index](inputs)
             module = None if name is None else self._modules[name]
             values.append(compute_without_parameters(node, inputs) if module is None else module(inputs[0]))
             # To keep the peak memory of inference low.

@@ -54,6 +54,16 @@ def _recipes() -> list[str]:
     return recipe_names()
 
 
+def _supernet_recipes() -> list[str]:
+    from nascli.supernet.recipes.registry import recipe_names
+
+    return recipe_names("supernet")
+
+
+def _all_recipes() -> list[str]:
+    return list({*_recipes(), *_supernet_recipes()})
+
+
 _KINDS = {
     "spaces": _spaces,
     "devices": _devices,
@@ -63,4 +73,6 @@ _KINDS = {
     "algorithms": _algorithms,
     "presets": _presets,
     "recipes": _recipes,
+    "supernet recipes": _supernet_recipes,
+    "all recipes": _all_recipes,
 }

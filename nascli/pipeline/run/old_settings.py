@@ -16,6 +16,22 @@ from nascli.search.algorithm import Algorithm
 from nascli.search.registry import find_algorithm
 from nascli.search.run_folder import SETTINGS
 from nascli.supernet.recipes.registry import find_recipe, find_supernet_recipe
+from nascli.supernet.training.recipe import Recipe
+
+# What version 0.1.0 called by the names of papers; today's recipes of these names are closer to the papers.
+_OF_ALL: dict[str, Any] = {"shift": 2, "clip": 5.0}
+_SPOS = {**_OF_ALL, "rate": 0.5, "warmup": 0.0, "schedule": "linear"}
+_PCNAS = {**_OF_ALL, "warmup": 0.0, "floor": 5e-4, "weight_decay": 1e-4, "label_smoothing": 0.0}
+_RETRAINING: dict[str, dict[str, Any]] = {
+    "spos": {"epochs": 240, "batch": 1024, **_SPOS},
+    "pcnas": {"epochs": 300, "batch": 512, **_PCNAS, "mixup": 0.2},
+    "nse": {"epochs": 350, "batch": 2048, **_OF_ALL, "rate": 0.8, "ema": 0.9999},
+}
+_SUPERNETS: dict[str, dict[str, Any]] = {
+    "spos": _SPOS,
+    "pcnas": _PCNAS,
+    "nse": {**_OF_ALL, "rate": 0.4, "label_smoothing": 0.0},
+}
 
 
 def upgrade_settings(document: dict[str, Any]) -> dict[str, Any]:
@@ -51,14 +67,26 @@ def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
             _put(preset, one_path.split("."), effort[name])
     for group in ("supernet", "space_recipe"):
         if preset[group] is not None:
-            recipe = find_supernet_recipe(
-                effort["recipe"] or "small", preset[group]["epochs"], effort["batch"]
-            )
-            preset[group] = recipe.to_json()
-    preset["retraining"] = find_recipe(effort["retrain"], effort["retrain_epochs"]).to_json()
+            name = effort["recipe"] or "small"
+            preset[group] = _old_supernet(name, preset[group]["epochs"], effort["batch"]).to_json()
+    preset["retraining"] = _old_retraining(effort["retrain"], effort["retrain_epochs"]).to_json()
     for name in ("finalists", "calibration_images"):
         preset[name] = effort[name]
     return preset
+
+
+def _old_supernet(name: str, epochs: int, batch: int) -> Recipe:
+    if name not in _SUPERNETS:
+        return find_supernet_recipe(name, epochs, batch)
+    warmup: dict[str, Any] = {"warmup": 2 / epochs} if name == "nse" else {}
+    return Recipe(epochs, batch, **_SUPERNETS[name], **warmup)
+
+
+def _old_retraining(name: str, epochs: int | None) -> Recipe:
+    if name not in _RETRAINING:
+        return find_recipe(name, epochs)
+    given = {} if epochs is None else {"epochs": epochs}
+    return Recipe(**_RETRAINING[name] | given)
 
 
 def _put(document: dict[str, Any], path: list[str], value: Any) -> None:

@@ -113,6 +113,7 @@ def choose_preset(
     retrain_epochs: int | None = None,
     searcher: Mapping[str, int | None] | None = None,
     changes: Sequence[str] = (),
+    budgets: Sequence[str] = (),
 ) -> tuple[Preset, list[str]]:
     """The settings of an algorithm by a preset's name, with what a user says otherwise.
 
@@ -123,23 +124,24 @@ def choose_preset(
         retrain_epochs: Of training from scratch.
         searcher: Settings of the searcher, such as population, generations, or evaluations; None leaves one alone.
         changes: Hyper-parameters by name, such as ``nse.threshold=-3``.
+        budgets: The constraints in the user's words; a paper may have other settings under some of them.
 
     Returns:
         The settings, and the names in `searcher` that mean nothing to this algorithm.
 
     Raises:
         UnknownNameError: No such algorithm, preset, group, or hyper-parameter.
-        ConstraintError: A value is not of its type.
+        ConstraintError: A value is not of its type, or a constraint cannot be read.
         NascliError: A rule of the settings refuses a value.
     """
     descriptor = find_algorithm(algorithm)
-    preset = descriptor.preset(name)
+    preset = descriptor.for_constraints(descriptor.preset(name), [parse_constraint(text) for text in budgets])
     given = {key: value for key, value in (searcher or {}).items() if value is not None}
     preset, unused = descriptor.with_searcher_settings(preset, given)
     if supernet_epochs is not None:
         preset = descriptor.with_epochs(preset, supernet_epochs)
     if retrain_epochs is not None:
-        preset = preset.with_retraining_epochs(retrain_epochs)
+        preset = descriptor.with_retraining_epochs(preset, retrain_epochs)
     return descriptor.change(preset, changes), unused
 
 

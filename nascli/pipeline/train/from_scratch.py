@@ -13,6 +13,7 @@ import torch
 from nascli.execution import DeviceChoice
 from nascli.files import write_json
 from nascli.pipeline.train.export import save_network
+from nascli.pipeline.train.recipes import chosen_recipe
 from nascli.pipeline.train.teacher_source import TeacherSource
 from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
@@ -23,7 +24,7 @@ from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images, load_images, require_fit
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.modules import ProgramModule
-from nascli.supernet.recipes.registry import find_recipe
+from nascli.supernet.recipes.entry import RETRAINING
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights
 from nascli.supernet.training.epochs import EpochLog
@@ -199,6 +200,7 @@ def train_architecture(
     tensorboard: bool = False,
     training: DeviceChoice = DeviceChoice(),
     teacher: TeacherSource | None = None,
+    changes: Sequence[str] = (),
 ) -> ArchitectureTraining:
     """Train the architecture of a file from scratch, into a folder.
 
@@ -209,7 +211,7 @@ def train_architecture(
     Args:
         path: Architecture file, or the architecture.
         data: Name of a data set, or a name and a folder.
-        recipe_name: Name of a recipe for training from scratch.
+        recipe_name: Name of a recipe for training from scratch, or a file that ends in .toml.
         epochs: Number of epochs; None for the recipe's own.
         batch: Batch size of the ONNX model.
         seed: Seed of weights and data order.
@@ -218,17 +220,18 @@ def train_architecture(
         tensorboard: Whether to write logs for TensorBoard into the folder.
         training: Device of the training.
         teacher: What the network learns from beside the labels; None for the labels alone.
+        changes: Fields of the recipe by name, such as ``recipe.rate=0.4``.
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
-        UnknownNameError: No data set or recipe has that name.
+        UnknownNameError: No data set, recipe, or field of a recipe has that name.
         DataError: The data set is missing or damaged, or does not fit the architecture.
         RunError: The folder belongs to other settings, or another process is using it.
         TrainingError: The loss or the gradient is not finite.
         CheckpointError: The teacher's weights cannot be read, or do not fit it.
         NascliError: The logits of the ONNX model differ from the network's, or the teacher cannot be used.
     """
-    recipe = find_recipe(recipe_name, epochs)
+    recipe = chosen_recipe(RETRAINING, recipe_name, epochs=epochs, changes=changes)
     distributed.join_process_group()
     architecture = path if isinstance(path, Architecture) else Architecture.load(path)
     network = architecture.network

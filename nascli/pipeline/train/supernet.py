@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nascli.costmodel import parse_constraint
 from nascli.errors import UnknownNameError
 from nascli.execution import DeviceChoice
+from nascli.pipeline.train.recipes import chosen_recipe
 from nascli.pipeline.train.teacher_source import TeacherSource
 from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
 from nascli.supernet.devices import TrainDevice
-from nascli.supernet.recipes.small import small_supernet
-from nascli.supernet.recipes.spos import spos_supernet
+from nascli.supernet.recipes.entry import SUPERNET
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint
 from nascli.supernet.training.one_shot import train_shared_supernet
 
 # Recipes of a supernet that trains on random paths: for small images, or as SPOS trains on ImageNet.
-PRESETS = {"small": small_supernet, "paper": spos_supernet}
+PRESETS = {"small": "small", "paper": "spos"}
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ def train_supernet(
     spec: str,
     data: str,
     *,
-    epochs: int,
     seed: int,
-    preset: str,
     out: Path,
     progress: Progress,
+    epochs: int | None = None,
+    preset: str = "small",
+    recipe_name: str | None = None,
+    changes: Sequence[str] = (),
     within: str | None = None,
     training: DeviceChoice = DeviceChoice(),
     sandwich: int | None = None,
@@ -77,11 +80,13 @@ def train_supernet(
     Args:
         spec: Name and parameters of the space.
         data: Name of a data set, or a name and a folder.
-        epochs: Number of epochs.
         seed: Seed of weights, paths, and data order.
-        preset: Recipe: 'small' for small images, 'paper' for ImageNet as in SPOS.
         out: Checkpoint to write.
         progress: Progress display.
+        epochs: Number of epochs; None for the recipe's own.
+        preset: Recipe: 'small' for small images, 'paper' for ImageNet as in SPOS.
+        recipe_name: Name of another recipe of a supernet, or a file that ends in .toml; None for that of the preset.
+        changes: Fields of the recipe by name, such as ``recipe.rate=0.4``.
         within: Window of a counted cost such as '290M<=macs<=360M', over whose bins paths are drawn uniformly; None
             draws paths uniformly from the space.
         training: Device of the training. A supernet is never compiled.
@@ -91,14 +96,17 @@ def train_supernet(
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
-        UnknownNameError: No space, data set, or preset has that name.
+        UnknownNameError: No space, data set, preset, recipe, or field of a recipe has that name.
         DataError: The data set is missing or damaged, or does not fit the space.
         ConstraintError: The window is not one of a counted cost, or lacks an end; or the sandwich rule is asked for in
             a multi-branch space.
         CheckpointError: The file belongs to another space, data set, recipe, seed, or teacher; or the teacher's weights
             cannot be read, or do not fit it.
-        NascliError: The teacher cannot be used.
+        NascliError: The teacher cannot be used, or a recipe's file or a value of it is not valid.
     """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, list(PRESETS))
+    recipe = chosen_recipe(SUPERNET, recipe_name or PRESETS[preset], epochs=epochs, changes=changes)
     distributed.join_process_group()
     device = TrainDevice.of(training)
     if device.compile:
@@ -106,12 +114,10 @@ def train_supernet(
     space = space_for_data(load_space(spec), data)
     images = load_images(data, space.input.height)
     require_fit(images, space.input, space.output.channels)
-    if preset not in PRESETS:
-        raise UnknownNameError("preset", preset, list(PRESETS))
     shared = train_shared_supernet(
         space,
         images.to(device.device),
-        PRESETS[preset](epochs),
+        recipe,
         seed=seed,
         progress=progress,
         out=out,

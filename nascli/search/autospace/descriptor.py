@@ -8,10 +8,11 @@ from typing import Any
 
 from nascli.errors import ConstraintError, Remedy
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
-from nascli.search.autospace.settings import PRESETS, AutoSpaceStream
+from nascli.search.autospace.settings import PRESETS, AutoSpaceSettings, AutoSpaceStream
+from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
-from nascli.search.spos.descriptor import SPOS
+from nascli.search.spos.descriptor import SPOS, evolution_figures
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
@@ -32,6 +33,20 @@ class AutoSpace(Algorithm):
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
         """Return the preset with another number of epochs for the supernet of the learned space."""
         return replace(preset, supernet=replace(preset.supernet, epochs=epochs))
+
+    def phases(self, preset: Preset, request: PlanRequest) -> tuple[TrainingPhase, ...]:
+        """Return two phases: the supernet in which cells evolve, and that of the learned space."""
+        settings: AutoSpaceSettings = preset.settings
+        return (
+            TrainingPhase(
+                "supernet in which cells evolve", "space_recipe", settings.warmup + settings.evolution
+            ),
+            TrainingPhase("supernet of the learned space", "supernet", preset.supernet.epochs),
+        )
+
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return what the searcher of the learned space evaluates."""
+        return evolution_figures(preset.searcher)
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
         """Learn the cells of every layer.

@@ -9,8 +9,8 @@ from nascli.errors import NascliError
 from nascli.search.preset import Preset
 from nascli.search.spos.settings import SposSettings
 from nascli.spaces.operators.dag_cell import EDGES
+from nascli.supernet.recipes.autospace import autospace, autospace_cells, autospace_supernet
 from nascli.supernet.recipes.small import small, small_supernet
-from nascli.supernet.recipes.spos import spos, spos_supernet
 
 GENES = len(EDGES) + 2
 COMPENSATIONS = ("count", "delay", "none")
@@ -132,10 +132,10 @@ PRESETS = {
     ),
     "paper": Preset(
         settings=AutoSpaceSettings(),
-        supernet=spos_supernet(epochs=120, batch=256),
-        retraining=spos(epochs=240),
+        supernet=autospace_supernet(epochs=120),
+        retraining=autospace(epochs=300),
         searcher=SposSettings(),
-        space_recipe=spos_supernet(epochs=1, batch=256),
+        space_recipe=autospace_cells(epochs=160),
         calibration_images=20_000,
     ),
 }

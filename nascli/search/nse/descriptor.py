@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nascli.costmodel import Constraint
 from nascli.errors import ConstraintError
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Choices, Evaluation, Score
-from nascli.search.nse.settings import PRESETS, NseSettings, NseStream
+from nascli.search.nse.settings import PRESETS, RESOURCE_EXPONENT, NseSettings, NseStream
+from nascli.search.plan import PlanRequest, TrainingPhase, aimed_constraint
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
-from nascli.supernet.recipes.nse import nse_supernet
+from nascli.supernet.recipes.nse import follow_epochs, nse, nse_latency
 
 if TYPE_CHECKING:
     from nascli.report.story import Story
@@ -47,18 +49,56 @@ class Nse(Algorithm):
 
         In the paper's recipe the learning rate rises over two epochs, however many there are.
         """
-        supernet = preset.supernet
-        if supernet == nse_supernet(supernet.epochs, supernet.batch):
-            return replace(preset, supernet=nse_supernet(epochs, supernet.batch))
-        return super().with_epochs(preset, epochs)
+        return _follow_epochs(preset, super().with_epochs(preset, epochs))
+
+    def with_retraining_epochs(self, preset: Preset, epochs: int) -> Preset:
+        """Return the preset with another number of epochs for training from scratch, and the same warm-up."""
+        return _follow_epochs(preset, super().with_retraining_epochs(preset, epochs))
 
     def change(self, preset: Preset, texts: Sequence[str]) -> Preset:
         """Change hyper-parameters by name; the paper's learning rate rises over two epochs, however many there are."""
-        changed = super().change(preset, texts)
-        before, after = preset.supernet, changed.supernet
-        if before == nse_supernet(before.epochs, before.batch) and before.warmup == after.warmup:
-            return replace(changed, supernet=replace(after, warmup=2 / after.epochs))
-        return changed
+        return _follow_epochs(preset, super().change(preset, texts))
+
+    def for_constraints(self, preset: Preset, constraints: Sequence[Constraint]) -> Preset:
+        """Return the preset with the weight decay that the paper has under latency (appendix B)."""
+        retraining = preset.retraining
+        if not any(each.name == "latency" for each in constraints) or retraining != nse(retraining.epochs):
+            return preset
+        return replace(preset, retraining=nse_latency(retraining.epochs))
+
+    def trained_finalists(self, preset: Preset) -> int:
+        """Return the number of finalists: all of them train."""
+        return preset.finalists
+
+    def phases(self, preset: Preset, request: PlanRequest) -> tuple[TrainingPhase, ...]:
+        """Return one phase: the supernets of all rounds."""
+        rounds = _rounds(preset.settings, request)
+        return (TrainingPhase("supernet of each round", "supernet", preset.supernet.epochs, rounds),)
+
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return K, the number of rounds, and, where there is an upper bound, the window and the resource term."""
+        settings: NseSettings = preset.settings
+        bound = aimed_constraint(request.constraints)
+        name = "macs" if bound is None else bound.name
+        figures: dict[str, object] = {
+            "candidates a layer (K)": settings.candidates_under(name),
+            "rounds, if each keeps one operation of a layer": _rounds(settings, request),
+        }
+        if bound is not None and bound.high != math.inf:
+            low, high = settings.window_of(bound.low, bound.high)
+            tau = settings.aim_of(low, high)
+            weight = settings.fitness_weight(name)
+            # The units in which appendix B has alpha.
+            unit, scale = ("milliseconds", 1e-3) if name == "latency" else ("millions", 1e6)
+            figures |= {
+                f"window of {name}, lower end": low,
+                f"window of {name}, upper end": high,
+                f"target of {name} (tau)": tau,
+                "weight of the relative excess": weight,
+                f"alpha, for {name} in {unit}": weight / (tau / scale) ** 2,
+                "exponent of the excess (beta)": RESOURCE_EXPONENT,
+            }
+        return figures
 
     def continue_run(self, space: Space, run: Path) -> Space:
         """Return the second space, extended by the operations that a run in the first one hands on."""
@@ -137,6 +177,28 @@ class Nse(Algorithm):
         from nascli.search.nse.story import nse_stories
 
         return nse_stories(record)
+
+
+def _follow_epochs(before: Preset, after: Preset) -> Preset:
+    """Return a changed preset whose learning rates rise over as many epochs as they did before."""
+    return replace(
+        after,
+        supernet=follow_epochs(before.supernet, after.supernet),
+        retraining=follow_epochs(before.retraining, after.retraining),
+    )
+
+
+def _rounds(settings: NseSettings, request: PlanRequest) -> int:
+    """Return the number of rounds, unless the settings say it: with one operation of a layer kept from each round."""
+    from nascli.search.nse.second_space import SECOND_ROUNDS
+
+    if settings.rounds is not None or request.continues:
+        return settings.rounds or SECOND_ROUNDS
+    assert isinstance(request.space, Space)
+    bound = aimed_constraint(request.constraints)
+    candidates = settings.candidates_under("macs" if bound is None else bound.name)
+    operations = min(len(layer.candidates) for layer in request.space.layers)
+    return max(1, (operations - 1) // (candidates - 1))
 
 
 def _make_search(problem: SearchProblem, context: SearchContext) -> NseSearch:

@@ -113,10 +113,8 @@ class NseSearch:
         FeasibleSet(space, [budget, *other_bounds])
         self.space = space
         self._settings, self._seed, self._state = settings, seed, state
-        low, high = budget.constraint.low, budget.constraint.high
-        self._has_own_low = low == -math.inf
-        if self._has_own_low:
-            low = settings.window * high
+        self._has_own_low = budget.constraint.low == -math.inf
+        low, high = settings.window_of(budget.constraint.low, budget.constraint.high)
         self.window = Constraint(budget.constraint.name, low, high, budget.constraint.device)
         self.cost = budget.cost
         self._other_bounds = tuple(other_bounds)
@@ -134,12 +132,12 @@ class NseSearch:
     @property
     def target(self) -> float:
         """The cost at which the resource term aims (tau)."""
-        return self.window.low + self._settings.aim * (self.window.high - self.window.low)
+        return self._settings.aim_of(self.window.low, self.window.high)
 
     @property
     def candidates(self) -> int:
         """The number of operations per layer and round (K)."""
-        return self._settings.candidates or (6 if self.cost.name == "latency" else 5)
+        return self._settings.candidates_under(self.cost.name)
 
     def evolve(self, engine: RoundTrainer, progress: Progress) -> list[Round]:
         """Run all rounds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -10,6 +11,9 @@ from nascli.search.preset import Preset
 from nascli.supernet.recipes.nse import nse, nse_supernet
 from nascli.supernet.recipes.small import small, small_multi_branch_supernet
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
+
+# The exponent of the excess over tau in the loss (beta, appendix B).
+RESOURCE_EXPONENT = 2
 
 
 class NseStream(IntEnum):
@@ -77,6 +81,32 @@ class NseSettings:
             raise NascliError(
                 f"0 <= window < 1 and rounds >= 1 must hold, got {self.window} and {self.rounds}"
             )
+
+    def candidates_under(self, cost: str) -> int:
+        """Return the number of operations per layer and round (K).
+
+        Args:
+            cost: The name of the cost that is bounded, such as 'macs' or 'latency'.
+        """
+        return self.candidates or (6 if cost == "latency" else 5)
+
+    def window_of(self, low: float, high: float) -> tuple[float, float]:
+        """Return both ends of the window of a budget.
+
+        Args:
+            low: The budget's lower end; minus infinity where it has none.
+            high: The budget's upper end.
+        """
+        return (self.window * high if low == -math.inf else low), high
+
+    def aim_of(self, low: float, high: float) -> float:
+        """Return the cost at which the resource term aims (tau), from both ends of the window."""
+        return low + self.aim * (high - low)
+
+    def fitness_weight(self, cost: str) -> float:
+        """Return the weight of the squared relative excess over tau; by default the paper's for a cost."""
+        published = 0.98 if cost == "latency" else 0.9
+        return published if self.fitness.weight is None else self.fitness.weight
 
 
 # The recipe of the supernet is that of one round.

@@ -8,9 +8,11 @@ from typing import Any
 
 from nascli.errors import ConstraintError, Remedy
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
-from nascli.search.nss.settings import PRESETS, NssStream
+from nascli.search.nss.settings import PRESETS, NssSettings, NssStream
+from nascli.search.plan import PlanRequest, TrainingPhase
+from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
-from nascli.search.spos.descriptor import SPOS
+from nascli.search.spos.descriptor import SPOS, evolution_figures
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 
@@ -29,6 +31,31 @@ class NetworkSpaceSearch(Algorithm):
     aliases = with_aliases(
         batch="supernet.batch space_recipe.batch", evolution="searcher", nss_epochs="space_recipe.epochs"
     )
+
+    def phases(self, preset: Preset, request: PlanRequest) -> tuple[TrainingPhase, ...]:
+        """Return two phases: the supernet on which a space is learned, and that of the Elite Space."""
+        assert preset.space_recipe is not None
+        return (
+            TrainingPhase(
+                "supernet on which the space is learned", "space_recipe", preset.space_recipe.epochs
+            ),
+            TrainingPhase("supernet of the Elite Space", "supernet", preset.supernet.epochs),
+        )
+
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return how many bins and spaces there are to learn from, and what the searcher evaluates."""
+        settings: NssSettings = preset.settings
+        figures: dict[str, object] = {}
+        if isinstance(request.space, StagedSpace):
+            stages = len(request.space.strides)
+            depths = -(-request.space.depths // settings.depth_bin)
+            widths = -(-request.space.widths // settings.width_bin)
+            figures = {
+                "bins of depths a stage": depths,
+                "bins of widths a stage": widths,
+                "network spaces": (depths * widths) ** stages,
+            }
+        return figures | evolution_figures(preset.searcher)
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
         """Learn an Elite Space for the budget.

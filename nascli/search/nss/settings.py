@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
 from nascli.errors import NascliError
 from nascli.search.preset import Preset
 from nascli.search.spos.settings import SposSettings
+from nascli.supernet.recipes.nss import nss, nss_supernet
 from nascli.supernet.recipes.small import small, small_supernet
-from nascli.supernet.recipes.spos import spos, spos_supernet
 
 
 class NssStream(IntEnum):
@@ -30,7 +31,7 @@ class NssStream(IntEnum):
 
 @dataclass(frozen=True)
 class NssSettings:
-    """Hyper-parameters. The defaults are the paper's.
+    """Hyper-parameters.
 
     Attributes:
         depth_bin: The number of consecutive depths that a space has per stage.
@@ -74,11 +75,13 @@ PRESETS = {
         space_recipe=small_supernet(epochs=10),
     ),
     "paper": Preset(
-        settings=NssSettings(),
-        supernet=spos_supernet(epochs=120, batch=64),
-        retraining=spos(epochs=240),
+        # The paper (section 4.1) refers to FBNetV2, which continues FBNet (Wu et al. 2019, section 4.1): 10 of 90
+        # epochs for the weights alone, Adam at 0.01, and a temperature that falls from 5 by exp(-0.045) each epoch.
+        settings=NssSettings(warmup=10 / 90, rate=0.01, first=5.0, last=5.0 * math.exp(-0.045 * 90)),
+        supernet=nss_supernet(epochs=90),
+        retraining=nss(epochs=200),
         searcher=SposSettings(),
-        space_recipe=spos_supernet(epochs=200, batch=64),
+        space_recipe=nss_supernet(epochs=90),
         calibration_images=20_000,
     ),
 }

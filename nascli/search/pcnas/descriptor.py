@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -12,10 +12,12 @@ import numpy as np
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind
 from nascli.search.base import Evaluation, Score
 from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
+from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
 from nascli.search.run_folder import STORY, StateFile
 from nascli.search.winner_by_training import choose_by_training
+from nascli.spaces.space import Space
 
 if TYPE_CHECKING:
     from nascli.report.story import Story
@@ -39,6 +41,25 @@ class PcNas(Algorithm):
     def with_epochs(self, preset: Preset, epochs: int) -> Preset:
         """Return the preset with another number of epochs of uniform training before the pool grows."""
         return replace(preset, settings=replace(preset.settings, warmup=epochs))
+
+    def phases(self, preset: Preset, request: PlanRequest) -> tuple[TrainingPhase, ...]:
+        """Return one phase: the supernet, uniformly and then on the pools of all layers."""
+        settings: PcnasSettings = preset.settings
+        assert isinstance(request.space, Space)
+        epochs = settings.warmup + settings.interval * len(request.space.layers)
+        return (TrainingPhase("supernet, uniformly and then on the pools", "supernet", epochs),)
+
+    def trained_finalists(self, preset: Preset) -> int:
+        """Return the number of finalists: all of them train."""
+        return preset.finalists
+
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return the numbers of stages, and of completions that a layer evaluates at most."""
+        settings: PcnasSettings = preset.settings
+        assert isinstance(request.space, Space)
+        layers = request.space.layers
+        most = settings.pool * settings.draws * max(len(layer.candidates) for layer in layers)
+        return {"layers that are decided": len(layers), "completions of a layer, at most": most}
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Grow the pool through all layers; its members come first, and what it dropped last is a reserve.

@@ -64,7 +64,7 @@ PRESETS = {
     ),
     "paper": Preset(
         settings=PcnasSettings(),
-        supernet=pcnas_supernet(epochs=1),
+        supernet=pcnas_supernet(epochs=200),
         retraining=pcnas(epochs=300),
         calibration_images=20_000,
     ),

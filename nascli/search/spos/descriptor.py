@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nascli.search.algorithm import SearcherAlgorithm, with_aliases
 from nascli.search.base import Searcher
+from nascli.search.plan import PlanRequest
+from nascli.search.preset import Preset
 from nascli.search.spos.settings import PRESETS, SposSettings
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ class Spos(SearcherAlgorithm):
     is_default = True
     aliases = with_aliases(evolution="settings")
 
+    def figures(self, preset: Preset, request: PlanRequest) -> Mapping[str, object]:
+        """Return how many architectures the evolution evaluates and proposes."""
+        return evolution_figures(preset.settings)
+
     def searcher(self, feasible: FeasibleSet, settings: SposSettings, rng: np.random.Generator) -> Searcher:
         """Make a searcher by evolution (Algorithm 1)."""
         from nascli.search.spos.search import SposSearcher
@@ -35,6 +42,19 @@ class Spos(SearcherAlgorithm):
         """Return settings whose population is a quarter of the evaluations, at most 50 as in the paper."""
         population = min(50, max(2, evaluations // 4))
         return SposSettings(population=population, generations=math.ceil(evaluations / population))
+
+
+def evolution_figures(settings: SposSettings) -> dict[str, object]:
+    """Return figures of the evolution for a plan.
+
+    Args:
+        settings: Settings of the evolution.
+    """
+    return {
+        "evaluations, at most": settings.population * settings.generations,
+        "mutants of a generation": settings.population // 2,
+        "crossovers of a generation": settings.population - settings.population // 2,
+    }
 
 
 SPOS = Spos()

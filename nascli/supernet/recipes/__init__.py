@@ -1,1 +1,1 @@
-"""Recipes of networks and supernets, one file per paper."""
+"""Recipes of networks and supernets, one file per family."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nascli.supernet.recipes.entry import RETRAINING, SUPERNET, RecipeEntry
 from nascli.supernet.training.recipe import Recipe
 
 
@@ -23,7 +24,7 @@ def low_bit(epochs: int = 12) -> Recipe:
     return Recipe(epochs, batch=32, rate=0.05, shift=2, clip=5.0)
 
 
-def small_supernet(epochs: int, batch: int = 32) -> Recipe:
+def small_supernet(epochs: int = 14, batch: int = 32) -> Recipe:
     """Return the recipe of a single-path supernet, or of the supernet of a staged space.
 
     Args:
@@ -33,7 +34,7 @@ def small_supernet(epochs: int, batch: int = 32) -> Recipe:
     return Recipe(epochs, batch, shift=2, clip=5.0)
 
 
-def small_multi_branch_supernet(epochs: int, batch: int = 32) -> Recipe:
+def small_multi_branch_supernet(epochs: int = 12, batch: int = 32) -> Recipe:
     """Return the recipe of a multi-branch supernet.
 
     Random sets of branches learn slowly at first: a high learning rate and little augmentation help on small data.
@@ -46,5 +47,11 @@ def small_multi_branch_supernet(epochs: int, batch: int = 32) -> Recipe:
 
 
 # On the command line `low_bit` is called "counted". Old settings call the last recipe "nse-small".
-RECIPES = {"small": small, "counted": low_bit}
-SUPERNETS = {"small": small_supernet, "nse-small": small_multi_branch_supernet}
+ENTRIES = (
+    RecipeEntry("small", RETRAINING, small, "small images on a CPU"),
+    RecipeEntry("counted", RETRAINING, low_bit, "low bit widths: half the learning rate of small"),
+    RecipeEntry("small", SUPERNET, small_supernet, "small images on a CPU"),
+    RecipeEntry(
+        "nse-small", SUPERNET, small_multi_branch_supernet, "multi-branch spaces, small images on a CPU"
+    ),
+)

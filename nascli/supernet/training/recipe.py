@@ -9,7 +9,7 @@ from typing import Any
 from nascli.errors import NascliError
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-SCHEDULES = ("cosine", "linear", "exponential", "constant")
+SCHEDULES = ("cosine", "linear", "exponential", "steps", "constant")
 POLICIES = ("none", "autoaugment", "randaugment")
 AMP_TYPES = ("bfloat16", "float16")
 
@@ -38,7 +38,7 @@ class Recipe:
         clip: Largest norm of the gradient; a longer gradient is scaled down. 0 leaves gradients as they are.
         optimizer: 'sgd' with momentum, 'adam', 'adamw' (decoupled weight decay), or 'rmsprop'.
         schedule: How the learning rate falls: 'cosine', 'linear', 'exponential' (`decay` after every `decay_epochs`),
-            or 'constant'.
+            'steps' (`decay` at each of `milestones`), or 'constant'.
         floor: Learning rate at the end of 'cosine' and 'linear', at most `rate`.
         mixup: Parameter of the Beta distribution by which pairs of images are mixed (Zhang et al. 2018); 0 mixes none.
         ema: Decay of an exponential moving average of the weights, which is then the result; 0 keeps no average.
@@ -49,8 +49,9 @@ class Recipe:
         nesterov: Whether the momentum of 'sgd' is Nesterov's.
         betas: Decay rates of the moments of 'adam' and 'adamw'; the second one is also the one of 'rmsprop'.
         epsilon: Term in the denominator of 'adam', 'adamw', and 'rmsprop'.
-        decay: Factor of the 'exponential' schedule.
-        decay_epochs: Epochs after which that factor applies once.
+        decay: Factor of the schedules 'exponential' and 'steps'.
+        decay_epochs: Epochs after which that factor applies once, of 'exponential'.
+        milestones: Shares of all steps, rising, at which that factor applies once each, of 'steps'.
         decay_all: Whether the weight decay also applies to biases and to scales and shifts of normalisation.
         crop: Smallest share of an image's area that a random resized crop takes (Szegedy et al. 2015); 0 crops none.
         pad: Pixels of zeros around an image, out of which a crop of its size is taken at random.
@@ -96,6 +97,7 @@ class Recipe:
     epsilon: float = 1e-8
     decay: float = 0.97
     decay_epochs: float = 2.4
+    milestones: tuple[float, ...] = ()
     decay_all: bool = True
     crop: float = 0.0
     pad: int = 0
@@ -124,6 +126,11 @@ class Recipe:
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise NascliError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise NascliError(f"{field.name} must be finite, got {value}.")
         for name in ("ema", "momentum", "dropout", "drop_path", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise NascliError(f"0 <= {name} < 1 must hold, got {getattr(self, name)}.")
@@ -142,6 +149,13 @@ class Recipe:
                 f"0 < decay <= 1, decay_epochs > 0, and epsilon > 0 must hold, got {self.decay}, "
                 f"{self.decay_epochs}, and {self.epsilon}."
             )
+        between = all(0 < share < 1 for share in self.milestones)
+        if not between or list(self.milestones) != sorted(set(self.milestones)):
+            raise NascliError(
+                f"milestones must be rising shares, each above 0 and below 1, got {self.milestones}."
+            )
+        if self.schedule == "steps" and not self.milestones:
+            raise NascliError("the schedule 'steps' needs milestones, such as (0.3, 0.6, 0.8), and has none.")
         if self.operations < 1 or not 0 <= self.magnitude <= 30:
             raise NascliError(
                 f"operations >= 1 and 0 <= magnitude <= 30 must hold, got {self.operations} and {self.magnitude}."
@@ -172,6 +186,8 @@ class Recipe:
         if self.schedule == "exponential":
             epoch = self.epochs * step / steps
             return self.rate * self.decay ** math.floor(epoch / self.decay_epochs)
+        if self.schedule == "steps":
+            return self.rate * self.decay ** sum(step / steps >= share for share in self.milestones)
         progress = (step - warmup_steps) / max(1, steps - warmup_steps)
         remaining = 1 - progress if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
         return self.floor + (self.rate - self.floor) * remaining

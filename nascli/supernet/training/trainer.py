@@ -28,6 +28,7 @@ from nascli.supernet.training.finite import FiniteWatch, Health
 from nascli.supernet.training.loss import BatchLoss, Forward
 from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
 from nascli.supernet.training.recipe import Recipe
+from nascli.supernet.training.regularisation import regularise
 from nascli.supernet.training.teaching import Distiller
 from nascli.supernet.training.weight_average import WeightAverage
 
@@ -113,6 +114,10 @@ class Trainer:
         self.step = 0
         self.steps_per_epoch = max(1, len(data) // recipe.batch)
         self.steps = steps if steps is not None else self.steps_per_epoch * recipe.epochs
+        # Which images of a step's batch this process computes.
+        whole = min(recipe.batch, len(data))
+        self._rows = torch.arange(whole)[distributed.rows_of_this_process(whole)]
+        self._regularisation = regularise(module, recipe, seed)
         self._network = torch.compile(self.module) if compile and path_of_step is None else self.module
         self._on_step_end = on_step_end
         self._companion = companion
@@ -210,8 +215,10 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         parts = self.recipe.accumulate
+        rows = self._rows.chunk(parts)
         total: Tensor | None = None
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
+            self._regularisation.begin(self.step, rows[part])
             for loss in self._batch_loss.of_paths(self._paths(), x, y, self.step, part):
                 if parts > 1:
                     loss = loss * (len(y) / len(labels))

@@ -37,6 +37,26 @@ def test_settings_of_an_algorithm_are_found_under_their_old_name():
     assert settings["generations"] == document["effort"]["evolution"]["generations"] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "retraining", "supernet"),
+    [
+        ("spos", {"rate": 0.5, "schedule": "linear", "epochs": 240}, {"rate": 0.5, "warmup": 0.0}),
+        ("nse", {"rate": 0.8, "warmup": 0.1, "label_smoothing": 0.1, "epochs": 350}, {"warmup": 2 / 14}),
+        ("pcnas", {"mixup": 0.2, "floor": 5e-4, "epochs": 300}, {"floor": 5e-4, "label_smoothing": 0.0}),
+    ],
+)
+def test_recipes_of_papers_are_what_that_version_trained_by(name, retraining, supernet):
+    """Today's recipes of the same names differ: what a run trained by is what its settings say."""
+    document = old_settings("spos")
+    effort = {**document["effort"], "recipe": name, "retrain": name, "retrain_epochs": None}
+    effort["supernet_epochs"] = 14
+    preset = upgrade_settings({**document, "effort": effort})["preset"]
+    for group, expected in (("retraining", retraining), ("supernet", supernet)):
+        assert {key: preset[group][key] for key in expected} == expected
+        # That version knew neither crops nor flips; every recipe clipped gradients and moved images.
+        assert (preset[group]["clip"], preset[group]["shift"]) == (5.0, 2) and "crop" not in preset[group]
+
+
 def test_a_document_of_today_stays_as_it_is():
     today = SearchSettings("proxyless-mini", "digits", ("macs<=1M",), TargetSpec()).to_json()
     assert upgrade_settings(today) is today

@@ -33,6 +33,23 @@ def test_a_supernet_is_trained_once_into_its_file(tmp_path):
     assert again.reused and again.identity == result.identity
 
 
+def test_the_preset_of_the_paper_trains_for_the_paper_s_epochs(tmp_path):
+    """120 epochs (section 4) of the one step that 1,078 images make at a batch of 1,024."""
+    with pytest.raises(KeyboardInterrupt):
+        job(tmp_path / "s", progress=Counted(), preset="paper", epochs=None)
+    assert Counted.total == 120
+
+
+class Counted(Silent):
+    """A progress display that keeps the number of steps and stops the training."""
+
+    total = 0
+
+    def start(self, task, total):
+        Counted.total = total
+        raise KeyboardInterrupt
+
+
 def test_what_does_not_go_together_is_refused_before_the_training(tmp_path):
     with pytest.raises(UnknownNameError, match="unknown preset 'large'. .*small, paper"):
         job(tmp_path / "s", preset="large")

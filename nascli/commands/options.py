@@ -158,7 +158,9 @@ def training_of(values: dict[str, Any]) -> DeviceChoice:
     """Take the values of `training_options` out of a command's values, and return what they mean."""
     from nascli.execution import DeviceChoice
 
-    return DeviceChoice(name=values.pop("train_device"), tf32=values.pop("tf32"), compile=values.pop("compile"))
+    return DeviceChoice(
+        name=values.pop("train_device"), tf32=values.pop("tf32"), compile=values.pop("compile")
+    )
 
 
 def target_options(function: F) -> F:
@@ -260,9 +262,7 @@ def target_of(
     mhz = None if clock is None else clock_of(clock, fields["device"])
     spec = TargetSpec(clock_mhz=mhz, **fields)
     chosen = training or DeviceChoice()
-    return spec, Execution(
-        store=store or default_store(), cuda_driver=cuda_driver, ray=ray, training=chosen
-    )
+    return spec, Execution(store=store or default_store(), cuda_driver=cuda_driver, ray=ray, training=chosen)
 
 
 TARGET_OPTIONS = (

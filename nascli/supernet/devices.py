@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nascli.errors import RuntimeUnavailableError, Remedy
+from nascli.errors import Remedy, RuntimeUnavailableError
 from nascli.execution import DeviceChoice
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def _card(name: str) -> str:
     number = int(name.partition(":")[2] or rank)
     if number >= count:
         cards = ", ".join(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(count))
-        raise _unavailable(f"there is no card cuda:{number} for process {rank} of this machine; it has {cards}")
+        raise _unavailable(
+            f"there is no card cuda:{number} for process {rank} of this machine; it has {cards}"
+        )
     return f"cuda:{number}"
 
 

@@ -85,7 +85,9 @@ def test_an_algorithm_searches_on_the_card(name, tmp_path):
     assert len(rows) and feasible.contains(rows).all()
 
 
-@pytest.mark.parametrize("spec", [TINY, MULTI, CELLS, "spos-resnet18-bits-mini:width=0.1,resolution=8", "spos-mini"])
+@pytest.mark.parametrize(
+    "spec", [TINY, MULTI, CELLS, "spos-resnet18-bits-mini:width=0.1,resolution=8", "spos-mini"]
+)
 def test_a_supernet_computes_on_the_card_in_shapes_alone(spec):
     """torch's fake tensors know the rules of devices too."""
     space = load_space_of_any_kind(spec)

@@ -29,7 +29,8 @@ def test_without_a_card_auto_is_the_cpu(no_cards):
 
 
 @pytest.mark.parametrize(
-    ("name", "rank", "found"), [("auto", 0, 0), ("cuda", 0, 0), ("cuda", 1, 1), ("auto", 1, 1), ("cuda:1", 0, 1)]
+    ("name", "rank", "found"),
+    [("auto", 0, 0), ("cuda", 0, 0), ("cuda", 1, 1), ("auto", 1, 1), ("cuda:1", 0, 1)],
 )
 def test_cards_are_found_by_number_or_by_rank(cards, monkeypatch, name, rank, found):
     monkeypatch.setenv("LOCAL_RANK", str(rank))
@@ -42,7 +43,9 @@ def test_a_card_is_described_with_its_memory(cards):
 
 
 def test_a_device_that_is_not_here_is_told_with_what_is(cards, monkeypatch):
-    with pytest.raises(RuntimeUnavailableError, match=r"no card cuda:2 .* cuda:0 \(Card 0\), cuda:1 \(Card 1\)") as told:
+    with pytest.raises(
+        RuntimeUnavailableError, match=r"no card cuda:2 .* cuda:0 \(Card 0\), cuda:1 \(Card 1\)"
+    ) as told:
         TrainDevice.find("cuda:2")
     assert Remedy(arguments={"train_device": "cpu"}) in told.value.remedies
     monkeypatch.setenv("LOCAL_RANK", "3")
@@ -74,7 +77,9 @@ def test_the_precision_of_products_is_set(cards, monkeypatch):
 
 
 def test_errors_of_torch_are_told_apart():
-    full = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    full = RuntimeError(
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+    )
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")) and is_out_of_memory(full)
     lost = RuntimeError("CUDA error: unspecified launch failure")
     assert is_device_failure(lost) and not is_out_of_memory(lost)

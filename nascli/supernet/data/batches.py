@@ -58,7 +58,9 @@ def training_batches(
             order = generator(seed, RandomStream.DATA_ORDER, epoch).permutation(len(split))
         rows = torch.from_numpy(order[index * recipe.batch : (index + 1) * recipe.batch])
         rows = rows.to(split.device, non_blocking=True)
-        images = shift_images(split.images[rows], generator(seed, RandomStream.AUGMENTATION, step), recipe.shift)
+        images = shift_images(
+            split.images[rows], generator(seed, RandomStream.AUGMENTATION, step), recipe.shift
+        )
         labels = split.labels[rows]
         own = distributed.rows_of_this_process(len(labels))
         yield images[own].contiguous(memory_format=torch.channels_last), labels[own]

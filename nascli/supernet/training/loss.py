@@ -1,4 +1,4 @@
-"""The loss of a batch: cross-entropy with smoothed labels, of images that are mixed in pairs where the recipe says so."""
+"""The loss of a batch: cross-entropy with smoothed labels, of images mixed in pairs where the recipe says so."""
 
 from __future__ import annotations
 
@@ -104,9 +104,7 @@ class BatchLoss:
         return torch.autocast(images.device.type, dtype, enabled=self.recipe.amp)
 
 
-def cutmix_box(
-    height: int, width: int, share: float, rng: np.random.Generator
-) -> tuple[slice, slice, float]:
+def cutmix_box(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[slice, slice, float]:
     """Draw the patch of an image that cutmix replaces (Yun et al. 2019, Eq. 2).
 
     The sides of the patch are those of the image times the root of `1 - share`. Its centre is uniform over the image,

@@ -6,7 +6,6 @@ checkpoint needs the weights, the optimiser's state, and the number of completed
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +26,12 @@ from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.checkpoint_writer import CheckpointWriter
 from nascli.supernet.training.finite import FiniteWatch, Health
 from nascli.supernet.training.loss import BatchLoss
-from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from nascli.supernet.training.optimizers import (
+    begin_momenta,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.weight_average import WeightAverage
 
@@ -219,10 +223,8 @@ class Trainer:
         """Step the optimiser; return the norm of the gradient before it was clipped, a scalar on the device."""
         if self._scaler is not None and self.recipe.clip:
             self._scaler.unscale_(self._optimizer)
-        if self.recipe.clip:
-            norm = nn.utils.clip_grad_norm_(used, self.recipe.clip)
-        else:
-            norm = gradient_norm(used)
+        norm = nn.utils.clip_grad_norm_(used, self.recipe.clip) if self.recipe.clip else gradient_norm(used)
+        begin_momenta(self._optimizer, used)
         if self._scaler is None:
             self._optimizer.step()
         else:
@@ -246,9 +248,7 @@ class Trainer:
         steps, self._unseen = self._unseen, 0
         health = self._watch.read()
         if health.failed is not None:
-            raise self._divergence_error(
-                health.failed, health.value, self.step + 1 - steps + health.steps
-            )
+            raise self._divergence_error(health.failed, health.value, self.step + 1 - steps + health.steps)
         if self._scaler is not None and self._scaler.get_scale() < _LEAST_SCALE:
             raise self._divergence_error("scale of the loss", self._scaler.get_scale(), self.step)
         return health

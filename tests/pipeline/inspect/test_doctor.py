@@ -38,7 +38,9 @@ def test_the_device_for_training_is_told_with_its_memory(monkeypatch):
 
     monkeypatch.setattr("nascli.supernet.devices.TrainDevice.describe", lost)
     found = checks()["training device"]
-    assert not found.works and found.detail == "CUDA error: unknown error" and checks()["runtime ort-cpu"].works
+    assert (
+        not found.works and found.detail == "CUDA error: unknown error" and checks()["runtime ort-cpu"].works
+    )
 
 
 def test_missing_cards_say_what_to_do_about_them():

@@ -21,7 +21,9 @@ pytestmark = [
 ]
 RECIPES = {
     "sgd": Recipe(epochs=1, batch=64),
-    "adam": Recipe(epochs=1, batch=64, optimizer="adam", rate=0.002, clip=5.0, ema=0.9, mixup=0.2, accumulate=2),
+    "adam": Recipe(
+        epochs=1, batch=64, optimizer="adam", rate=0.002, clip=5.0, ema=0.9, mixup=0.2, accumulate=2
+    ),
     "adamw": Recipe(epochs=1, batch=64, optimizer="adamw", rate=0.002, decay_all=False),
     "rmsprop": Recipe(epochs=1, batch=64, optimizer="rmsprop", rate=0.002, epsilon=1e-3),
 }
@@ -72,9 +74,7 @@ def test_a_training_resumes_on_the_card(tiny, images, card, tmp_path, monkeypatc
 
     def trainer():
         torch.manual_seed(0)
-        return Trainer(
-            Supernet(tiny), images.to(card).train, recipe, seed=3, path_of_step=random_paths(tiny)
-        )
+        return Trainer(Supernet(tiny), images.to(card).train, recipe, seed=3, path_of_step=random_paths(tiny))
 
     whole = trainer()
     whole.run(tmp_path / "a", "x", Silent(), "t", until=10)

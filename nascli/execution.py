@@ -1,4 +1,4 @@
-"""With what work is done: the store, the cluster, the CUDA package, the device for training. Nothing in it changes a result."""
+"""With what work is done: store, cluster, CUDA package, and device for training. Nothing in it changes a result."""
 
 from __future__ import annotations
 

@@ -76,6 +76,12 @@ class Accelerator:
         self._stack.enter_context(
             mock.patch("torch.cuda.synchronize", lambda device=None: self.waited("synchronize"))
         )
+        group = torch._C._group_tensors_by_device_and_dtype
+        self._stack.enter_context(
+            mock.patch(
+                "torch._C._group_tensors_by_device_and_dtype", lambda *args: self.grouped(group(*args))
+            )
+        )
         return self
 
     def __exit__(self, *error):
@@ -86,6 +92,13 @@ class Accelerator:
             f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__
         ]
         self.waits.append(f"{what} at {frames[-1].filename}:{frames[-1].lineno}")
+
+    def grouped(self, groups):
+        """What torch's optimisers and clipping work on, by the devices that the tensors pretend to be on."""
+        return {
+            (CARD if self.marks.has(lists[0][0]) else HOST, dtype): (lists, indices)
+            for (_, dtype), (lists, indices) in groups.items()
+        }
 
     def copied(self, tensor, on_card, waits=True):
         """The tensor in the other memory, with a gradient that finds its way back."""
@@ -189,6 +202,9 @@ class _Functions(TorchFunctionMode):
             return not marks.has(args[0])
         if func in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda):
             return self._moved(func, args, kwargs)
+        if func is torch._C._nn._parse_to:
+            # How `Module.to` reads its arguments.
+            return func(*args, **kwargs)
         if func in (torch.Tensor.numpy, torch.Tensor.__array__) and marks.has(args[0]):
             raise TypeError(
                 "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy it first."

@@ -48,7 +48,7 @@ class CheckpointWriter:
 
     Args:
         file: File of the checkpoint, which each one replaces.
-        least: Shortest time between two checkpoints, in seconds. At 0 or below, every step has one, which is waited for.
+        least: Shortest time between two checkpoints, in seconds. At 0 or below, each step has one, which is waited for.
     """
 
     def __init__(self, file: Path, least: float) -> None:

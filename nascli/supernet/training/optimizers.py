@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,25 @@ def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def begin_momenta(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> None:
+    """Give parameters that are stepped for the first time a momentum of 0, if the optimiser is fused SGD.
+
+    PyTorch's fused SGD takes momenta from all of a step's parameters or from none, and the path of a supernet has both
+    kinds. The step is the same: it multiplies the momentum and adds the gradient.
+
+    Args:
+        optimizer: Optimiser from `make_optimizer`.
+        parameters: Parameters of the next step.
+    """
+    settings = optimizer.param_groups[0]
+    if not (isinstance(optimizer, torch.optim.SGD) and settings["fused"] and settings["momentum"]):
+        return
+    for parameter in parameters:
+        state = optimizer.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter).detach()
 
 
 def optimizer_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -26,7 +26,12 @@ from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint
 from nascli.supernet.training.checkpoint_writer import CheckpointWriter
 from nascli.supernet.training.finite import FiniteWatch, Health
 from nascli.supernet.training.loss import BatchLoss, Forward
-from nascli.supernet.training.optimizers import load_optimizer_tensors, make_optimizer, optimizer_tensors
+from nascli.supernet.training.optimizers import (
+    begin_momenta,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+)
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.regularisation import regularise
 from nascli.supernet.training.teaching import Distiller
@@ -241,10 +246,8 @@ class Trainer:
         """Step the optimiser; return the norm of the gradient before it was clipped, a scalar on the device."""
         if self._scaler is not None and self.recipe.clip:
             self._scaler.unscale_(self._optimizer)
-        if self.recipe.clip:
-            norm = nn.utils.clip_grad_norm_(used, self.recipe.clip)
-        else:
-            norm = gradient_norm(used)
+        norm = nn.utils.clip_grad_norm_(used, self.recipe.clip) if self.recipe.clip else gradient_norm(used)
+        begin_momenta(self._optimizer, used)
         if self._scaler is None:
             self._optimizer.step()
         else:

@@ -21,7 +21,7 @@ from nascli.commands.options import (
     training_of,
     training_options,
 )
-from nascli.commands.output import print_table, show_json, terminal_progress
+from nascli.commands.output import is_main_process, print_table, show_json, terminal_progress
 from nascli.units import format_count, format_estimated_count, format_seconds
 
 if TYPE_CHECKING:
@@ -171,7 +171,8 @@ def settings_of(
 def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **options: Any) -> None:
     """Find the most accurate network within a budget, and verify it on the device.
 
-    Profiles what is missing first. Killed and run again, it goes on where it was.
+    Profiles what is missing first. Killed and run again, it goes on where it was. Several processes under torchrun
+    search together.
 
     \b
     Examples:
@@ -179,6 +180,7 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
       nascli search --algorithm pcnas --space pcnas-small-mini --constraint latency=0.8ms
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
+      torchrun --nproc-per-node 2 -m nascli search --constraint "macs<=30M"
     """
     target_values = {name: options.pop(name) for name in TARGET_OPTIONS}
     settings = settings_of(constraints, target_values, options, "fastest")
@@ -190,6 +192,8 @@ def search(constraints: tuple[str, ...], out: Path | None, as_json: bool, **opti
     result = run_search(settings, folder, progress)
     progress.finish()
     page = write_report(folder)
+    if not is_main_process():
+        return
     if as_json:
         show_json(result.to_json())
         return
@@ -234,6 +238,8 @@ def sweep(
     progress.finish()
     for row in rows:
         write_report(row.result.folder)
+    if not is_main_process():
+        return
     if as_json:
         show_json([row.to_json() for row in rows])
         return

@@ -13,6 +13,7 @@ from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.data.shared_images import load_together
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.recipes.small import small_supernet
 from nascli.supernet.recipes.spos import spos_supernet
@@ -99,12 +100,12 @@ def train_supernet(
             cannot be read, or do not fit it.
         NascliError: The teacher cannot be used.
     """
-    distributed.join_process_group()
     device = TrainDevice.of(training)
+    distributed.join_process_group(str(device.device))
     if device.compile:
         progress.message("a supernet is another network in each step, and is not compiled")
     space = space_for_data(load_space(spec), data)
-    images = load_images(data, space.input.height)
+    images = load_together(lambda: load_images(data, space.input.height))
     require_fit(images, space.input, space.output.channels)
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))

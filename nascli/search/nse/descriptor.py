@@ -16,7 +16,7 @@ from nascli.search.base import Choices, Evaluation, Score
 from nascli.search.nse.settings import PRESETS, NseSettings, NseStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
-from nascli.search.run_folder import STORY, StateFile
+from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
 from nascli.supernet.recipes.nse import nse_supernet
@@ -157,7 +157,7 @@ def _make_search(problem: SearchProblem, context: SearchContext) -> NseSearch:
         target,
         settings,
         context.seed,
-        StateFile(context.folder.file(STORY)),
+        context.folder.state(STORY),
         inherited=inherited_operations(problem.space),
         former_front=front,
         other_bounds=[bound for bound in problem.bounds if bound.constraint != target.constraint],

@@ -14,7 +14,7 @@ from nascli.search.base import Evaluation, Score
 from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
-from nascli.search.run_folder import STORY, StateFile
+from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PcNas(Algorithm):
 
         settings: PcnasSettings = context.preset.settings
         space = problem.space
-        search = PcnasSearch(problem.feasible, settings, context.seed, StateFile(context.folder.file(STORY)))
+        search = PcnasSearch(problem.feasible, settings, context.seed, context.folder.state(STORY))
         engine = PcnasEngine(
             space,
             problem.images,

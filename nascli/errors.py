@@ -34,7 +34,11 @@ class NascliError(Exception):
         message: The rule that was broken, and the values that broke it.
         hint: What to do about it, in words; None where the message says all.
         remedies: The same as data, of which each may help; empty where there is nothing to call.
+        process: The number of the process that raised it, where another process of a group did and it is told here
+            what happened there; None for an error of this process.
     """
+
+    process: int | None = None
 
     def __init__(self, message: str, hint: str | None = None, *remedies: Remedy) -> None:
         super().__init__(message)
@@ -130,6 +134,14 @@ class CheckpointError(NascliError):
 
 class RunError(NascliError):
     """A run folder that exists, is in use, or was made with other settings."""
+
+
+class ProcessGroupError(NascliError):
+    """Processes that cannot work together: one of them ended, or has something else than the others."""
+
+
+class LostProcessError(ProcessGroupError):
+    """Another process of the group ended while this one waited for it."""
 
 
 def missing_package(package: str, extra: str, purpose: str) -> NascliError:

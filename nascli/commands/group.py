@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 import click
 
-from nascli.errors import NascliError
+from nascli.commands.output import is_main_process
+from nascli.errors import LostProcessError, NascliError
 from nascli.units import printable
 
 # What brings the optional packages that a command may turn out to need.
@@ -30,6 +32,16 @@ class Group(click.Group):
     `--quiet` and `--debug` may stand behind a command too.
     """
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; of several processes, the first one alone tells of wrong usage."""
+        if is_main_process() or not extra.get("standalone_mode", True):
+            return super().main(*args, **extra)
+        try:
+            status = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.ClickException as error:
+            sys.exit(error.exit_code)
+        sys.exit(status if isinstance(status, int) else 0)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """The options of every command come first, wherever they stand before a ``--``."""
         end = args.index("--") if "--" in args else len(args)
@@ -41,13 +53,24 @@ class Group(click.Group):
         """Run a command, and say what went wrong in its own words."""
         try:
             _enough_memory()
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if _is_one_of_several():
+                from nascli.pipeline.train.processes import leave_process_group
+
+                leave_process_group()
+            return result
         except NascliError as error:
             if ctx.params.get("debug"):
                 raise
+            if error.process is not None:
+                from nascli.pipeline.train.processes import await_report
+
+                # That process shows it.
+                await_report()
+                sys.exit(1)
             from nascli.commands.hints import error_as_text
 
-            exit_with_error(error_as_text(error), 1)
+            exit_with_error(error_as_text(error), 1, is_consequence=isinstance(error, LostProcessError))
         except ModuleNotFoundError as error:
             package = (error.name or "").split(".")[0]
             if ctx.params.get("debug") or package not in _EXTRAS:
@@ -87,10 +110,27 @@ def _enough_memory() -> None:
         )
 
 
-def exit_with_error(text: str, status: int) -> None:
-    """End with an error: what and why in the first line, what to do in the second."""
+def _is_one_of_several() -> bool:
+    """Whether torchrun started this process together with others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def exit_with_error(text: str, status: int, *, is_consequence: bool = False) -> None:
+    """End with an error: what and why in the first line, what to do in the second.
+
+    Of several processes that have the same error, one shows it; that another process ended is shown only where no
+    process has said why.
+    """
+    several = _is_one_of_several()
+    if several:
+        from nascli.pipeline.train.processes import claims_report, report_is_shown
+
+        if not claims_report(text, is_consequence=is_consequence):
+            sys.exit(status)
     first, _, rest = text.partition("\n")
     click.echo(click.style("error: ", fg="red") + printable(first), err=True)
     if rest:
         click.echo(printable(rest), err=True)
+    if several:
+        report_is_shown()
     sys.exit(status)

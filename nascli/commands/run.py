@@ -21,7 +21,13 @@ from nascli.commands.options import (
     training_of,
     training_options,
 )
-from nascli.commands.output import print_table, show_json, terminal_progress, value_as_text
+from nascli.commands.output import (
+    is_main_process,
+    print_table,
+    show_json,
+    terminal_progress,
+    value_as_text,
+)
 from nascli.units import format_count, format_estimated_count, format_seconds
 
 if TYPE_CHECKING:
@@ -185,7 +191,8 @@ def search(
 ) -> None:
     """Find the most accurate network within a budget, and verify it on the device.
 
-    Profiles what is missing first. Killed and run again, it goes on where it was.
+    Profiles what is missing first. Killed and run again, it goes on where it was. Several processes under torchrun
+    search together.
 
     \b
     Examples:
@@ -194,6 +201,7 @@ def search(
       nascli search --algorithm nse --space nse-27-mini --constraint "macs<=4M"
       nascli search --space spos-resnet18-bits-mini --constraint "bitops<=40M"
       nascli search --algorithm nse --space nse-27 --preset paper --constraint "300M<=macs<=350M" --dry-run
+      torchrun --nproc-per-node 2 -m nascli search --constraint "macs<=30M"
     """
     if dry_run:
         _show_plan(constraints, options, as_json)
@@ -210,6 +218,8 @@ def search(
     result = run_search(settings, folder, progress)
     progress.finish()
     page = write_report(folder)
+    if not is_main_process():
+        return
     if as_json:
         show_json(result.to_json())
         return
@@ -291,6 +301,8 @@ def sweep(
     progress.finish()
     for row in rows:
         write_report(row.result.folder)
+    if not is_main_process():
+        return
     if as_json:
         show_json([row.to_json() for row in rows])
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 from nascli.errors import RunError
 from nascli.search.base import Choices, Evaluation, Score
+from nascli.supernet.training import distributed
 
 
 class Journal:
@@ -102,6 +103,46 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class SharedJournal(Journal):
+    """The journal of a run that several processes carry out together.
+
+    They open it at the same point and have the same evaluations; the first one has the file.
+
+    Args:
+        path: The file; it is created if it does not exist.
+
+    Raises:
+        RunError: On all processes: the file cannot be used, or a line inside it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        def read() -> list[dict[str, object]]:
+            super(SharedJournal, self).__init__(path)
+            return [_evaluation_to_json(evaluation) for evaluation in self]
+
+        documents = distributed.on_first(read)
+        if not distributed.is_first_process():
+            self.path = path
+            found = [_evaluation_from_json(document) for document in documents]
+            self.evaluations = {evaluation.architecture: evaluation for evaluation in found}
+
+    def add(self, evaluation: Evaluation) -> None:
+        """Write an evaluation to the disk, on the first process; keep it on all.
+
+        Raises:
+            RunError: On the first process: the file cannot be written.
+        """
+        if distributed.is_first_process():
+            super().add(evaluation)
+        else:
+            self.evaluations[evaluation.architecture] = evaluation
+
+    def close(self) -> None:
+        """Close the file."""
+        if distributed.is_first_process():
+            super().close()
 
 
 def _evaluation_to_json(evaluation: Evaluation) -> dict[str, object]:

@@ -14,9 +14,8 @@ from nascli.costmodel.budgets import CostSet
 from nascli.lut import Measurement
 from nascli.progress import Progress
 from nascli.search.base import Evaluation
-from nascli.search.journal import Journal
 from nascli.search.preset import Preset
-from nascli.search.run_folder import EVALUATIONS, RunFolder
+from nascli.search.run_folder import RunFolder
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
@@ -138,7 +137,7 @@ class SearchContext:
 
     def write_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
         """Add evaluations to the journal of the run, except for architectures that it already holds."""
-        journal = Journal(self.folder.file(EVALUATIONS))
+        journal = self.folder.journal()
         try:
             for evaluation in evaluations:
                 if evaluation.architecture not in journal.evaluations:

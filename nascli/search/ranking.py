@@ -12,10 +12,10 @@ from nascli.random_streams import RandomStream, generator
 from nascli.search.base import Evaluator, Searcher
 from nascli.search.driver import drive
 from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
-from nascli.search.journal import Journal
+from nascli.search.evaluators.shared import SharedEvaluator
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
-from nascli.search.run_folder import EVALUATIONS
 from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
+from nascli.supernet.training import distributed
 from nascli.supernet.training.one_shot import train_shared_supernet
 
 MakeSearcher = Callable[[FeasibleSet, Any, np.random.Generator], Searcher]
@@ -54,12 +54,13 @@ def rank_with_supernet(
     evaluator: Evaluator
     if context.ray is None:
         scorer = TreeScorer(shared.supernet, problem.images, calibration=calibration)
-        evaluator = LocalEvaluator(scorer, prefix_batches)
+        several = distributed.world_size() > 1
+        evaluator = (SharedEvaluator if several else LocalEvaluator)(scorer, prefix_batches)
     else:
         arguments = (problem.space.spec, context.data, pack_weights(shared.supernet), calibration, 1)
         evaluator = RayEvaluator(scorer_from_weights, arguments, prefix_batches, address=context.ray)
     searcher = make_searcher(problem.feasible, settings, generator(context.seed, RandomStream.SEARCHER))
-    journal = Journal(context.folder.file(EVALUATIONS))
+    journal = context.folder.journal()
     try:
         outcome = drive(searcher, evaluator, journal, context.progress)
     finally:

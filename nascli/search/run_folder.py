@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically, write_json
+from nascli.search.journal import Journal, SharedJournal
+from nascli.supernet.training import distributed
 
 # The files of a run.
 SETTINGS = "settings.json"
@@ -33,6 +35,8 @@ class RunFolder:
 
     Entering it creates the folder and its settings.json, or compares the settings with those that are there. A folder
     whose settings differ is taken over only while it holds nothing else: its run was refused before it did anything.
+
+    Several processes that work together enter it at the same point; the first of them holds the lock and writes.
 
     Args:
         path: The folder.
@@ -56,6 +60,10 @@ class RunFolder:
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> RunFolder:
+        distributed.on_first(self._enter)
+        return self
+
+    def _enter(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -76,7 +84,6 @@ class RunFolder:
         except BaseException:
             self._lock.release()
             raise
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -120,6 +127,38 @@ class RunFolder:
         """The path of a file of the run."""
         return self.path / name
 
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON file of the run, the same for all processes; None if there is none.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return distributed.on_first(lambda: read_json(self.file(name)))
+
+    def write(self, name: str, document: Mapping[str, Any]) -> None:
+        """Write a JSON file of the run in one step; of several processes, the first one writes it.
+
+        Raises:
+            RunError: The file cannot be written.
+        """
+        distributed.on_first(lambda: write_json(self.file(name), document))
+
+    def state(self, name: str) -> StateFile:
+        """Open a file of documents that the run changes, such as the stages that are done.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        return StateFile(self.file(name))
+
+    def journal(self) -> Journal:
+        """Open the journal of the run. All processes read the same evaluations, and the first one writes.
+
+        Raises:
+            RunError: The file cannot be used, or a line inside it is damaged.
+        """
+        return SharedJournal(self.file(EVALUATIONS))
+
 
 def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the values of nested documents by their dotted names."""
@@ -135,6 +174,8 @@ def _flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 class StateFile:
     """Documents by name in one file, which is replaced as a whole: a killed search finds its last complete state.
 
+    Several processes that work together open it at the same point, and have the same documents; the first one writes.
+
     Args:
         path: The file; None keeps the documents in memory alone.
 
@@ -145,16 +186,8 @@ class StateFile:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._document: dict[str, Any] = {}
-        if path is None or not path.exists():
-            return
-        try:
-            self._document = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(self._document, dict):
-                raise ValueError("not an object")
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{path} is damaged: {error}.", "Remove the run's folder to start anew."
-            ) from error
+        if path is not None:
+            self._document = distributed.on_first(lambda: _read_state(path))
 
     def get(self, name: str) -> Any:
         """A document by its name; None where there is none."""
@@ -167,7 +200,7 @@ class StateFile:
             RunError: The file cannot be written.
         """
         self._document[name] = document
-        if self._path is None:
+        if self._path is None or not distributed.is_first_process():
             return
         try:
             write_atomically(self._path, json.dumps(self._document).encode() + b"\n")
@@ -176,3 +209,15 @@ class StateFile:
                 f"cannot write {self._path}: {error.strerror}.",
                 "Free some space and run the same command again; it continues from here.",
             ) from error
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}.", "Remove the run's folder to start anew.") from error
+    return document

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.training.synchronised_norm import is_synchronised, synchronised_batch_norm
 
 # Depths or widths to choose from, and a gate for each, `(options,)`.
 Gates = tuple[Sequence[int], Tensor]
@@ -22,6 +23,10 @@ def _sliced_batch_norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise `x` by the leading channels of a wider batch normalisation."""
     n = x.shape[1]
     assert norm.running_mean is not None and norm.running_var is not None
+    if norm.training and is_synchronised(norm):
+        return synchronised_batch_norm(
+            x, norm.running_mean[:n], norm.running_var[:n], norm.weight[:n], norm.bias[:n], 0.1, norm.eps
+        )
     return F.batch_norm(
         x,
         # Slices are views: the statistics of the wide layer are updated.

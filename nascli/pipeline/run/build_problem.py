@@ -9,7 +9,6 @@ from nascli.costmodel import Constraint
 from nascli.costmodel.budgets import CostSet, counted_costs
 from nascli.costmodel.space_costs import counted_names
 from nascli.errors import ConstraintError, Remedy
-from nascli.files import write_json
 from nascli.pipeline.run.measured_costs import measured_costs, require_tables_elsewhere
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.progress import Progress
@@ -19,6 +18,7 @@ from nascli.spaces.catalog import load_space_of_any_kind, make_space_of_any_kind
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.images import Images, load_images, parameters_for_data, require_fit
+from nascli.supernet.data.shared_images import load_together
 from nascli.units import format_big_integer
 
 SPACE_FILE = "space.json"
@@ -57,14 +57,14 @@ def build_problem(
     """
     algorithm, progress = settings.descriptor, context.progress
     algorithm.require_accepts(named)
-    images = load_images(settings.data, named.input.height)
+    images = load_together(lambda: load_images(settings.data, named.input.height))
     classes = named.classes if isinstance(named, StagedSpace) else named.output.channels
     require_fit(images, named.input, classes)
     images = images.to(context.device.device)
     space, learned = algorithm.prepare_space(SpaceRequest(named, images, settings.constraints), context)
     if learned is not None:
         file = context.folder.file(SPACE_FILE)
-        write_json(file, {"spec": space.spec, **learned})
+        context.folder.write(SPACE_FILE, {"spec": space.spec, **learned})
         progress.message(f"learned space: {format_big_integer(space.size)} architectures; it is in {file}")
     return _problem(settings, space, images, context.folder, progress)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from nascli.search.verification import Finalist, verify
 from nascli.spaces.architecture import singleton_space
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
+from nascli.supernet.training import distributed
 
 # Finalists decide what is called a result, so they are measured more closely than operators.
 FINAL_PROTOCOL = MeasurementProtocol(target=0.005, min_rounds=12, max_rounds=30)
@@ -70,14 +72,22 @@ class CandidateNetworks:
             row = self._problem.space.check(np.array([architecture]))
             return float(self._problem.costs.latency(row)[0])
         own, choices = singleton_space(self.space_of(architecture), architecture)
-        cost, _ = self._own_costs(own)
-        return float(cost(own.check(np.array([choices])))[0])
+
+        def by_own_table() -> float:
+            cost, _ = self._own_costs(own)
+            return float(cost(own.check(np.array([choices])))[0])
+
+        return distributed.on_first(by_own_table)
 
     def own_costs(self, architecture: Choices) -> dict[str, Any]:
         """The costs of a resized architecture's own operators, as a JSON document."""
         own, _ = singleton_space(self.space_of(architecture), architecture)
-        cost, fixed = self._own_costs(own)
-        return {"latency": cost.to_json(), "fixed": fixed}
+
+        def by_own_table() -> dict[str, Any]:
+            cost, fixed = self._own_costs(own)
+            return {"latency": cost.to_json(), "fixed": fixed}
+
+        return distributed.on_first(by_own_table)
 
     def _own_costs(self, own: Space) -> tuple[ChainCost, dict[str, float]]:
         settings = self._settings
@@ -93,16 +103,24 @@ class CandidateNetworks:
 
     def measured(self, architectures: Sequence[Choices]) -> list[Measurement]:
         """End-to-end latency of several architectures, taken side by side."""
-        return measure_networks(
-            [self.network(architecture) for architecture in architectures],
-            self._settings.target,
-            self._settings.execution,
-            protocol=FINAL_PROTOCOL,
-            seed=self._settings.seed,
-            progress=self._progress,
-            # Networks of other widths say nothing about the space's own cost model.
-            members=None if self._resized else (self._problem.space, architectures),
+        return measured_on_first(
+            lambda: measure_networks(
+                [self.network(architecture) for architecture in architectures],
+                self._settings.target,
+                self._settings.execution,
+                protocol=FINAL_PROTOCOL,
+                seed=self._settings.seed,
+                progress=self._progress,
+                # Networks of other widths say nothing about the space's own cost model.
+                members=None if self._resized else (self._problem.space, architectures),
+            )
         )
+
+
+def measured_on_first(measure: Callable[[], Sequence[Measurement]]) -> list[Measurement]:
+    """Measure on the first process alone, and return the figures on all processes that work together."""
+    figures = distributed.on_first(lambda: [asdict(figure) for figure in measure()])
+    return [Measurement(**figure) for figure in figures]
 
 
 def select_finalists(
@@ -131,21 +149,25 @@ def select_finalists(
     if problem.latency is None:
         return [Finalist(evaluation, within=True) for evaluation in candidates.ranked[:count]]
     file = context.folder.file(FINALISTS)
-    document = read_json(file)
-    if document is not None:
-        with reading(file):
-            return [Finalist.from_json(finalist) for finalist in document["finalists"]]
 
     def measure(evaluations: Sequence[Evaluation]) -> list[Measurement]:
         return networks.measured([evaluation.architecture for evaluation in evaluations])
 
-    finalists = verify(
-        candidates.ranked,
-        lambda evaluation: networks.predicted(evaluation.architecture),
-        measure,
-        problem.latency_window,
-        count,
-        subject,
-    )
-    write_json(file, {"finalists": [finalist.to_json() for finalist in finalists]})
-    return finalists
+    def kept() -> dict[str, Any]:
+        document = read_json(file)
+        if document is None:
+            finalists = verify(
+                candidates.ranked,
+                lambda evaluation: networks.predicted(evaluation.architecture),
+                measure,
+                problem.latency_window,
+                count,
+                subject,
+            )
+            document = {"finalists": [finalist.to_json() for finalist in finalists]}
+            write_json(file, document)
+        return document
+
+    document = distributed.on_first(kept)
+    with reading(file):
+        return [Finalist.from_json(finalist) for finalist in document["finalists"]]

@@ -31,6 +31,7 @@ from nascli.progress import Progress
 from nascli.search.problem import LatencySource
 from nascli.search.run_folder import COSTS, RunFolder
 from nascli.spaces.space import Space
+from nascli.supernet.training import distributed
 from nascli.units import format_seconds
 
 
@@ -57,10 +58,15 @@ def measured_costs(
         StoreError: The table of another device is not there.
     """
     file = folder.file(COSTS)
-    document = read_json(file)
-    if document is None:
-        document = _document(settings, space, progress)
-        write_json(file, document)
+
+    def kept() -> dict[str, Any]:
+        document = read_json(file)
+        if document is None:
+            document = _document(settings, space, progress)
+            write_json(file, document)
+        return document
+
+    document = distributed.on_first(kept)
     with reading(file):
         elsewhere = document["elsewhere"].items()
         costs = CostSet(
@@ -127,6 +133,10 @@ def require_tables_elsewhere(settings: SearchSettings) -> None:
         StoreError: A device has no table, or more than one that fits.
         UnknownNameError: Nobody knows a device.
     """
+    distributed.on_first(lambda: _require_tables(settings))
+
+
+def _require_tables(settings: SearchSettings) -> None:
     for device in devices_elsewhere(settings.constraints):
         spec = replace(settings.target, device=device)
         if find_data_sheet(spec, settings.execution) is None:

@@ -30,14 +30,21 @@ from nascli.spaces.architecture import singleton_space
 from nascli.spaces.blocks import Layer
 from nascli.spaces.catalog import load_registered_space
 from nascli.spaces.space import Space
+from nascli.supernet.training import distributed
 
 
 def write_report(run: Path) -> Path:
     """Write the page of a finished run, report.html in its folder, and return its path.
 
+    Processes that work together call this at the same point, and the first one writes.
+
     Raises:
         RunError: The folder is not a finished run, a file in it is damaged, or the page cannot be written.
     """
+    return Path(distributed.on_first(lambda: str(_write_report(run))))
+
+
+def _write_report(run: Path) -> Path:
     found = read_result(run)
     result, measured = found.to_json(), found.latency is not None
     costs = read_json(run / COSTS)

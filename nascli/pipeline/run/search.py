@@ -11,12 +11,11 @@ import numpy as np
 
 from nascli.costmodel import best, counted
 from nascli.costmodel.budgets import CostValue
-from nascli.errors import NascliError
-from nascli.files import read_json, write_json
+from nascli.errors import ConstraintError, NascliError, Remedy
 from nascli.lut import Measurement
 from nascli.pipeline.measure.whole_networks import measure_networks
 from nascli.pipeline.run.build_problem import budget_text, build_problem, named_space
-from nascli.pipeline.run.finalists import CandidateNetworks, select_finalists
+from nascli.pipeline.run.finalists import CandidateNetworks, measured_on_first, select_finalists
 from nascli.pipeline.run.old_settings import upgrade_settings
 from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
 from nascli.pipeline.run.settings import SearchSettings
@@ -39,6 +38,7 @@ from nascli.search.verification import (
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 from nascli.supernet.devices import TrainDevice
+from nascli.supernet.training import distributed
 from nascli.supernet.training.teaching import Teaching
 from nascli.units import format_big_integer, format_estimated_count, format_seconds
 
@@ -48,6 +48,9 @@ WINNER = "winner"
 def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> SearchResult:
     """Search, verify, and train; a run of the same settings that was killed goes on where it stopped.
 
+    Under torchrun several processes search together: they share batches and evaluations, and the first one measures and
+    writes the files. All of them return the result.
+
     Args:
         settings: What to search, where, under which budgets; the runtime may be 'fastest'.
         folder: The run's folder.
@@ -56,15 +59,18 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
     Raises:
         NascliError: Whatever the user can mend.
     """
+    device = TrainDevice.of(settings.execution.training)
+    distributed.join_process_group(str(device.device))
+    _refuse_cluster(settings)
     named = named_space(settings)
     settings = settle_search(settings, named, folder, progress)
     digest = named.digest if isinstance(named, Space) else named.spec
     with RunFolder(folder, {**settings.to_json(), "space_digest": digest}, upgrade_settings) as run:
-        done = read_json(run.file(RESULT))
+        done = run.read(RESULT)
         if done is not None:
             progress.message(f"{folder} is complete; to search anew, choose another folder or seed")
             return SearchResult.from_json(done, folder)
-        context = _context(settings, run, progress)
+        context = _context(settings, run, progress, device)
         problem = build_problem(settings, named, context)
         # A teacher that cannot be used is refused before the search, and not after it.
         teaching = None if settings.teacher is None else load_teaching(settings.teacher, problem.images)
@@ -81,19 +87,36 @@ def run_search(settings: SearchSettings, folder: Path, progress: Progress) -> Se
         # What the algorithm wrote down itself stays as it is.
         context.write_evaluations(candidates.ranked)
         document = _Conclusion(settings, problem, context, candidates, teaching).document()
-        write_json(run.file(RESULT), document)
+        # Processes may differ in what is not decided together, such as the versions of packages.
+        document = distributed.on_first(lambda: document)
+        run.write(RESULT, document)
         return SearchResult.from_json(document, folder)
 
 
-def _context(settings: SearchSettings, folder: RunFolder, progress: Progress) -> SearchContext:
+def _refuse_cluster(settings: SearchSettings) -> None:
+    """Refuse a Ray cluster beside several processes, which share the evaluations already."""
+    if settings.execution.ray is not None and distributed.world_size() > 1:
+        raise ConstraintError(
+            f"{distributed.world_size()} processes share the evaluations of this search, and a Ray cluster is to have "
+            "them too.",
+            "Leave the cluster out, or start a single process.",
+            Remedy(arguments={"ray": None}),
+        )
+
+
+def _context(
+    settings: SearchSettings, folder: RunFolder, progress: Progress, device: TrainDevice
+) -> SearchContext:
     def measure(networks: Sequence[Network]) -> list[Measurement]:
-        return measure_networks(
-            networks,
-            settings.target,
-            settings.execution,
-            protocol=MeasurementProtocol(),
-            seed=settings.seed,
-            progress=progress,
+        return measured_on_first(
+            lambda: measure_networks(
+                networks,
+                settings.target,
+                settings.execution,
+                protocol=MeasurementProtocol(),
+                seed=settings.seed,
+                progress=progress,
+            )
         )
 
     return SearchContext(
@@ -106,7 +129,7 @@ def _context(settings: SearchSettings, folder: RunFolder, progress: Progress) ->
         None if settings.supernet is None else Path(settings.supernet),
         None if settings.after is None else Path(settings.after),
         settings.execution.ray,
-        TrainDevice.of(settings.execution.training),
+        device,
     )
 
 
@@ -157,7 +180,7 @@ class _Conclusion:
             figures = dict(zip(rows, self.networks.measured(list(rows.values())), strict=True))
         trained = {name: self._train(name, row) for name, row in rows.items()}
         if self.networks.is_resized(rows[WINNER]):
-            write_json(self.context.folder.file(WINNER_COSTS), self.networks.own_costs(rows[WINNER]))
+            self.context.folder.write(WINNER_COSTS, self.networks.own_costs(rows[WINNER]))
         return {
             **self._search_document(),
             **self._winner_document(winner, trained[WINNER]),

@@ -14,6 +14,7 @@ from nascli.progress import Progress
 from nascli.search.run_folder import SETTINGS
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.training import distributed
 
 
 def settle_search(
@@ -34,11 +35,17 @@ def settle_search(
     """
     if settings.target.runtime != FASTEST:
         return settings
+    runtime = distributed.on_first(lambda: _settled(settings, named, folder, progress))
+    return replace(settings, target=replace(settings.target, runtime=runtime))
+
+
+def _settled(settings: SearchSettings, named: Space | StagedSpace, folder: Path, progress: Progress) -> str:
+    """Return the name of the runtime, as the run's folder has it, or as it is found here."""
     recorded = read_json(folder / SETTINGS)
     if recorded is not None:
         with reading(folder / SETTINGS):
             runtime = str(upgrade_settings(recorded)["where"]["runtime"])
         progress.message(f"runtime: {runtime}, as chosen when this run began")
-        return replace(settings, target=replace(settings.target, runtime=runtime))
+        return runtime
     target = settle_runtime(named, settings.target, settings.execution, seed=settings.seed, progress=progress)
-    return replace(settings, target=target)
+    return target.runtime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 
 from nascli.execution import DeviceChoice
-from nascli.files import write_json
 from nascli.pipeline.train.export import save_network
 from nascli.pipeline.train.recipes import chosen_recipe
 from nascli.pipeline.train.teacher_source import TeacherSource
@@ -22,6 +20,7 @@ from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images, load_images, require_fit
+from nascli.supernet.data.shared_images import load_together
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.modules import ProgramModule
 from nascli.supernet.recipes.entry import RETRAINING
@@ -101,12 +100,14 @@ class CandidateTrainer:
             NascliError: The logits of the ONNX model differ from the network's.
         """
         trained = self._train_network(space, architecture, name)
-        difference = _save_trained(
-            Architecture.of(space, np.array(architecture), name),
-            trained.blocks,
-            self.folder.path,
-            batch,
-            self.images,
+        difference = distributed.on_first(
+            lambda: _save_trained(
+                Architecture.of(space, np.array(architecture), name),
+                trained.blocks,
+                self.folder.path,
+                batch,
+                self.images,
+            )
         )
         return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1, difference)
 
@@ -232,11 +233,11 @@ def train_architecture(
         NascliError: The logits of the ONNX model differ from the network's, or the teacher cannot be used.
     """
     recipe = chosen_recipe(RETRAINING, recipe_name, epochs=epochs, changes=changes)
-    distributed.join_process_group()
+    device = TrainDevice.of(training)
+    distributed.join_process_group(str(device.device))
     architecture = path if isinstance(path, Architecture) else Architecture.load(path)
     network = architecture.network
-    device = TrainDevice.of(training)
-    images = load_images(data, network.input.height)
+    images = load_together(lambda: load_images(data, network.input.height))
     require_fit(images, network.input, network.output.channels)
     images = images.to(device.device)
     settings = {
@@ -248,7 +249,7 @@ def train_architecture(
         **({} if teacher is None else {"teacher": teacher.to_json()}),
     }
     teaching = None if teacher is None else load_teaching(teacher, images)
-    with RunFolder(out, settings) if distributed.is_first_process() else nullcontext():
+    with RunFolder(out, settings) as folder:
         log = EpochLog(images.validation, out, tensorboard)
         trained = train_network(
             network,
@@ -275,8 +276,9 @@ def train_architecture(
             macs=network.counts.macs,
             params=network.counts.params,
         )
-        if distributed.is_first_process():
-            difference = _save_trained(architecture, trained.blocks, out, batch, images)
-            result = replace(result, export_max_difference=difference)
-            write_json(out / "training.json", result.to_json())
+        difference = distributed.on_first(
+            lambda: _save_trained(architecture, trained.blocks, out, batch, images)
+        )
+        result = replace(result, export_max_difference=difference)
+        folder.write("training.json", result.to_json())
     return result

@@ -15,6 +15,7 @@ from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.data.shared_images import load_together
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.recipes.entry import SUPERNET
 from nascli.supernet.training import distributed
@@ -107,12 +108,12 @@ def train_supernet(
     if preset not in PRESETS:
         raise UnknownNameError("preset", preset, list(PRESETS))
     recipe = chosen_recipe(SUPERNET, recipe_name or PRESETS[preset], epochs=epochs, changes=changes)
-    distributed.join_process_group()
     device = TrainDevice.of(training)
+    distributed.join_process_group(str(device.device))
     if device.compile:
         progress.message("a supernet is another network in each step, and is not compiled")
     space = space_for_data(load_space(spec), data)
-    images = load_images(data, space.input.height)
+    images = load_together(lambda: load_images(data, space.input.height))
     require_fit(images, space.input, space.output.channels)
     shared = train_shared_supernet(
         space,

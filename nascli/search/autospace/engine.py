@@ -25,6 +25,7 @@ from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import load_module
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import load_checkpoint, save_checkpoint, settings_digest
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
@@ -190,6 +191,7 @@ class _CellTraining:
         with frozen_weights(self._supernet):
             logits = paired_forward(self._supernet.blocks, images, pairs, thetas)
             F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+        distributed.average_gradients(thetas)
         for layer, (pair, theta) in enumerate(zip(pairs, thetas, strict=True)):
             if theta.grad is None:
                 continue
@@ -215,7 +217,7 @@ class _CellTraining:
         self._supernet.replace(populations.genes(), keep=settings.keep_weights)
 
     def _save(self) -> None:
-        if self._file is None:
+        if self._file is None or not distributed.is_first_process():
             return
         tensors = {f"module/{name}": tensor for name, tensor in self._supernet.state_dict().items()}
         tensors |= {f"bank/{name}": tensor for name, tensor in self._supernet.bank.items()}

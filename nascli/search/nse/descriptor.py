@@ -18,7 +18,7 @@ from nascli.search.nse.settings import PRESETS, RESOURCE_EXPONENT, NseSettings, 
 from nascli.search.plan import PlanRequest, TrainingPhase, aimed_constraint
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
-from nascli.search.run_folder import STORY, StateFile
+from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
 from nascli.supernet.recipes.nse import follow_epochs, nse, nse_latency
@@ -219,7 +219,7 @@ def _make_search(problem: SearchProblem, context: SearchContext) -> NseSearch:
         target,
         settings,
         context.seed,
-        StateFile(context.folder.file(STORY)),
+        context.folder.state(STORY),
         inherited=inherited_operations(problem.space),
         former_front=front,
         other_bounds=[bound for bound in problem.bounds if bound.constraint != target.constraint],

@@ -30,6 +30,7 @@ from nascli.supernet.differentiable import (
     on_device,
 )
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
 from nascli.supernet.training.recipe import ArchitectureParameterSettings
 
 Array = npt.NDArray[np.float64]
@@ -150,6 +151,7 @@ class FitnessIndicators:
             excess = expected / self._target - 1
             self._optimizer.zero_grad(set_to_none=True)
             (loss.cpu() + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
+        distributed.average_gradients(self.thetas)
         for theta, alive in zip(self.thetas, self.alive, strict=True):
             assert theta.grad is not None
             theta.grad[torch.from_numpy(~alive)] = 0

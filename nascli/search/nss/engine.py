@@ -32,6 +32,7 @@ from nascli.supernet.data.batches import endless_batch
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned_state
 from nascli.supernet.masked import Gates, MaskedSupernet
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
@@ -143,6 +144,7 @@ class SpaceDistribution:
             self._optimizer.zero_grad(set_to_none=True)
             cost_term = self._settings.weight * (cost / self._target - 1).abs()
             (loss.cpu() + cost_term).backward()  # type: ignore[no-untyped-call]
+        distributed.average_gradients(self.thetas)
         self._optimizer.step()
         return float(loss.detach()), float(cost.detach())
 

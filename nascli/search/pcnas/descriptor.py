@@ -15,7 +15,7 @@ from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
-from nascli.search.run_folder import STORY, StateFile
+from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
 
@@ -72,7 +72,7 @@ class PcNas(Algorithm):
 
         settings: PcnasSettings = context.preset.settings
         space = problem.space
-        search = PcnasSearch(problem.feasible, settings, context.seed, StateFile(context.folder.file(STORY)))
+        search = PcnasSearch(problem.feasible, settings, context.seed, context.folder.state(STORY))
         engine = PcnasEngine(
             space,
             problem.images,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from nascli.progress import Progress
 from nascli.search.pcnas.search import PathOf
@@ -14,6 +17,7 @@ from nascli.spaces.space import Population, Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.prefix_tree import ARCHITECTURES_PER_TREE, PrefixTree, validation_accuracies
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.trainer import Trainer
@@ -100,12 +104,18 @@ class PcnasEngine:
             rows = np.arange(number, len(population), len(mini_batches))
             # Sorted, so that architectures with a common prefix share its computation.
             rows = rows[np.lexsort(population[rows].T[::-1])]
-            for start in range(0, len(rows), ARCHITECTURES_PER_TREE):
-                group = rows[start : start + ARCHITECTURES_PER_TREE]
-                tree = PrefixTree(self.supernet, population[group].tolist())
-                accuracies[group] = tree.quick_accuracies(validation.images[batch], validation.labels[batch])
+            size = ARCHITECTURES_PER_TREE * distributed.world_size()
+            for start in range(0, len(rows), size):
+                group = rows[start : start + size]
+                top1 = partial(self._quick_accuracies, validation.images[batch], validation.labels[batch])
+                accuracies[group] = distributed.compute_shares(population[group].tolist(), top1)
                 self._progress.advance(len(group))
         return accuracies
+
+    def _quick_accuracies(
+        self, images: Tensor, labels: Tensor, architectures: Sequence[Sequence[int]]
+    ) -> list[float]:
+        return PrefixTree(self.supernet, architectures).quick_accuracies(images, labels)
 
     def accuracies(self, population: Population, calibration: int = 256) -> Array:
         """Evaluate architectures on the whole validation part.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nascli.errors import ConstraintError
-from nascli.files import write_json
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Evaluation, Score
 from nascli.search.problem import RESERVE, RankedCandidates, SearchContext, SearchProblem
@@ -62,7 +61,7 @@ class ProxylessNas(Algorithm):
         log_probabilities = [
             sum(float(layer[choice]) for layer, choice in zip(layers, row, strict=True)) for row in rows
         ]
-        write_json(context.folder.file(STORY), {"log_probabilities": [layer.tolist() for layer in layers]})
+        context.folder.write(STORY, {"log_probabilities": [layer.tolist() for layer in layers]})
         evaluations = [
             Evaluation(row, Score(float(top1), log_probability), 0.0)
             for row, top1, log_probability in zip(rows, accuracies, log_probabilities, strict=True)

@@ -34,6 +34,7 @@ from nascli.supernet.differentiable import (
 )
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.recipe import ArchitectureParameterSettings, Recipe
 from nascli.supernet.training.trainer import Trainer
@@ -97,6 +98,7 @@ class PathDistribution:
             relative_cost = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
             self._optimizer.zero_grad(set_to_none=True)
             (loss.cpu() + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
+        distributed.average_gradients(self.thetas)
         self._optimizer.step()
         return float(loss.detach()), float(relative_cost.detach())
 

@@ -89,18 +89,22 @@ def endless_batch(
     return split.images[rows].contiguous(memory_format=torch.channels_last), split.labels[rows]
 
 
-def evaluation_batches(split: ImageSplit, max_images: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+def evaluation_batches(
+    split: ImageSplit, max_images: int | None = None, *, share: bool = False
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Iterate over the images of a split in their own order, without augmentation.
 
     Args:
         split: Images to evaluate.
         max_images: Number of images, the first of the split; None for all.
+        share: Whether the processes that train together share the batches; each of them gets its own ones.
 
     Yields:
         Up to `EVALUATION_BATCH` images in the channels-last memory format, and their labels.
     """
     count = len(split) if max_images is None else min(max_images, len(split))
-    for start in range(0, count, EVALUATION_BATCH):
+    starts = range(0, count, EVALUATION_BATCH)
+    for start in starts[distributed.rows_of_this_process(len(starts))] if share else starts:
         stop = min(start + EVALUATION_BATCH, count)
         images = split.images[start:stop].contiguous(memory_format=torch.channels_last)
         yield images, split.labels[start:stop]

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from nascli.supernet.data.batches import evaluation_batches
 from nascli.supernet.data.images import Images, ImageSplit
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
 
 
 class Accuracy(NamedTuple):
@@ -28,19 +29,24 @@ class Accuracy(NamedTuple):
     loss: float
 
 
-def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit) -> Accuracy:
+def accuracy(forward: Callable[[Tensor], Tensor], split: ImageSplit, *, shared: bool = False) -> Accuracy:
     """Evaluate a network on all images of a split.
 
     Args:
         forward: Function from images `(batch, channels, height, width)` to logits `(batch, classes)`, such as a module
             in evaluation mode.
         split: Images and labels.
+        shared: Whether all processes call this with the same network at the same point; each then evaluates its share
+            of the images.
     """
     figures = []
     with torch.inference_mode():
-        for images, labels in evaluation_batches(split):
+        for images, labels in evaluation_batches(split, share=shared):
             figures.append(batch_figures(forward(images), labels))
         correct, loss = summed_figures(figures)
+    if shared:
+        counts = distributed.on_all(lambda: (correct, loss))
+        correct, loss = (sum(values) for values in zip(*counts, strict=True))
     return Accuracy(correct / len(split), loss / len(split))
 
 

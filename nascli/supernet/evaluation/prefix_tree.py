@@ -22,6 +22,7 @@ from nascli.supernet.data.batches import evaluation_batches
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.accuracy import Accuracy, batch_figures
 from nascli.supernet.separate import Supernet
+from nascli.supernet.training import distributed
 
 Array = npt.NDArray[np.float64]
 # Architectures of one tree. More of them share more blocks, but progress is reported less often.
@@ -219,6 +220,8 @@ def validation_accuracies(
 ) -> Array:
     """Evaluate a population of any size on the validation part, in trees of neighbouring architectures.
 
+    All processes that train together call this at the same point, and each evaluates its share of the population.
+
     Args:
         supernet: Supernet whose weights are used.
         images: Data set of the training and validation parts.
@@ -229,13 +232,19 @@ def validation_accuracies(
     Returns:
         Top-1 of each architecture, `(n,)`, from 0 to 1.
     """
-    sorted_scores: list[float] = []
     order = np.lexsort(population.T[::-1])
-    for start in range(0, len(population), ARCHITECTURES_PER_TREE):
-        neighbours = population[order[start : start + ARCHITECTURES_PER_TREE]]
-        tree = PrefixTree(supernet, neighbours.tolist())
-        sorted_scores += [a.top1 for a in tree.accuracies(images, calibration=calibration)]
-        on_evaluated(len(neighbours))
+    neighbours = population[order].tolist()
+
+    def top1(architectures: Sequence[Sequence[int]]) -> list[float]:
+        tree = PrefixTree(supernet, architectures)
+        return [a.top1 for a in tree.accuracies(images, calibration=calibration)]
+
+    sorted_scores: list[float] = []
+    size = ARCHITECTURES_PER_TREE * distributed.world_size()
+    for start in range(0, len(neighbours), size):
+        group = neighbours[start : start + size]
+        sorted_scores += distributed.compute_shares(group, top1)
+        on_evaluated(len(group))
     scores = np.empty(len(population))
     scores[order] = sorted_scores
     return scores

@@ -55,7 +55,9 @@ class EpochLog:
         """
         training = module.training
         module.eval()
-        top1 = accuracy(module, self._validation).top1
+        # Each process has collected normalisation statistics on its own images.
+        distributed.share_buffers(module)
+        top1 = accuracy(module, self._validation, shared=True).top1
         module.train(training)
         if top1 > self.best and distributed.is_first_process():
             save_weights(module, self._folder / "best.safetensors")

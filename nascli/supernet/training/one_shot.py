@@ -21,6 +21,7 @@ from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet, sample_branches
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import is_trained, load_checkpoint, settings_digest
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.teaching import Distiller, Teaching
@@ -123,7 +124,8 @@ def train_shared_supernet(
         given_identity = _load_given(supernet, Path(given))
         progress.message(f"supernet {given} is used as it is")
         return SharedSupernet(supernet, given_identity, reused=True)
-    if is_trained(file, identity):
+    # Another job may finish the same training at this moment: the processes must not disagree.
+    if distributed.on_first(lambda: is_trained(file, identity)):
         load_module(supernet, load_checkpoint(file)[0])
         progress.message(f"supernet {identity[:8]} of {space.name} is trained already; reused")
         return SharedSupernet(supernet, identity, reused=True)

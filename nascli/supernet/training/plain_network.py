@@ -12,6 +12,7 @@ from nascli.spaces.network import Network
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.accuracy import accuracy, wilson_interval
 from nascli.supernet.modules import ProgramModule, network_module
+from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import settings_digest
 from nascli.supernet.training.epochs import EpochLog
 from nascli.supernet.training.recipe import Recipe
@@ -92,9 +93,10 @@ def train_network(
     )
     trainer.run(file, identity, progress, f"training {title}")
     trainer.use_average()
+    distributed.share_buffers(module)
     module.eval()
-    top1 = accuracy(module, images.test).top1
+    top1 = accuracy(module, images.test, shared=True).top1
     low, high = wilson_interval(top1, len(images.test))
-    validation_top1 = accuracy(module, images.validation).top1
+    validation_top1 = accuracy(module, images.validation, shared=True).top1
     blocks = [block for block in module.cpu().children() if isinstance(block, ProgramModule)]
     return TrainedNetwork(blocks, top1, low, high, validation_top1)

@@ -34,6 +34,7 @@ from nascli.supernet.training.optimizers import (
 )
 from nascli.supernet.training.recipe import Recipe
 from nascli.supernet.training.regularisation import regularise
+from nascli.supernet.training.synchronised_norm import synchronised_where_needed
 from nascli.supernet.training.teaching import Distiller
 from nascli.supernet.training.weight_average import WeightAverage
 
@@ -118,10 +119,11 @@ class Trainer:
         self.path_of_step = path_of_step
         self.step = 0
         self.steps_per_epoch = max(1, len(data) // recipe.batch)
+        # Images of a step, of all processes together.
+        self._rows = min(recipe.batch, len(data))
         self.steps = steps if steps is not None else self.steps_per_epoch * recipe.epochs
-        # Which images of a step's batch this process computes.
-        whole = min(recipe.batch, len(data))
-        self._rows = torch.arange(whole)[distributed.rows_of_this_process(whole)]
+        # Which of them this process computes.
+        self._own_rows = torch.arange(self._rows)[distributed.rows_of_this_process(self._rows)]
         self._regularisation = regularise(module, recipe, seed)
         self._network = torch.compile(self.module) if compile and path_of_step is None else self.module
         self._on_step_end = on_step_end
@@ -169,6 +171,8 @@ class Trainer:
         end = self.steps if until is None else min(until, self.steps)
         if file is not None and file.exists():
             self.restore(file, identity)
+        distributed.require_rows(self._rows // self.recipe.accumulate)
+        distributed.require_same("checkpoints", f"step {self.step}")
         self.module.train()
         for parameter in self._parameters:
             parameter.grad = None
@@ -177,7 +181,8 @@ class Trainer:
         writes = file is not None and distributed.is_first_process()
         writer = CheckpointWriter(file, _SAVE_EVERY_SECONDS) if file is not None and writes else None
         try:
-            self._run_steps(end, identity, progress, writer)
+            with synchronised_where_needed(self.module, self.recipe):
+                self._run_steps(end, identity, progress, writer)
         except RuntimeError as error:
             mended = self._device_error(error, file)
             if mended is None:
@@ -186,6 +191,7 @@ class Trainer:
         finally:
             if writer is not None:
                 writer.wait()
+        distributed.share_buffers(self.module)
         # The other processes read the file as soon as this method returns.
         distributed.wait_for_all()
 
@@ -220,14 +226,16 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         parts = self.recipe.accumulate
-        rows = self._rows.chunk(parts)
+        rows = self._own_rows.chunk(parts)
+        weight = distributed.loss_weight(self._rows)
         total: Tensor | None = None
         for part, (x, y) in enumerate(zip(images.chunk(parts), labels.chunk(parts), strict=True)):
             self._regularisation.begin(self.step, rows[part])
             for loss in self._batch_loss.of_paths(self._paths(), x, y, self.step, part):
                 if parts > 1:
                     loss = loss * (len(y) / len(labels))
-                scaled = loss if self._scaler is None else self._scaler.scale(loss)
+                weighted = loss if weight == 1 else loss * weight
+                scaled = weighted if self._scaler is None else self._scaler.scale(weighted)
                 scaled.backward()  # type: ignore[no-untyped-call]
                 total = loss.detach() if total is None else total + loss.detach()
         assert total is not None

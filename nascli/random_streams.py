@@ -20,6 +20,8 @@ class RandomStream(IntEnum):
         AUGMENTATION: Augmentation of training batches. Index: step.
         SUPERNET_PATHS: Architectures that train a shared supernet. Index: step.
         MIXUP: Mixing of images within a batch, by mixup or cutmix. Indices: step, part of the batch.
+        IMAGE_AUGMENTATION: Augmentation of each image by itself. Indices: what is drawn, epoch, and, where an image
+            has a generator of its own, its row.
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
         PROJECTION: Initial weights of the projection onto a teacher's features.
@@ -34,6 +36,7 @@ class RandomStream(IntEnum):
     AUGMENTATION = 2
     SUPERNET_PATHS = 3
     MIXUP = 4
+    IMAGE_AUGMENTATION = 5
     SEARCHER = 11
     BASELINES = 12
     PROJECTION = 15

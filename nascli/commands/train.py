@@ -9,7 +9,8 @@ import click
 
 from nascli.commands.options import (
     completing,
-    data_option,
+    data_options,
+    data_options_of,
     feed_of,
     json_option,
     space_option,
@@ -26,7 +27,7 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
 
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
-@data_option
+@data_options
 @click.option(
     "--recipe",
     "recipe_name",
@@ -47,6 +48,13 @@ from nascli.commands.output import is_main_process, show_json, terminal_progress
     help="Write the ONNX file for so many samples.",
 )
 @teacher_options
+@click.option(
+    "--train-on",
+    default="train",
+    show_default=True,
+    type=click.Choice(["train", "all"]),
+    help="Train on the training part, or on all images but the test part.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write logs for TensorBoard into the folder.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Keep the training in this folder."
@@ -61,6 +69,7 @@ def train(
     epochs: int | None,
     seed: int,
     batch: int,
+    train_on: str,
     tensorboard: bool,
     out: Path,
     as_json: bool,
@@ -88,6 +97,8 @@ def train(
         tensorboard=tensorboard,
         training=training_of(values),
         teacher=teacher_of(values),
+        options=data_options_of(**values),
+        train_on=train_on,
     )
     progress.finish()
     if not is_main_process():
@@ -180,7 +191,7 @@ def supernet() -> None:
 
 @supernet.command("train")
 @space_option
-@data_option
+@data_options
 @click.option(
     "--epochs", default=14, show_default=True, type=click.IntRange(1), help="Train for so many epochs."
 )
@@ -238,6 +249,7 @@ def supernet_train(
         training=training_of(values),
         sandwich=sandwich,
         teacher=teacher_of(values),
+        options=data_options_of(**values),
     )
     progress.finish()
     if not is_main_process():

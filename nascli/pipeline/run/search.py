@@ -107,6 +107,7 @@ def _context(settings: SearchSettings, folder: RunFolder, progress: Progress) ->
         None if settings.after is None else Path(settings.after),
         settings.execution.ray,
         TrainDevice.of(settings.execution.training),
+        settings.data_options,
     )
 
 
@@ -133,6 +134,7 @@ class _Conclusion:
             context.progress,
             context.device.compile,
             teaching,
+            context.preset.final_on,
         )
 
     def document(self) -> dict[str, Any]:
@@ -180,7 +182,8 @@ class _Conclusion:
         }
 
     def _validation_top1(self, finalist: Finalist) -> float:
-        return self._train("finalist", finalist.evaluation.architecture).validation_top1
+        architecture = finalist.evaluation.architecture
+        return self.trainer.validation_top1(self.networks.space_of(architecture), architecture, "finalist")
 
     def _train(self, name: str, architecture: Choices) -> CandidateTraining:
         space = self.networks.space_of(architecture)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.supernet.data.batches import evaluation_batches
-from nascli.supernet.data.images import Images, ImageSplit
+from nascli.supernet.data.images import Images
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.separate import Supernet
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nascli.errors import CheckpointError, DeviceError, NascliError, Remedy, TrainingError
 from nascli.progress import Progress
 from nascli.supernet.data.batches import training_batches
-from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.devices import is_device_failure, is_out_of_memory
 from nascli.supernet.modules import load_module
 from nascli.supernet.training import distributed

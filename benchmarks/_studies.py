@@ -13,7 +13,8 @@ from scipy.stats import t as student_t
 
 from nascli.progress import Silent
 from nascli.spaces import Space
-from nascli.supernet.data.images import Images, ImageSplit, load_images
+from nascli.supernet.data.images import Images, load_images
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.modules import network_module
 from nascli.supernet.separate import Supernet, sample_branches
@@ -34,7 +35,7 @@ def images(most: int, quick: bool) -> Images:
 
 
 def first(split: ImageSplit, count: int) -> ImageSplit:
-    return ImageSplit(split.images[:count], split.labels[:count])
+    return split.subset(np.arange(count))
 
 
 def uniform_path(space: Space, seed: int) -> Callable[[int], Sequence[int]]:

@@ -14,7 +14,7 @@ import torch
 from benchmarks._report import Target, parse_arguments, spread, write
 from nascli.progress import Silent
 from nascli.spaces import load_space
-from nascli.supernet.data.images import Images, ImageSplit, load_images
+from nascli.supernet.data.images import Images, load_images
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import network_module
@@ -132,7 +132,7 @@ def main() -> None:
     supernet = Supernet(space)
     evaluate = SupernetEvaluator(supernet, data, calibration=256)
     module = network_module([o.program for o in space.network(code).operators]).eval()
-    both = ImageSplit(torch.cat([data.train.images[:256], data.validation.images]), torch.cat([data.train.labels[:256], data.validation.labels]))  # fmt: skip
+    both = data.train.subset(np.arange(256)).joined(data.validation)
     shares = []
     for turn in range(3 if quick else 12):
         start = time.perf_counter()
@@ -144,7 +144,7 @@ def main() -> None:
     rows.append(["evaluating an architecture / plain inference", spread(shares), ""])
     deep = load_space("pcnas-small-mini:width=0.25,resolution=8" if quick else "pcnas-small:resolution=32,width=0.25,classes=10,channels=1")  # fmt: skip
     small = load_images("digits", deep.input.height)
-    small = Images(small.name, 10, small.train, ImageSplit(small.validation.images[:128], small.validation.labels[:128]), small.test)  # fmt: skip
+    small = Images(small.name, 10, small.train, small.validation.subset(np.arange(128)), small.test)
     big = Supernet(deep)
     layers = len(deep.layers)
     speedups = []

@@ -21,6 +21,8 @@ class RandomStream(IntEnum):
         SUPERNET_PATHS: Architectures that train a shared supernet. Index: step.
         MIXUP: Mixing of images within a batch, by mixup or cutmix. Indices: step, part of the batch.
         REGULARISATION: What dropout and drop path leave out. Indices: step, place in the network.
+        IMAGE_AUGMENTATION: Augmentation of each image by itself. Indices: what is drawn, epoch, and, where an image
+            has a generator of its own, its row.
         SEARCHER: Proposals of random search, evolution, and guided search.
         BASELINES: The random architecture that is trained beside the winner.
         PROJECTION: Initial weights of the projection onto a teacher's features.
@@ -36,6 +38,7 @@ class RandomStream(IntEnum):
     SUPERNET_PATHS = 3
     MIXUP = 4
     REGULARISATION = 9
+    IMAGE_AUGMENTATION = 5
     SEARCHER = 11
     BASELINES = 12
     PROJECTION = 15

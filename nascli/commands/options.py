@@ -12,6 +12,7 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from nascli.execution import DeviceChoice, Execution
     from nascli.pipeline.measure.model_feeds import ModelFeed
+    from nascli.pipeline.train.data import DataOptions
     from nascli.pipeline.train.teacher_source import TeacherSource
     from nascli.profiles.target import TargetSpec
 
@@ -47,15 +48,59 @@ def space_option(function: F) -> F:
     )(function)
 
 
-def data_option(function: F) -> F:
-    """Add the option `--data`."""
-    return click.option(
-        "--data",
-        default="digits",
-        show_default=True,
-        shell_complete=completing("data"),
-        help="Name a data set, or NAME:FOLDER.",
-    )(function)
+def data_options(function: F) -> F:
+    """Add the options that name a data set and say how it is split and read."""
+    for option in (
+        click.option(
+            "--image-cache/--no-image-cache",
+            default=True,
+            help="Keep decoded images in a file that all processes share, if they fit.",
+        ),
+        click.option(
+            "--skip-bad-images",
+            is_flag=True,
+            help="Replace an image that cannot be read by the next one of its class, and say so.",
+        ),
+        click.option(
+            "--data-workers",
+            default="auto",
+            show_default=True,
+            metavar="auto|N",
+            help="Read images in so many processes; results do not depend on it.",
+        ),
+        click.option(
+            "--validation",
+            metavar="N|SHARE",
+            help="Hold out so many images, balanced by class: 50000, 0.1, 10% (default: a fifth).",
+        ),
+        click.option(
+            "--data",
+            default="digits",
+            show_default=True,
+            shell_complete=completing("data"),
+            help="Name a data set, NAME:FOLDER, or your own: FILE.py:NAME.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+DATA_OPTIONS = ("validation", "data_workers", "skip_bad_images", "image_cache")
+
+
+def data_options_of(
+    *, validation: str | None, data_workers: str, skip_bad_images: bool, image_cache: bool
+) -> DataOptions:
+    """What the values of `data_options` mean, besides the name of the data set.
+
+    Raises:
+        DataError: `validation` or `data_workers` is not a number of its kind.
+    """
+    from nascli.pipeline.train.data import parse_data_options
+
+    return parse_data_options(
+        validation=validation, workers=data_workers, skip_bad_images=skip_bad_images, cache=image_cache
+    )
 
 
 def teacher_options(function: F) -> F:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nascli.commands.options import (
+    DATA_OPTIONS,
     TARGET_OPTIONS,
     F,
     completing,
-    data_option,
+    data_options,
+    data_options_of,
     json_option,
     space_option,
     target_of,
@@ -82,6 +85,11 @@ def search_options(function: F) -> F:
             "--population", type=click.IntRange(2), help="Keep so many architectures in a generation (SPOS)."
         ),
         click.option(
+            "--final-on",
+            type=click.Choice(["train", "all"]),
+            help="Train the winner on the training part, or on all images but the test part (default: the preset's).",
+        ),
+        click.option(
             "--preset",
             default="small",
             show_default=True,
@@ -107,7 +115,7 @@ def search_options(function: F) -> F:
             type=click.IntRange(0),
             help="Seed everything that is random.",
         ),
-        data_option,
+        data_options,
         space_option,
         click.option(
             "--algorithm",
@@ -135,6 +143,8 @@ def preset_of(constraints: tuple[str, ...], chosen: dict[str, Any]) -> tuple[str
         changes=chosen["changes"],
         budgets=constraints,
     )
+    if chosen["final_on"] is not None:
+        preset = replace(preset, final_on=chosen["final_on"])
     if unused:
         options = ", ".join(f"--{name}" for name in unused)
         terminal_progress().message(f"{options}: nothing of {algorithm} is called so, and nothing changes")
@@ -166,6 +176,7 @@ def settings_of(
         after=None if chosen["after"] is None else str(chosen["after"]),
         teacher=teacher_of(chosen),
         execution=execution,
+        data_options=data_options_of(**{name: chosen[name] for name in DATA_OPTIONS}),
     )
 
 

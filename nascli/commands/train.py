@@ -9,7 +9,8 @@ import click
 
 from nascli.commands.options import (
     completing,
-    data_option,
+    data_options,
+    data_options_of,
     feed_of,
     json_option,
     space_option,
@@ -34,7 +35,7 @@ recipe_changes_option = click.option(
 
 @click.command()
 @click.argument("architecture", type=click.Path(path_type=Path))
-@data_option
+@data_options
 @click.option(
     "--recipe",
     "recipe_name",
@@ -56,6 +57,13 @@ recipe_changes_option = click.option(
     help="Write the ONNX file for so many samples.",
 )
 @teacher_options
+@click.option(
+    "--train-on",
+    default="train",
+    show_default=True,
+    type=click.Choice(["train", "all"]),
+    help="Train on the training part, or on all images but the test part.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write logs for TensorBoard into the folder.")
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Keep the training in this folder."
@@ -71,6 +79,7 @@ def train(
     epochs: int | None,
     seed: int,
     batch: int,
+    train_on: str,
     tensorboard: bool,
     out: Path,
     as_json: bool,
@@ -100,6 +109,8 @@ def train(
         training=training_of(values),
         teacher=teacher_of(values),
         changes=changes,
+        options=data_options_of(**values),
+        train_on=train_on,
     )
     progress.finish()
     if not is_main_process():
@@ -192,7 +203,7 @@ def supernet() -> None:
 
 @supernet.command("train")
 @space_option
-@data_option
+@data_options
 @click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed everything that is random."
@@ -262,6 +273,7 @@ def supernet_train(
         training=training_of(values),
         sandwich=sandwich,
         teacher=teacher_of(values),
+        options=data_options_of(**values),
     )
     progress.finish()
     if not is_main_process():

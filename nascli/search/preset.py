@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from nascli.errors import ConstraintError, NascliError, UnknownNameError
+from nascli.supernet.data.options import TRAINING_PARTS
 from nascli.supernet.training.recipe import Recipe
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -27,9 +28,11 @@ class Preset:
         space_recipe: The recipe of the supernet on which a space is learned; None where the algorithm learns no space.
         finalists: The number of candidates that are measured together.
         calibration_images: The number of training images on which normalisation statistics are recalculated.
+        final_on: What the winner and the baselines train on: 'train' for the training part, or 'all' for the training
+            and validation parts together.
 
     Raises:
-        NascliError: `finalists` or `calibration_images` is below 1.
+        NascliError: `finalists` or `calibration_images` is below 1, or `final_on` is something else.
     """
 
     settings: Any
@@ -39,8 +42,11 @@ class Preset:
     space_recipe: Recipe | None = None
     finalists: int = 5
     calibration_images: int = 128
+    final_on: str = "train"
 
     def __post_init__(self) -> None:
+        if self.final_on not in TRAINING_PARTS:
+            raise NascliError(f"final_on must be {' or '.join(TRAINING_PARTS)}, got {self.final_on!r}")
         for name in ("finalists", "calibration_images"):
             if getattr(self, name) < 1:
                 raise NascliError(f"{name} >= 1 must hold, got {getattr(self, name)}")
@@ -51,6 +57,9 @@ class Preset:
         for name in ("supernet", "retraining", "space_recipe"):
             recipe = getattr(self, name)
             document[name] = recipe and recipe.to_json()
+        # A field that came later: documents of presets that do not use it stay as they were.
+        if self.final_on == "train":
+            del document["final_on"]
         return document
 
     def with_supernet_epochs(self, epochs: int) -> Preset:

@@ -19,6 +19,7 @@ from nascli.search.run_folder import RunFolder
 from nascli.spaces.network import Network
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.data.options import DataOptions
 
 if TYPE_CHECKING:
     from nascli.supernet.data.images import Images
@@ -122,6 +123,7 @@ class SearchContext:
         after: The folder of the finished run that this one continues; None for a run of its own.
         ray: The address of the Ray cluster that evaluates architectures; None evaluates them in this process.
         device: The device on which networks are trained and evaluated; images are delivered to it.
+        data_options: How the data set is split and read, for workers on other machines.
     """
 
     preset: Preset
@@ -134,6 +136,7 @@ class SearchContext:
     after: Path | None = None
     ray: str | None = None
     device: TrainDevice = field(default_factory=_cpu)
+    data_options: DataOptions = field(default_factory=DataOptions)
 
     def write_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
         """Add evaluations to the journal of the run, except for architectures that it already holds."""

@@ -57,7 +57,14 @@ def rank_with_supernet(
         several = distributed.world_size() > 1
         evaluator = (SharedEvaluator if several else LocalEvaluator)(scorer, prefix_batches)
     else:
-        arguments = (problem.space.spec, context.data, pack_weights(shared.supernet), calibration, 1)
+        arguments = (
+            problem.space.spec,
+            context.data,
+            pack_weights(shared.supernet),
+            calibration,
+            1,
+            context.data_options,
+        )
         evaluator = RayEvaluator(scorer_from_weights, arguments, prefix_batches, address=context.ray)
     searcher = make_searcher(problem.feasible, settings, generator(context.seed, RandomStream.SEARCHER))
     journal = context.folder.journal()

@@ -57,7 +57,11 @@ def build_problem(
     """
     algorithm, progress = settings.descriptor, context.progress
     algorithm.require_accepts(named)
-    images = load_together(lambda: load_images(settings.data, named.input.height))
+    images = load_together(
+        lambda: load_images(
+            settings.data, named.input.height, options=settings.data_options, progress=progress
+        )
+    )
     classes = named.classes if isinstance(named, StagedSpace) else named.output.channels
     require_fit(images, named.input, classes)
     images = images.to(context.device.device)

@@ -130,6 +130,7 @@ def _context(
         None if settings.after is None else Path(settings.after),
         settings.execution.ray,
         device,
+        settings.data_options,
     )
 
 
@@ -156,6 +157,7 @@ class _Conclusion:
             context.progress,
             context.device.compile,
             teaching,
+            context.preset.final_on,
         )
 
     def document(self) -> dict[str, Any]:
@@ -203,7 +205,8 @@ class _Conclusion:
         }
 
     def _validation_top1(self, finalist: Finalist) -> float:
-        return self._train("finalist", finalist.evaluation.architecture).validation_top1
+        architecture = finalist.evaluation.architecture
+        return self.trainer.validation_top1(self.networks.space_of(architecture), architecture, "finalist")
 
     def _train(self, name: str, architecture: Choices) -> CandidateTraining:
         space = self.networks.space_of(architecture)

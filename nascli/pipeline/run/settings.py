@@ -18,6 +18,7 @@ from nascli.profiles.target import TargetSpec
 from nascli.search.algorithm import Algorithm
 from nascli.search.preset import Preset
 from nascli.search.registry import default_algorithm, find_algorithm, loadable_algorithms
+from nascli.supernet.data.options import DataOptions
 
 VERSION = 2
 
@@ -40,6 +41,7 @@ class SearchSettings:
         teacher: What the final networks learn from beside the labels; None for the labels alone.
         execution: The store and the cluster that the search uses. Nothing in it changes what a search finds, so
             `to_json` leaves it out.
+        data_options: How the data set is split and read.
         constraints: The budgets, parsed; a latency without a device is about the target's.
 
     Raises:
@@ -60,6 +62,7 @@ class SearchSettings:
     after: str | None = None
     teacher: TeacherSource | None = None
     execution: Execution = field(default_factory=Execution)
+    data_options: DataOptions = field(default_factory=DataOptions)
     constraints: tuple[Constraint, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +98,7 @@ class SearchSettings:
             "after": self.after,
             # Left out where there is none, as in the settings of runs that know no teachers.
             **({} if self.teacher is None else {"teacher": self.teacher.to_json()}),
+            **self.data_options.to_json(),
         }
 
     @property

@@ -126,7 +126,8 @@ def save_network(
     """
     program = architecture.network.program
     model = onnx_bytes(program, batch, exported_weights(blocks))
-    inputs = images.validation.images[:batch].cpu()
+    inputs, _ = images.validation.take(np.arange(min(batch, len(images.validation))))
+    inputs = inputs.cpu().contiguous()
     if len(inputs) < batch:
         inputs = inputs.repeat(-(-batch // len(inputs)), 1, 1, 1)[:batch]
     with torch.inference_mode():

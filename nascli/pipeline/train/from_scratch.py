@@ -20,6 +20,7 @@ from nascli.search.run_folder import ARCHITECTURE, WEIGHTS, RunFolder
 from nascli.spaces.architecture import Architecture
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import Images, load_images, require_fit
+from nascli.supernet.data.options import DataOptions
 from nascli.supernet.data.shared_images import load_together
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.modules import ProgramModule
@@ -64,6 +65,7 @@ class CandidateTrainer:
         progress: Progress display.
         compile: Whether networks are compiled before they are trained.
         teaching: What the networks learn from beside the labels; None for the labels alone.
+        final_on: What `train` and `train_and_export` train on: 'train', or 'all' for the validation part too.
     """
 
     images: Images
@@ -73,6 +75,7 @@ class CandidateTrainer:
     progress: Progress
     compile: bool = False
     teaching: Teaching | None = None
+    final_on: str = "train"
 
     def train(self, space: Space, architecture: Choices, name: str) -> CandidateTraining:
         """Train an architecture.
@@ -82,8 +85,18 @@ class CandidateTrainer:
             architecture: Choice of each layer, `(layers,)`.
             name: Name of the network, for the progress display.
         """
-        trained = self._train_network(space, architecture, name)
+        trained = self._train_network(space, architecture, name, self.final_on)
         return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1)
+
+    def validation_top1(self, space: Space, architecture: Choices, name: str) -> float:
+        """Train an architecture on the training part alone, and return its top-1 on the validation part.
+
+        Args:
+            space: Space in whose widths the architecture is built.
+            architecture: Choice of each layer, `(layers,)`.
+            name: Name of the network, for the progress display.
+        """
+        return self._train_network(space, architecture, name, "train").validation_top1
 
     def train_and_export(
         self, space: Space, architecture: Choices, name: str, batch: int
@@ -99,7 +112,7 @@ class CandidateTrainer:
         Raises:
             NascliError: The logits of the ONNX model differ from the network's.
         """
-        trained = self._train_network(space, architecture, name)
+        trained = self._train_network(space, architecture, name, self.final_on)
         difference = distributed.on_first(
             lambda: _save_trained(
                 Architecture.of(space, np.array(architecture), name),
@@ -111,13 +124,17 @@ class CandidateTrainer:
         )
         return CandidateTraining(trained.top1, trained.low, trained.high, trained.validation_top1, difference)
 
-    def _train_network(self, space: Space, architecture: Choices, name: str) -> TrainedNetwork:
+    def _train_network(
+        self, space: Space, architecture: Choices, name: str, trained_on: str
+    ) -> TrainedNetwork:
+        choices = "-".join(map(str, architecture))
+        prefix = "network" if trained_on == "train" else f"network-{trained_on}"
         return train_network(
             space.network(architecture, name),
-            self.images,
+            self.images.trained_on(trained_on),
             self.recipe,
             seed=self.seed,
-            file=self.folder.file(f"training/network-{'-'.join(map(str, architecture))}.safetensors"),
+            file=self.folder.file(f"training/{prefix}-{choices}.safetensors"),
             progress=self.progress,
             title=f"{name} from scratch",
             compile=self.compile,
@@ -202,6 +219,8 @@ def train_architecture(
     training: DeviceChoice = DeviceChoice(),
     teacher: TeacherSource | None = None,
     changes: Sequence[str] = (),
+    options: DataOptions = DataOptions(),
+    train_on: str = "train",
 ) -> ArchitectureTraining:
     """Train the architecture of a file from scratch, into a folder.
 
@@ -222,6 +241,8 @@ def train_architecture(
         training: Device of the training.
         teacher: What the network learns from beside the labels; None for the labels alone.
         changes: Fields of the recipe by name, such as ``recipe.rate=0.4``.
+        options: How the data set is split and read.
+        train_on: What the network trains on: 'train', or 'all' for the validation part too.
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
@@ -237,7 +258,10 @@ def train_architecture(
     distributed.join_process_group(str(device.device))
     architecture = path if isinstance(path, Architecture) else Architecture.load(path)
     network = architecture.network
-    images = load_together(lambda: load_images(data, network.input.height))
+    loaded = load_together(
+        lambda: load_images(data, network.input.height, options=options, progress=progress)
+    )
+    images = loaded.trained_on(train_on)
     require_fit(images, network.input, network.output.channels)
     images = images.to(device.device)
     settings = {
@@ -247,7 +271,13 @@ def train_architecture(
         "recipe": recipe.to_json(),
         "seed": seed,
         **({} if teacher is None else {"teacher": teacher.to_json()}),
+        **options.to_json(),
     }
+    if train_on != "train":
+        settings["train_on"] = train_on
+        progress.message(
+            "validation images are trained on too: accuracy on them is not one of held-out images"
+        )
     teaching = None if teacher is None else load_teaching(teacher, images)
     with RunFolder(out, settings) as folder:
         log = EpochLog(images.validation, out, tensorboard)

@@ -15,6 +15,7 @@ from nascli.pipeline.train.teachers import load_teaching
 from nascli.progress import Progress
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import load_images, require_fit, space_for_data
+from nascli.supernet.data.options import DataOptions
 from nascli.supernet.data.shared_images import load_together
 from nascli.supernet.devices import TrainDevice
 from nascli.supernet.recipes.entry import SUPERNET
@@ -73,6 +74,7 @@ def train_supernet(
     training: DeviceChoice = DeviceChoice(),
     sandwich: int | None = None,
     teacher: TeacherSource | None = None,
+    options: DataOptions = DataOptions(),
 ) -> SupernetTraining:
     """Train the supernet of a space into a file that a search takes.
 
@@ -94,6 +96,7 @@ def train_supernet(
         sandwich: Number of random paths that learn in each step from the largest path, beside the smallest one; None
             trains one random path in each step.
         teacher: What the supernet learns from beside the labels; None for the labels alone.
+        options: How the data set is split and read.
 
     Raises:
         RuntimeUnavailableError: The device is not in this machine.
@@ -113,7 +116,7 @@ def train_supernet(
     if device.compile:
         progress.message("a supernet is another network in each step, and is not compiled")
     space = space_for_data(load_space(spec), data)
-    images = load_together(lambda: load_images(data, space.input.height))
+    images = load_together(lambda: load_images(data, space.input.height, options=options, progress=progress))
     require_fit(images, space.input, space.output.channels)
     shared = train_shared_supernet(
         space,

@@ -21,7 +21,7 @@ from nascli.search.autospace.populations import CellPopulations
 from nascli.search.autospace.search import BlockShape, Cells, format_cells
 from nascli.search.autospace.settings import GENES, AutoSpaceSettings, AutoSpaceStream
 from nascli.spaces.space import Space
-from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.batches import EndlessBatches
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import load_module
@@ -114,6 +114,9 @@ class _CellTraining:
         self._per_epoch = max(1, len(images.train) // recipe.batch)
         self._steps = self._per_epoch * (settings.warmup + settings.evolution)
         self._step = 0
+        self._batches = EndlessBatches(
+            images.validation, recipe.batch, seed=seed, stream=AutoSpaceStream.VALIDATION_ORDER
+        )
         blocks = [
             BlockShape(layer.input, layer.output.channels, -(-layer.input.height // layer.output.height))
             for layer in space.layers
@@ -181,13 +184,7 @@ class _CellTraining:
             draws: `(layers, K)` numbers of gradients, which are changed.
         """
         pairs = draw_pairs(thetas, generator(self._seed, AutoSpaceStream.CELL_PAIRS, step))
-        images, labels = endless_batch(
-            self._images.validation,
-            self._recipe.batch,
-            step // 2,
-            seed=self._seed,
-            stream=AutoSpaceStream.VALIDATION_ORDER,
-        )
+        images, labels = self._batches.at(step // 2)
         with frozen_weights(self._supernet):
             logits = paired_forward(self._supernet.blocks, images, pairs, thetas)
             F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]

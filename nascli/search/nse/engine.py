@@ -17,7 +17,7 @@ from nascli.search.nse.rounds import RoundTraining
 from nascli.search.nse.search import Simplify
 from nascli.search.nse.settings import NseStream
 from nascli.spaces.space import Population, Space
-from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.batches import EndlessBatches
 from nascli.supernet.data.images import Images
 from nascli.supernet.evaluation.prefix_tree import validation_accuracies
 from nascli.supernet.separate import Supernet, sample_branches
@@ -77,13 +77,21 @@ class NseEngine:
         supernet = Supernet(space)
         fitness = FitnessIndicators(supernet, cost, self._target, self._settings, seed)
 
+        batches = EndlessBatches(
+            self._images.validation,
+            self._recipe.batch,
+            seed=self._seed,
+            stream=NseStream.VALIDATION_ORDER,
+            indices=(number,),
+        )
+
         def path(step: int) -> Sequence[int]:
             rng = generator(self._seed, NseStream.PATHS, number, step)
             return sample_branches(fitness.layers, fitness.alive, rng)
 
         def after(step: int) -> None:
             if step % 2 and step >= self._settings.start * trainer.steps:
-                self._update(fitness, number, step, keep)
+                self._update(fitness, batches, step, keep)
             if (step + 1) % trainer.steps_per_epoch == 0:
                 fitness.record()
 
@@ -104,17 +112,9 @@ class NseEngine:
         self._current = (number, supernet)
         return fitness.result()
 
-    def _update(self, fitness: FitnessIndicators, number: int, step: int, keep: Simplify) -> None:
+    def _update(self, fitness: FitnessIndicators, batches: EndlessBatches, step: int, keep: Simplify) -> None:
         """Step the indicators on a batch of validation images, and drop the operations that do not stay."""
-        images, labels = endless_batch(
-            self._images.validation,
-            self._recipe.batch,
-            step // 2,
-            seed=self._seed,
-            stream=NseStream.VALIDATION_ORDER,
-            indices=(number,),
-        )
-        fitness.step(step, images, labels)
+        fitness.step(step, *batches.at(step // 2))
         thetas = [theta.tolist() for theta in fitness.thetas]
         stays = keep(thetas, [alive.tolist() for alive in fitness.alive])
         fitness.alive = [np.array(row) for row in stays]

@@ -28,7 +28,7 @@ from nascli.spaces.builtin.network_spaces import format_ranges
 from nascli.spaces.catalog import make_space
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.batches import EndlessBatches
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import frozen_weights, learned_state, load_learned_state
 from nascli.supernet.masked import Gates, MaskedSupernet
@@ -250,16 +250,15 @@ def learn_elite_space(
     supernet = MaskedSupernet(space)
     distribution = SpaceDistribution(supernet, settings, target=target, cost=cost, seed=seed)
 
+    batches = EndlessBatches(images.validation, recipe.batch, seed=seed, stream=NssStream.VALIDATION_ORDER)
+
     def is_warmup(step: int) -> bool:
         return step < settings.warmup * trainer.steps
 
     def after(step: int) -> None:
         if step % 2 and not is_warmup(step):
             share = (step / trainer.steps - settings.warmup) / (1 - settings.warmup)
-            batch = endless_batch(
-                images.validation, recipe.batch, step // 2, seed=seed, stream=NssStream.VALIDATION_ORDER
-            )
-            distribution.step(step, share, *batch)
+            distribution.step(step, share, *batches.at(step // 2))
 
     trainer = Trainer(
         supernet,

@@ -95,19 +95,20 @@ class PcnasEngine:
             `(n,)` top-1 accuracies, between 0 and 1.
         """
         validation = self._images.validation
-        order = torch.from_numpy(rng.permutation(len(validation)))
+        order = rng.permutation(len(validation))
         min_size = min(_MINI_BATCH, len(order)) // 2
-        mini_batches = [batch for batch in torch.split(order, _MINI_BATCH) if len(batch) >= min_size]
+        cuts = range(_MINI_BATCH, len(order), _MINI_BATCH)
+        mini_batches = [batch for batch in np.split(order, cuts) if len(batch) >= min_size]
         accuracies = np.empty(len(population))
         self._progress.start("evaluating potentials", len(population))
-        for number, batch in enumerate(mini_batches):
+        for number, (images, labels) in enumerate(validation.evaluated(mini_batches)):
             rows = np.arange(number, len(population), len(mini_batches))
             # Sorted, so that architectures with a common prefix share its computation.
             rows = rows[np.lexsort(population[rows].T[::-1])]
             size = ARCHITECTURES_PER_TREE * distributed.world_size()
             for start in range(0, len(rows), size):
                 group = rows[start : start + size]
-                top1 = partial(self._quick_accuracies, validation.images[batch], validation.labels[batch])
+                top1 = partial(self._quick_accuracies, images, labels)
                 accuracies[group] = distributed.compute_shares(population[group].tolist(), top1)
                 self._progress.advance(len(group))
         return accuracies

@@ -22,7 +22,7 @@ from nascli.progress import Progress
 from nascli.random_streams import generator
 from nascli.search.proxyless.settings import ProxylessStream
 from nascli.spaces.space import Population, Space
-from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.batches import EndlessBatches
 from nascli.supernet.data.images import Images
 from nascli.supernet.differentiable import (
     ExpectedCost,
@@ -154,6 +154,10 @@ class ProxylessEngine:
         self._images, self._file, self._progress = images, file, progress
         distribution = PathDistribution(self.supernet, target.cost, target.constraint.high, settings, seed)
 
+        batches = EndlessBatches(
+            images.validation, recipe.batch, seed=seed, stream=ProxylessStream.VALIDATION_ORDER
+        )
+
         def path(step: int) -> Sequence[int]:
             if step < settings.start * trainer.steps:
                 return space.sample(1, generator(seed, ProxylessStream.UNIFORM_PATHS, step))[0].tolist()  # type: ignore[no-any-return]
@@ -161,14 +165,7 @@ class ProxylessEngine:
 
         def after(step: int) -> None:
             if step % 2 and step >= settings.start * trainer.steps:
-                batch = endless_batch(
-                    images.validation,
-                    recipe.batch,
-                    step // 2,
-                    seed=seed,
-                    stream=ProxylessStream.VALIDATION_ORDER,
-                )
-                distribution.step(step, *batch)
+                distribution.step(step, *batches.at(step // 2))
 
         trainer = Trainer(
             self.supernet,

@@ -1,4 +1,4 @@
-"""Batches of images: their order and their augmentation, from seed, epoch, and index."""
+"""Batches of images: which rows of a split a step takes, from seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from nascli.random_streams import RandomStream, generator
-from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.data.rows import Batch, Rows, TrainingRows
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.training import distributed
 from nascli.supernet.training.recipe import Recipe
 
@@ -20,56 +17,111 @@ from nascli.supernet.training.recipe import Recipe
 EVALUATION_BATCH = 128
 
 
-def shift_images(images: Tensor, rng: np.random.Generator, max_shift: int) -> Tensor:
-    """Move each image by a random number of pixels in both directions, as a mild augmentation.
-
-    The border is repeated where an image moves away from it.
-
-    Args:
-        images: `(n, channels, height, width)`.
-        rng: Generator of the distances, which are uniform integers from -max_shift to max_shift.
-        max_shift: Largest distance in pixels; 0 returns the images as they are.
-
-    Returns:
-        Images of the same shape and dtype.
-    """
-    if max_shift == 0:
-        return images
-    n, _, height, width = images.shape
-    padded = F.pad(images, (max_shift,) * 4, mode="replicate")
-    down, right = rng.integers(0, 2 * max_shift + 1, (2, n))
-    rows = torch.from_numpy(down)[:, None] + torch.arange(height)
-    columns = torch.from_numpy(right)[:, None] + torch.arange(width)
-    samples = torch.arange(n)[:, None, None]
-    rows, columns, samples = (i.to(images.device, non_blocking=True) for i in (rows, columns, samples))
-    # Indices around the channel slice put the channels last; they are moved back.
-    return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
 def training_batches(
     split: ImageSplit, recipe: Recipe, *, seed: int, start: int, stop: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the rows of this process in the batches of the steps from `start` to `stop`."""
-    per_epoch = max(1, len(split) // recipe.batch)
-    order: npt.NDArray[np.int64] | None = None
+) -> Iterator[Batch]:
+    """Iterate over the batches of training steps, augmented as the recipe says.
+
+    The split is shuffled anew in each epoch; an incomplete batch at its end is left out. Order and augmentation
+    follow from the seed, the epoch, and the image, so that a training that resumes at any step sees the same
+    batches, whatever the number of processes and workers.
+
+    Args:
+        split: Images to train on.
+        recipe: Recipe that names the batch size and the augmentation.
+        seed: Seed of order and augmentation.
+        start: First step, from 0.
+        stop: Step before which to stop.
+
+    Yields:
+        The rows of this process: normalised images `(batch, channels, height, width)` float32 in the channels-last
+        memory format, and labels `(batch,)`, on the device of the split.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    return split.augmented(_training_rows(len(split), recipe.batch, seed, start, stop), recipe, seed)
+
+
+def _training_rows(images: int, batch: int, seed: int, start: int, stop: int) -> Iterator[TrainingRows]:
+    """Yield the rows of each step."""
+    steps_per_epoch = max(1, images // batch)
+    order: Rows | None = None
     for step in range(start, stop):
-        epoch, index = divmod(step, per_epoch)
+        epoch, index = divmod(step, steps_per_epoch)
         if order is None or index == 0:
-            order = generator(seed, RandomStream.DATA_ORDER, epoch).permutation(len(split))
-        rows = torch.from_numpy(order[index * recipe.batch : (index + 1) * recipe.batch])
-        rows = rows.to(split.device, non_blocking=True)
-        images = shift_images(
-            split.images[rows], generator(seed, RandomStream.AUGMENTATION, step), recipe.shift
-        )
-        labels = split.labels[rows]
-        own = distributed.rows_of_this_process(len(labels))
-        yield images[own].contiguous(memory_format=torch.channels_last), labels[own]
+            order = generator(seed, RandomStream.DATA_ORDER, epoch).permutation(images)
+        rows = order[index * batch : (index + 1) * batch]
+        yield TrainingRows(step, epoch, rows, distributed.rows_of_this_process(len(rows)))
+
+
+class EndlessBatches:
+    """Batches of an endless pass over a split, which is shuffled anew in each epoch, without augmentation.
+
+    Images that are read from files are read ahead as long as batches are asked for one after the other.
+
+    Args:
+        split: Images to draw from.
+        batch: Images per batch; a smaller split is returned whole.
+        seed: Seed of the order.
+        stream: Random stream of the order.
+        indices: What else the order is drawn from, as in `generator`; the epoch is appended.
+        share: Whether a batch is shared out among processes, so that each gets only its own rows.
+    """
+
+    def __init__(
+        self,
+        split: ImageSplit,
+        batch: int,
+        *,
+        seed: int,
+        stream: IntEnum,
+        indices: Sequence[int] = (),
+        share: bool = False,
+    ) -> None:
+        self._split, self._seed, self._stream, self._indices = split, seed, stream, tuple(indices)
+        self._size = min(batch, len(split))
+        self._share = share
+        self._next = -1
+        self._batches: Iterator[Batch] = iter(())
+
+    def at(self, index: int) -> Batch:
+        """Return a batch.
+
+        Args:
+            index: Number of the batch in the pass, from 0.
+
+        Returns:
+            Images `(batch, channels, height, width)` in the channels-last memory format, and labels `(batch,)`, on
+            the device of the split.
+
+        Raises:
+            DataError: An image cannot be read.
+        """
+        if index != self._next:
+            self._batches = self._split.evaluated(self._rows_from(index))
+        self._next = index + 1
+        return next(self._batches)
+
+    def _rows_from(self, index: int) -> Iterator[Rows]:
+        """Yield the rows of all batches from a number on."""
+        order: Rows | None = None
+        batches_per_epoch = max(1, len(self._split) // self._size)
+        while True:
+            epoch, number = divmod(index, batches_per_epoch)
+            if order is None or number == 0:
+                order = generator(self._seed, self._stream, *self._indices, epoch).permutation(
+                    len(self._split)
+                )
+            rows = order[number * self._size : (number + 1) * self._size]
+            yield rows[distributed.rows_of_this_process(len(rows))] if self._share else rows
+            index += 1
 
 
 def endless_batch(
     split: ImageSplit, batch: int, index: int, *, seed: int, stream: IntEnum, indices: Sequence[int] = ()
-) -> tuple[Tensor, Tensor]:
-    """Return one batch of an endless pass over a split, which is shuffled anew in each epoch.
+) -> Batch:
+    """Return one batch of `EndlessBatches`.
 
     Args:
         split: Images to draw from.
@@ -78,20 +130,13 @@ def endless_batch(
         seed: Seed of the order.
         stream: Random stream of the order.
         indices: What else the order is drawn from, as in `generator`; the epoch is appended.
-
-    Returns:
-        Images `(batch, channels, height, width)` in the channels-last memory format, and labels `(batch,)`.
     """
-    size = min(batch, len(split))
-    epoch, number = divmod(index, max(1, len(split) // size))
-    order = generator(seed, stream, *indices, epoch).permutation(len(split))
-    rows = torch.from_numpy(order[number * size : (number + 1) * size]).to(split.device, non_blocking=True)
-    return split.images[rows].contiguous(memory_format=torch.channels_last), split.labels[rows]
+    return EndlessBatches(split, batch, seed=seed, stream=stream, indices=indices).at(index)
 
 
 def evaluation_batches(
     split: ImageSplit, max_images: int | None = None, *, share: bool = False
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[Batch]:
     """Iterate over the images of a split in their own order, without augmentation.
 
     Args:
@@ -100,11 +145,14 @@ def evaluation_batches(
         share: Whether the processes that train together share the batches; each of them gets its own ones.
 
     Yields:
-        Up to `EVALUATION_BATCH` images in the channels-last memory format, and their labels.
+        Up to `EVALUATION_BATCH` images in the channels-last memory format, and their labels, on the device of the
+        split.
+
+    Raises:
+        DataError: An image cannot be read.
     """
     count = len(split) if max_images is None else min(max_images, len(split))
     starts = range(0, count, EVALUATION_BATCH)
-    for start in starts[distributed.rows_of_this_process(len(starts))] if share else starts:
-        stop = min(start + EVALUATION_BATCH, count)
-        images = split.images[start:stop].contiguous(memory_format=torch.channels_last)
-        yield images, split.labels[start:stop]
+    if share:
+        starts = starts[distributed.rows_of_this_process(len(starts))]
+    return split.evaluated(np.arange(start, min(start + EVALUATION_BATCH, count)) for start in starts)

@@ -3,67 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from nascli.errors import DataError, Remedy
+from nascli.progress import Progress, Silent
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
+from nascli.supernet.data.opened import open_splits
+from nascli.supernet.data.options import TRAINING_PARTS, DataOptions
+from nascli.supernet.data.partition import hold_out, split_order
+from nascli.supernet.data.rows import Rows
 from nascli.supernet.data.sources.base import Labels, Pixels, RawImages
 from nascli.supernet.data.sources.folder import count_class_folders
-from nascli.supernet.data.sources.registry import find_source
+from nascli.supernet.data.sources.registry import find_named_source
+from nascli.supernet.data.splits import ImageSplit, MemorySplit, Normalisation, PixelNormalisation
 
-# Seed of the split. It is the same for everybody, so that figures can be compared.
-_SPLIT_SEED = 20260
 # Training images from which the mean and deviation of each channel are estimated.
 _STATISTICS_IMAGES = 20_000
-
-
-@dataclass(frozen=True)
-class ImageSplit:
-    """One part of a data set.
-
-    Attributes:
-        images: Normalised images, `(n, channels, height, width)` float32.
-        labels: Class of each image, `(n,)` int64.
-    """
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def device(self) -> torch.device:
-        """Where images are delivered."""
-        return self.images.device
-
-    def to(self, device: torch.device) -> ImageSplit:
-        """Return the same images, delivered to another device."""
-        return ImageSplit(self.images.to(device), self.labels.to(device))
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """By what the channels of images were normalised, on a scale on which black is 0 and white is 1.
-
-    Attributes:
-        mean: What was subtracted from each channel.
-        deviation: By what each channel was divided then.
-    """
-
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -86,29 +52,48 @@ class Images:
     test: ImageSplit
     normalisation: Normalisation | None = None
 
-    def to(self, device: torch.device) -> Images:
-        """Return the same data set, delivered to another device."""
-        parts = (part.to(device) for part in (self.train, self.validation, self.test))
-        return Images(self.name, self.classes, *parts)
-
     @property
     def shape(self) -> Shape:
         """Shape of one image."""
-        return Shape(*self.train.images.shape[1:])
+        return self.train.shape
 
     @property
+    def device(self) -> torch.device:
+        """Device to which images and labels are delivered."""
+        return self.train.device
+
+    def to(self, device: torch.device | str) -> Images:
+        """Return the same data set, delivered to a device."""
+        parts = {name: getattr(self, name).to(device) for name in ("train", "validation", "test")}
+        return replace(self, **parts)
+
+    @cached_property
+    def everything(self) -> ImageSplit:
+        """The images of the training part and, after them, those of the validation part, for a final training."""
+        return self.train.joined(self.validation)
+
+    def trained_on(self, part: str) -> Images:
+        """Return the data set whose training part is what a final training uses.
+
+        Args:
+            part: 'train' for the training part, or 'all' for the training and validation parts together; figures on
+                the validation part then say nothing about other images.
+
+        Raises:
+            DataError: The part is neither.
+        """
+        if part not in TRAINING_PARTS:
+            raise DataError(f"a final training is on {' or '.join(TRAINING_PARTS)}, not {part!r}.")
+        return self if part == "train" else replace(self, train=self.everything)
+
+    @cached_property
     def digest(self) -> str:
-        """Digest of all images and labels: 32 hexadecimal digits."""
+        """Digest of all images and labels: 32 hexadecimal digits. It does not depend on the device."""
         state = hashlib.sha256()
         for split in (self.train, self.validation, self.test):
-            state.update(split.images.cpu().contiguous().numpy().tobytes())
-            state.update(split.labels.cpu().numpy().tobytes())
+            for part in split.content:
+                state.update(part)
         return state.hexdigest()[:32]
-
-
-def _parse_name(spec: str) -> tuple[str, Path | None]:
-    name, _, folder = spec.partition(":")
-    return name, Path(folder).expanduser() if folder else None
 
 
 def data_properties(spec: str) -> tuple[int, int]:
@@ -119,57 +104,83 @@ def data_properties(spec: str) -> tuple[int, int]:
 
     Raises:
         UnknownNameError: No data set has that name.
-        DataError: The folder has fewer than two class folders.
+        DataError: What the name stands for is missing, or has fewer than two classes.
     """
-    name, folder = _parse_name(spec)
-    source = find_source(name)
+    source, text = find_named_source(spec)
+    if source.properties is not None:
+        return source.properties(text)
     classes = source.classes
     if classes is None:
-        classes = count_class_folders(folder) if folder is not None else 0
+        classes = count_class_folders(Path(text).expanduser()) if text else 0
         if classes < 2:
             raise DataError(
                 f"{spec}: there is no folder with at least 2 class folders.",
                 "Name the data set with its folder.",
-                Remedy(arguments={"data": f"{name}:FOLDER"}),
+                Remedy(arguments={"data": f"{spec.partition(':')[0]}:FOLDER"}),
             )
     return classes, source.channels or 3
 
 
-def load_images(spec: str, resolution: int, *, max_images: int | None = None) -> Images:
+def load_images(
+    spec: str,
+    resolution: int,
+    *,
+    max_images: int | None = None,
+    options: DataOptions = DataOptions(),
+    progress: Progress = Silent(),
+) -> Images:
     """Load a data set at a resolution, split into training, validation, and test parts.
 
-    The test part is the source's own; a fifth of the rest is then held out for validation. If the source has none, a
-    fifth of the images is the test part, and another fifth the validation part. The split is the same for every seed.
-    Images are normalised by the mean and deviation of the training part: per channel, or of all pixels if there is one
-    channel.
+    The test part is the source's own, or else a fifth of the images. The validation part is the source's own, or as
+    many images as the options say, or else a fifth of those that are not in a test part of the source's own. The split
+    is the same for every seed. What the options hold out is balanced by class, and so is everything that is held out
+    of images that are not read into memory. Images are normalised by the mean and deviation of the training part,
+    estimated from a sample: per channel, or of all pixels if there is one channel.
 
     Args:
-        spec: Name of a data set, or a name and a folder: 'cifar10:FOLDER'.
+        spec: Name of a data set, or a name and a folder: 'cifar10:FOLDER'; or an object of a Python file:
+            'FILE.py:NAME'.
         resolution: Height and width of the images, in pixels.
         max_images: Largest number of images of the training and validation parts together, if the source has a
             test part of its own; None for all.
+        options: How the data set is split and read.
+        progress: Says what is done where it takes time.
 
     Raises:
         UnknownNameError: No data set has that name.
-        DataError: Files of the data set are missing or damaged.
+        DataError: Files of the data set are missing or damaged, or it cannot be split in that way.
         RuntimeUnavailableError: The package that has or reads the images is not installed.
     """
+    source, text = find_named_source(spec)
+    if source.open is not None:
+        parts = source.open(text)
+        splits = open_splits(spec, source, parts, resolution, max_images, options, progress)
+        streamed = splits[0]
+        by_white = streamed.normalisation.by_white(streamed.shape.channels)
+        return Images(spec, len(parts.class_names), *splits, by_white)
+    assert source.read is not None
     classes, _ = data_properties(spec)
-    name, folder = _parse_name(spec)
-    raw = find_source(name).read(folder, resolution)
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(raw.labels))
-    if raw.test_labels is None or raw.test_images is None:
-        train, validation, test = np.split(order, [len(order) * 3 // 5, len(order) * 4 // 5])
-        test_images, test_labels = raw.images[test], raw.labels[test]
-    else:
-        order = order[:max_images]
-        train, validation = np.split(order, [len(order) * 4 // 5])
+    raw = source.read(Path(text).expanduser() if text else None, resolution)
+    if int(raw.labels.max()) >= classes:
+        raise DataError(
+            f"{spec} has images of class {raw.labels.max()}, but its classes are 0..{classes - 1}."
+        )
+    train, validation, test = _memory_parts(raw, classes, max_images, options.validation)
+    if test is None:
+        assert raw.test_images is not None and raw.test_labels is not None
         test_images, test_labels = raw.test_images, raw.test_labels
+    else:
+        test_images, test_labels = raw.images[test], raw.labels[test]
     mean, deviation = _channel_statistics(raw, train)
+    normalisation = PixelNormalisation(
+        torch.from_numpy(np.asarray(mean, np.float32)),
+        torch.from_numpy(np.asarray(deviation, np.float32)),
+        255.0 if raw.images.dtype == np.uint8 else max(1e-6, float(raw.images[train].max())),
+    )
 
-    def part(pixels: Pixels, labels: Labels) -> ImageSplit:
+    def part(pixels: Pixels, labels: Labels) -> MemorySplit:
         normalised = torch.from_numpy(((pixels - mean) / deviation).astype(np.float32))
-        return ImageSplit(_resize(normalised, resolution), torch.from_numpy(labels))
+        return MemorySplit(_resize(normalised, resolution), torch.from_numpy(labels), normalisation)
 
     return Images(
         spec,
@@ -177,21 +188,31 @@ def load_images(spec: str, resolution: int, *, max_images: int | None = None) ->
         part(raw.images[train], raw.labels[train]),
         part(raw.images[validation], raw.labels[validation]),
         part(test_images, test_labels),
-        _normalisation(raw, train, mean, deviation),
+        normalisation.by_white(raw.images.shape[1]),
     )
 
 
-def _normalisation(raw: RawImages, train: npt.NDArray[np.int64], mean: Any, deviation: Any) -> Normalisation:
-    """Return the normalisation by white: 255 of bytes, and otherwise the largest pixel of the training part."""
-    white = 255.0 if raw.images.dtype == np.uint8 else max(1e-6, float(raw.images[train].max()))
-    channels = raw.images.shape[1]
-    means, deviations = (
-        tuple((np.broadcast_to(np.ravel(values), channels) / white).tolist()) for values in (mean, deviation)
-    )
-    return Normalisation(means, deviations)
+def _memory_parts(
+    raw: RawImages, classes: int, max_images: int | None, held_out: float | None
+) -> tuple[Rows, Rows, Rows | None]:
+    """Return the rows of the training, validation, and test parts; None for the source's own test part."""
+    order = split_order(len(raw.labels))
+    test: Rows | None = None
+    if raw.test_labels is None:
+        order, test = np.split(order, [len(order) * 4 // 5])
+        start = len(raw.labels) * 3 // 5
+    else:
+        order = order[:max_images]
+        start = len(order) * 4 // 5
+    if held_out is None:
+        train, validation = np.split(order, [start])
+    else:
+        names = [str(number) for number in range(classes)]
+        train, validation = hold_out(order, raw.labels, held_out, names, "validation")
+    return train, validation, test
 
 
-def _channel_statistics(raw: RawImages, train: npt.NDArray[np.int64]) -> tuple[Any, Any]:
+def _channel_statistics(raw: RawImages, train: Rows) -> tuple[Any, Any]:
     """Return the mean and deviation of the training pixels: `(1, channels, 1, 1)`, or scalars for one channel."""
     if raw.images.shape[1] == 1:
         mean, deviation = raw.images[train].mean(), raw.images[train].std()

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nascli.supernet.data.batches import evaluation_batches
-from nascli.supernet.data.images import Images, ImageSplit
+from nascli.supernet.data.images import Images
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training import distributed
 
@@ -117,7 +118,7 @@ class SupernetEvaluator:
 
     def __init__(self, supernet: Supernet, images: Images, *, calibration: int = 256) -> None:
         device = images.validation.device
-        self._supernet = supernet.to(device=device, memory_format=torch.channels_last).eval()
+        self._supernet = supernet.to(device).to(memory_format=torch.channels_last).eval()
         self._images = images
         self._calibration = calibration
 

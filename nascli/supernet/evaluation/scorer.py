@@ -9,6 +9,7 @@ import torch
 
 from nascli.spaces.catalog import load_space
 from nascli.supernet.data.images import Images, load_images
+from nascli.supernet.data.options import DataOptions
 from nascli.supernet.evaluation.prefix_tree import PrefixTree
 from nascli.supernet.modules import load_module
 from nascli.supernet.separate import Supernet
@@ -79,7 +80,9 @@ def pack_weights(supernet: Supernet) -> bytes:
     return document
 
 
-def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, threads: int) -> TreeScorer:
+def scorer_from_weights(
+    spec: str, data: str, weights: bytes, calibration: int, threads: int, options: DataOptions = DataOptions()
+) -> TreeScorer:
     """Build a scorer on the CPU of this process, from weights of another one on whatever device.
 
     Args:
@@ -88,6 +91,7 @@ def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, 
         weights: Weights from `pack_weights`.
         calibration: Number of training images on which normalisation statistics are recalculated.
         threads: Number of threads that torch uses in this process.
+        options: How the data set is split and read.
 
     Raises:
         CheckpointError: The weights do not fit the space.
@@ -99,4 +103,5 @@ def scorer_from_weights(spec: str, data: str, weights: bytes, calibration: int, 
     space = load_space(spec)
     supernet = Supernet(space)
     load_module(supernet, load_tensors(weights))
-    return TreeScorer(supernet, load_images(data, space.input.height), calibration=calibration)
+    images = load_images(data, space.input.height, options=options)
+    return TreeScorer(supernet, images, calibration=calibration)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nascli.errors import missing_package
-from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.evaluation.accuracy import accuracy
 from nascli.supernet.training import distributed
 from nascli.supernet.training.checkpoint import save_weights

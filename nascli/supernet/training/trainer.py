@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nascli.errors import CheckpointError, DeviceError, NascliError, Remedy, TrainingError
 from nascli.progress import Progress
 from nascli.supernet.data.batches import training_batches
-from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.data.splits import ImageSplit
 from nascli.supernet.devices import is_device_failure, is_out_of_memory
 from nascli.supernet.modules import load_module
 from nascli.supernet.training import distributed
@@ -112,7 +112,7 @@ class Trainer:
         learners_of_step: LearnersOfStep | None = None,
     ) -> None:
         self.device = data.device
-        self.module = module.to(device=self.device, memory_format=torch.channels_last)
+        self.module = module.to(self.device).to(memory_format=torch.channels_last)
         self.data = data
         self.recipe = recipe
         self.seed = seed
@@ -401,7 +401,8 @@ def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
         parameters: Parameters that all have a gradient.
     """
     norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-    return torch.linalg.vector_norm(torch.stack(norms))
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
 
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from nascli.random_streams import RandomStream
-from nascli.supernet.data.batches import EVALUATION_BATCH, endless_batch, evaluation_batches, shift_images
-from nascli.supernet.data.images import ImageSplit, load_images
+from nascli.supernet.data.augmentation import shift_images
+from nascli.supernet.data.batches import EVALUATION_BATCH, endless_batch, evaluation_batches
+from nascli.supernet.data.images import load_images
+from nascli.supernet.data.splits import MemorySplit
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def test_shifting_moves_and_repeats_the_border(images):
 
 def numbered(n):
     """Images that show their own number."""
-    return ImageSplit(torch.arange(float(n)).view(n, 1, 1, 1), torch.arange(n))
+    return MemorySplit(torch.arange(float(n)).view(n, 1, 1, 1), torch.arange(n))
 
 
 def test_an_endless_pass_shows_every_image_once_per_epoch():

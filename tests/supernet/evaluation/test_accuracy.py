@@ -2,13 +2,14 @@ import pytest
 import torch
 from torch import nn
 
-from nascli.supernet.data.images import ImageSplit, load_images
+from nascli.supernet.data.images import load_images
+from nascli.supernet.data.splits import MemorySplit
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator, accuracy, wilson_interval
 from nascli.supernet.separate import Supernet
 
 
 def test_accuracy_and_its_interval():
-    split = ImageSplit(
+    split = MemorySplit(
         torch.tensor([[1.0, 0], [0, 1], [1, 0], [1, 0]]).view(4, 2, 1, 1), torch.tensor([0, 1, 0, 1])
     )
     assert accuracy(lambda x: x.flatten(1), split).top1 == 0.75

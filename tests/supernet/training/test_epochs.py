@@ -6,11 +6,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from nascli.errors import RuntimeUnavailableError
-from nascli.supernet.data.images import ImageSplit
+from nascli.supernet.data.splits import MemorySplit
 from nascli.supernet.training.epochs import EpochLog
 
 # Two images of two pixels, whose brighter pixel is their class.
-VALIDATION = ImageSplit(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
+VALIDATION = MemorySplit(torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(2, 1, 1, 2), torch.tensor([0, 1]))
 
 
 class Pixels(nn.Module):

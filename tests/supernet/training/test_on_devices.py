@@ -123,9 +123,7 @@ def test_evaluation_waits_once_and_not_in_each_batch(tiny, images, card):
     card.waits.clear()
     together = PrefixTree(net, population).accuracies(data)
     assert len(card.waits) == 1
-    quick = PrefixTree(net, population).quick_accuracies(
-        data.validation.images[:64], data.validation.labels[:64]
-    )
+    quick = PrefixTree(net, population).quick_accuracies(*data.validation.take(np.arange(64)))
     assert len(card.waits) == 2 and len(quick) == 6
     for one, other in zip(alone, together, strict=True):
         assert one == pytest.approx(other)

@@ -9,7 +9,8 @@ from trainings import RECIPE, Killed, supernet_trainer
 from nascli.errors import CheckpointError, TrainingError
 from nascli.progress import Silent
 from nascli.spaces import make_space
-from nascli.supernet.data.images import ImageSplit, load_images
+from nascli.supernet.data.images import load_images
+from nascli.supernet.data.splits import MemorySplit
 from nascli.supernet.evaluation.accuracy import SupernetEvaluator
 from nascli.supernet.separate import Supernet
 from nascli.supernet.training.checkpoint import is_trained, load_checkpoint
@@ -76,7 +77,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tiny, images, 
     poisoned = next(i for i in order[:1000].tolist() if i not in first)
     broken[poisoned] = float("nan")
     run = supernet_trainer(tiny, images)
-    run.data = ImageSplit(broken, images.train.labels)
+    run.data = MemorySplit(broken, images.train.labels)
     with pytest.raises(TrainingError, match="the loss is nan at step"):
         run.run(tmp_path / "e", "x", Silent(), "t")
     _, state = load_checkpoint(tmp_path / "e")

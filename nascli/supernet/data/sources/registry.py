@@ -7,6 +7,7 @@ from functools import cache
 from nascli.errors import DataError, UnknownNameError
 from nascli.plugins import find_entry_points, load_members
 from nascli.supernet.data.sources.base import Source
+from nascli.supernet.data.sources.modules import source_of_file
 
 GROUP = "nascli.datasets"
 
@@ -48,5 +49,25 @@ def find_source(name: str) -> Source:
             )
         return source
     raise UnknownNameError(
-        "data set", name, [*builtin, *entry_points], "A folder follows a colon: cifar10:FOLDER"
+        "data set",
+        name,
+        [*builtin, *entry_points],
+        "A folder follows a colon: cifar10:FOLDER; your own data set is FILE.py:NAME",
     )
+
+
+def find_named_source(spec: str) -> tuple[Source, str]:
+    """Return the source of a data set, and the text that follows its name.
+
+    Args:
+        spec: Name of a data set, NAME:FOLDER, or an object of a Python file, FILE.py:NAME.
+
+    Raises:
+        UnknownNameError: No source has that name.
+        DataError: The entry point of that name does not load a `Source`.
+    """
+    file, dot, text = spec.partition(".py:")
+    if dot or spec.endswith(".py"):
+        return source_of_file(spec if not dot else f"{file}.py"), text
+    name, _, text = spec.partition(":")
+    return find_source(name), text

@@ -67,6 +67,9 @@ class Accelerator:
 
     def __init__(self):
         self.marks = Marks()
+        # Zeros that autograd makes where there is no gradient; it would make them on the right device.
+        self.neutral = Marks()
+        self.in_backward = False
         self.waits = []
         self._stack = ExitStack()
 
@@ -136,9 +139,11 @@ class _Operations(TorchDispatchMode):
         kwargs, accelerator = kwargs or {}, self._accelerator
         packet, marks = func.overloadpacket, accelerator.marks
         leaves = tree_leaves((args, kwargs))
-        inputs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        inputs = [tensor for tensor in tensors if not accelerator.neutral.has(tensor)]
         marked = [marks.has(tensor) for tensor in inputs]
         if packet is aten.copy_:
+            marked = [marks.has(tensor) for tensor in args[:2]]
             if marked[0] != marked[1] and not (args[2:3] == (True,) or kwargs.get("non_blocking")):
                 accelerator.waited("copy_")
         elif packet in INDEXING:
@@ -149,11 +154,12 @@ class _Operations(TorchDispatchMode):
             accelerator.waited(str(packet))
         if any(marked) and any(isinstance(leaf, torch.Generator) for leaf in leaves):
             raise RuntimeError(f"{func}: a generator of the host cannot fill a tensor of the card")
-        known = {_storage(tensor)._cdata for tensor in inputs}
+        known = {_storage(tensor)._cdata for tensor in tensors}
         out = func(*args, **kwargs)
         for tensor in tree_leaves(out):
             if isinstance(tensor, torch.Tensor) and _storage(tensor)._cdata not in known:
                 marks.set(tensor, marked[0] if packet in INDEXING else any(marked))
+                accelerator.neutral.set(tensor, accelerator.in_backward and packet is aten.zeros)
         return out
 
     @staticmethod
@@ -214,7 +220,11 @@ class _Functions(TorchFunctionMode):
         device = kwargs.pop("device", None)
         if device is not None:
             kwargs["device"] = HOST
-        out = func(*args, **kwargs)
+        accelerator.in_backward = func is torch.Tensor.backward
+        try:
+            out = func(*args, **kwargs)
+        finally:
+            accelerator.in_backward = False
         if device is not None and isinstance(out, torch.Tensor):
             on_card = torch.device(device).type == "cuda"
             if on_card and func in (torch.tensor, torch.as_tensor):

@@ -65,11 +65,11 @@ def test_a_training_resumes_on_the_card(tiny, images, card, tmp_path, monkeypatc
     monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
     data = images.to(CARD)
     whole = trainer_of(tiny, data, RECIPES[name])
-    whole.run(tmp_path / "a", "x", Silent(), "t", until=6)
+    whole.run(tmp_path / "a", "x", Silent(), "t", until=4)
     with pytest.raises(KeyboardInterrupt):
-        trainer_of(tiny, data, RECIPES[name]).run(tmp_path / "b", "x", Killed(4), "t", until=6)
+        trainer_of(tiny, data, RECIPES[name]).run(tmp_path / "b", "x", Killed(3), "t", until=4)
     again = trainer_of(tiny, data, RECIPES[name])
-    again.run(tmp_path / "b", "x", Silent(), "t", until=6)
+    again.run(tmp_path / "b", "x", Silent(), "t", until=4)
     for key, tensor in whole.module.state_dict().items():
         assert tensor.is_cuda and torch.equal(tensor, again.module.state_dict()[key]), key
 

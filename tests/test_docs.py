@@ -24,6 +24,7 @@ from nascli.cli import main
 from nascli.errors import NascliError
 from nascli.paths import default_store
 from nascli.pipeline.run.settings import choose_preset
+from nascli.pipeline.train.recipes import chosen_recipe
 from nascli.search.registry import algorithm_names
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +132,7 @@ def test_the_tutorial_runs_from_top_to_bottom(sandbox, quick_measuring):
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=sandbox)
     assert done.stdout.strip() == "(2, 10)", done.stderr
-    for page in ("device.md", "data.md"):
+    for page in ("device.md", "data.md", "recipes.md"):
         for command in documented(ROOT / "docs" / "guides" / page):
             ran(reduced(command))
     for page in (ROOT / "docs" / "formats.md", ROOT / "docs" / "guides" / "space.md", ROOT / "README.md"):
@@ -220,7 +221,10 @@ def test_every_hyper_parameter_that_the_documents_name_exists():
 
 def accepts(algorithm, change):
     try:
-        choose_preset(algorithm, changes=[change])
+        if change.startswith("recipe."):
+            chosen_recipe("retraining", "small", changes=[change])
+        else:
+            choose_preset(algorithm, changes=[change])
     except NascliError:
         return False
     return True
@@ -302,3 +306,11 @@ def test_modules_and_folders_that_the_documents_name_exist():
                 continue
             checked += 1
     assert checked > 20
+
+
+def test_the_recipe_of_the_guide_is_one(tmp_path):
+    (text,) = blocks(ROOT / "docs" / "guides" / "recipes.md", "toml")
+    (tmp_path / "mine.toml").write_text(text)
+    recipe = chosen_recipe("retraining", str(tmp_path / "mine.toml"))
+    assert (recipe.epochs, recipe.batch, recipe.rate, recipe.cutmix) == (90, 256, 0.125, 1.0)
+    assert recipe.policy == "randaugment"

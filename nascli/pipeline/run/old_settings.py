@@ -32,6 +32,8 @@ _SUPERNETS: dict[str, dict[str, Any]] = {
     "pcnas": _PCNAS,
     "nse": {**_OF_ALL, "rate": 0.4, "label_smoothing": 0.0},
 }
+# Over how many epochs the learning rates of these supernets rose.
+_WARMUP_EPOCHS = {"nse": 2}
 
 
 def upgrade_settings(document: dict[str, Any]) -> dict[str, Any]:
@@ -78,8 +80,10 @@ def _preset(algorithm: Algorithm, effort: Mapping[str, Any]) -> dict[str, Any]:
 def _old_supernet(name: str, epochs: int, batch: int) -> Recipe:
     if name not in _SUPERNETS:
         return find_supernet_recipe(name, epochs, batch)
-    warmup: dict[str, Any] = {"warmup": 2 / epochs} if name == "nse" else {}
-    return Recipe(epochs, batch, **_SUPERNETS[name], **warmup)
+    values = dict(_SUPERNETS[name])
+    if name in _WARMUP_EPOCHS:
+        values["warmup"] = _WARMUP_EPOCHS[name] / epochs
+    return Recipe(epochs, batch, **values)
 
 
 def _old_retraining(name: str, epochs: int | None) -> Recipe:

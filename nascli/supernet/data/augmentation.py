@@ -78,7 +78,7 @@ def _windows(
     height, width = padded.shape[2] - 2 * border, padded.shape[3] - 2 * border
     rows = torch.from_numpy(down)[:, None] + torch.arange(height)
     columns = torch.from_numpy(right)[:, None] + torch.arange(width)
-    rows, columns = rows.to(padded.device), columns.to(padded.device)
+    rows, columns = (each.to(padded.device, non_blocking=True) for each in (rows, columns))
     samples = torch.arange(len(padded), device=padded.device)[:, None, None]
     # Indices around the channel slice put the channels last; they are moved back.
     return padded[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
@@ -106,7 +106,8 @@ def move_images(images: Tensor, batch: TrainingRows, recipe: Recipe, seed: int, 
         images = _windows(padded, down, right, recipe.pad) + black
     if recipe.flip:
         mirrored = torch.from_numpy(_uniform(seed, Drawn.FLIP, batch, 1)[0] < 0.5)
-        images = torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
+        mirrored = mirrored.to(images.device, non_blocking=True)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
 
 
@@ -164,7 +165,8 @@ def cover_rectangles(images: Tensor, batch: TrainingRows, recipe: Recipe, seed: 
 
 def _cover(images: Tensor, top: Floats, bottom: Floats, left: Floats, right: Floats) -> Tensor:
     """Set one rectangle of each image to 0; the lower and the right end are not part of it."""
-    ends = torch.from_numpy(np.stack([top, bottom, left, right])).to(images.device, torch.int64)
+    ends = torch.from_numpy(np.stack([top, bottom, left, right]).astype(np.int64))
+    ends = ends.to(images.device, non_blocking=True)
     y = torch.arange(images.shape[2], device=images.device)
     x = torch.arange(images.shape[3], device=images.device)
     rows = (y >= ends[0][:, None]) & (y < ends[1][:, None])

@@ -230,7 +230,7 @@ class MemorySplit(ImageSplit):
 
     def _pick(self, rows: Rows) -> Batch:
         """Return images and labels of some rows, on the device."""
-        chosen = torch.from_numpy(rows).to(self.device)
+        chosen = torch.from_numpy(rows).to(self.device, non_blocking=True)
         return self.images[chosen], self._labels_on_device[chosen]
 
     def evaluated(self, batches: Iterable[Rows]) -> Iterator[Batch]:

@@ -163,7 +163,7 @@ class StreamedSplit(ImageSplit):
     def _deliver(self, pixels: Tensor, rows: Rows) -> Batch:
         """Normalise a batch on the device."""
         images = self.normalisation.apply(pixels.to(self.target, non_blocking=True))
-        return images, self._labels_on_device[torch.from_numpy(rows).to(self.target)]
+        return images, self._labels_on_device[torch.from_numpy(rows).to(self.target, non_blocking=True)]
 
     def evaluated(self, batches: Iterable[Rows]) -> Iterator[Batch]:
         """Deliver batches of images as they are evaluated, and read the next ones ahead."""

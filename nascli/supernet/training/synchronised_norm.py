@@ -78,7 +78,7 @@ def synchronised_batch_norm(
     with torch.no_grad():
         values = x.detach().to(running_mean.dtype)
         variance, mean = torch.var_mean(values, (0, 2, 3), correction=0)
-        own = torch.cat([mean, variance, mean.new_tensor([x.numel() // x.shape[1]])])
+        own = torch.cat([mean, variance, mean.new_full((1,), x.numel() // x.shape[1])])
         found = [torch.empty_like(own) for _ in range(distributed.world_size())]
         with distributed.collective():
             dist.all_gather(found, own)

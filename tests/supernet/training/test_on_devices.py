@@ -26,7 +26,19 @@ RECIPES = {
     "adam": Recipe(
         epochs=1, batch=64, optimizer="adam", rate=0.002, clip=5.0, ema=0.9, mixup=0.2, accumulate=2
     ),
-    "adamw": Recipe(epochs=1, batch=64, optimizer="adamw", rate=0.002, decay_all=False, shift=1, cutmix=1.0),
+    "adamw": Recipe(
+        epochs=1,
+        batch=64,
+        optimizer="adamw",
+        rate=0.002,
+        decay_all=False,
+        shift=1,
+        cutmix=1.0,
+        pad=1,
+        flip=True,
+        cutout=3,
+        erasing=0.5,
+    ),
     "rmsprop": Recipe(epochs=1, batch=64, optimizer="rmsprop", rate=0.002, epsilon=1e-3),
 }
 
@@ -53,6 +65,8 @@ def trainer_of(space, data, recipe, **options):
 def test_a_weight_step_waits_for_nothing(tiny, images, card, name):
     data, waits = images.to(CARD), []
     trainer = trainer_of(tiny, data, RECIPES[name], on_step_end=lambda step: waits.append(list(card.waits)))
+    # Labels are copied once.
+    data.train.take(np.arange(2))
     card.waits.clear()
     trainer.run(None, "x", Silent(), "t", until=5)
     # The last step is looked at.
@@ -123,7 +137,8 @@ def test_evaluation_waits_once_and_not_in_each_batch(tiny, images, card):
     card.waits.clear()
     together = PrefixTree(net, population).accuracies(data)
     assert len(card.waits) == 1
-    quick = PrefixTree(net, population).quick_accuracies(*data.validation.take(np.arange(64)))
+    batch = data.validation.take(np.arange(64))
+    quick = PrefixTree(net, population).quick_accuracies(*batch)
     assert len(card.waits) == 2 and len(quick) == 6
     for one, other in zip(alone, together, strict=True):
         assert one == pytest.approx(other)
@@ -149,7 +164,7 @@ def test_memory_that_runs_out_is_told_with_what_would_fit(tiny, images, monkeypa
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    monkeypatch.setattr(trainer, "_batch_loss", full)
+    monkeypatch.setattr(trainer._batch_loss, "of_paths", full)
     with pytest.raises(TrainingError, match=r"for 32 images at a time \(a batch of 64 in 2 parts\)") as told:
         trainer.run(None, "x", Silent(), "t")
     assert "accumulate=4" in str(told.value) and "16 images at a time" in str(told.value)

@@ -253,6 +253,7 @@ def _show_plan(constraints: tuple[str, ...], chosen: dict[str, Any], as_json: bo
         constraints=constraints,
         supernet=None if chosen["supernet"] is None else str(chosen["supernet"]),
         after=None if chosen["after"] is None else str(chosen["after"]),
+        options=data_options_of(**{name: chosen[name] for name in DATA_OPTIONS}),
     )
     if as_json:
         show_json(plan.to_json())
@@ -269,11 +270,20 @@ def _show_plan(constraints: tuple[str, ...], chosen: dict[str, Any], as_json: bo
         values = [[f"{recipe.group}.{field}", value_as_text(value)] for field, value in recipe.values.items()]
         print_table(["field", "value"], values, title=f"{recipe.group}: {name} (nascli recipes)")
     phases = [
-        [phase.title, phase.group, str(phase.epochs), value_as_text(phase.steps), str(phase.trainings)]
+        [
+            phase.title,
+            phase.group,
+            str(phase.epochs),
+            value_as_text(phase.steps),
+            str(phase.trainings),
+            phase.on,
+        ]
         for phase in plan.phases
     ]
-    images = plan.no_images if plan.images is None else f"{plan.images:,} training images"
-    columns = ["what is trained", "recipe", "epochs", "steps", "trainings, at most"]
+    images = plan.no_images
+    if plan.images is not None:
+        images = f"{plan.images:,} training images, {plan.held_out:,} held out"
+    columns = ["what is trained", "recipe", "epochs", "steps", "trainings, at most", "images"]
     print_table(columns, phases, title=f"trainings: {images}")
 
 

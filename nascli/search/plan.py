@@ -34,12 +34,14 @@ class TrainingPhase:
         group: The field of the preset that has its recipe: 'supernet', 'space_recipe', or 'retraining'.
         epochs: The number of epochs of one training.
         trainings: How many such trainings there are, at most.
+        on: The images: 'train' for the training part, or 'all' for the training and validation parts together.
     """
 
     title: str
     group: str
     epochs: int
     trainings: int = 1
+    on: str = "train"
 
 
 def aimed_constraint(constraints: Sequence[Constraint]) -> Constraint | None:

@@ -15,6 +15,7 @@ from nascli.search.registry import find_algorithm
 from nascli.spaces.catalog import load_space_of_any_kind, make_space_of_any_kind
 from nascli.spaces.space import Space
 from nascli.supernet.data.images import load_images, parameters_for_data
+from nascli.supernet.data.options import DataOptions
 from nascli.supernet.recipes.entry import RETRAINING, SUPERNET
 from nascli.supernet.recipes.registry import recipe_entries
 from nascli.supernet.training.recipe import Recipe
@@ -47,6 +48,7 @@ class PlannedPhase:
         group: The field of the preset that has its recipe.
         epochs: The number of epochs of one training.
         trainings: How many such trainings there are, at most.
+        on: The images: 'train' for the training part, or 'all' for the training and validation parts together.
         steps: The number of steps of one training; None where the size of the data is not known.
     """
 
@@ -54,6 +56,7 @@ class PlannedPhase:
     group: str
     epochs: int
     trainings: int
+    on: str
     steps: int | None
 
 
@@ -67,6 +70,7 @@ class SearchPlan:
         data: The name of the data set.
         constraints: The budgets as text.
         images: The number of training images; None where the data cannot be read here.
+        held_out: The number of validation images; None where the data cannot be read here.
         no_images: Why it cannot be read; None where it can.
         settings: The hyper-parameters by name, such as 'settings.population'.
         figures: What follows from them and from the budgets, by what it is.
@@ -79,6 +83,7 @@ class SearchPlan:
     data: str
     constraints: tuple[str, ...]
     images: int | None
+    held_out: int | None
     no_images: str | None
     settings: Mapping[str, Any]
     figures: Mapping[str, Any]
@@ -99,6 +104,7 @@ def plan_search(
     constraints: tuple[str, ...] = (),
     supernet: str | None = None,
     after: str | None = None,
+    options: DataOptions = DataOptions(),
 ) -> SearchPlan:
     """Plan a search, and run nothing of it.
 
@@ -110,6 +116,7 @@ def plan_search(
         constraints: The budgets in the user's words; there may be none.
         supernet: A checkpoint that would be used instead of training a supernet.
         after: A finished run that the search would go on from.
+        options: How the data set is split and read.
 
     Raises:
         UnknownNameError: No algorithm, space, or data set has that name.
@@ -121,10 +128,11 @@ def plan_search(
     if after is not None:
         assert isinstance(named, Space)
         named = descriptor.continue_run(named, Path(after))
-    images, reason = None, None
+    sizes, reason = None, None
     try:
         named = make_space_of_any_kind(named.name, **parameters_for_data(named, data))
-        images = len(load_images(data, named.input.height).train)
+        images = load_images(data, named.input.height, options=options)
+        sizes = (len(images.train), len(images.validation))
     except (DataError, RuntimeUnavailableError) as error:
         # A plan is made before the data are there.
         reason = error.message
@@ -140,14 +148,15 @@ def plan_search(
         space=named.spec,
         data=data,
         constraints=tuple(str(constraint) for constraint in parsed),
-        images=images,
+        images=None if sizes is None else sizes[0],
+        held_out=None if sizes is None else sizes[1],
         no_images=reason,
         settings=settings_by_name(preset),
         figures=dict(descriptor.figures(preset, request)),
         recipes=tuple(
             _planned_recipe(group, recipe) for group, recipe in groups.items() if recipe is not None
         ),
-        phases=tuple(_planned_phase(phase, groups[phase.group], images) for phase in phases),
+        phases=tuple(_planned_phase(phase, groups[phase.group], sizes) for phase in phases),
     )
 
 
@@ -158,11 +167,14 @@ def _retrainings(
     epochs = preset.retraining.epochs
     # The largest feasible network is a baseline where latency is measured.
     baselines = 1 if constraints and not any(each.name == "latency" for each in constraints) else 2
-    title = "winner from scratch" if finalists == 1 else "finalists from scratch"
-    return (
-        TrainingPhase(title, "retraining", epochs, finalists),
-        TrainingPhase("baselines from scratch", "retraining", epochs, baselines),
-    )
+    phases = []
+    if finalists > 1:
+        phases.append(TrainingPhase("finalists from scratch", "retraining", epochs, finalists))
+    if finalists == 1 or preset.final_on != "train":
+        # The winner is one of the finalists where it trains on the same images as they do.
+        phases.append(TrainingPhase("winner from scratch", "retraining", epochs, 1, preset.final_on))
+    phases.append(TrainingPhase("baselines from scratch", "retraining", epochs, baselines, preset.final_on))
+    return tuple(phases)
 
 
 def _planned_recipe(group: str, recipe: Recipe) -> PlannedRecipe:
@@ -172,9 +184,13 @@ def _planned_recipe(group: str, recipe: Recipe) -> PlannedRecipe:
     return PlannedRecipe(group, name, values)
 
 
-def _planned_phase(phase: TrainingPhase, recipe: Recipe, images: int | None) -> PlannedPhase:
-    steps = None if images is None else phase.epochs * max(1, images // recipe.batch)
-    return PlannedPhase(phase.title, phase.group, phase.epochs, phase.trainings, steps)
+def _planned_phase(phase: TrainingPhase, recipe: Recipe, sizes: tuple[int, int] | None) -> PlannedPhase:
+    """A phase with its steps, from the sizes of the training and the validation part."""
+    steps = None
+    if sizes is not None:
+        images = sizes[0] if phase.on == "train" else sum(sizes)
+        steps = phase.epochs * max(1, images // recipe.batch)
+    return PlannedPhase(phase.title, phase.group, phase.epochs, phase.trainings, phase.on, steps)
 
 
 def settings_by_name(preset: Preset) -> dict[str, Any]:

@@ -137,5 +137,6 @@ PRESETS = {
         searcher=SposSettings(),
         space_recipe=autospace_cells(epochs=160),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

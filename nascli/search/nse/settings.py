@@ -123,5 +123,6 @@ PRESETS = {
         supernet=nse_supernet(epochs=100),
         retraining=nse(epochs=350),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

@@ -83,5 +83,6 @@ PRESETS = {
         searcher=SposSettings(),
         space_recipe=nss_supernet(epochs=90),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

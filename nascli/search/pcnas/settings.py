@@ -67,5 +67,6 @@ PRESETS = {
         supernet=pcnas_supernet(epochs=200),
         retraining=pcnas(epochs=300),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

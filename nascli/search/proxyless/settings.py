@@ -39,5 +39,6 @@ PRESETS = {
         supernet=proxyless_supernet(epochs=160),
         retraining=proxyless(epochs=300),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

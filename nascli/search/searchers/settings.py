@@ -69,6 +69,7 @@ def _presets(small_settings: Any, paper_settings: Any) -> dict[str, Preset]:
             supernet=spos_supernet(epochs=120),
             retraining=spos(epochs=240),
             calibration_images=20_000,
+            final_on="all",
         ),
     }
 

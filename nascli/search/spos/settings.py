@@ -50,5 +50,6 @@ PRESETS = {
         supernet=spos_supernet(epochs=120),
         retraining=spos(epochs=240),
         calibration_images=20_000,
+        final_on="all",
     ),
 }

@@ -8,6 +8,7 @@ from commanding import TINY
 from nascli.errors import ConstraintError, UnknownNameError
 from nascli.pipeline.run.plan import plan_search
 from nascli.pipeline.run.settings import choose_preset
+from nascli.supernet.data.options import DataOptions
 
 SPACES = {
     "spos": TINY,
@@ -28,6 +29,24 @@ def plan(algorithm, *budgets, preset="paper", changes=(), **options):
 
 def phases(found):
     return [(phase.group, phase.epochs, phase.trainings) for phase in found.phases]
+
+
+def test_where_the_validation_part_is_trained_on_steps_count_it():
+    found = plan("pcnas")
+    images = [(phase.title.split()[0], phase.trainings, phase.on) for phase in found.phases]
+    assert images == [
+        ("supernet,", 1, "train"),
+        ("finalists", 5, "train"),
+        ("winner", 1, "all"),
+        ("baselines", 2, "all"),
+    ]
+    # Of 1,797 digits, a fifth is the test part, and a fifth of the rest is held out.
+    assert (found.images, found.held_out) == (1078, 359)
+    assert [phase.steps for phase in found.phases][1:] == [300 * (1078 // 512)] + [300 * (1437 // 512)] * 2
+    small = plan("pcnas", preset="small")
+    assert [phase.title.split()[0] for phase in small.phases] == ["supernet,", "finalists", "baselines"]
+    half = plan("spos", options=DataOptions(validation=0.5))
+    assert half.images < found.images and half.held_out > found.held_out
 
 
 @pytest.mark.parametrize("algorithm", SPACES)

@@ -31,10 +31,10 @@ def changed(group, *values):
 LEARNED = changed("space_recipe", "synchronised=yes")
 SEARCHES = {
     "spos": ["--space", TINY, "--constraint", "macs<=150k", *GENERATIONS],
-    "random": ["--space", TINY, "--constraint", "macs<=150k", "--evaluations", "5"],
-    "evolution": ["--space", TINY, "--constraint", "macs<=150k", "--evaluations", "6", *GENERATIONS],
+    "random": ["--space", TINY, "--constraint", "macs<=150k", "--evaluations", "8"],
+    "evolution": ["--space", TINY, "--constraint", "macs<=150k", "--evaluations", "8", *GENERATIONS],
     "guided": [
-        "--space", TINY, "--constraint", "macs<=150k", "--evaluations", "6", *changed("guidance", "first=4"),
+        "--space", TINY, "--constraint", "macs<=150k", "--evaluations", "8", *changed("guidance", "first=4"),
     ],
     "pcnas": ["--space", TINY, "--constraint", "macs<=150k", *changed("pcnas", "pool=2", "draws=3")],
     "proxyless": ["--space", TINY, "--constraint", "macs<=150k"],

@@ -115,7 +115,7 @@ class _CellTraining:
         self._steps = self._per_epoch * (settings.warmup + settings.evolution)
         self._step = 0
         self._batches = EndlessBatches(
-            images.validation, recipe.batch, seed=seed, stream=AutoSpaceStream.VALIDATION_ORDER
+            images.validation, recipe.batch, seed=seed, stream=AutoSpaceStream.VALIDATION_ORDER, share=True
         )
         blocks = [
             BlockShape(layer.input, layer.output.channels, -(-layer.input.height // layer.output.height))
@@ -187,7 +187,7 @@ class _CellTraining:
         images, labels = self._batches.at(step // 2)
         with frozen_weights(self._supernet):
             logits = paired_forward(self._supernet.blocks, images, pairs, thetas)
-            F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
+            (self._batches.weight * F.cross_entropy(logits, labels)).backward()  # type: ignore[no-untyped-call]
         distributed.average_gradients(thetas)
         for layer, (pair, theta) in enumerate(zip(pairs, thetas, strict=True)):
             if theta.grad is None:

@@ -83,6 +83,7 @@ class NseEngine:
             seed=self._seed,
             stream=NseStream.VALIDATION_ORDER,
             indices=(number,),
+            share=True,
         )
 
         def path(step: int) -> Sequence[int]:
@@ -114,7 +115,7 @@ class NseEngine:
 
     def _update(self, fitness: FitnessIndicators, batches: EndlessBatches, step: int, keep: Simplify) -> None:
         """Step the indicators on a batch of validation images, and drop the operations that do not stay."""
-        fitness.step(step, *batches.at(step // 2))
+        fitness.step(step, *batches.at(step // 2), weight=batches.weight)
         thetas = [theta.tolist() for theta in fitness.thetas]
         stays = keep(thetas, [alive.tolist() for alive in fitness.alive])
         fitness.alive = [np.array(row) for row in stays]

@@ -131,13 +131,16 @@ class FitnessIndicators:
         first, second = (torch.from_numpy(gates.astype(np.float32)) for gates in pair)
         return first, second
 
-    def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    def step(
+        self, number: int, images: Tensor, labels: Tensor, *, weight: float = 1.0
+    ) -> tuple[float, float]:
         """Update the indicators once.
 
         Args:
             number: The number of the step, which decides the configurations.
             images: `(batch, channels, height, width)` validation images.
             labels: `(batch,)` their classes.
+            weight: Factor of the loss, where this process has a part of the batch; see `EndlessBatches`.
 
         Returns:
             The cross-entropy, and the cost of Eq. 8 without tau.
@@ -150,7 +153,7 @@ class FitnessIndicators:
             expected = pair_cost(self.thetas, [a for a, _ in pairs], [b for _, b in pairs], self._cost)
             excess = expected / self._target - 1
             self._optimizer.zero_grad(set_to_none=True)
-            (loss.cpu() + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
+            (weight * loss.cpu() + self._weight * excess**2).backward()  # type: ignore[no-untyped-call]
         distributed.average_gradients(self.thetas)
         for theta, alive in zip(self.thetas, self.alive, strict=True):
             assert theta.grad is not None

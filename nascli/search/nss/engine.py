@@ -114,7 +114,9 @@ class SpaceDistribution:
             architecture.append(number * size + int(rng.integers(size)))
         return architecture
 
-    def step(self, number: int, share: float, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    def step(
+        self, number: int, share: float, images: Tensor, labels: Tensor, *, weight: float = 1.0
+    ) -> tuple[float, float]:
         """Update the distribution once, by Gumbel-softmax with a straight-through gradient.
 
         Args:
@@ -122,6 +124,7 @@ class SpaceDistribution:
             share: How much of the learning is over, from 0 to 1; the temperature falls with it.
             images: `(batch, channels, height, width)` validation images.
             labels: `(batch,)` their classes.
+            weight: Factor of the loss, where this process has a part of the batch; see `EndlessBatches`.
 
         Returns:
             The cross-entropy, and the cost of the mixture.
@@ -143,7 +146,7 @@ class SpaceDistribution:
             cost = mixture_cost(self._cost, stages)
             self._optimizer.zero_grad(set_to_none=True)
             cost_term = self._settings.weight * (cost / self._target - 1).abs()
-            (loss.cpu() + cost_term).backward()  # type: ignore[no-untyped-call]
+            (weight * loss.cpu() + cost_term).backward()  # type: ignore[no-untyped-call]
         distributed.average_gradients(self.thetas)
         self._optimizer.step()
         return float(loss.detach()), float(cost.detach())
@@ -250,7 +253,9 @@ def learn_elite_space(
     supernet = MaskedSupernet(space)
     distribution = SpaceDistribution(supernet, settings, target=target, cost=cost, seed=seed)
 
-    batches = EndlessBatches(images.validation, recipe.batch, seed=seed, stream=NssStream.VALIDATION_ORDER)
+    batches = EndlessBatches(
+        images.validation, recipe.batch, seed=seed, stream=NssStream.VALIDATION_ORDER, share=True
+    )
 
     def is_warmup(step: int) -> bool:
         return step < settings.warmup * trainer.steps
@@ -258,7 +263,7 @@ def learn_elite_space(
     def after(step: int) -> None:
         if step % 2 and not is_warmup(step):
             share = (step / trainer.steps - settings.warmup) / (1 - settings.warmup)
-            distribution.step(step, share, *batches.at(step // 2))
+            distribution.step(step, share, *batches.at(step // 2), weight=batches.weight)
 
     trainer = Trainer(
         supernet,

@@ -79,13 +79,16 @@ class PathDistribution:
         rng = generator(self._seed, ProxylessStream.PATHS, step)
         return [first for first, _ in draw_pairs(self.thetas, rng)]
 
-    def step(self, number: int, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    def step(
+        self, number: int, images: Tensor, labels: Tensor, *, weight: float = 1.0
+    ) -> tuple[float, float]:
         """Update the distribution once.
 
         Args:
             number: The number of the step, which decides the pairs of candidates.
             images: `(batch, channels, height, width)` validation images.
             labels: `(batch,)` their classes.
+            weight: Factor of the loss, where this process has a part of the batch; see `EndlessBatches`.
 
         Returns:
             The cross-entropy, and the expected cost over the limit.
@@ -97,7 +100,7 @@ class PathDistribution:
             loss = F.cross_entropy(logits, labels)
             relative_cost = self._expected([torch.softmax(theta, 0) for theta in self.thetas])
             self._optimizer.zero_grad(set_to_none=True)
-            (loss.cpu() + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
+            (weight * loss.cpu() + self._weight * F.relu(relative_cost - 1) ** 2).backward()  # type: ignore[no-untyped-call]
         distributed.average_gradients(self.thetas)
         self._optimizer.step()
         return float(loss.detach()), float(relative_cost.detach())
@@ -155,7 +158,7 @@ class ProxylessEngine:
         distribution = PathDistribution(self.supernet, target.cost, target.constraint.high, settings, seed)
 
         batches = EndlessBatches(
-            images.validation, recipe.batch, seed=seed, stream=ProxylessStream.VALIDATION_ORDER
+            images.validation, recipe.batch, seed=seed, stream=ProxylessStream.VALIDATION_ORDER, share=True
         )
 
         def path(step: int) -> Sequence[int]:
@@ -165,7 +168,7 @@ class ProxylessEngine:
 
         def after(step: int) -> None:
             if step % 2 and step >= settings.start * trainer.steps:
-                distribution.step(step, *batches.at(step // 2))
+                distribution.step(step, *batches.at(step // 2), weight=batches.weight)
 
         trainer = Trainer(
             self.supernet,

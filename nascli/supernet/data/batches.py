@@ -67,6 +67,9 @@ class EndlessBatches:
         stream: Random stream of the order.
         indices: What else the order is drawn from, as in `generator`; the epoch is appended.
         share: Whether a batch is shared out among processes, so that each gets only its own rows.
+
+    Raises:
+        ProcessGroupError: There are more processes than rows to share.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class EndlessBatches:
         self._split, self._seed, self._stream, self._indices = split, seed, stream, tuple(indices)
         self._size = min(batch, len(split))
         self._share = share
+        if share:
+            distributed.require_rows(self._size)
         self._next = -1
         self._batches: Iterator[Batch] = iter(())
 
@@ -102,6 +107,11 @@ class EndlessBatches:
             self._batches = self._split.evaluated(self._rows_from(index))
         self._next = index + 1
         return next(self._batches)
+
+    @property
+    def weight(self) -> float:
+        """Factor of the mean loss over the rows of this process, with which the mean over processes is the batch's."""
+        return distributed.loss_weight(self._size) if self._share else 1.0
 
     def _rows_from(self, index: int) -> Iterator[Rows]:
         """Yield the rows of all batches from a number on."""

@@ -149,7 +149,7 @@ def test_memory_that_runs_out_is_told_with_what_would_fit(tiny, images, monkeypa
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    monkeypatch.setattr(trainer, "_batch_loss", full)
+    monkeypatch.setattr(trainer._batch_loss, "of_paths", full)
     with pytest.raises(TrainingError, match=r"for 32 images at a time \(a batch of 64 in 2 parts\)") as told:
         trainer.run(None, "x", Silent(), "t")
     assert "accumulate=4" in str(told.value) and "16 images at a time" in str(told.value)

@@ -3,10 +3,12 @@
 import copy
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
+from pretend_accelerator import CARD, Accelerator
 from torch import nn
 from torch.nn import functional as F
 from trainings import Killed
@@ -143,6 +145,34 @@ def test_the_largest_and_the_smallest_path_are_exact(tiny):
     assert ((macs(paths) >= inside.min()) & (macs(paths) <= inside.max())).all()
     with pytest.raises(ConstraintError, match="the sandwich rule needs a single-path space"):
         sandwich_paths(make_space("nse-27-mini"), 2, 0)
+
+
+def waits_of_learning(trainer, card):
+    """What four steps wait for, beside the delivery of images."""
+    card.waits.clear()
+    trainer.run(None, "x", Silent(), "t", until=4)
+    return [wait for wait in card.waits if "teaching.py" in wait or "loss.py" in wait]
+
+
+@pytest.mark.parametrize("kind", ["soft", "hard", "feature"])
+def test_a_teacher_answers_on_the_card_and_nobody_waits(tiny, images, monkeypatch, kind):
+    monkeypatch.setattr("nascli.supernet.training.trainer._LOOK_EVERY_SECONDS", math.inf)
+    with Accelerator() as card:
+        recipe = dataclasses.replace(RECIPE, cutmix=1.0)
+        trainer, distiller = trainer_of(tiny, images.to(CARD), kind, recipe)
+        assert waits_of_learning(trainer, card) == []
+        assert {p.device for p in [*distiller.parameters(), *distiller.teacher.parameters()]} == {CARD}
+
+
+def test_a_sandwich_on_the_card_waits_for_nothing(tiny, images, monkeypatch):
+    monkeypatch.setattr("nascli.supernet.training.trainer._LOOK_EVERY_SECONDS", math.inf)
+    with Accelerator() as card:
+        torch.manual_seed(0)
+        trainer = Trainer(
+            Supernet(tiny), images.to(CARD).train, RECIPE, seed=0,
+            path_of_step=lambda step: PATHS[0], learners_of_step=lambda step: PATHS[1:],
+        )  # fmt: skip
+        assert waits_of_learning(trainer, card) == []
 
 
 def test_a_supernet_has_its_own_identity_with_each_way_of_learning(tiny, images, tmp_path):

@@ -17,6 +17,8 @@ _RESUMED_SECONDS = 0.02
 _WITHIN_BURST = 0.5
 # Gaps within bursts make up less than this share of the time.
 _NOTHING = 0.1
+# What follows the set-up says something once it is this share of the time.
+_TOO_SHORT = 0.02
 # The single longest stretch is left out if its steps took so many times as long as usual.
 _OUTLIER = 8.0
 # The number of latest reports that decide the pace.
@@ -83,7 +85,11 @@ def _stretches(points: Sequence[_Point]) -> list[tuple[float, int]]:
     first = _first_long(gaps)
     if first is None:
         return []
+    elapsed = points[-1].last - points[0].first
     points, gaps = points[first + 1 :], gaps[first + 1 :]
+    if points[-1].last - points[0].first < _TOO_SHORT * elapsed:
+        # So far there is the first burst alone.
+        return []
     usual = _usual_gap(gaps)
     # A point ends a burst where a long gap follows. The last one does if as many steps came with it as with any other.
     ends = [point for point, gap in zip(points, gaps, strict=False) if gap >= _WITHIN_BURST * usual]

@@ -58,10 +58,15 @@ class Pace:
 
     def seconds_per_step(self) -> float | None:
         """Return how long a step takes lately; None before a stretch of work after the set-up has ended."""
-        seconds = _mean_seconds(_stretches(list(self._points)))
+        stretches, _ = _stretches(list(self._points))
+        seconds = _mean_seconds(stretches)
         if seconds is not None:
             self._seconds = seconds
         return self._seconds
+
+    def steps_at_hand(self) -> int:
+        """Return how many steps of a burst that has begun are still to be reported: they are done already."""
+        return _stretches(list(self._points))[1]
 
     def overall(self, now: float) -> float | None:
         """Return how long a step took on average with the set-up; None where none was done."""
@@ -79,24 +84,29 @@ class _Point:
     done: int
 
 
-def _stretches(points: Sequence[_Point]) -> list[tuple[float, int]]:
-    """Return seconds and steps between the ends of bursts, without the first stretch."""
+def _stretches(points: Sequence[_Point]) -> tuple[list[tuple[float, int]], int]:
+    """Return seconds and steps between the ends of bursts, without the first stretch; and what the last burst lacks."""
     gaps = [later.first - earlier.last for earlier, later in pairwise(points)]
     first = _first_long(gaps)
     if first is None:
-        return []
+        return [], 0
     elapsed = points[-1].last - points[0].first
-    points, gaps = points[first + 1 :], gaps[first + 1 :]
+    before, points, gaps = points[first], points[first + 1 :], gaps[first + 1 :]
     if points[-1].last - points[0].first < _TOO_SHORT * elapsed:
         # So far there is the first burst alone.
-        return []
+        return [], 0
     usual = _usual_gap(gaps)
-    # A point ends a burst where a long gap follows. The last one does if as many steps came with it as with any other.
+    # A point ends a burst where a long gap follows. The last one does if its burst is as large as any other.
     ends = [point for point, gap in zip(points, gaps, strict=False) if gap >= _WITHIN_BURST * usual]
-    sizes = [later.done - earlier.done for earlier, later in pairwise(points)]
+    sizes = [later.done - earlier.done for earlier, later in pairwise([before, *ends, points[-1]])]
+    lacking = 0
     if len(sizes) > 1 and sizes[-1] >= max(sizes[:-1]):
         ends.append(points[-1])
-    return [(later.last - earlier.last, later.done - earlier.done) for earlier, later in pairwise(ends)]
+    elif len(sizes) > 1:
+        lacking = max(0, sizes[-2] - sizes[-1])
+    return [
+        (later.last - earlier.last, later.done - earlier.done) for earlier, later in pairwise(ends)
+    ], lacking
 
 
 def _first_long(gaps: Sequence[float]) -> int | None:
@@ -225,7 +235,7 @@ class RemainingTime:
         if own is not None:
             if rate is not None:
                 self._rates[rate] = own / self._phase.work
-            return own * left
+            return own * max(0, left - self._pace.steps_at_hand())
         if rate in self._rates:
             return self._rates[str(rate)] * self._phase.work * left
         if self._phase.seconds is not None:

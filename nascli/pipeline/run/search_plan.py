@@ -14,8 +14,6 @@ from nascli.search.problem import SpaceRequest
 from nascli.spaces.space import Space
 from nascli.supernet.training import distributed
 
-# Networks that are trained from scratch at the end.
-TRAINED = ("winner", "random", "largest")
 _MEASURED_NETWORKS = "measured networks"
 
 
@@ -44,12 +42,12 @@ def search_phases(settings: SearchSettings, request: SpaceRequest, *, has_latenc
         phases += [training_phase("training finalist from scratch", images, preset.retraining)] * finalists
     if preset.final_on == "all":
         images += len(request.images.validation)
+    trained = ["training winner from scratch", "training random from scratch"]
+    if not (isinstance(request.space, Space) and request.space.low_bit):
+        trained.append("training largest from scratch")
     if has_latency or settings.measure:
-        phases.append(Phase("measuring networks", len(TRAINED), _MEASURED_NETWORKS))
-    return [
-        *phases,
-        *(training_phase(f"training {name} from scratch", images, preset.retraining) for name in TRAINED),
-    ]
+        phases.append(Phase("measuring networks", len(trained), _MEASURED_NETWORKS))
+    return [*phases, *(training_phase(task, images, preset.retraining) for task in trained)]
 
 
 def _table(settings: SearchSettings, request: SpaceRequest) -> list[Phase]:

@@ -573,6 +573,7 @@ def search(
     precision: str = "fp32",
     target: TargetSpec | None = None,
     confidence: float | None = None,
+    measure: bool = False,
     supernet: str | Path | None = None,
     after: str | Path | None = None,
     teacher: str | TeacherSource | None = None,
@@ -587,8 +588,8 @@ def search(
 ) -> SearchResult:
     """Find the most accurate network within a budget, verify it on the device, and train it.
 
-    Operators that the store lacks are measured first. A search that was killed goes on where it was, and one that is
-    complete is read from its folder.
+    Under a latency, operators that the store lacks are measured first; under counted budgets alone, nothing is
+    measured. A search that was killed goes on where it was, and one that is complete is read from its folder.
 
     Args:
         space: The space, or its specification. An algorithm that learns spaces, such as "nss", takes a space of stages.
@@ -606,6 +607,7 @@ def search(
         batch, threads, runtime, precision, target: As in `profile`.
         confidence: With which the latency model must say that the budget is kept, which needs a calibration; None
             takes the model's figure as it is.
+        measure: Whether the winner and its baselines are measured end to end although no budget is a latency.
         supernet: A checkpoint of a supernet, instead of training one.
         after: The folder of a finished search that a second space goes on from.
         teacher: What the final networks learn from beside the labels, as in `train`.
@@ -620,8 +622,8 @@ def search(
         progress: Is told how far the search is; None is silent.
 
     Returns:
-        The result: `latency` (measured, in seconds), `top1` (on the test part) and `network` (the trained module) of
-        the winner, its baselines, and everything that result.json holds.
+        The result: `latency` (measured, in seconds; None where nothing was measured), `top1` (on the test part) and
+        `network` (the trained module) of the winner, its baselines, and everything that result.json holds.
 
     Raises:
         SpaceError: The budget was made for another space.
@@ -663,6 +665,7 @@ def search(
         else find_algorithm(chosen).change(preset, changes),
         seed=seed,
         confidence=confidence,
+        measure=measure,
         supernet=None if supernet is None else str(supernet),
         after=None if after is None else str(after),
         teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,

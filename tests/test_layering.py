@@ -19,6 +19,7 @@ GROUND = [
     "errors",
     "version",
     "progress",
+    "remaining_time",
     "paths",
     "plugins",
     "random_streams",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nascli.execution import Execution
     from nascli.pipeline.measure.prediction import Prediction
     from nascli.pipeline.measure.remote import WrittenPlan
+    from nascli.pipeline.run.result import SearchResult
     from nascli.profiles.target import TargetSpec
 
 # Options that are not spelled like the argument that they set.
@@ -105,6 +106,17 @@ def advice_as_text(hint: str | None, remedies: Sequence[Remedy]) -> str:
 def error_as_text(error: NascliError) -> str:
     """An error in two lines: what and why in the first, what to do and to type in the second."""
     return "\n".join(filter(None, [error.message, advice_as_text(error.hint, error.remedies)]))
+
+
+def unmeasured_as_text(result: SearchResult) -> str:
+    """That a search measured nothing, and the command that measures its winner."""
+    from nascli.errors import Remedy
+
+    text = "nothing was measured: what the budgets bound is counted, and exact"
+    if not result.is_exported:
+        return text
+    model = Remedy(job="measure", arguments={"path": result.folder / "model.onnx"})
+    return f"{text}; for the winner's latency: {remedy_as_text(model)}"
 
 
 def no_interval_as_text(prediction: Prediction) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nascli.commands.hints import advice_as_text, unmeasured_as_text
 from nascli.commands.options import (
     DATA_OPTIONS,
     TARGET_OPTIONS,
@@ -55,6 +56,11 @@ class AlgorithmOption(click.Option):
 def search_options(function: F) -> F:
     """What decides a search beside its constraints and target."""
     for option in (
+        click.option(
+            "--measure",
+            is_flag=True,
+            help="Measure the winner and its baselines end to end, although no budget is a latency.",
+        ),
         click.option(
             "--confidence",
             type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -175,6 +181,7 @@ def settings_of(
         supernet=None if chosen["supernet"] is None else str(chosen["supernet"]),
         after=None if chosen["after"] is None else str(chosen["after"]),
         teacher=teacher_of(chosen),
+        measure=chosen["measure"],
         execution=execution,
         data_options=data_options_of(**{name: chosen[name] for name in DATA_OPTIONS}),
     )
@@ -200,10 +207,10 @@ def settings_of(
 def search(
     constraints: tuple[str, ...], out: Path | None, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
-    """Find the most accurate network within a budget, and verify it on the device.
+    """Find the most accurate network within a budget, and verify a budget on latency on the device.
 
-    Profiles what is missing first. Killed and run again, it goes on where it was. Several processes under torchrun
-    search together.
+    Under a latency, profiles what is missing first; under counted budgets alone, measures nothing. Killed and run
+    again, it goes on where it was. Several processes under torchrun search together.
 
     \b
     Examples:
@@ -223,6 +230,7 @@ def search(
     settings = settings_of(constraints, target_values, options, "fastest")
     from nascli.pipeline.run.report import write_report
     from nascli.pipeline.run.search import run_search
+    from nascli.pipeline.run.unused_budget import explain_unused_budget
 
     folder = out or settings.default_folder
     progress = terminal_progress()
@@ -236,7 +244,12 @@ def search(
         return
     lines = result_rows(result)
     print_table(lines[0], lines[1:])
-    network = "weights.safetensors" if result.latency is None else "model.onnx"
+    unused = explain_unused_budget(folder)
+    if unused is not None:
+        click.echo(advice_as_text(unused.text, unused.remedies))
+    if result.latency is None:
+        click.echo(unmeasured_as_text(result))
+    network = "model.onnx" if result.is_exported else "weights.safetensors"
     click.echo(f"report: {page}\nnetwork: {folder / network}, {folder / 'architecture.json'}")
 
 
@@ -354,18 +367,19 @@ def result_rows(result: SearchResult) -> list[list[str]]:
     """The trained networks of a search as the terminal shows them: a header, and one row for each."""
     names = {"random": "random feasible", "largest": "largest feasible"}
     networks = {"winner": result.winner, **{names.get(k, k): v for k, v in result.baselines.items()}}
-    measured = result.latency is not None
-    counts = ["macs", "params"] if measured else list(result.document["costs"])
-    titles = {"macs": "MACs"} if measured else {}
-    header = ["network", *(["measured", "predicted"] if measured else []), "top-1 (95 %)"]
+    measured, predicted = result.latency is not None, result.winner.predicted_latency is not None
+    counts = ["macs", "params"] if predicted else list(result.document["costs"])
+    titles = {"macs": "MACs"}
+    times = ["measured"] * measured + ["predicted"] * predicted
+    header = ["network", *times, "top-1 (95 %)"]
     rows = [[*header, *(titles.get(name, name) for name in counts)]]
     for name, network in networks.items():
         low, high = network.top1_interval
         latency = None if network.latency is None else network.latency.seconds
-        seconds = [_seconds(latency), _seconds(network.predicted_latency)]
+        seconds = [_seconds(latency)] * measured + [_seconds(network.predicted_latency)] * predicted
         accuracy = f"{network.top1:.2%} [{low:.1%}, {high:.1%}]"
         counted = [format_count(network.costs[each]) for each in counts]
-        rows.append([name, *(seconds if measured else []), accuracy, *counted])
+        rows.append([name, *seconds, accuracy, *counted])
     return rows
 
 

@@ -200,7 +200,7 @@ def _carry_out(
         _subject(operator, target.batch, generation, models)
         for operator, generation in zip(plan.todo, plan.generations, strict=True)
     ]
-    progress.start(f"measuring {len(subjects)} {what} on {target.device.title}", len(subjects))
+    progress.start(f"measuring {what} on {target.device.title}", len(subjects))
     probe = None if target.device.card is None else Probe(target.device.card)
     cache = MemoryCache(store.timing_cache(plan.setup))
     cached_target = replace(target, options=replace(target.options, timing_cache=cache))

@@ -62,7 +62,7 @@ def percent(value: float) -> str:
 
 
 def bounded_figure(run: RunSummary) -> BoundedFigure:
-    """Return the cost on the horizontal axis: the latency if it was measured, else that of the first constraint."""
+    """Return the cost on the horizontal axis: the latency if a model predicts it, else that of the first constraint."""
     if run.latency is not None:
         bounds = [
             budget.high

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nascli.report.charts import milliseconds, percent
 from nascli.report.html import page_of, picture
 from nascli.report.provenance import setup_text
-from nascli.report.run_summary import LatencyFigures, RunSummary
+from nascli.report.run_summary import MeasuredLatency, RunSummary
 from nascli.report.svg import ChartAxis, Series, chart
 from nascli.units import format_count, format_seconds
 
@@ -25,7 +25,7 @@ class ComparedRun:
 
     name: str
     run: RunSummary
-    latency: LatencyFigures
+    latency: MeasuredLatency
 
 
 def comparison_chart(runs: Sequence[ComparedRun]) -> str:
@@ -73,7 +73,7 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
 
 
 def _row(each: ComparedRun) -> dict[str, str]:
-    run, latency = each.run, each.latency
+    run, latency, predicted = each.run, each.latency, each.run.winner.predicted
     return {
         "name": each.name,
         "algorithm": run.algorithm,
@@ -82,7 +82,7 @@ def _row(each: ComparedRun) -> dict[str, str]:
         "top1": f"{run.winner.top1:.2%}",
         "interval": " to ".join(f"{end:.1%}" for end in run.winner.top1_interval),
         "measured": format_seconds(latency.measured),
-        "predicted": format_seconds(latency.predicted),
+        "predicted": "-" if predicted is None else format_seconds(predicted),
         "macs": format_count(run.winner.macs),
         "params": format_count(run.winner.params),
         "evaluations": str(run.evaluations),

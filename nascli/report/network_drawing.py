@@ -148,12 +148,15 @@ def _shortened(text: str, length: int) -> str:
 def block_rows(blocks: Sequence[DrawnBlock], rest: float) -> list[dict[str, str]]:
     """Return the rows of the table of blocks: each block, what belongs to none of them, and the total.
 
+    Bars are as long as the blocks' latency, or their MACs where nothing is known of it.
+
     Args:
         blocks: The blocks of the network.
         rest: Seconds of the predicted latency that belong to no block, such as the offset of a calibration.
     """
     is_timed = any(block.seconds > 0 for block in blocks)
-    longest = max(block.seconds for block in blocks) or 1.0
+    shares = [max(block.seconds if is_timed else float(block.macs), 0.0) for block in blocks]
+    longest = max(shares) or 1.0
     rows = [
         {
             "name": block.name,
@@ -161,10 +164,10 @@ def block_rows(blocks: Sequence[DrawnBlock], rest: float) -> list[dict[str, str]
             "output": block.output,
             "latency": format_seconds(block.seconds) if is_timed and not block.skipped else "-",
             "macs": "-" if block.skipped else format_count(block.macs),
-            "width": f"{100 * max(block.seconds, 0.0) / longest:.1f}",
+            "width": f"{100 * share / longest:.1f}",
             "style": "mute" if block.skipped else "",
         }
-        for block in blocks
+        for block, share in zip(blocks, shares, strict=True)
     ]
     empty = {"name": "", "operator": "", "output": "", "latency": "-", "macs": "-", "width": "0", "style": ""}
     total = sum(block.seconds for block in blocks) + rest

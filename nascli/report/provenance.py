@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nascli.report.charts import BoundedFigure
-from nascli.report.run_summary import LatencyFigures, RunSummary
+from nascli.report.run_summary import LatencyFigures, MeasuredLatency, RunSummary
 from nascli.units import format_seconds
 
 
@@ -86,10 +86,11 @@ def quality_rows(latency: LatencyFigures) -> list[tuple[str, str]]:
 def provenance_rows(run: RunSummary) -> list[tuple[str, str]]:
     """Return names and values of everything that the figures depend on: setup, table, space, data, seed, versions."""
     rows = []
+    if run.measured is not None:
+        rows.append(("setup", setup_text(run.measured)))
     if run.latency is not None:
         latency, quality = run.latency, run.latency.quality
         rows += [
-            ("setup", setup_text(latency)),
             ("cost model", f"{latency.model} ({latency.kind})"),
             ("table", latency.table_digest),
         ]
@@ -111,7 +112,7 @@ def provenance_rows(run: RunSummary) -> list[tuple[str, str]]:
     return [*rows, ("versions", ", ".join(f"{k} {v}" for k, v in run.versions.items()))]
 
 
-def setup_text(latency: LatencyFigures) -> str:
+def setup_text(latency: MeasuredLatency) -> str:
     """Return the setup of the measurements on one line."""
     return ", ".join(f"{name} {value}" for name, value in latency.setup.items() if value != "")
 

@@ -30,6 +30,7 @@ def render_run(
     *,
     rest: float = 0.0,
     failed: int = 0,
+    unused: str = "",
 ) -> str:
     """Return the page of a run.
 
@@ -40,21 +41,25 @@ def render_run(
         stories: Pictures of how the search went.
         rest: Seconds of the winner's predicted latency that belong to no block.
         failed: The number of evaluations that gave no score.
+        unused: Why the winner leaves a part of its budget; empty where it fills the budget.
 
     Returns:
         HTML that loads nothing from elsewhere; all text from outside is escaped.
     """
     latency = run.latency
     where = ""
-    if latency is not None:
-        setup = latency.setup
+    if run.measured is not None:
+        setup = run.measured.setup
         where = f", on {setup['device']} with {setup['runtime']} {setup['runtime_version']}"
     return page_of(
         "page",
         headline=_headline(run),
         subline=f"{run.space} on {run.data}, searched with {run.algorithm}{where}",
         facts=_facts(run),
+        unmeasured=_unmeasured_text(run),
         budgets=budget_rows(run),
+        unused=unused,
+        timed=latency is not None,
         cost=bounded_figure(run).name,
         front=picture(front_chart(run, evaluated)),
         agreement=None if latency is None else picture(agreement_chart(run, latency)),
@@ -65,9 +70,22 @@ def render_run(
         failed=failed,
         stories=[{"title": s.title, "text": s.text, "svg": picture(s.svg)} for s in stories],
         contenders=_network_rows(run),
+        measured=run.measured is not None,
         drawing=picture(network_drawing(blocks)),
         blocks=block_rows(blocks, rest),
         provenance=provenance_rows(run),
+    )
+
+
+def _unmeasured_text(run: RunSummary) -> str:
+    """Return what to say of a run that measured nothing; empty for another one."""
+    if run.measured is not None:
+        return ""
+    text = "Nothing was measured: what the budgets bound is counted, and exact."
+    if run.export_max_difference is None:
+        return text
+    return (
+        f"{text} Measure model.onnx, beside this page, on the device where it will run, to learn its latency."
     )
 
 
@@ -80,7 +98,8 @@ def _headline(run: RunSummary) -> str:
             for budget in run.budgets
             if budget.value is not None
         )
-        return f"{figures} for {run.budget_text}: {top1}"
+        timed = "" if run.measured is None else f", {format_seconds(run.measured.measured)} measured"
+        return f"{figures} for {run.budget_text}: {top1}{timed}"
     measured = format_seconds(run.latency.measured)
     if any(budget.is_time and budget.is_here for budget in run.budgets):
         return f"{measured} measured for {run.budget_text}: {top1}"
@@ -90,12 +109,12 @@ def _headline(run: RunSummary) -> str:
 def _facts(run: RunSummary) -> list[dict[str, str]]:
     """Return the figures below the headline, each with its name."""
     facts = []
-    if run.latency is not None:
-        low, high = run.latency.interval
+    if run.measured is not None:
+        low, high = run.measured.interval
         facts.append(
             (
-                format_seconds(run.latency.measured),
-                f"measured end to end, batch {run.latency.setup['batch']} "
+                format_seconds(run.measured.measured),
+                f"measured end to end, batch {run.measured.setup['batch']} "
                 f"[{format_seconds(low)}, {format_seconds(high)}]",
             )
         )

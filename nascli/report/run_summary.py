@@ -146,53 +146,70 @@ class TableQuality:
         return cls(**{**known, "taken": tuple(document.get("taken") or ())})
 
 
-@dataclass(frozen=True)
-class LatencyFigures:
-    """Everything about the latency of a run whose winner was measured.
+@dataclass(frozen=True, kw_only=True)
+class MeasuredLatency:
+    """The latency of a winner that was measured.
 
     Attributes:
         measured: The winner's latency end to end, in seconds.
         interval: The 95 % interval of `measured`.
+        setup: The setup of the measurement by name.
+    """
+
+    measured: float
+    interval: tuple[float, float]
+    setup: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> MeasuredLatency:
+        """Read the latency's part of a result, with a latency model or without one."""
+        if document.get("predicted_latency_s") is not None:
+            return LatencyFigures.from_json(document)
+        interval = _interval(document["measured_interval_s"])
+        return cls(measured=document["measured_latency_s"], interval=interval, setup=document["setup"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyFigures(MeasuredLatency):
+    """Everything about the latency of a run that searched by a latency model.
+
+    Attributes:
         measured_again: The winner's latency, measured once more with the baselines; None where it was not.
         predicted: The winner's latency by the model, in seconds.
         kind: How the model comes to it, such as 'calibrated'.
         model: The model in words.
-        setup: The setup of the measurements by name.
         table_digest: The digest of the table.
         finalists: The candidates that were measured end to end.
         quality: How well the measurements of the table repeat.
     """
 
-    measured: float
-    interval: tuple[float, float]
     measured_again: float | None
     predicted: float
     kind: str
     model: str
-    setup: Mapping[str, Any]
     table_digest: str
     finalists: tuple[MeasuredFinalist, ...]
     quality: TableQuality
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LatencyFigures:
-        """Read the latency's part of a result."""
+        """Read the latency's part of the result of such a run."""
         predicted = document["predicted_latency_s"]
         finalists = tuple(
             MeasuredFinalist(row["predicted_latency_s"], row["measured_latency_s"], row["within_budget"])
             for row in document["finalists"]
         )
         return cls(
-            document["measured_latency_s"],
-            _interval(document["measured_interval_s"]),
-            document.get("measured_again_s"),
-            predicted["value"],
-            predicted["kind"],
-            predicted["model"],
-            predicted["setup"],
-            document["table_digest"],
-            finalists,
-            TableQuality.from_json(document.get("evidence") or {}),
+            measured=document["measured_latency_s"],
+            interval=_interval(document["measured_interval_s"]),
+            setup=predicted["setup"],
+            measured_again=document.get("measured_again_s"),
+            predicted=predicted["value"],
+            kind=predicted["kind"],
+            model=predicted["model"],
+            table_digest=document["table_digest"],
+            finalists=finalists,
+            quality=TableQuality.from_json(document.get("evidence") or {}),
         )
 
 
@@ -214,7 +231,7 @@ class RunSummary:
         supernet: Which supernet ranked the architectures.
         supernet_top1: The winner's validation top-1 with inherited weights.
         baselines: Other networks that were trained in the same way, by name.
-        latency: Everything about the latency; None where nothing was measured.
+        measured: The winner's latency; None where nothing was measured.
         warning: What to say where the device contradicts the latency model; None where they agree.
         export_max_difference: The largest difference of logits between the ONNX model and torch; None without one.
         finished_on: The date; None in old results.
@@ -234,7 +251,7 @@ class RunSummary:
     supernet: str
     supernet_top1: float
     baselines: Mapping[str, TrainedNetwork]
-    latency: LatencyFigures | None
+    measured: MeasuredLatency | None
     warning: str | None
     export_max_difference: float | None
     finished_on: str | None
@@ -247,15 +264,15 @@ class RunSummary:
         Raises:
             KeyError, TypeError, ValueError: The document is not a result.
         """
-        latency = None if document["measured_latency_s"] is None else LatencyFigures.from_json(document)
+        measured = None if document["measured_latency_s"] is None else MeasuredLatency.from_json(document)
         winner = TrainedNetwork(
             document["retrained_top1"],
             _interval(document["retrained_top1_interval"]),
             document["macs"],
             document["params"],
             document.get("costs", {}),
-            None if latency is None else latency.measured,
-            None if latency is None else latency.predicted,
+            None if measured is None else measured.measured,
+            measured.predicted if isinstance(measured, LatencyFigures) else None,
         )
         return cls(
             algorithm=document["algorithm"],
@@ -271,12 +288,17 @@ class RunSummary:
             supernet=document["supernet"],
             supernet_top1=document["supernet_top1"],
             baselines={name: TrainedNetwork.from_json(row) for name, row in document["baselines"].items()},
-            latency=latency,
+            measured=measured,
             warning=document.get("warning"),
             export_max_difference=document.get("export_max_difference"),
             finished_on=document.get("finished_on"),
             versions=document["versions"],
         )
+
+    @property
+    def latency(self) -> LatencyFigures | None:
+        """Everything about the latency of a run that searched by a latency model; None for other runs."""
+        return self.measured if isinstance(self.measured, LatencyFigures) else None
 
     @property
     def budget_text(self) -> str:

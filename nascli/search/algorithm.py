@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nascli.errors import ConstraintError, Remedy, UnknownNameError
+from nascli.progress import Phase
 from nascli.search.base import Choices, Evaluation, Searcher
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset, change_known_fields
@@ -209,6 +210,26 @@ class Algorithm(ABC):
             Remedy(arguments={"after": None}),
         )
 
+    def announced_learning(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the phases of `prepare_space` in their order; none where it learns nothing.
+
+        Args:
+            request: The space, the data, and the constraints that the user named.
+            preset: All settings of the algorithm.
+        """
+        return ()
+
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the phases of `find` in their order, as far as they are known; `nascli.search.phases` makes them.
+
+        By default nothing is known: then the user sees the time left of each task alone.
+
+        Args:
+            request: The space, the data, and the constraints that the user named.
+            preset: All settings of the algorithm.
+        """
+        return ()
+
     def prepare_space(
         self, request: SpaceRequest, context: SearchContext
     ) -> tuple[Space, Mapping[str, Any] | None]:
@@ -260,6 +281,17 @@ class Algorithm(ABC):
         """
         return max(fitting, key=lambda finalist: finalist.evaluation.required_score)
 
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return what makes a search look at more architectures; by default nothing is known.
+
+        Args:
+            preset: The preset of a run as a JSON document.
+
+        Returns:
+            Remedies with words, whose arguments are those of a search.
+        """
+        return ()
+
     def stories(self, record: SearchRecord) -> list[Story]:
         """Return pictures of how the search went, for its report.
 
@@ -300,6 +332,16 @@ class SearcherAlgorithm(Algorithm):
     @abstractmethod
     def settings_for(self, evaluations: int) -> Any:
         """Return settings with which a search takes about the given number of evaluations."""
+
+    def evaluations(self, settings: Any) -> int | None:
+        """Return how many architectures a search with these settings evaluates at most; None where it is not known."""
+        return None
+
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the training of the supernet, and the search by its scores."""
+        from nascli.search.ranking import ranking_phases
+
+        return ranking_phases(request, preset, self.evaluations(preset.settings))
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Train a supernet on uniformly sampled architectures, or take the given one, and search by its scores."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nascli.errors import NascliError
@@ -55,13 +55,18 @@ def drive(
     """
     progress.start(f"searching ({searcher.name})", max_evaluations or searcher.expected)
     evaluated: dict[Choices, Evaluation] = {}
-    worst: Score | None = None
+    scored = _ScoreRange()
     while True:
         population = searcher.ask()
         if len(population) == 0:
             break
         asked = [tuple(int(choice) for choice in row) for row in population]
-        _evaluate(_missing(asked, evaluated, journal, max_evaluations), evaluator, journal, progress)
+        missing = _missing(asked, evaluated, journal, max_evaluations)
+        for evaluation in _evaluate(missing, evaluator, journal, progress):
+            # Told as soon as it is known: a population may take long.
+            scored.add(evaluation.score)
+            progress.advance(1, scored.best_text)
+        new = set(missing)
         scores: list[Score] = []
         for architecture in asked:
             if architecture not in journal.evaluations:
@@ -71,12 +76,36 @@ def drive(
                 if max_evaluations is not None and len(evaluated) >= max_evaluations:
                     return _outcome(evaluated)
                 evaluated[architecture] = evaluation
-                known = [each.score for each in evaluated.values() if each.score is not None]
-                worst = min(known, default=None)
-                progress.advance(1, f"best {max(known).value:.4f}" if known else "none succeeded yet")
-            scores.append(evaluation.score or worst or Score(0.0))
+                if architecture not in new:
+                    scored.add(evaluation.score)
+                    progress.advance(1, scored.best_text)
+            scores.append(evaluation.score or scored.worst or Score(0.0))
         searcher.tell(population, scores)
     return _outcome(evaluated)
+
+
+class _ScoreRange:
+    """The best and the worst score so far.
+
+    Attributes:
+        best: The highest score; None before the first.
+        worst: The lowest score; None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.best: Score | None = None
+        self.worst: Score | None = None
+
+    def add(self, score: Score | None) -> None:
+        """Take a score into account; None is that of an evaluation that failed."""
+        if score is not None:
+            self.best = score if self.best is None else max(self.best, score)
+            self.worst = score if self.worst is None else min(self.worst, score)
+
+    @property
+    def best_text(self) -> str:
+        """The best score in words."""
+        return "none succeeded yet" if self.best is None else f"best {self.best.value:.4f}"
 
 
 def _missing(
@@ -108,8 +137,8 @@ def _outcome(evaluated: Mapping[Choices, Evaluation]) -> Outcome:
 
 def _evaluate(
     architectures: Sequence[Choices], evaluator: Evaluator, journal: Journal, progress: Progress
-) -> None:
-    """Evaluate what the journal lacks, and write each evaluation down as soon as it is known."""
+) -> Iterator[Evaluation]:
+    """Evaluate what the journal lacks, and yield each evaluation once it is written down, as soon as it is known."""
     for evaluation in evaluator.evaluate(architectures):
         score = evaluation.score
         if score is None:
@@ -119,3 +148,4 @@ def _evaluate(
                 f"the evaluator gave {score} for {list(evaluation.architecture)}; scores must be finite"
             )
         journal.add(evaluation)
+        yield evaluation

@@ -73,7 +73,7 @@ class SearchProblem:
         constraints: The budgets, parsed.
         costs: The costs that constraints may bound.
         feasible: The architectures that satisfy all constraints.
-        latency: Where the latency comes from; None where nothing is measured.
+        latency: Where the latency comes from; None under counted budgets alone.
     """
 
     space: Space

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nascli.costmodel import FeasibleSet
+from nascli.progress import Phase
 from nascli.random_streams import RandomStream, generator
 from nascli.search.base import Evaluator, Searcher
 from nascli.search.driver import drive
 from nascli.search.evaluators.batched import LocalEvaluator, RayEvaluator
 from nascli.search.evaluators.shared import SharedEvaluator
-from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.phases import evaluation_phase, training_phase
+from nascli.search.preset import Preset
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
 from nascli.supernet.evaluation.scorer import TreeScorer, pack_weights, prefix_batches, scorer_from_weights
 from nascli.supernet.training import distributed
 from nascli.supernet.training.one_shot import train_shared_supernet
 
 MakeSearcher = Callable[[FeasibleSet, Any, np.random.Generator], Searcher]
+
+
+def ranking_phases(request: SpaceRequest, preset: Preset, evaluations: int | None) -> Sequence[Phase]:
+    """Return the phases of `rank_with_supernet`.
+
+    Args:
+        request: The space and the data.
+        preset: All settings of the algorithm.
+        evaluations: How many architectures are evaluated at most; None where it is not known.
+    """
+    return (
+        training_phase("training the supernet of", len(request.images.train), preset.supernet),
+        evaluation_phase("searching", evaluations),
+    )
 
 
 def rank_with_supernet(

@@ -130,10 +130,10 @@ def select_finalists(
     context: SearchContext,
     subject: Mapping[str, object],
 ) -> list[Finalist]:
-    """The candidates that may win: measured on the device, or where nothing can be measured, the first ones.
+    """The candidates that may win: measured on the device, or under counted budgets, the first ones.
 
-    They are kept in the run's folder: what is measured later moves every figure of a table a little, and a resumed run
-    must train the same winner.
+    Measured ones are kept in the run's folder: what is measured later moves every figure of a table a little, and a
+    resumed run must train the same winner.
 
     Args:
         candidates: Best first.

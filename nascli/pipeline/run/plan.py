@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from nascli.costmodel import Constraint, parse_constraint
+from nascli.costmodel import parse_constraint
 from nascli.errors import DataError, RuntimeUnavailableError
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.registry import find_algorithm
 from nascli.spaces.catalog import load_space_of_any_kind, make_space_of_any_kind
 from nascli.spaces.space import Space
+from nascli.spaces.staged import StagedSpace
 from nascli.supernet.data.images import load_images, parameters_for_data
 from nascli.supernet.data.options import DataOptions
 from nascli.supernet.recipes.entry import RETRAINING, SUPERNET
@@ -141,7 +142,7 @@ def plan_search(
     phases = descriptor.phases(preset, request)
     if supernet is not None:
         phases = tuple(phase for phase in phases if phase.group != "supernet")
-    phases += _retrainings(preset, descriptor.trained_finalists(preset), parsed)
+    phases += _retrainings(preset, descriptor.trained_finalists(preset), named)
     groups = {name: getattr(preset, name) for name in _GROUPS}
     return SearchPlan(
         algorithm=algorithm,
@@ -160,13 +161,11 @@ def plan_search(
     )
 
 
-def _retrainings(
-    preset: Preset, finalists: int, constraints: tuple[Constraint, ...]
-) -> tuple[TrainingPhase, ...]:
+def _retrainings(preset: Preset, finalists: int, space: Space | StagedSpace) -> tuple[TrainingPhase, ...]:
     """The trainings from scratch at the end: finalists or the winner alone, and the baselines beside it."""
     epochs = preset.retraining.epochs
-    # The largest feasible network is a baseline where latency is measured.
-    baselines = 1 if constraints and not any(each.name == "latency" for each in constraints) else 2
+    # The largest feasible network says nothing in a space of bit widths, which do not change MACs.
+    baselines = 1 if isinstance(space, Space) and space.low_bit else 2
     phases = []
     if finalists > 1:
         phases.append(TrainingPhase("finalists from scratch", "retraining", epochs, finalists))

@@ -14,6 +14,8 @@ from nascli.errors import Remedy, RunError
 from nascli.files import read_json, reading, write_atomically
 from nascli.pipeline.run.old_settings import read_settings
 from nascli.pipeline.run.result import read_result
+from nascli.pipeline.run.searched_space import searched_space
+from nascli.pipeline.run.unused_budget import explain
 from nascli.report.charts import PlottedEvaluation
 from nascli.report.comparison_page import ComparedRun, render_comparison
 from nascli.report.network_drawing import DrawnBlock
@@ -28,7 +30,6 @@ from nascli.search.run_folder import ARCHITECTURE, COSTS, EVALUATIONS, RESULT, S
 from nascli.spaces import Architecture, count
 from nascli.spaces.architecture import singleton_space
 from nascli.spaces.blocks import Layer
-from nascli.spaces.catalog import load_registered_space
 from nascli.spaces.space import Space
 from nascli.supernet.training import distributed
 
@@ -46,9 +47,9 @@ def write_report(run: Path) -> Path:
 
 def _write_report(run: Path) -> Path:
     found = read_result(run)
-    result, measured = found.to_json(), found.latency is not None
+    result, has_model = found.to_json(), found.winner.predicted_latency is not None
     costs = read_json(run / COSTS)
-    if measured and costs is None:
+    if has_model and costs is None:
         raise RunError(
             f"{run} has no {COSTS}.",
             "Finish it with the search that began it.",
@@ -64,18 +65,27 @@ def _write_report(run: Path) -> Path:
     if not evaluations:
         raise RunError(f"{journal.path} has no evaluations.", "Remove the run's folder to start anew.")
     with reading(run):
+        space = searched_space(found)
         if costs is None:
-            cost = counted(architecture.space, result["budget"][0]["cost"])
+            cost = counted(space, result["budget"][0]["cost"])
             blocks, rest = _counted_blocks(architecture), 0.0
         else:
             cost = ChainCost.from_json(costs["latency"])
             blocks = _blocks(*_own(run, architecture, cost, costs))
             rest = result["predicted_latency_s"]["value"] - sum(block.seconds for block in blocks)
-        space = _searched(architecture, result)
         evaluated = _evaluated(space, cost, evaluations)
         record = _record(run, space, tuple(result["codes"]), evaluations)
         stories = _stories(result["algorithm"], record)
-        text = render_run(RunSummary.from_json(result), evaluated, blocks, stories, rest=rest, failed=failed)
+        unused = explain(run, found, space, evaluations)
+        text = render_run(
+            RunSummary.from_json(result),
+            evaluated,
+            blocks,
+            stories,
+            rest=rest,
+            failed=failed,
+            unused="" if unused is None else unused.whole_text,
+        )
     page = run / "report.html"
     try:
         write_atomically(page, text.encode())
@@ -98,12 +108,6 @@ def _label(run: Path, runs: Sequence[Path]) -> str:
     """The name of a run's folder, or its path where several folders have that name."""
     names = [each.resolve().name for each in runs]
     return run.resolve().name if names.count(run.resolve().name) == 1 else str(run)
-
-
-def _searched(architecture: Architecture, result: dict[str, Any]) -> Space:
-    """The space that was searched; a winner whose widths were changed is built in another one."""
-    spec = result.get("searched_space", architecture.space.spec)
-    return architecture.space if spec == architecture.space.spec else load_registered_space(spec)
 
 
 def _evaluated(space: Space, cost: ChainCost, evaluations: Sequence[Evaluation]) -> list[PlottedEvaluation]:
@@ -142,8 +146,8 @@ def write_comparison(runs: Sequence[Path], out: Path) -> Path:
         # One at a time, so that a damaged one is named.
         with reading(run / RESULT):
             summary = RunSummary.from_json(result)
-            assert summary.latency is not None
-            compared.append(ComparedRun(_label(run, runs), summary, summary.latency))
+            assert summary.measured is not None
+            compared.append(ComparedRun(_label(run, runs), summary, summary.measured))
             render_comparison(compared[-1:])
     text = render_comparison(compared)
     try:
@@ -202,11 +206,11 @@ def _blocks(
 
 
 def _counted_blocks(architecture: Architecture) -> list[DrawnBlock]:
-    """The blocks of a network that nothing here measures."""
+    """The blocks of a network of which nothing was measured."""
     return [
         DrawnBlock(
             block.name,
-            block.operator.short,
+            block.operator.short if block.operator.program.output else "skipped",
             str(block.output),
             block.output.channels,
             0.0,

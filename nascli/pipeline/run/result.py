@@ -34,8 +34,8 @@ class TrainedCandidate:
         top1: Top-1 on the test part, from 0 to 1.
         top1_interval: The 95 % interval of `top1`.
         validation_top1: Top-1 on the validation part; None where the result does not hold it.
-        latency: The latency end to end; None where nothing here can measure the space.
-        predicted_latency: The latency model's figure in seconds; None likewise.
+        latency: The latency end to end; None where nothing was measured.
+        predicted_latency: The latency model's figure in seconds; None where the search had no latency model.
     """
 
     architecture: Choices
@@ -115,8 +115,13 @@ class SearchResult:
 
     @property
     def latency(self) -> float | None:
-        """The winner's latency in seconds, measured end to end; None where nothing here can measure the space."""
+        """The winner's latency in seconds, measured end to end; None where nothing was measured."""
         return None if self.winner.latency is None else self.winner.latency.seconds
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether the folder holds the winner as an ONNX model; a network with low bit widths has none."""
+        return self.document.get("export_max_difference") is not None
 
     @property
     def top1(self) -> float:

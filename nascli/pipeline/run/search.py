@@ -14,7 +14,7 @@ from nascli.costmodel.budgets import CostValue
 from nascli.errors import ConstraintError, NascliError, Remedy
 from nascli.lut import Measurement
 from nascli.pipeline.measure.whole_networks import measure_networks
-from nascli.pipeline.run.build_problem import budget_text, build_problem, named_space
+from nascli.pipeline.run.build_problem import budget_text, build_problem, named_space, setup_of
 from nascli.pipeline.run.finalists import CandidateNetworks, measured_on_first, select_finalists
 from nascli.pipeline.run.old_settings import upgrade_settings
 from nascli.pipeline.run.result import BudgetValue, SearchResult, versions
@@ -178,10 +178,10 @@ class _Conclusion:
             )
         rows = {WINNER: winner.evaluation.architecture, **self._baselines()}
         figures: Mapping[str, Measurement] = {}
-        if self.problem.latency is not None:
+        if self.problem.latency is not None or self.settings.measure:
             figures = dict(zip(rows, self.networks.measured(list(rows.values())), strict=True))
         trained = {name: self._train(name, row) for name, row in rows.items()}
-        if self.networks.is_resized(rows[WINNER]):
+        if self.problem.latency is not None and self.networks.is_resized(rows[WINNER]):
             self.context.folder.write(WINNER_COSTS, self.networks.own_costs(rows[WINNER]))
         return {
             **self._search_document(),
@@ -215,10 +215,13 @@ class _Conclusion:
         return self.trainer.train(space, architecture, name)
 
     def _baselines(self) -> dict[str, Choices]:
-        """A random feasible architecture, and where latency is measured the one with the most MACs."""
+        """A random feasible architecture, and the one with the most MACs where there is a choice.
+
+        Architectures of a low-bit space differ in bit widths, of which MACs say nothing.
+        """
         feasible = self.problem.feasible
         rows = {"random": feasible.sample(1, generator(self.settings.seed, RandomStream.BASELINES))[0]}
-        if self.problem.latency is not None:
+        if self.problem.latency is not None or (not feasible.space.low_bit and feasible.count() > 1):
             rows["largest"] = best(feasible, self.problem.costs.counted["macs"].unary)
         return {name: tuple(int(choice) for choice in row) for name, row in rows.items()}
 
@@ -272,7 +275,7 @@ class _Conclusion:
         """What the model and the device say of the winner and of the finalists."""
         source = self.problem.latency
         if source is None or winner.latencies is None or self.problem.costs.latency is None:
-            return {"measured_latency_s": None}
+            return self._measured_document(figures.get(WINNER))
         measured = winner.latencies.measured
         return {
             "predicted_latency_s": {
@@ -292,6 +295,16 @@ class _Conclusion:
             "finalists": [self._finalist_document(finalist) for finalist in finalists],
             "table_digest": source.table_digest,
             "evidence": dict(source.quality),
+        }
+
+    def _measured_document(self, figure: Measurement | None) -> dict[str, Any]:
+        """What the device says of a winner that was searched without a latency model."""
+        if figure is None:
+            return {"measured_latency_s": None}
+        return {
+            "measured_latency_s": figure.seconds,
+            "measured_interval_s": [figure.low, figure.high],
+            "setup": setup_of(self.settings),
         }
 
     def _budget_values(self, winner: Finalist) -> list[BudgetValue]:
@@ -315,10 +328,11 @@ class _Conclusion:
         return values
 
     def _counted(self, architecture: Choices) -> dict[str, float]:
-        """The counted costs that a search without latency is about."""
+        """The counted costs that a search without latency is about, in the architecture's own widths."""
         row = self.problem.space.check(np.array([architecture]))
         names = sorted({*self.problem.costs.counted, "params"})
-        return {name: float(counted(self.problem.space, name)(row)[0]) for name in names}
+        space = self.networks.space_of(architecture)
+        return {name: float(counted(space, name)(row)[0]) for name in names}
 
     def _facts(self, architecture: Choices) -> dict[str, Any]:
         counts = self.networks.network(architecture).counts
@@ -349,14 +363,15 @@ class _Conclusion:
             "top1_interval": [trained.low, trained.high],
             "validation_top1": trained.validation_top1,
         }
-        if figure is None:
-            return {**document, "costs": self._counted(architecture)}
-        return {
-            **self._facts(architecture),
-            "measured_latency_s": figure.seconds,
-            "measured_interval_s": [figure.low, figure.high],
-            **document,
-        }
+        measured = {}
+        if figure is not None:
+            measured = {
+                "measured_latency_s": figure.seconds,
+                "measured_interval_s": [figure.low, figure.high],
+            }
+        if self.problem.latency is None:
+            return {**measured, **document, "costs": self._counted(architecture)}
+        return {**self._facts(architecture), **measured, **document}
 
 
 def _latencies(finalists: Sequence[Finalist]) -> list[Latencies]:

@@ -31,7 +31,7 @@ class SearchSettings:
         space: A space's name and parameters, or a user's file.
         data: A data set, or NAME:FOLDER.
         budgets: The constraints in the user's words, such as 'latency=8ms'.
-        target: Where latency is measured.
+        target: Where latency is measured, and the batch of the exported model.
         algorithm: The name of an algorithm.
         preset: All settings of that algorithm; None for its preset 'small'.
         seed: Of everything random.
@@ -39,6 +39,8 @@ class SearchSettings:
         supernet: A checkpoint of `nascli supernet train`, instead of training one.
         after: A finished run that a second space goes on from.
         teacher: What the final networks learn from beside the labels; None for the labels alone.
+        measure: Whether the winner and its baselines are measured end to end where no budget is a latency. A search
+            under a latency measures them in any case, so that this changes nothing there.
         execution: The store and the cluster that the search uses. Nothing in it changes what a search finds, so
             `to_json` leaves it out.
         data_options: How the data set is split and read.
@@ -61,6 +63,7 @@ class SearchSettings:
     supernet: str | None = None
     after: str | None = None
     teacher: TeacherSource | None = None
+    measure: bool = False
     execution: Execution = field(default_factory=Execution)
     data_options: DataOptions = field(default_factory=DataOptions)
     constraints: tuple[Constraint, ...] = field(init=False)
@@ -82,8 +85,20 @@ class SearchSettings:
         """All settings of the algorithm."""
         return self.preset or self.descriptor.preset("small")
 
+    @property
+    def bounds_latency(self) -> bool:
+        """Whether a budget is a latency, here or on another device."""
+        return any(constraint.name == "latency" for constraint in self.constraints)
+
+    @property
+    def measures_networks(self) -> bool:
+        """Whether networks are measured end to end."""
+        return self.measure or self.bounds_latency
+
     def to_json(self) -> dict[str, Any]:
         """As a JSON document of all that decides the result."""
+        # Under a latency it says nothing; documents of runs without it stay as they were.
+        measure = {"measure": True} if self.measure and not self.bounds_latency else {}
         return {
             "version": VERSION,
             "space": self.space,
@@ -99,6 +114,7 @@ class SearchSettings:
             # Left out where there is none, as in the settings of runs that know no teachers.
             **({} if self.teacher is None else {"teacher": self.teacher.to_json()}),
             **self.data_options.to_json(),
+            **measure,
         }
 
     @property
@@ -197,10 +213,13 @@ def _choices(suits: Callable[[Algorithm], bool]) -> str:
 
 def _parse_budgets(texts: Sequence[str], device: str) -> tuple[Constraint, ...]:
     """The constraints; a latency on the device that is measured on needs not name it."""
-    here = {"cpu", this_cpu().key} if device in ("cpu", this_cpu().key) else {device}
     parsed = []
     for constraint in map(parse_constraint, texts):
-        if constraint.device is not None and constraint.name != "latency":
+        if constraint.device is None:
+            parsed.append(constraint)
+            continue
+        if constraint.name != "latency":
             raise ConstraintError(f"{constraint}: {constraint.name} is the same on every device.")
+        here = {"cpu", this_cpu().key} if device in ("cpu", this_cpu().key) else {device}
         parsed.append(replace(constraint, device=None) if constraint.device in here else constraint)
     return intersect(parsed)

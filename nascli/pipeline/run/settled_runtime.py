@@ -16,11 +16,14 @@ from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 from nascli.supernet.training import distributed
 
+# The runtime in the settings of a run that measures nothing.
+_OPEN = "auto"
+
 
 def settle_search(
     settings: SearchSettings, named: Space | StagedSpace, folder: Path, progress: Progress
 ) -> SearchSettings:
-    """Return settings whose target names a runtime.
+    """Return settings whose target names a runtime, or leaves it open where nothing is measured.
 
     Args:
         settings: Of the search; its runtime may be 'fastest'.
@@ -45,7 +48,11 @@ def _settled(settings: SearchSettings, named: Space | StagedSpace, folder: Path,
     if recorded is not None:
         with reading(folder / SETTINGS):
             runtime = str(upgrade_settings(recorded)["where"]["runtime"])
-        progress.message(f"runtime: {runtime}, as chosen when this run began")
+        if runtime != _OPEN:
+            progress.message(f"runtime: {runtime}, as chosen when this run began")
         return runtime
+    if not settings.measures_networks:
+        progress.message("under counted budgets nothing is measured, so that no runtime is looked for")
+        return _OPEN
     target = settle_runtime(named, settings.target, settings.execution, seed=settings.seed, progress=progress)
     return target.runtime

@@ -33,7 +33,7 @@ class SweepRow:
             "budget": self.budget,
             "run": str(self.result.folder),
             "top1": winner.top1,
-            # Counted budgets of low-bit spaces are searched without measuring.
+            # Under counted budgets nothing is measured unless it is asked for.
             "measured_latency_s": self.result.latency,
             "macs": winner.costs["macs"],
             "params": winner.costs["params"],

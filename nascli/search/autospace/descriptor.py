@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nascli.errors import ConstraintError, Remedy
+from nascli.progress import Phase
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
 from nascli.search.autospace.settings import PRESETS, AutoSpaceSettings, AutoSpaceStream
+from nascli.search.phases import training_phase
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
-from nascli.search.spos.descriptor import SPOS, evolution_figures
+from nascli.search.spos.descriptor import SPOS, evolution_figures, more_generations
 from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.space import Space
 
@@ -48,6 +50,27 @@ class AutoSpace(Algorithm):
         """Return what the searcher of the learned space evaluates."""
         return evolution_figures(preset.searcher)
 
+    def announced_learning(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the evolution of cells, whose training stops at each mutation."""
+        assert preset.space_recipe is not None
+        epochs = preset.settings.warmup + preset.settings.evolution
+        return (
+            training_phase(
+                "evolving cells",
+                len(request.images.train),
+                preset.space_recipe,
+                epochs=epochs,
+                rate="training of cells",
+                in_parts=True,
+            ),
+        )
+
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the phases of SPOS in the learned space."""
+        from nascli.search.ranking import ranking_phases
+
+        return ranking_phases(request, preset, SPOS.evaluations(preset.searcher))
+
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
         """Learn the cells of every layer.
 
@@ -82,6 +105,10 @@ class AutoSpace(Algorithm):
         from nascli.search.ranking import rank_with_supernet
 
         return rank_with_supernet(SPOS.searcher, context.preset.searcher, problem, context)
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many generations of the searcher."""
+        return more_generations(preset["searcher"])
 
 
 ALGORITHMS = (AutoSpace(),)

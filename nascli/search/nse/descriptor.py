@@ -6,18 +6,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nascli.costmodel import Constraint
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
+from nascli.progress import Phase
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Choices, Evaluation, Score
 from nascli.search.nse.settings import PRESETS, RESOURCE_EXPONENT, NseSettings, NseStream
+from nascli.search.phases import evaluation_phase, training_phase
 from nascli.search.plan import PlanRequest, TrainingPhase, aimed_constraint
 from nascli.search.preset import Preset
-from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
 from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
@@ -106,6 +108,21 @@ class Nse(Algorithm):
 
         return second_space(space, run)
 
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return training and evaluation of each round: of as many as were asked for, or as operations last for."""
+        assert isinstance(request.space, Space)
+        settings: NseSettings = preset.settings
+        continues = bool(dict(request.space.parameters).get("inherited"))
+        rounds = _rounds(settings, PlanRequest(request.space, request.constraints, continues))
+        phases: list[Phase] = []
+        for number in range(1, rounds + 1):
+            train, evaluate = f"training the supernet of round {number}", "evaluating architectures of round"
+            phases += [
+                training_phase(train, len(request.images.train), preset.supernet, rate="training of a round"),
+                evaluation_phase(f"{evaluate} {number}", settings.samples + settings.beyond),
+            ]
+        return phases
+
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Run all rounds; the last front comes first, and the rest of the last round is a reserve.
 
@@ -171,6 +188,12 @@ class Nse(Algorithm):
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
         """Choose the finalist that is best after training from scratch, as in the paper."""
         return choose_by_training(fitting, train)
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many architectures that a round draws and evaluates."""
+        samples = 2 * int(preset["settings"]["samples"])
+        words = "Rounds that draw more architectures look at more of them."
+        return (Remedy(words=words, arguments={"changes": f"nse.samples={samples}"}),)
 
     def stories(self, record: SearchRecord) -> list[Story]:
         """Return where operations live, the fronts, the fitness indicators, and each round."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nascli.errors import ConstraintError, Remedy
+from nascli.progress import Phase
 from nascli.search.algorithm import Algorithm, SpaceKind, with_aliases
 from nascli.search.nss.settings import PRESETS, NssSettings, NssStream
+from nascli.search.phases import training_phase
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
 from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
-from nascli.search.spos.descriptor import SPOS, evolution_figures
+from nascli.search.spos.descriptor import SPOS, evolution_figures, more_generations
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
 
@@ -56,6 +58,20 @@ class NetworkSpaceSearch(Algorithm):
                 "network spaces": (depths * widths) ** stages,
             }
         return figures | evolution_figures(preset.searcher)
+
+    def announced_learning(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the training of the distribution over spaces."""
+        assert preset.space_recipe is not None
+        task = "searching for a space within"
+        return (
+            training_phase(task, len(request.images.train), preset.space_recipe, rate="training of a space"),
+        )
+
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the phases of SPOS in the Elite Space."""
+        from nascli.search.ranking import ranking_phases
+
+        return ranking_phases(request, preset, SPOS.evaluations(preset.searcher))
 
     def prepare_space(self, request: SpaceRequest, context: SearchContext) -> tuple[Space, Mapping[str, Any]]:
         """Learn an Elite Space for the budget.
@@ -104,6 +120,10 @@ class NetworkSpaceSearch(Algorithm):
         from nascli.search.ranking import rank_with_supernet
 
         return rank_with_supernet(SPOS.searcher, context.preset.searcher, problem, context)
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many generations of the searcher."""
+        return more_generations(preset["searcher"])
 
 
 ALGORITHMS = (NetworkSpaceSearch(),)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nascli.errors import Remedy
+from nascli.progress import Phase
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind
 from nascli.search.base import Evaluation, Score
 from nascli.search.pcnas.settings import PRESETS, PcnasSettings, PcnasStream
+from nascli.search.phases import evaluation_phase, training_phase
 from nascli.search.plan import PlanRequest, TrainingPhase
 from nascli.search.preset import Preset
-from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem
+from nascli.search.problem import RankedCandidates, SearchContext, SearchProblem, SpaceRequest
 from nascli.search.run_folder import STORY
 from nascli.search.winner_by_training import choose_by_training
 from nascli.spaces.space import Space
@@ -61,6 +64,23 @@ class PcNas(Algorithm):
         most = settings.pool * settings.draws * max(len(layer.candidates) for layer in layers)
         return {"layers that are decided": len(layers), "completions of a layer, at most": most}
 
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the warm-up, and for each layer the evaluation of its partial models and the training on the pool."""
+        assert isinstance(request.space, Space)
+        settings: PcnasSettings = preset.settings
+        images, recipe, layers = len(request.images.train), preset.supernet, request.space.layers
+        phases = [training_phase("warming the supernet up", images, recipe, epochs=settings.warmup)]
+        pool, extended = 1, 0
+        for number, layer in enumerate(layers, 1):
+            extended = pool * len(layer.candidates)
+            pool = min(settings.pool, extended)
+            task = f"training on the pool of layer {number}"
+            phases += [
+                evaluation_phase("evaluating potentials", extended * settings.draws, rate="quick evaluation"),
+                training_phase(task, images, recipe, epochs=settings.interval),
+            ]
+        return [*phases, evaluation_phase("evaluating the pool", extended)]
+
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Grow the pool through all layers; its members come first, and what it dropped last is a reserve.
 
@@ -102,6 +122,12 @@ class PcNas(Algorithm):
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
         """Choose the finalist that is best after training from scratch, as in the paper."""
         return choose_by_training(fitting, train)
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return a pool of twice the size, whose members are evaluated in the end."""
+        pool = 2 * int(preset["settings"]["pool"])
+        words = "A larger pool ends in more networks."
+        return (Remedy(words=words, arguments={"changes": f"pcnas.pool={pool}"}),)
 
     def stories(self, record: SearchRecord) -> list[Story]:
         """Return how the pool grew, and what good architectures have in common."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nascli.errors import ConstraintError
+from nascli.errors import ConstraintError, Remedy
+from nascli.progress import Phase
 from nascli.search.algorithm import Algorithm, SearchRecord, SpaceKind, with_aliases
 from nascli.search.base import Evaluation, Score
-from nascli.search.problem import RESERVE, RankedCandidates, SearchContext, SearchProblem
+from nascli.search.phases import evaluation_phase, training_phase
+from nascli.search.preset import Preset
+from nascli.search.problem import (
+    RESERVE,
+    RankedCandidates,
+    SearchContext,
+    SearchProblem,
+    SpaceRequest,
+)
 from nascli.search.proxyless.settings import PRESETS, ProxylessStream
 from nascli.search.run_folder import STORY
 
@@ -31,6 +40,15 @@ class ProxylessNas(Algorithm):
     example_space = "proxyless-mini"
     trains_as_it_searches = True
     aliases = with_aliases(gates="settings")
+
+    def announced_phases(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
+        """Return the training, and the evaluation of the most probable architectures."""
+        return (
+            training_phase(
+                "training", len(request.images.train), preset.supernet, rate="training with choices"
+            ),
+            evaluation_phase("evaluating the most probable networks", RESERVE * preset.finalists),
+        )
 
     def find(self, problem: SearchProblem, context: SearchContext) -> RankedCandidates:
         """Train weights and probabilities, and rank the most probable feasible architectures.
@@ -72,6 +90,12 @@ class ProxylessNas(Algorithm):
     def choose(self, fitting: Sequence[Finalist], train: Callable[[Finalist], float]) -> Finalist:
         """Choose the most probable finalist, as in the paper; candidates are in the order of their probability."""
         return fitting[0]
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many finalists: the most probable architectures that are evaluated are a multiple of them."""
+        finalists = 2 * int(preset["finalists"])
+        words = "With more finalists, more of the probable networks are evaluated."
+        return (Remedy(words=words, arguments={"changes": f"finalists={finalists}"}),)
 
     def stories(self, record: SearchRecord) -> list[Story]:
         """Return what the gradient chose, and what good architectures have in common."""

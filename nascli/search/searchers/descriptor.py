@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nascli.errors import Remedy
 from nascli.search.algorithm import SearcherAlgorithm, with_aliases
 from nascli.search.base import Searcher
 from nascli.search.searchers.settings import (
@@ -17,6 +19,12 @@ from nascli.search.searchers.settings import (
 
 if TYPE_CHECKING:
     from nascli.costmodel import FeasibleSet
+
+
+def _more_evaluations(settings: Mapping[str, Any]) -> tuple[Remedy, ...]:
+    """Return twice as many evaluations."""
+    evaluations = 2 * int(settings["evaluations"])
+    return (Remedy(words="More evaluations look at more networks.", arguments={"evaluations": evaluations}),)
 
 
 class RandomSearch(SearcherAlgorithm):
@@ -35,6 +43,14 @@ class RandomSearch(SearcherAlgorithm):
         from nascli.search.searchers.random import RandomSearcher
 
         return RandomSearcher(feasible, settings.evaluations, rng)
+
+    def evaluations(self, settings: EvaluationSettings) -> int:
+        """Return the number of evaluations."""
+        return settings.evaluations
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many evaluations."""
+        return _more_evaluations(preset["settings"])
 
     def settings_for(self, evaluations: int) -> EvaluationSettings:
         """Return settings with the given number of evaluations."""
@@ -72,6 +88,14 @@ class Guided(SearcherAlgorithm):
         from nascli.search.searchers.guided import GuidedSearcher
 
         return GuidedSearcher(feasible, settings, rng)
+
+    def evaluations(self, settings: GuidedSettings) -> int:
+        """Return the number of evaluations."""
+        return settings.evaluations
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many evaluations."""
+        return _more_evaluations(preset["settings"])
 
     def settings_for(self, evaluations: int) -> GuidedSettings:
         """Return settings with the given number of evaluations, the first eight of them at random."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nascli.errors import Remedy
 from nascli.search.algorithm import SearcherAlgorithm, with_aliases
 from nascli.search.base import Searcher
 from nascli.search.plan import PlanRequest
@@ -16,6 +17,12 @@ from nascli.search.spos.settings import PRESETS, SposSettings
 
 if TYPE_CHECKING:
     from nascli.costmodel import FeasibleSet
+
+
+def more_generations(settings: Mapping[str, Any]) -> tuple[Remedy, ...]:
+    """Return the remedy of a search by evolution that looked at too little: twice as many generations."""
+    generations = 2 * int(settings["generations"])
+    return (Remedy(words="More generations look at more networks.", arguments={"generations": generations}),)
 
 
 class Spos(SearcherAlgorithm):
@@ -37,6 +44,14 @@ class Spos(SearcherAlgorithm):
         from nascli.search.spos.search import SposSearcher
 
         return SposSearcher(feasible, settings, rng)
+
+    def evaluations(self, settings: SposSettings) -> int:
+        """Return the size of all generations."""
+        return settings.population * settings.generations
+
+    def wider_search(self, preset: Mapping[str, Any]) -> tuple[Remedy, ...]:
+        """Return twice as many generations."""
+        return more_generations(preset["settings"])
 
     def settings_for(self, evaluations: int) -> SposSettings:
         """Return settings whose population is a quarter of the evaluations, at most 50 as in the paper."""

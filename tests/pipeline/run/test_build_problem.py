@@ -1,8 +1,10 @@
+import shutil
+
 import numpy as np
 import pytest
 from simulated_devices import DEVICES, fill_this_machine
 
-from nascli.errors import ConstraintError, DataError, InfeasibleError, StoreError
+from nascli.errors import ConstraintError, DataError, DeviceError, InfeasibleError, StoreError
 from nascli.execution import Execution
 from nascli.pipeline.run import build_problem as module
 from nascli.pipeline.run.build_problem import budget_text, build_problem, named_space
@@ -16,9 +18,10 @@ TINY = "proxyless-mini:resolution=8,width=0.25,depth=1"
 BITS = "spos-resnet18-bits-mini:width=0.1,resolution=8"
 
 
-def problem_of(folder, *budgets, space=TINY, data="digits", store=None, **options):
+def problem_of(folder, *budgets, space=TINY, data="digits", store=None, device="cpu", **options):
     execution = Execution() if store is None else Execution(store=store)
-    settings = SearchSettings(space, data, budgets, TargetSpec(batch=4), execution=execution, **options)
+    target = TargetSpec(device=device, batch=4)
+    settings = SearchSettings(space, data, budgets, target, execution=execution, **options)
     named = named_space(settings)
     with RunFolder(folder, settings.to_json()) as run:
         context = SearchContext(settings.effort, 0, data, run, Silent(), nothing_is_measured)
@@ -47,6 +50,7 @@ def no_measuring(monkeypatch):
         ),
         (("bitops<=1G", "latency<=8ms"), {"space": BITS}, ConstraintError, "cannot be kept"),
         (("bitops<=1G",), {"space": BITS, "confidence": 0.9}, ConstraintError, "counted budgets are exact"),
+        (("macs<=1G",), {"confidence": 0.9}, ConstraintError, "counted budgets are exact"),
         (("macs<=1",), {}, InfeasibleError, "macs"),
         (("latency<=8ms", "macs<=1"), {}, InfeasibleError, "macs"),
         (("latency@alpha<=8ms",), {}, StoreError, "a constraint on alpha needs a table of it"),
@@ -90,13 +94,35 @@ def sets_built(monkeypatch):
     return built
 
 
-def test_under_counted_budgets_the_feasible_set_is_built_once_and_the_latency_is_known(
-    tmp_path, store, sets_built
+@pytest.mark.usefixtures("no_measuring")
+def test_under_counted_budgets_the_feasible_set_is_built_once_and_nothing_is_measured(
+    tmp_path, sets_built, monkeypatch
 ):
-    problem = problem_of(tmp_path / "run", "macs<=150k", store=store)
-    assert sets_built == [["macs"]] and problem.latency is not None
+    # No device is looked up, no runtime needs to be installed, and there is no table.
+    monkeypatch.setattr(TargetSpec, "resolve", nothing_is_measured)
+    problem = problem_of(tmp_path / "run", "macs<=150k", "params<=1M", device="h100", store=tmp_path / "none")
+    assert sets_built == [["macs", "params"]] and problem.latency is None and problem.costs.latency is None
     assert 0 < problem.feasible.count() < problem.space.size
-    assert problem.costs.latency.kind == "measured"
+    assert set(problem.costs.counted) == {"macs", "params"}
+    assert not (tmp_path / "none").exists() and not (tmp_path / "run" / "costs.json").exists()
+
+
+def test_a_run_that_began_with_a_latency_model_keeps_it(tmp_path, store):
+    before = problem_of(tmp_path / "run", "latency<=1s", "macs<=150k", store=store)
+    (tmp_path / "run" / "settings.json").unlink()
+    shutil.move(tmp_path / "run" / "costs.json", tmp_path / "costs.json")
+    problem_of(tmp_path / "counted", "macs<=150k", store=store)
+    shutil.copy(tmp_path / "costs.json", tmp_path / "counted")
+    after = problem_of(tmp_path / "counted", "macs<=150k", store=tmp_path / "none")
+    assert after.latency == before.latency
+    assert after.costs.latency.to_json() == before.costs.latency.to_json()
+
+
+def test_a_target_that_is_not_there_is_told_before_a_counted_search_that_measures_its_winner(tmp_path):
+    with pytest.raises(DeviceError, match="h100"):
+        problem_of(tmp_path / "run", "macs<=150k", device="h100", measure=True)
+    with pytest.raises(ConstraintError, match="the winner cannot be timed"):
+        problem_of(tmp_path / "bits", "bitops<=1G", space=BITS, measure=True)
 
 
 def test_under_a_latency_the_set_of_counted_budgets_comes_first(tmp_path, store, sets_built):

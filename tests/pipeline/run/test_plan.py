@@ -61,7 +61,7 @@ def test_the_plan_of_spos():
     found = plan("spos", "macs<=150k")
     assert found.settings["settings.population"] == 50 and found.settings["calibration_images"] == 20_000
     assert found.figures["evaluations, at most"] == 1000
-    assert phases(found) == [("supernet", 120, 1), ("retraining", 240, 1), ("retraining", 240, 1)]
+    assert phases(found) == [("supernet", 120, 1), ("retraining", 240, 1), ("retraining", 240, 2)]
     # 1,078 training images are one step of 1,024.
     assert (found.images, found.phases[0].steps) == (1078, 120)
     given = plan("spos", "macs<=150k", supernet="s.safetensors")

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from simulated_devices import DEVICES, truth
 from small_problems import fill, measured, ranking, small_settings
 
+from nascli.costmodel import counted
 from nascli.errors import RunError
 from nascli.pipeline.run import finalists, search
 from nascli.pipeline.run.search import run_search
@@ -94,7 +96,7 @@ def test_a_device_that_contradicts_the_model_is_warned_of(tmp_path, store, monke
     monkeypatch.setattr(
         finalists, "measure_networks", lambda networks, *args, **options: measured(networks, slower=1.5)
     )
-    result = run_search(small_settings(store, "macs<=150k"), tmp_path / "run", Silent())
+    result = run_search(small_settings(store, "latency<=1s"), tmp_path / "run", Silent())
     assert "disagrees with the latency model by +50%" in result.warning
     assert result.to_json()["device_over_model"] == pytest.approx(0.5)
 
@@ -105,6 +107,37 @@ def test_a_low_bit_space_ends_in_counted_costs_and_one_baseline(tmp_path, store)
     assert set(result.winner.costs) == {"bitops", "macs", "params"}
     assert result.winner.costs["bitops"] == result.budget[0].value.value <= 600_000
     assert result.to_json()["measured_latency_s"] is None and "finalists" not in result.to_json()
+
+
+def test_under_counted_budgets_nothing_is_measured_and_both_baselines_are_kept(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(finalists, "measure_networks", None)
+    result = run_search(small_settings(tmp_path / "none", "macs<=150k"), tmp_path / "run", Silent())
+    document = result.to_json()
+    assert result.latency is None and result.is_exported
+    assert document["measured_latency_s"] is None and "finalists" not in document
+    assert NothingTrained.names == ["winner", "random", "largest"] == ["winner", *result.baselines]
+    assert set(result.winner.costs) == {"macs", "params"} == set(result.baselines["largest"].costs)
+    assert result.winner.costs["macs"] <= result.baselines["largest"].costs["macs"] <= 150_000
+    assert not (tmp_path / "none").exists()
+
+
+def test_where_one_network_is_feasible_there_is_one_baseline(tmp_path, store):
+    cheapest = counted(search.named_space(small_settings(store, "macs<=1G")), "macs").minimum
+    result = run_search(small_settings(store, f"macs<={cheapest:.0f}"), tmp_path / "run", Silent())
+    assert result.feasible_count == 1 and list(result.baselines) == ["random"]
+
+
+def test_the_winner_and_its_baselines_are_measured_where_it_is_asked_for(tmp_path, store):
+    settings = replace(small_settings(store, "macs<=150k"), measure=True)
+    result = run_search(settings, tmp_path / "run", Silent())
+    document = result.to_json()
+    network = search.named_space(settings).network(result.winner.architecture)
+    assert result.latency == pytest.approx(truth(network.program, DEVICES["alpha"]))
+    assert result.winner.predicted_latency is None and "finalists" not in document
+    assert document["setup"]["batch"] == 4 and result.baselines["random"].latency.seconds > 0
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["measure"] is True
+    # Without a table: the search had no latency model.
+    assert not (tmp_path / "run" / "costs.json").exists()
 
 
 def test_the_winner_s_latency_is_the_truth_of_its_network(tmp_path, store):

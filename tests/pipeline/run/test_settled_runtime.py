@@ -1,9 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 from simulated_runtimes import install, simulated_runtime
 
-from nascli.errors import RunError
+from nascli.errors import RunError, RuntimeUnavailableError
 from nascli.pipeline.run.settings import SearchSettings
 from nascli.pipeline.run.settled_runtime import settle_search
 from nascli.profiles.target import TargetSpec
@@ -32,6 +33,20 @@ def test_a_run_keeps_the_runtime_that_it_began_with(monkeypatch, tmp_path):
     )
     assert settle_search(settings(), load_space(SPEC), tmp_path, Silent()) == chosen
     assert settle_search(settings("slow"), load_space(SPEC), tmp_path, Silent()) == settings("slow")
+
+
+def test_no_runtime_is_looked_for_where_nothing_is_measured(monkeypatch, tmp_path):
+    install(monkeypatch)
+    counted = replace(settings(), budgets=("macs<=1M",))
+    chosen = settle_search(counted, load_space(SPEC), tmp_path, Silent())
+    assert chosen.target.runtime == "auto"
+    (tmp_path / "settings.json").write_text(json.dumps(chosen.to_json()))
+    assert settle_search(counted, load_space(SPEC), tmp_path, Silent()) == chosen
+    # A run that was begun when such searches measured goes on with its runtime.
+    (tmp_path / "settings.json").write_text(json.dumps(replace(settings("quick")).to_json()))
+    assert settle_search(counted, load_space(SPEC), tmp_path, Silent()).target.runtime == "quick"
+    with pytest.raises(RuntimeUnavailableError):
+        settle_search(replace(counted, measure=True), load_space(SPEC), tmp_path / "other", Silent())
 
 
 def test_damaged_settings_are_told(tmp_path):

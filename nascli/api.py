@@ -46,6 +46,7 @@ from nascli.pipeline.measure.profile import profile_models
 from nascli.pipeline.measure.subjects import own_batch, subjects_of
 from nascli.pipeline.measure.whole_networks import measure_network
 from nascli.pipeline.tables.lookup import device_key
+from nascli.pipeline.train.data import DataOptions
 from nascli.pipeline.train.teacher_source import TeacherSource
 from nascli.profiles.protocol import MeasurementProtocol
 from nascli.profiles.target import TargetSpec
@@ -577,6 +578,7 @@ def search(
     supernet: str | Path | None = None,
     after: str | Path | None = None,
     teacher: str | TeacherSource | None = None,
+    data_options: DataOptions | None = None,
     out: str | Path | None = None,
     store: str | Path | None = None,
     ray: str | None = None,
@@ -597,7 +599,7 @@ def search(
             constraints and the device of its latency count. The search derives the latency from the store again, at
             the `batch`, `threads`, `runtime`, and `precision` of this call, so pass those of the table that the set was
             made with.
-        data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
+        data: A data set such as "digits", "NAME:FOLDER" such as "imagenet:/data", or your own, "FILE.py:NAME".
         algorithm: The name of an algorithm such as "pcnas"; None for the default, SPOS.
         preset: All settings of the algorithm, or their name: "small" for a CPU and small images, "paper" for what
             the paper did on ImageNet.
@@ -611,6 +613,8 @@ def search(
         supernet: A checkpoint of a supernet, instead of training one.
         after: The folder of a finished search that a second space goes on from.
         teacher: What the final networks learn from beside the labels, as in `train`.
+        data_options: How the data set is split and read, such as `DataOptions(validation=0.1)` from
+            `nascli.pipeline.train.data`; None holds out a fifth for validation.
         out: The folder of the run; None for a folder below runs/ whose name tells runs apart.
         store: The store's file; None for the one that all projects share.
         ray: The address of a Ray cluster that evaluates architectures, or "auto"; None evaluates in this process.
@@ -670,6 +674,7 @@ def search(
         after=None if after is None else str(after),
         teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,
         execution=_execution(store, ray, DeviceChoice(name=train_device, tf32=tf32, compile=compile)),
+        data_options=data_options or DataOptions(),
     )
     return run_search(settings, settings.default_folder if out is None else Path(out), progress or Silent())
 
@@ -683,6 +688,8 @@ def train(
     epochs: int | None = None,
     batch: int = 16,
     teacher: str | TeacherSource | None = None,
+    data_options: DataOptions | None = None,
+    train_on: str = "train",
     train_device: str = "auto",
     tf32: bool = True,
     compile: bool = False,
@@ -704,6 +711,8 @@ def train(
             it, an .onnx file, or a `TeacherSource` with weights, resolution, and loss, such as
             `TeacherSource("timm:resnet18", "resnet18.safetensors", distillation=Distillation("hard"))` from
             `nascli.pipeline.train.teacher_source`. None for the labels alone.
+        data_options: As in `search`.
+        train_on: "train" for the training part, or "all" for the training and validation parts together.
         train_device, tf32, compile: As in `search`.
         seed: The seed of weights and data order.
         progress: Is told how far the training is; None is silent.
@@ -738,6 +747,8 @@ def train(
         progress=progress or Silent(),
         training=DeviceChoice(name=train_device, tf32=tf32, compile=compile),
         teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,
+        options=data_options or DataOptions(),
+        train_on=train_on,
     )
 
 

@@ -15,7 +15,7 @@ from nascli.search.registry import find_algorithm
 from nascli.spaces.catalog import load_space_of_any_kind, make_space_of_any_kind
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.data.images import load_images, parameters_for_data
+from nascli.supernet.data.images import count_images, parameters_for_data
 from nascli.supernet.data.options import DataOptions
 from nascli.supernet.recipes.entry import RETRAINING, SUPERNET
 from nascli.supernet.recipes.registry import recipe_entries
@@ -132,8 +132,7 @@ def plan_search(
     sizes, reason = None, None
     try:
         named = make_space_of_any_kind(named.name, **parameters_for_data(named, data))
-        images = load_images(data, named.input.height, options=options)
-        sizes = (len(images.train), len(images.validation))
+        sizes = count_images(data, options)
     except (DataError, RuntimeUnavailableError) as error:
         # A plan is made before the data are there.
         reason = error.message

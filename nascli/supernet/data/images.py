@@ -19,7 +19,7 @@ from nascli.spaces.catalog import make_space, takes_parameter
 from nascli.spaces.primitives import Shape
 from nascli.spaces.space import Space
 from nascli.spaces.staged import StagedSpace
-from nascli.supernet.data.opened import open_splits
+from nascli.supernet.data.opened import open_splits, part_rows
 from nascli.supernet.data.options import TRAINING_PARTS, DataOptions
 from nascli.supernet.data.partition import hold_out, split_order
 from nascli.supernet.data.rows import Rows
@@ -154,7 +154,8 @@ def load_images(
     source, text = find_named_source(spec)
     if source.open is not None:
         parts = source.open(text)
-        splits = open_splits(spec, source, parts, resolution, max_images, options, progress)
+        rows = part_rows(spec, source, parts, max_images, options)
+        splits = open_splits(spec, parts, rows, resolution, options, progress)
         streamed = splits[0]
         by_white = streamed.normalisation.by_white(streamed.shape.channels)
         return Images(spec, len(parts.class_names), *splits, by_white)
@@ -190,6 +191,27 @@ def load_images(
         part(test_images, test_labels),
         normalisation.by_white(raw.images.shape[1]),
     )
+
+
+def count_images(spec: str, options: DataOptions = DataOptions()) -> tuple[int, int]:
+    """Return the numbers of images of the training and the validation part, without decoding files.
+
+    Args:
+        spec: Name of a data set, as in `load_images`.
+        options: How the data set is split.
+
+    Raises:
+        UnknownNameError: No data set has that name.
+        DataError: Files of the data set are missing or damaged, or it cannot be split in that way.
+        RuntimeUnavailableError: The package that has or reads the images is not installed.
+    """
+    source, text = find_named_source(spec)
+    if source.open is None:
+        # The resolution changes nothing about the numbers.
+        images = load_images(spec, 8, options=options)
+        return len(images.train), len(images.validation)
+    rows = part_rows(spec, source, source.open(text), None, options)
+    return len(rows.train), len(rows.validation)
 
 
 def _memory_parts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -23,79 +25,102 @@ _HELD_OUT = 0.2
 _STATISTICS_IMAGES, _STATISTICS_BATCH = 4096, 64
 
 
-def open_splits(
-    spec: str,
-    source: Source,
-    parts: PictureParts,
-    resolution: int,
-    max_images: int | None,
-    options: DataOptions,
-    progress: Progress,
-) -> tuple[StreamedSplit, StreamedSplit, StreamedSplit]:
-    """Split a data set whose images are read when they are needed; `load_images` says how.
+@dataclass(frozen=True)
+class PartRows:
+    """Which images of what a source opened each part has.
+
+    Attributes:
+        train: Rows of the source's training images.
+        validation: Rows of the same, or of the source's own validation images if it has any.
+        test: Rows of the same, or of the source's own test images if it has any.
+    """
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def part_rows(
+    spec: str, source: Source, parts: PictureParts, max_images: int | None, options: DataOptions
+) -> PartRows:
+    """Divide images into parts, balanced by class; nothing is read.
 
     Args:
         spec: Name of the data set.
         source: Its source.
         parts: What the source opened.
-        resolution: Height and width of the images, in pixels.
         max_images: Largest number of images of the training and validation parts together, if there is a test part.
-        options: How the data set is split and read.
-        progress: Says what is done.
-
-    Returns:
-        The training, validation, and test parts.
+        options: How the data set is split.
 
     Raises:
-        DataError: The number of classes is not the source's, an image cannot be read, or a class has too few images.
+        DataError: The number of classes is not the source's, a class has too few images, or the source has a
+            validation part of its own and the options name another.
     """
-    names = parts.class_names
+    names, labels = parts.class_names, parts.train.labels
     if source.classes is not None and source.classes != len(names):
         raise DataError(f"{spec} has images of {len(names)} classes, not of {source.classes}.")
-    bad = BadImages(progress.message)
-
-    def kept(pictures: Pictures, title: str) -> Pictures:
-        if not options.cache:
-            return pictures
-        return cached(
-            pictures,
-            title,
-            progress,
-            lambda all_of: decode_all(all_of, options.workers, options.skip_bad_images),
-        )
-
-    def reader(pictures: Pictures, rows: Rows) -> ImageReader:
-        return ImageReader(pictures, rows, resolution, options.workers, options.skip_bad_images, bad)
-
-    pictures = kept(parts.train, spec if parts.test is None else f"{spec}, training part")
-    rows = split_order(len(pictures))
-    share = _HELD_OUT
+    rows, share = split_order(len(labels)), _HELD_OUT
     if parts.test is None:
-        rows, test_rows = hold_out(rows, pictures.labels, _HELD_OUT, names, "test")
-        test = reader(pictures, test_rows)
-        # Of all images, not of those that are left.
+        rows, test = hold_out(rows, labels, _HELD_OUT, names, "test")
+        # A fifth of all images, not of those that are left.
         share /= 1 - _HELD_OUT
     else:
-        rows = rows[:max_images]
-        test = reader(kept(parts.test, f"{spec}, test part"), np.arange(len(parts.test)))
+        rows, test = rows[:max_images], np.arange(len(parts.test))
     if parts.validation is None:
         size = share if options.validation is None else options.validation
-        rows, validation_rows = hold_out(rows, pictures.labels, size, names, "validation")
-        validation = reader(pictures, validation_rows)
+        rows, validation = hold_out(rows, labels, size, names, "validation")
     elif options.validation is not None:
         raise DataError(
             f"{spec} has a validation part of its own, of {len(parts.validation)} images.",
             "Name no size for it.",
         )
     else:
-        own = kept(parts.validation, f"{spec}, validation part")
-        validation = reader(own, np.arange(len(own)))
-    train = reader(pictures, rows)
+        validation = np.arange(len(parts.validation))
+    return PartRows(rows, validation, test)
+
+
+def open_splits(
+    spec: str, parts: PictureParts, rows: PartRows, resolution: int, options: DataOptions, progress: Progress
+) -> tuple[StreamedSplit, StreamedSplit, StreamedSplit]:
+    """Open the parts of a data set whose images are read when they are needed.
+
+    Args:
+        spec: Name of the data set.
+        parts: What the source opened.
+        rows: Which images each part has.
+        resolution: Height and width of the images, in pixels.
+        options: How the data set is read.
+        progress: Says what is done.
+
+    Returns:
+        The training, validation, and test parts.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    bad = BadImages(progress.message)
+
+    def kept(pictures: Pictures, title: str) -> Pictures:
+        if not options.cache:
+            return pictures
+        skips = options.skip_bad_images
+        return cached(pictures, title, progress, lambda all_of: decode_all(all_of, options.workers, skips))
+
+    def reader(pictures: Pictures, own: Rows) -> ImageReader:
+        return ImageReader(pictures, own, resolution, options.workers, options.skip_bad_images, bad)
+
+    alone = parts.validation is None and parts.test is None
+    pictures = kept(parts.train, spec if alone else f"{spec}, training part")
+    validation, test = (
+        pictures if part is None else kept(part, f"{spec}, {title} part")
+        for part, title in ((parts.validation, "validation"), (parts.test, "test"))
+    )
+    train = reader(pictures, rows.train)
     normalisation = estimate_statistics(train)
     return (
         StreamedSplit.of(train, normalisation),
-        StreamedSplit.of(validation, normalisation),
-        StreamedSplit.of(test, normalisation),
+        StreamedSplit.of(reader(validation, rows.validation), normalisation),
+        StreamedSplit.of(reader(test, rows.test), normalisation),
     )
 
 

@@ -45,12 +45,6 @@ def open_torchvision(text: str) -> PictureParts:
                 Remedy(arguments={"data": f"torchvision:{name}:FOLDER"}),
             )
         common["root"] = folder
-    if {"train", "split"} <= set(accepted):
-        raise DataError(
-            f"torchvision's {name} is several data sets.",
-            "Open one of them in a Python file of your own.",
-            Remedy(arguments={"data": "FILE.py:NAME"}),
-        )
     if "train" in accepted:
         members = [_make(kind, {**common, "train": True}), _make(kind, {**common, "train": False})]
     elif "split" in accepted:

@@ -129,7 +129,7 @@ class Ranks:
         for process in self.processes:
             process.start()
 
-    def finish(self, timeout=120):
+    def finish(self, timeout=240):
         """Wait for all; return for each its exit status and what it wrote to stdout and stderr."""
         for process in self.processes:
             process.join(timeout)

@@ -127,6 +127,8 @@ def exit_with_error(text: str, status: int, *, is_consequence: bool = False) -> 
 
         if not claims_report(text, is_consequence=is_consequence):
             sys.exit(status)
+        if not is_main_process():
+            text = f"process {os.environ['RANK']}: {text}"
     first, _, rest = text.partition("\n")
     click.echo(click.style("error: ", fg="red") + printable(first), err=True)
     if rest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nascli.supernet.training import distributed
+from nascli.supernet.training import distributed, error_reports
 
 
 def claims_report(text: str, *, is_consequence: bool = False) -> bool:
@@ -12,17 +12,17 @@ def claims_report(text: str, *, is_consequence: bool = False) -> bool:
         text: What would be shown.
         is_consequence: Whether the error is that another process ended, which that process may have explained.
     """
-    return distributed.claims_report(text, is_consequence=is_consequence)
+    return error_reports.claims_report(text, is_consequence=is_consequence)
 
 
 def report_is_shown() -> None:
     """Tell the other processes that the error is shown, so that they may end."""
-    distributed.report_is_shown()
+    error_reports.report_is_shown()
 
 
 def await_report() -> None:
     """Wait until another process has shown the error that it told this one of."""
-    distributed.await_report()
+    error_reports.await_report()
 
 
 def leave_process_group() -> None:

@@ -8,17 +8,16 @@ others, and nothing imports torch.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nascli.errors import LostProcessError, NascliError, ProcessGroupError
+from nascli.errors import LostProcessError, ProcessGroupError
+from nascli.supernet.training.outcomes import outcome_of, result_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,8 +26,6 @@ T = TypeVar("T")
 # The others wait while the first process measures, which may take days. A process that dies is noticed at once, by its
 # closed connections and by torchrun.
 _TIMEOUT = timedelta(days=14)
-# How long a process that fails before it joined the group looks for the others.
-_REPORT_TIMEOUT = timedelta(seconds=5)
 # Bytes of gradients that are exchanged at a time.
 _BUCKET_BYTES = 25_000_000
 
@@ -55,7 +52,7 @@ _group: _Group | None = None
 _is_on_first = False
 
 
-def _processes_started() -> int:
+def processes_started() -> int:
     """Return the number of processes that torchrun started, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -73,7 +70,7 @@ def join_process_group(device: str = "cpu") -> None:
         ProcessGroupError: The processes of a machine cannot have a device of that kind each.
     """
     global _group
-    if _group is not None or _processes_started() < 2:
+    if _group is not None or processes_started() < 2:
         return
     import torch
     import torch.distributed as dist
@@ -83,7 +80,7 @@ def join_process_group(device: str = "cpu") -> None:
         return
     if device == "mps":
         raise ProcessGroupError(
-            f"{_processes_started()} processes cannot train on one device of kind mps.",
+            f"{processes_started()} processes cannot train on one device of kind mps.",
             "Start one process, or train on the CPU.",
         )
     store, rank, size = _rendezvous()
@@ -109,6 +106,18 @@ def _rendezvous(timeout: timedelta = _TIMEOUT) -> tuple[Any, int, int]:
         # group would find the addresses of the one that died, and wait for it.
         store = PrefixStore(f"attempt-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     return store, rank, size
+
+
+def store_of_group(timeout: timedelta) -> Any:
+    """Return the store through which the processes of torchrun find each other, also before this process has joined.
+
+    Args:
+        timeout: How long a process that has not joined yet looks for it.
+
+    Returns:
+        A store of torch; None if the caller of nascli made the group.
+    """
+    return _rendezvous(timeout)[0] if _group is None else _group.store
 
 
 def _require_own_cards(device: str) -> None:
@@ -194,15 +203,15 @@ def on_first(function: Callable[[], T]) -> T:
     if world_size() == 1:
         return function()
     if not is_first_process():
-        result: T = _result(json.loads(_broadcast("")))
+        result: T = result_of(_broadcast(""))
         return result
     _is_on_first = True
     try:
-        outcome, failure = _outcome(function)
+        outcome, failure = outcome_of(function, process_number())
     finally:
         _is_on_first = False
     if failure is None:
-        own: T = json.loads(_broadcast(outcome))["result"]
+        own: T = result_of(_broadcast(outcome))
         return own
     try:
         _broadcast(outcome)
@@ -229,7 +238,7 @@ def on_all(function: Callable[[], T]) -> list[T]:
     """
     if world_size() == 1:
         return [function()]
-    outcome, failure = _outcome(function)
+    outcome, failure = outcome_of(function, process_number())
     try:
         texts = _gather(outcome)
     except LostProcessError:
@@ -238,7 +247,7 @@ def on_all(function: Callable[[], T]) -> list[T]:
         raise
     if failure is not None:
         raise failure
-    return [_result(json.loads(text)) for text in texts]
+    return [result_of(text) for text in texts]
 
 
 def together(function: Callable[[], T]) -> T:
@@ -256,49 +265,6 @@ def together(function: Callable[[], T]) -> T:
     results: list[T] = []
     on_all(lambda: results.append(function()))
     return results[0]
-
-
-def _outcome(function: Callable[[], Any]) -> tuple[str, BaseException | None]:
-    """Return what a function did as a JSON text, and what it raised, if anything."""
-    try:
-        return json.dumps({"result": function()}), None
-    except BaseException as error:
-        document = {
-            "kinds": [kind.__name__ for kind in type(error).__mro__],
-            "message": error.message
-            if isinstance(error, NascliError)
-            else f"{type(error).__name__}: {error}",
-            "hint": error.hint if isinstance(error, NascliError) else None,
-            "process": process_number(),
-        }
-        return json.dumps({"error": document}), error
-
-
-def _result(document: dict[str, Any]) -> Any:
-    """Return the result of another process, or raise what it raised."""
-    if "error" in document:
-        raise _error(document["error"])
-    return document["result"]
-
-
-def _error(document: dict[str, Any]) -> NascliError:
-    """Return the error of another process: of the same class, with the same text, and without its remedies as data."""
-    known = {kind.__name__: kind for kind in _kinds(NascliError)}
-    kind = next((known[name] for name in document["kinds"] if name in known), None)
-    message = document["message"]
-    if kind is None:
-        kind, message = ProcessGroupError, f"process {document['process']} failed: {message}"
-    # Some classes make their message of other arguments.
-    error = kind.__new__(kind)
-    NascliError.__init__(error, message, document["hint"])
-    error.process = document["process"]
-    return error
-
-
-def _kinds(base: type[NascliError]) -> Iterator[type[NascliError]]:
-    yield base
-    for kind in base.__subclasses__():
-        yield from _kinds(kind)
 
 
 def _broadcast(text: str) -> str:
@@ -354,60 +320,6 @@ def require_same(what: str, value: str) -> None:
         f"{found[other][0]} has {found[other][1]}.",
         "Give all processes the same files, for instance in a folder that all machines share.",
     )
-
-
-def claims_report(text: str, *, is_consequence: bool = False) -> bool:
-    """Tell whether this process is the one that shows an error to the user, which several processes may meet.
-
-    A process that does not show it waits until it is shown: torchrun ends all processes as soon as one has ended.
-
-    Args:
-        text: What would be shown.
-        is_consequence: Whether the error is that another process ended, which that process may have explained.
-    """
-    if _processes_started() < 2:
-        return True
-    try:
-        store = _report_store()
-        if store is None:
-            return is_first_process()
-        if is_consequence and int(store.add("reports", 0)) > 0:
-            return False
-        name = "consequence" if is_consequence else hashlib.sha256(text.encode()).hexdigest()
-        if int(store.add(f"report-{name}", 1)) == 1:
-            store.add("reports", 1)
-            return True
-    except RuntimeError:
-        # Nobody can be asked: an error is better shown twice than not at all.
-        return True
-    await_report()
-    return False
-
-
-def report_is_shown() -> None:
-    """Tell the other processes that the error is shown, so that they may end."""
-    _ask_store(lambda store: store.set("shown", "1"))
-
-
-def await_report() -> None:
-    """Wait until another process has shown the error that it told this one of, or a few seconds."""
-    _ask_store(lambda store: store.wait(["shown"], _REPORT_TIMEOUT))
-
-
-def _ask_store(function: Callable[[Any], None]) -> None:
-    """Call a function with the store of torchrun, if there is one that answers."""
-    if _processes_started() < 2:
-        return
-    # The store may be gone: this process ends in any case.
-    with suppress(RuntimeError):
-        store = _report_store()
-        if store is not None:
-            function(store)
-
-
-def _report_store() -> Any:
-    """Return the store through which processes agree on who reports an error, also for one that has not joined yet."""
-    return _rendezvous(_REPORT_TIMEOUT)[0] if _group is None else _group.store
 
 
 def rows_of_this_process(batch: int) -> slice:

@@ -95,12 +95,12 @@ def test_two_processes_find_what_one_finds(tmp_path, places, algorithm):
 @pytest.mark.slow
 def test_a_group_that_lost_a_process_goes_on(tmp_path, places):
     calm, hurt = tmp_path / "calm", tmp_path / "hurt"
-    assert [status for status, _, _ in start(places, calm, "nse").finish()] == [0, 0]
-    ranks = start(places, hurt, "nse", prepare={0: saves_after_each_step, 1: dies_in_a_step}).finish()
+    assert [status for status, _, _ in start(places, calm, "proxyless").finish()] == [0, 0]
+    ranks = start(places, hurt, "proxyless", prepare={0: saves_after_each_step, 1: dies_in_a_step}).finish()
     (first, _, said), (second, _, _) = ranks
     assert second == -9 and first == 1 and "another process ended" in said and "Traceback" not in said
-    assert (hurt / "training" / "round1.safetensors").exists()
-    assert [status for status, _, _ in start(places, hurt, "nse").finish()] == [0, 0]
+    assert (hurt / "training" / "supernet.safetensors").exists()
+    assert [status for status, _, _ in start(places, hurt, "proxyless").finish()] == [0, 0]
     assert found(hurt) == found(calm)
 
 
@@ -117,7 +117,7 @@ def test_what_fails_in_one_process_ends_both_and_is_told_once(tmp_path, places, 
     ranks = start(places, tmp_path / "run", "spos", "--seed", "1", prepare={1: prepare}).finish()
     assert [status for status, _, _ in ranks] == [1, 1]
     told = "".join(said for _, _, said in ranks)
-    assert told.count(words) == 1 and told.count("error:") == 1 and "Traceback" not in told
+    assert told.count(words) == 1 and told.count("error: ") == 1 and "Traceback" not in told
 
 
 @pytest.mark.slow

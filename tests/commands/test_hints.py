@@ -1,4 +1,5 @@
 import ast
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -8,9 +9,17 @@ from rich.console import Console
 
 import nascli
 from nascli.cli import main
-from nascli.commands.hints import advice_as_text, error_as_text, option, remedy_as_text, target_as_options
+from nascli.commands.hints import (
+    advice_as_text,
+    error_as_text,
+    option,
+    remedy_as_text,
+    target_as_options,
+    unmeasured_as_text,
+)
 from nascli.errors import NascliError, Remedy
 from nascli.execution import Execution
+from nascli.pipeline.run.result import read_result
 from nascli.profiles.target import TargetSpec
 from nascli.terminal import TerminalProgress
 
@@ -130,3 +139,15 @@ def leaves(group, prefix=()):
         yield (*prefix, name), command
         if isinstance(command, click.Group):
             yield from leaves(command, (*prefix, name))
+
+
+def test_a_search_that_measured_nothing_says_how_to_measure_its_winner():
+    frozen = Path(__file__).parents[1] / "data" / "frozen" / "finished"
+    counted = replace(
+        read_result(frozen / "bits"), folder=Path("runs/a b"), document={"export_max_difference": 1e-6}
+    )
+    assert unmeasured_as_text(counted).endswith(
+        "for the winner's latency: nascli measure 'runs/a b/model.onnx'"
+    )
+    # A network with low bit widths has no model that could be measured.
+    assert "nascli measure" not in unmeasured_as_text(read_result(frozen / "bits"))

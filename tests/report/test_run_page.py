@@ -85,3 +85,55 @@ def test_what_a_search_could_not_measure_has_a_page():
 def test_points_can_be_reached_without_a_mouse():
     page = render_run(summary(), EVALUATED, BLOCKS)
     assert page.count('tabindex="0"') >= 5 and "front: 7.00 ms, 90.00%: mbconv b" in page
+
+
+COUNTED = {
+    "predicted_latency_s": None,
+    "finalists": [],
+    "constraints": ["macs<=2M"],
+    "costs": {"macs": 1e6, "params": 1e3},
+    "budget": [
+        {
+            "cost": "macs",
+            "device": None,
+            "here": True,
+            "low": None,
+            "high": 2e6,
+            "value": 1e6,
+            "kind": "counted",
+        }
+    ],
+    "baselines": {
+        "random": {"top1": 0.9, "top1_interval": [0.8, 0.95], "costs": {"macs": 9e5, "params": 900}}
+    },
+}
+
+
+def test_a_page_of_a_run_that_measured_nothing_says_how_to_measure():
+    page = render_run(summary(**COUNTED, measured_latency_s=None), EVALUATED, BLOCKS)
+    assert "Nothing was measured" in page and "Measure model.onnx" in page
+    assert ">measured<" not in page and "Predicted against measured" not in page
+    assert "share of the MACs" in page
+    # A network with low bit widths has no model to measure.
+    bits = summary(**COUNTED, measured_latency_s=None, export_max_difference=None)
+    assert "model.onnx" not in render_run(bits, EVALUATED, BLOCKS)
+
+
+def test_a_page_of_a_counted_run_whose_winner_was_measured_shows_it_without_a_model():
+    setup = {
+        "device": "cpu-x",
+        "runtime": "ort-cpu",
+        "runtime_version": "1",
+        "batch": 4,
+        "mode": "",
+    }
+    run = summary(**COUNTED, setup=setup)
+    assert run.latency is None and run.measured.measured == run.winner.measured == 7e-3
+    page = render_run(run, EVALUATED, BLOCKS)
+    assert "Nothing was measured" not in page and "measured end to end, batch 4" in page
+    assert ">measured<" in page and ">predicted<" not in page and "on cpu-x with ort-cpu 1" in page
+
+
+def test_why_a_budget_is_not_used_stands_beside_the_budgets():
+    page = render_run(summary(), EVALUATED, BLOCKS, unused="nothing larger <was> better")
+    assert "nothing larger &lt;was&gt; better" in page

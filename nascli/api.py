@@ -683,6 +683,7 @@ def train(
     epochs: int | None = None,
     batch: int = 16,
     teacher: str | TeacherSource | None = None,
+    train_on: str = "train",
     train_device: str = "auto",
     tf32: bool = True,
     compile: bool = False,
@@ -697,13 +698,14 @@ def train(
         network: An architecture's .json file, or an architecture.
         out: The folder of the training: its checkpoints, the best weights by validation, and the trained network.
         data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
-        recipe: The name of a recipe: "small", or a paper's for ImageNet.
+        recipe: The name of a recipe, such as "small" or a paper's for ImageNet, or a file that ends in .toml.
         epochs: The number of epochs; None for the recipe's own.
         batch: Samples per run of the ONNX file that is written.
         teacher: What the network learns from beside the labels: an architecture's .json file with its weights beside
             it, an .onnx file, or a `TeacherSource` with weights, resolution, and loss, such as
             `TeacherSource("timm:resnet18", "resnet18.safetensors", distillation=Distillation("hard"))` from
             `nascli.pipeline.train.teacher_source`. None for the labels alone.
+        train_on: "train" for the training part, or "all" for the validation part too.
         train_device, tf32, compile: As in `search`.
         seed: The seed of weights and data order.
         progress: Is told how far the training is; None is silent.
@@ -738,6 +740,7 @@ def train(
         progress=progress or Silent(),
         training=DeviceChoice(name=train_device, tf32=tf32, compile=compile),
         teacher=TeacherSource(teacher) if isinstance(teacher, str) else teacher,
+        train_on=train_on,
     )
 
 

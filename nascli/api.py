@@ -704,7 +704,7 @@ def train(
         network: An architecture's .json file, or an architecture.
         out: The folder of the training: its checkpoints, the best weights by validation, and the trained network.
         data: A data set such as "digits", or "NAME:FOLDER" such as "imagenet:/data".
-        recipe: The name of a recipe: "small", or a paper's for ImageNet.
+        recipe: The name of a recipe, such as "small" or a paper's for ImageNet, or a file that ends in .toml.
         epochs: The number of epochs; None for the recipe's own.
         batch: Samples per run of the ONNX file that is written.
         teacher: What the network learns from beside the labels: an architecture's .json file with its weights beside

@@ -33,6 +33,7 @@ class Drawn(IntEnum):
     CUTOUT = 3
     ERASING = 4
     VIEW = 5
+    VERTICAL_FLIP = 6
 
 
 def _uniform(seed: int, drawn: Drawn, batch: TrainingRows, columns: int) -> Floats:
@@ -90,7 +91,7 @@ def move_images(images: Tensor, batch: TrainingRows, recipe: Recipe, seed: int, 
     Args:
         images: Images of the rows that this process takes, `(n, channels, height, width)`.
         batch: Rows of the step.
-        recipe: Recipe with `shift`, `pad`, and `flip`.
+        recipe: Recipe with `shift`, `pad`, `flip`, and `flip_vertical`.
         seed: Seed of the training.
         black: Value of the border, `(1, channels, 1, 1)`.
 
@@ -104,10 +105,11 @@ def move_images(images: Tensor, batch: TrainingRows, recipe: Recipe, seed: int, 
         # A border of zeros in an image whose black is 0.
         padded = F.pad(images - black, (recipe.pad,) * 4)
         images = _windows(padded, down, right, recipe.pad) + black
-    if recipe.flip:
-        mirrored = torch.from_numpy(_uniform(seed, Drawn.FLIP, batch, 1)[0] < 0.5)
-        mirrored = mirrored.to(images.device, non_blocking=True)
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    for wanted, drawn, axis in ((recipe.flip, Drawn.FLIP, 3), (recipe.flip_vertical, Drawn.VERTICAL_FLIP, 2)):
+        if wanted:
+            mirrored = torch.from_numpy(_uniform(seed, drawn, batch, 1)[0] < 0.5)
+            mirrored = mirrored.to(images.device, non_blocking=True)
+            images = torch.where(mirrored[:, None, None, None], images.flip(axis), images)
     return images
 
 

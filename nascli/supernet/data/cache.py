@@ -49,6 +49,7 @@ class CachedPictures(Pictures):
     def __init__(self, pictures: Pictures, file: Path) -> None:
         self._pictures, self._file = pictures, file
         self.labels, self.channels, self.digest = pictures.labels, pictures.channels, pictures.digest
+        self.whole = pictures.whole
         self._index = _read_index(pictures, file)
         # Nothing is written: pages that are changed by mistake become the process's own.
         self._pixels = np.memmap(file, np.uint8, "c")

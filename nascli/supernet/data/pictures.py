@@ -25,11 +25,14 @@ class Pictures(ABC):
         labels: Class of each image, `(n,)` int64.
         channels: Number of channels of every image, 1 or 3.
         digest: Digest of what identifies the images, such as names and sizes of files.
+        whole: Whether an image is evaluated up to its border, because its subject fills it. Otherwise the centre is
+            evaluated, as usual for photographs.
     """
 
     labels: npt.NDArray[np.int64]
     channels: int
     digest: str
+    whole: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -120,6 +123,7 @@ class JoinedPictures(Pictures):
         self._first, self._second = first, second
         self.labels = np.concatenate([first.labels, second.labels])
         self.channels = first.channels
+        self.whole = first.whole
         self.digest = hashlib.sha256(f"{first.digest}+{second.digest}".encode()).hexdigest()
 
     def _of(self, index: int) -> tuple[Pictures, int]:

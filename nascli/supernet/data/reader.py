@@ -92,7 +92,7 @@ class _Batches(Dataset[Any]):
             (len(request.rows), channels, size, size), dtype=torch.uint8, memory_format=torch.channels_last
         )
         replaced: list[tuple[str, str]] = []
-        view = EvaluationView(size)
+        view = EvaluationView(size, self._reader.pictures.whole)
         if self._training is not None and self._transform is None:
             self._transform = self._training.transform()
         for number, row in enumerate(request.rows.tolist()):

@@ -146,7 +146,8 @@ class StreamedSplit(ImageSplit):
     def content(self) -> Iterable[bytes]:
         """What identifies the images: the digest of their source, and how they are read."""
         reader = self.reader
-        yield f"streamed {reader.pictures.digest} {reader.resolution} {reader.skip_bad}".encode()
+        view = " whole" if reader.pictures.whole else ""
+        yield f"streamed {reader.pictures.digest} {reader.resolution} {reader.skip_bad}{view}".encode()
         yield reader.rows.tobytes()
         yield self.labels.numpy().tobytes()
         yield self.normalisation.mean.cpu().numpy().tobytes()
@@ -173,7 +174,7 @@ class StreamedSplit(ImageSplit):
 
     def augmented(self, batches: Iterable[TrainingRows], recipe: Recipe, seed: int) -> Iterator[Batch]:
         """Deliver the rows of this process in batches for training, and read the next ones ahead."""
-        view = TrainingView.of(recipe, self.shape.height, seed)
+        view = TrainingView.of(recipe, self.shape.height, seed, whole=self.reader.pictures.whole)
         steps, read = itertools.tee(batches)
         if view.changes_colours_or_scale:
             requests = (Request(batch.rows[batch.own], batch.epoch) for batch in read)

@@ -28,9 +28,11 @@ class EvaluationView:
 
     Attributes:
         resolution: Height and width of the view, in pixels.
+        whole: Whether the central square of a larger image is seen up to its border, because the subject fills it.
     """
 
     resolution: int
+    whole: bool = False
 
     def __call__(self, image: Tensor) -> Tensor:
         """Return the view of an image.
@@ -47,7 +49,7 @@ class EvaluationView:
             return image
         functional = _functional()
         shorter = min(height, width)
-        if shorter <= size:
+        if shorter <= size or self.whole:
             square = functional.center_crop(image, [shorter, shorter])
             resized: Tensor = functional.resize(square, [size, size], antialias=True)
             return resized
@@ -66,7 +68,8 @@ class TrainingView:
     Attributes:
         resolution: Height and width of the view, in pixels.
         seed: Seed of the training.
-        crop, pad, flip, jitter, policy, operations, magnitude: As in `Recipe`.
+        crop, pad, flip, jitter, policy, operations, magnitude, flip_vertical: As in `Recipe`.
+        whole: As in `EvaluationView`.
     """
 
     resolution: int
@@ -78,15 +81,18 @@ class TrainingView:
     policy: str = "none"
     operations: int = 2
     magnitude: int = 9
+    flip_vertical: bool = False
+    whole: bool = False
 
     @classmethod
-    def of(cls, recipe: Recipe, resolution: int, seed: int) -> TrainingView:
+    def of(cls, recipe: Recipe, resolution: int, seed: int, *, whole: bool = False) -> TrainingView:
         """Return the view that a recipe names.
 
         Args:
             recipe: Recipe of the training.
             resolution: Height and width of the view, in pixels.
             seed: Seed of the training.
+            whole: As in `EvaluationView`.
         """
         return cls(
             resolution,
@@ -98,6 +104,8 @@ class TrainingView:
             recipe.policy,
             recipe.operations,
             recipe.magnitude,
+            recipe.flip_vertical,
+            whole,
         )
 
     @property
@@ -116,11 +124,13 @@ class TrainingView:
         if self.crop:
             steps.append(v2.RandomResizedCrop(size, scale=(self.crop, 1.0), antialias=True))
         else:
-            steps.append(EvaluationView(size))
+            steps.append(EvaluationView(size, self.whole))
         if self.pad:
             steps.append(v2.RandomCrop(size, padding=self.pad))
         if self.flip:
             steps.append(v2.RandomHorizontalFlip())
+        if self.flip_vertical:
+            steps.append(v2.RandomVerticalFlip())
         if self.jitter:
             steps.append(v2.ColorJitter(self.jitter, self.jitter, self.jitter))
         if self.policy == "autoaugment":

@@ -23,6 +23,7 @@ _COMPUTING_FIELDS = ("accumulate", "amp", "amp_type", "synchronised")
 _ABSENT_VALUES: dict[str, object] = {
     "shift": 0, "clip": 0.0, "mixup": 0.0, "ema": 0.0, "pad": 0, "jitter": 0.0, "policy": "none", "erasing": 0.0,
     "cutout": 0, "cutmix": 0.0, "dropout": 0.0, "drop_path": 0.0,
+    "flip_vertical": False,
 }  # fmt: skip
 
 

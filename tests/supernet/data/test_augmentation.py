@@ -23,7 +23,7 @@ def recipe(**fields):
     return Recipe(epochs=1, batch=8, **fields)
 
 
-@pytest.mark.parametrize("fields", [{"pad": 2}, {"flip": True}, {"pad": 1, "flip": True}])
+@pytest.mark.parametrize("fields", [{"pad": 2}, {"flip": True}, {"flip_vertical": True}, {"pad": 1, "flip": True}])
 def test_an_image_is_moved_alike_in_whatever_batch_it_is(fields):
     images, given = numbered(8), recipe(**fields)
     together = move_images(images, rows(range(8)), given, 3, BLACK)
@@ -37,12 +37,21 @@ def test_an_image_is_moved_alike_in_whatever_batch_it_is(fields):
     assert not torch.equal(move_images(images, rows(range(8)), given, 4, BLACK), together)
 
 
-def test_half_of_the_images_are_mirrored():
+@pytest.mark.parametrize(("field", "axis"), [("flip", 3), ("flip_vertical", 2)])
+def test_half_of_the_images_are_mirrored(field, axis):
     images = numbered(400, 2)
-    moved = move_images(images, rows(range(400)), recipe(flip=True), 0, BLACK)
-    mirrored = (moved == images.flip(3)).all((1, 2, 3))
+    moved = move_images(images, rows(range(400)), recipe(**{field: True}), 0, BLACK)
+    mirrored = (moved == images.flip(axis)).all((1, 2, 3))
     assert 160 < int(mirrored.sum()) < 240
     assert torch.equal(moved[~mirrored], images[~mirrored])
+
+
+def test_images_are_mirrored_in_both_directions_independently():
+    images = numbered(400, 2)
+    moved = move_images(images, rows(range(400)), recipe(flip=True, flip_vertical=True), 0, BLACK)
+    for axes in ((), (2,), (3,), (2, 3)):
+        expected = images.flip(axes) if axes else images
+        assert 60 < int((moved == expected).all((1, 2, 3)).sum()) < 140
 
 
 def test_a_padded_crop_is_a_window_of_the_image_with_a_black_border():

@@ -18,6 +18,15 @@ def test_the_evaluation_view_is_the_centre_of_a_slightly_larger_image():
     assert torch.equal(view(given), larger[:, 2:30, 10:38])
 
 
+def test_an_image_whose_subject_fills_it_is_seen_up_to_its_border():
+    from torchvision.transforms.v2 import functional
+
+    given = image(60, 90)
+    seen = functional.resize(given[:, :, 15:75], [28, 28], antialias=True)
+    assert torch.equal(EvaluationView(28, whole=True)(given), seen)
+    assert torch.equal(TrainingView.of(Recipe(epochs=1), 28, 0, whole=True)(given, 0, 0), seen)
+
+
 def test_an_image_that_is_not_larger_is_resized():
     given = image(8, 8)
     assert torch.equal(EvaluationView(8)(given), given)
@@ -63,6 +72,7 @@ def test_every_part_of_a_recipe_changes_the_view():
         {"policy": "randaugment"},
         {"pad": 3},
         {"flip": True},
+        {"flip_vertical": True},
     ):
         views = [view(**fields)(given, 0, row) for row in range(8)]
         assert any(not torch.equal(each, plain) for each in views), fields

@@ -46,7 +46,10 @@ def open_elpv(text: str) -> PictureParts:
             raise DataError(f"{file}, line {number}: {error}.", "Install elpv-dataset again.") from error
         names.append(name)
         labels.append(label)
-    return PictureParts(FilePictures(folder, names, labels, channels=1), _CLASSES)
+    pictures = FilePictures(folder, names, labels, channels=1)
+    # A photograph shows one cell up to its edges, where cracks may begin.
+    pictures.whole = True
+    return PictureParts(pictures, _CLASSES)
 
 
 def _package_folder() -> Path:

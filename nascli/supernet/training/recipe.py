@@ -56,7 +56,7 @@ class Recipe:
         crop: Smallest share of an image's area that a random resized crop takes (Szegedy et al. 2015); 0 crops none.
         pad: Pixels of zeros around an image, out of which a crop of its size is taken at random.
         flip: Whether images are mirrored horizontally with probability one half.
-        flip_vertical: Whether images are mirrored vertically with probability one half, for images without an upper side.
+        flip_vertical: Whether images are mirrored vertically too, for images without an upper side.
         jitter: Largest relative change of brightness, contrast, and saturation.
         policy: 'autoaugment' (Cubuk et al. 2019, its ImageNet policy), 'randaugment' (Cubuk et al. 2020), or 'none'.
         operations: Operations of 'randaugment' per image.

@@ -23,7 +23,9 @@ def recipe(**fields):
     return Recipe(epochs=1, batch=8, **fields)
 
 
-@pytest.mark.parametrize("fields", [{"pad": 2}, {"flip": True}, {"flip_vertical": True}, {"pad": 1, "flip": True}])
+@pytest.mark.parametrize(
+    "fields", [{"pad": 2}, {"flip": True}, {"flip_vertical": True}, {"pad": 1, "flip": True}]
+)
 def test_an_image_is_moved_alike_in_whatever_batch_it_is(fields):
     images, given = numbered(8), recipe(**fields)
     together = move_images(images, rows(range(8)), given, 3, BLACK)

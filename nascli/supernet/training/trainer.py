@@ -6,6 +6,7 @@ checkpoint needs the weights, the optimiser's state, and the number of completed
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -211,6 +212,8 @@ class Trainer:
             if looks or time.monotonic() - looked > _LOOK_EVERY_SECONDS:
                 health = self._look()
                 looked = time.monotonic()
+            if saves:
+                self._require_finite_weights()
             if self._on_step_end is not None:
                 self._on_step_end(self.step)
             self.step += 1
@@ -246,15 +249,19 @@ class Trainer:
         for parameter in used:
             parameter.grad = None
         # A scaled gradient may be infinite: the scaler leaves such a step out, and lowers the scale.
-        self._watch.record(total, norm if self._scaler is None else total)
+        self._watch.record(total, total if norm is None or self._scaler is not None else norm)
         self._unseen += 1
         self._average.update(self.step)
 
-    def _update(self, used: Sequence[nn.Parameter]) -> Tensor:
-        """Step the optimiser; return the norm of the gradient before it was clipped, a scalar on the device."""
+    def _update(self, used: Sequence[nn.Parameter]) -> Tensor | None:
+        """Step the optimiser; return the norm of the gradient before it was clipped, a scalar on the device.
+
+        None if the recipe clips nothing: then a gradient that is not finite shows in the next loss, or in the weights
+        before they are saved.
+        """
         if self._scaler is not None and self.recipe.clip:
             self._scaler.unscale_(self._optimizer)
-        norm = nn.utils.clip_grad_norm_(used, self.recipe.clip) if self.recipe.clip else gradient_norm(used)
+        norm = nn.utils.clip_grad_norm_(used, self.recipe.clip) if self.recipe.clip else None
         begin_momenta(self._optimizer, used)
         if self._scaler is None:
             self._optimizer.step()
@@ -290,6 +297,16 @@ class Trainer:
         if self._scaler is not None and self._scaler.get_scale() < _LEAST_SCALE:
             raise self._divergence_error("scale of the loss", self._scaler.get_scale(), self.step)
         return health
+
+    def _require_finite_weights(self) -> None:
+        """Refuse to save what no training could go on from.
+
+        Raises:
+            TrainingError: A weight is not finite.
+        """
+        norms = torch._foreach_norm([p.detach() for p in self._parameters])
+        if not bool(torch.stack(norms).isfinite().all()):
+            raise self._divergence_error("norm of the weights", math.nan, self.step)
 
     def _divergence_error(self, quantity: str, value: float, step: int) -> TrainingError:
         return TrainingError(
@@ -392,17 +409,6 @@ class Trainer:
             self._teacher.load(_group(tensors, "teacher/"), self._optimizer)
         self.step = int(state["step"])
         self._watch, self._unseen = FiniteWatch(self.device), 0
-
-
-def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
-    """Return the Euclidean norm of the gradient, a scalar on the device of the parameters.
-
-    Args:
-        parameters: Parameters that all have a gradient.
-    """
-    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return norm
 
 
 def _group(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def test_a_weight_step_waits_for_nothing(tiny, images, card, name):
     card.waits.clear()
     trainer.run(None, "x", Silent(), "t", until=5)
     # The last step is looked at.
-    assert waits[:-1] == [[]] * 4 and len(card.waits) <= 2
+    assert waits[:-1] == [[]] * 4 and len(card.waits) <= 3
     assert trainer.device == CARD and math.isfinite(trainer.loss)
 
 
@@ -122,6 +122,17 @@ def test_what_is_not_finite_is_never_saved(tiny, images, card, tmp_path, monkeyp
     good = trainer_of(tiny, images.to(CARD), RECIPES["sgd"])
     good.restore(tmp_path / "a", "x")
     assert good.step == 2 and all(v.isfinite().all() for v in good.module.state_dict().values())
+
+
+def test_weights_that_are_not_finite_are_never_saved(tiny, images, tmp_path, monkeypatch):
+    """A gradient without a norm, since nothing is clipped, spoils weights before it spoils a loss."""
+    monkeypatch.setattr("nascli.supernet.training.trainer._SAVE_EVERY_SECONDS", 0.0)
+    trainer = trainer_of(tiny, images, RECIPES["sgd"])
+    spoiled = next(iter(trainer.module.parameters()))
+    trainer._on_step_end = lambda step: spoiled.register_hook(lambda g: g * math.inf) if step == 1 else None
+    with pytest.raises(TrainingError, match=r"the norm of the weights is nan at step 2 of"):
+        trainer.run(tmp_path / "a", "x", Silent(), "t", until=6)
+    assert load_checkpoint(tmp_path / "a")[1]["step"] == 2
 
 
 def test_evaluation_waits_once_and_not_in_each_batch(tiny, images, card):

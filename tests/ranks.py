@@ -222,7 +222,8 @@ def fails_in_a_step():
 def joined(rank, world, port):
     """Become one of several processes."""
     os.environ |= rank_environment(rank, world, port)
-    torch.set_num_threads(1)
+    # Without a number of threads in the environment, each process takes its part of the cores.
+    del os.environ["OMP_NUM_THREADS"]
     distributed.join_process_group()
 
 
@@ -302,6 +303,7 @@ def talk(folder, rank, world, port):
         "same": caught(distributed.require_same, "data", "digest"),
         "weights": [distributed.loss_weight(batch) for batch in (4, 5)],
         "few rows": caught(distributed.require_rows, 1),
+        "threads": torch.get_num_threads(),
     }
     tensors = [torch.zeros(3, requires_grad=True), torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)]
     unused = torch.zeros(1, requires_grad=True)

@@ -124,6 +124,7 @@ def test_what_two_processes_tell_each_other(tmp_path):
     assert first["same"] is None
     assert first["weights"] == [1.0, 1.2] and second["weights"] == [1.0, 0.8]
     assert first["few rows"][0] == "ProcessGroupError"
+    assert first["threads"] == max(1, os.cpu_count() // 2)
     assert first["gradients"] == [[1.5] * 3, [[1.5] * 2] * 2] and first["buffers"] == [0.0]
     assert first["nothing"] is None and first["read"] == {"by": 0} and first["state"] == [1]
     assert first["journal 0"] == [] and first["added 1"] == [[0, 2], [1, 2]]

@@ -190,7 +190,8 @@ def test_equation_6_is_the_mean_over_pairs_of_the_full_gradient_s_direction():
         one.thetas[number].copy_(torch.tensor([0.4, -0.3, 0.2, 0.0, -0.1]))
     upstream = torch.randn(4, *layer.output)
     a, b = torch.tensor([1.0, 0, 1, 0, 0]), torch.tensor([0.0, 1, 0, 0, 1])
-    out = one._forward_layer(candidates, number, x, (a, b))
+    probabilities = renormalised(one.thetas[number], a, b)
+    out = one._forward_layer(candidates, number, x, (a, b), probabilities)
     (out * upstream).sum().backward()
     with torch.no_grad():
         both = [(candidates[0](x) + candidates[2](x)) / 2, (candidates[1](x) + candidates[4](x)) / 2]

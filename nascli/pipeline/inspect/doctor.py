@@ -70,6 +70,7 @@ def run_checks() -> list[Check]:
     checks += _conflicts()
     checks.append(_package("torch", "search", "training"))
     checks += _train_device()
+    checks.append(_package("torchvision", "search", "images of different sizes, and their augmentation"))
     checks.append(_package("scikit-learn", "search", "data set digits"))
     checks.append(_store())
     noise = machine_advice()

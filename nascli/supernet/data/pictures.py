@@ -158,7 +158,9 @@ def image_bytes(image: Any, channels: int) -> Tensor:
         DataError: The image is something else, or has another number of channels.
     """
     if hasattr(image, "convert") and hasattr(image, "getbands"):
-        image = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+        mode = "RGB" if channels == 3 else "L"
+        # Decoding happens here; a copy can be written to, as torch wants it.
+        image = np.array(image if image.mode == mode else image.convert(mode))
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint8 and image.ndim in (2, 3):
             plane = torch.from_numpy(np.require(image, requirements=["C", "W"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nascli.errors import DataError
 from nascli.supernet.data.pictures import Pictures
 from nascli.supernet.data.rows import Rows
-from nascli.supernet.data.views import EvaluationView, TrainingView
+from nascli.supernet.data.views import EvaluationView, TrainingView, load_transforms
 
 _MOST_WORKERS = 8
 # Fewer images are read by this process: starting workers would take longer.
@@ -88,9 +89,8 @@ class _Batches(Dataset[Any]):
 
     def _read(self, request: Request) -> _Read:
         size, channels = self._reader.resolution, self._reader.pictures.channels
-        pixels = torch.empty(
-            (len(request.rows), channels, size, size), dtype=torch.uint8, memory_format=torch.channels_last
-        )
+        # Height, width, channels: a view is copied as one piece.
+        pixels = torch.empty((len(request.rows), size, size, channels), dtype=torch.uint8)
         replaced: list[tuple[str, str]] = []
         view = EvaluationView(size, self._reader.pictures.whole)
         if self._training is not None and self._transform is None:
@@ -98,11 +98,12 @@ class _Batches(Dataset[Any]):
         for number, row in enumerate(request.rows.tolist()):
             image = self._reader.read(row, replaced)
             if request.epoch is None:
-                pixels[number] = view(image)
+                seen = view(image)
             else:
                 assert self._training is not None and self._transform is not None
-                pixels[number] = self._training.drawn(self._transform, image, request.epoch, row)
-        return _Read(pixels, replaced)
+                seen = self._training.drawn(self._transform, image, request.epoch, row)
+            pixels[number] = seen.permute(1, 2, 0)
+        return _Read(pixels.permute(0, 3, 1, 2), replaced)
 
 
 class _Requests(Sampler[Any]):
@@ -184,6 +185,7 @@ class ImageReader:
         Raises:
             DataError: An image cannot be read, or a worker died.
         """
+        load_transforms()
         dataset = _Batches(self, training)
         workers = 0 if few else self.worker_count
         if workers == 0:
@@ -215,6 +217,7 @@ def _from_workers(
         collate_fn=_same,
         prefetch_factor=_READ_AHEAD,
         pin_memory=pin,
+        worker_init_fn=_begin_worker,
     )
     try:
         yield from loader
@@ -226,6 +229,11 @@ def _from_workers(
             f"one of {workers} processes that read images died ({_cause(str(error))}).",
             "It may have been out of memory, or of shared memory (/dev/shm): use fewer workers, or none.",
         ) from error
+
+
+def _begin_worker(number: int) -> None:
+    """Keep the collector of garbage away from what a forked worker shares: it would copy the pages that it looks at."""
+    gc.freeze()
 
 
 def _same(batch: Any) -> Any:

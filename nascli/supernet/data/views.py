@@ -19,6 +19,21 @@ from nascli.supernet.training.recipe import Recipe
 _LARGER = 256 / 224
 
 
+def load_transforms() -> Any:
+    """Return torchvision's transforms; who forks processes that use them loads them first, for all of them.
+
+    Raises:
+        RuntimeUnavailableError: torchvision is not installed.
+    """
+    try:
+        from torchvision.transforms import v2
+    except ImportError as error:
+        raise missing_package(
+            "torchvision", "search", "images of different sizes, and their augmentation"
+        ) from error
+    return v2
+
+
 @dataclass(frozen=True)
 class EvaluationView:
     """The view of an image in which networks are evaluated.
@@ -47,7 +62,7 @@ class EvaluationView:
         height, width = image.shape[1:]
         if height == width == size:
             return image
-        functional = _functional()
+        functional = load_transforms().functional
         shorter = min(height, width)
         if shorter <= size or self.whole:
             square = functional.center_crop(image, [shorter, shorter])
@@ -115,12 +130,9 @@ class TrainingView:
 
     def transform(self) -> Callable[[Tensor], Tensor]:
         """Return the transform of torchvision, which draws from torch's own generator."""
-        try:
-            from torchvision.transforms import v2
-        except ImportError as error:
-            raise missing_package("torchvision", "search", "augmentation of images") from error
+        v2 = load_transforms()
         size = self.resolution
-        steps: list[Callable[[Tensor], Tensor]] = []
+        steps: list[Callable[[Any], Any]] = []
         if self.crop:
             steps.append(v2.RandomResizedCrop(size, scale=(self.crop, 1.0), antialias=True))
         else:
@@ -131,17 +143,23 @@ class TrainingView:
             steps.append(v2.RandomHorizontalFlip())
         if self.flip_vertical:
             steps.append(v2.RandomVerticalFlip())
+        if self.jitter or self.policy != "none":
+            # Pillow changes colours faster than torch does.
+            steps.append(v2.functional.to_pil_image)
         if self.jitter:
             steps.append(v2.ColorJitter(self.jitter, self.jitter, self.jitter))
         if self.policy == "autoaugment":
             steps.append(v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET))
         elif self.policy == "randaugment":
             steps.append(v2.RandAugment(self.operations, self.magnitude))
+        if self.jitter or self.policy != "none":
+            steps.append(v2.functional.pil_to_tensor)
 
         def apply(image: Tensor) -> Tensor:
+            changed: Any = image
             for step in steps:
-                image = step(image)
-            return image
+                changed = step(changed)
+            return changed  # type: ignore[no-any-return]
 
         return apply
 
@@ -187,11 +205,3 @@ def image_seed(seed: int, epoch: int, row: int) -> int:
     """
     entropy = [seed, RandomStream.IMAGE_AUGMENTATION, Drawn.VIEW, epoch, row]
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _functional() -> Any:
-    try:
-        from torchvision.transforms.v2 import functional
-    except ImportError as error:
-        raise missing_package("torchvision", "search", "reading images of different sizes") from error
-    return functional

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -143,14 +144,21 @@ def serve_epochs(name: str, folder: Path, pipe: Any) -> None:
         pipe.send((images, time.perf_counter() - start, *memory))
 
 
-def measure(folder: Path, turns: int) -> dict[str, list[tuple[int, float, float, float]]]:
+def measure(
+    folder: Path, turns: int, quick: bool = False
+) -> dict[str, list[tuple[int, float, float, float]]]:
     """Epochs of all loops in turn."""
     context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
+    pipes: dict[str, Any] = {}
+    processes: list[Any] = []
     for name in LOOPS:
         pipes[name], theirs = context.Pipe()
-        processes.append(context.Process(target=serve_epochs, args=(name, folder, theirs)))
+        start = threading.Thread if quick else context.Process
+        processes.append(start(target=serve_epochs, args=(name, folder, theirs)))
         processes[-1].start()
+        if not quick:
+            # Without it, a process that dies would not be noticed.
+            theirs.close()
         pipes[name].recv()
     found: dict[str, list[tuple[int, float, float, float]]] = {name: [] for name in LOOPS}
     for turn in range(turns + 1):
@@ -175,7 +183,7 @@ def run(quick: bool) -> tuple[list[list[str]], list[Target]]:
         before = os.environ.get("NASCLI_HOME")
         os.environ["NASCLI_HOME"] = str(Path(temporary) / "home")
         try:
-            found = measure(folder, turns)
+            found = measure(folder, turns, quick)
         finally:
             if before is None:
                 del os.environ["NASCLI_HOME"]

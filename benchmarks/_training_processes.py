@@ -84,7 +84,7 @@ def serve_steps(number: int, world: int, port: int, size: tuple[str, int], pipe:
 class Group:
     """Processes that run steps when they are asked to."""
 
-    def __init__(self, sizes: list[tuple[str, int]], talk: bool) -> None:
+    def __init__(self, sizes: list[tuple[str, int]], *, talk: bool) -> None:
         context = multiprocessing.get_context("spawn")
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))

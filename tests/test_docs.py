@@ -17,7 +17,7 @@ from pydoc import locate
 import click
 import pytest
 from click.testing import CliRunner
-from image_files import write_cells
+from image_files import write_cells, write_images
 from preloaded import Python
 from simulated_devices import fill_references
 
@@ -136,6 +136,7 @@ def test_the_tutorial_runs_from_top_to_bottom(sandbox, quick_measuring):
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=sandbox)
     assert done.stdout.strip() == "(2, 10)", done.stderr
+    write_images(sandbox / "photos")
     for page in ("device.md", "data.md", "recipes.md"):
         for command in documented(ROOT / "docs" / "guides" / page):
             ran(reduced(command))
@@ -186,6 +187,20 @@ def python_of(page):
 def home(tmp_path_factory):
     """One store: all of them use the same small space, which is measured once."""
     return tmp_path_factory.mktemp("home")
+
+
+def test_the_data_set_of_the_guide_is_read(tmp_path, monkeypatch):
+    from nascli.supernet.data.images import load_images
+
+    paths = write_images(tmp_path / "photos")
+    rows = [f"{path.relative_to(tmp_path / 'photos')},{path.parent.name[-1]}" for path in paths]
+    (tmp_path / "photos" / "table.csv").write_text("\n".join(rows))
+    text = (ROOT / "docs" / "guides" / "data.md").read_text()
+    (tmp_path / "my_images.py").write_text(python_of(ROOT / "docs" / "guides" / "data.md"))
+    assert 'title="my_images.py"' in text
+    monkeypatch.chdir(tmp_path)
+    images = load_images("my_images.py:photos", 16)
+    assert images.classes == 2 and len(images.train) == 14
 
 
 @pytest.mark.parametrize("page", ["space.md", "evaluator.md", "python.md"])

@@ -17,8 +17,8 @@ from nascli.supernet.data.sources.base import Source
 def source_of_file(file: str) -> Source:
     """Return the source of a Python file; the text after its name names an object of the file.
 
-    The object is a map-style torch Dataset, a pair (train, test) or a triple (train, validation, test) of them, a
-    function without arguments that returns one of these, or a `Source`. The items of a data set are pairs of an image
+    The object is a map-style torch Dataset, a pair (train, test) or a triple (train, validation, test) of them, or a
+    function or class without arguments that makes one of these. The items of a data set are pairs of an image
     (a PIL image, a tensor of bytes, or an array of bytes) and the number of its class.
 
     Args:
@@ -39,7 +39,8 @@ def _open(file: str, name: str) -> PictureParts:
     """Return the data sets that an object of a file stands for."""
     found = _object(Path(file).expanduser(), name)
     title = f"{file}:{name}"
-    if callable(found) and not hasattr(found, "__getitem__"):
+    # A class has the methods of its instances.
+    if isinstance(found, type) or (callable(found) and not hasattr(found, "__getitem__")):
         try:
             found = found()
         except NascliError:

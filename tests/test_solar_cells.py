@@ -190,6 +190,21 @@ def test_networks_of_other_latencies_are_no_rivals(measured_rivals, mobilenets, 
         measured_rivals(mobilenets, randoms, 0.03)
 
 
+def test_the_tutorial_shows_the_recipe_and_the_search_of_the_study(study):
+    tutorial = (FOLDER.parent.parent / "docs" / "tutorial.md").read_text()
+    assert (
+        f'```toml title="examples/solar_cells/recipe.toml"\n{(FOLDER / "recipe.toml").read_text()}```'
+        in tutorial
+    )
+    run = study["run"]
+    (command,) = [
+        line for line in tutorial.splitlines() if line.startswith("nascli search") and "elpv" in line
+    ]
+    said = command.replace("--supernet-epochs ", "--set supernet.epochs=").split()
+    assert said[3] == run.SPACE and said[said.index("--constraint") + 1] == run.BUDGET
+    assert tuple(said[at + 1] for at, word in enumerate(said) if word == "--set") == run.SEARCH
+
+
 def test_the_recipe_mirrors_cells_and_cuts_no_defect_off():
     recipe = named_recipe("retraining", str(FOLDER / "recipe.toml"), None)
     assert recipe.flip and recipe.flip_vertical and recipe.crop == 0 and recipe.pad == 0

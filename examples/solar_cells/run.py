@@ -25,7 +25,7 @@ from nascli.terminal import TerminalProgress
 SPACE = "fbnet-mini:resolution=64,width=0.5"
 BUDGET = "latency=0.2ms"
 # The supernet sees the mirror images that the recipe shows to the networks; more epochs let shared weights rank better.
-SEARCH = ("supernet.epochs=30", "supernet.flip=true", "supernet.flip_vertical=true", "supernet.shift=4")
+SEARCH = ("supernet.epochs=20", "supernet.flip=true", "supernet.flip_vertical=true", "supernet.shift=4")
 
 
 def arguments():

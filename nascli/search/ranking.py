@@ -33,7 +33,7 @@ def ranking_phases(request: SpaceRequest, preset: Preset, evaluations: int | Non
         evaluations: How many architectures are evaluated at most; None where it is not known.
     """
     return (
-        training_phase("training the supernet of", len(request.images.train), preset.supernet),
+        training_phase("training the supernet", len(request.images.train), preset.supernet),
         evaluation_phase("searching", evaluations),
     )
 

@@ -62,7 +62,7 @@ class NetworkSpaceSearch(Algorithm):
     def announced_learning(self, request: SpaceRequest, preset: Preset) -> Sequence[Phase]:
         """Return the training of the distribution over spaces."""
         assert preset.space_recipe is not None
-        task = "searching for a space within"
+        task = "searching for a space"
         return (
             training_phase(task, len(request.images.train), preset.space_recipe, rate="training of a space"),
         )

@@ -45,7 +45,7 @@ def test_a_counted_search_trains_searches_and_retrains():
         "retraining.epochs=5",
     )
     assert tasks(phases) == [
-        ("training the supernet of", 30),
+        ("training the supernet", 30),
         ("searching", 24),
         *((task, 50) for task in FINAL),
     ]
@@ -71,7 +71,7 @@ def test_the_table_is_a_phase_as_far_as_the_store_lacks_it(tmp_path):
         settings = small_settings(store, "latency<=1s")
         request = SpaceRequest(load_space_of_any_kind(settings.space), IMAGES, settings.constraints)
         first, *others = search_phases(settings, request, has_latency=True)
-        assert first.task.startswith("measuring operators" if missing else "training the supernet of")
+        assert first.task.startswith("measuring operators" if missing else "training the supernet")
         if missing:
             assert first.steps > 10 and first.seconds == pytest.approx(0.35 * first.steps)
         assert [phase.task for phase in others].count("measuring networks") == 2
@@ -111,7 +111,7 @@ def test_nse_announces_its_rounds():
 
 def test_a_learned_space_comes_first():
     names = [task for task, _ in tasks(phases_of("nss", "nss-expanded-mini"))]
-    assert names[:3] == ["searching for a space within", "training the supernet of", "searching"]
+    assert names[:3] == ["searching for a space", "training the supernet", "searching"]
     first, *_ = phases_of("autospace", "autospace-mini", "autospace.warmup=2", "autospace.evolution=3")
     assert (first.task, first.steps, first.in_parts) == ("evolving cells", 50, True)
 

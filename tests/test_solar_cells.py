@@ -20,7 +20,7 @@ from nascli.spaces.reference_networks import mobilenetv2
 from nascli.supernet.recipes.files import named_recipe
 
 FOLDER = Path(__file__).parent.parent / "examples" / "solar_cells"
-MODULES = ("run", "report", "rivals", "trainings", "differences")
+MODULES = ("run", "report", "rivals", "train_members", "differences")
 SHORT = [
     "--space",
     "spos-mini:resolution=16",

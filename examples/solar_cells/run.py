@@ -16,7 +16,7 @@ from pathlib import Path
 from report import results, table
 from rich.console import Console
 from rivals import HERE, Member, choose_networks
-from trainings import train_all
+from train_members import train_all
 
 import nascli
 from nascli.files import read_json, write_json

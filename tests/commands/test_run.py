@@ -11,6 +11,12 @@ def changed(*texts):
     return [word for text in texts for word in ("--set", text)]
 
 
+@pytest.fixture(scope="module")
+def measured_home(tmp_path_factory):
+    """A home that searches of one space share, so that its operators are measured once."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "space", "limit", "settings"),
@@ -19,7 +25,10 @@ def changed(*texts):
      ("guided", SINGLE, "macs<=400k", ["guided.evaluations=10", "guided.first=4"]),
      ("proxyless", SINGLE, "macs<=400k", [])],
 )  # fmt: skip
-def test_every_algorithm_ends_in_a_verified_network_and_a_report(tmp_path, algorithm, space, limit, settings):
+def test_every_algorithm_ends_in_a_verified_network_and_a_report(
+    tmp_path, monkeypatch, measured_home, algorithm, space, limit, settings
+):
+    monkeypatch.setenv("NASCLI_HOME", str(measured_home))
     args = [
         "search", "--algorithm", algorithm, "--space", space, "--constraint", "latency=50ms",
         "--constraint", limit, "--batch", "2", "--out", tmp_path / "run", *SMALL, *changed(*settings),

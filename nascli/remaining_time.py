@@ -58,15 +58,18 @@ class Pace:
 
     def seconds_per_step(self) -> float | None:
         """Return how long a step takes lately; None before a stretch of work after the set-up has ended."""
-        stretches, _ = _stretches(list(self._points))
+        return self.seconds_and_steps_at_hand()[0]
+
+    def seconds_and_steps_at_hand(self) -> tuple[float | None, int]:
+        """Return `seconds_per_step`, and how many steps of a burst that has begun are still to be reported.
+
+        Those steps are done already.
+        """
+        stretches, at_hand = _stretches(list(self._points))
         seconds = _mean_seconds(stretches)
         if seconds is not None:
             self._seconds = seconds
-        return self._seconds
-
-    def steps_at_hand(self) -> int:
-        """Return how many steps of a burst that has begun are still to be reported: they are done already."""
-        return _stretches(list(self._points))[1]
+        return self._seconds, at_hand
 
     def overall(self, now: float) -> float | None:
         """Return how long a step took on average with the set-up; None where none was done."""
@@ -230,12 +233,12 @@ class RemainingTime:
         if self._pace is None:
             return None
         left = max(0, self._total - self._pace.done)
-        own = self._pace.seconds_per_step()
+        own, at_hand = self._pace.seconds_and_steps_at_hand()
         rate = self._phase.rate
         if own is not None:
             if rate is not None:
                 self._rates[rate] = own / self._phase.work
-            return own * max(0, left - self._pace.steps_at_hand())
+            return own * max(0, left - at_hand)
         if rate in self._rates:
             return self._rates[str(rate)] * self._phase.work * left
         if self._phase.seconds is not None:

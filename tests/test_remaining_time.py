@@ -78,6 +78,7 @@ def burst(events):
 def check(total, events):
     """Assert that after a tenth of a run the time left is within a third of the truth, at each report.
 
+    Of a run of very many reports each seventh is asked: none is special, and seven divides no interval of checkpoints.
     Just before the end the truth is next to nothing: there a hundredth of the run, or two bursts, may be between them.
     Where the first burst is more than a tenth of the run, nobody knows before the second has ended.
     """
@@ -87,9 +88,11 @@ def check(total, events):
     known = sum(steps for now, steps in events if now < 0.1)
     largest = burst([event for event in events if event[0] >= 0.1])
     allowed = max(2 * largest / total, 0.01) * end
-    checked = 0
-    for now, steps in events:
+    checked, every = 0, 7 if len(events) > 5000 else 1
+    for number, (now, steps) in enumerate(events):
         remaining.advance(steps, now)
+        if number % every:
+            continue
         if remaining.done - known < (total - known) / 10:
             continue
         estimate, truth = remaining.of_task(now), end - now
@@ -102,7 +105,7 @@ def check(total, events):
             truth,
         )
         checked += 1
-    assert checked > 0.7 * (total - known) / max(steps for _, steps in events[-5:])
+    assert every * checked > 0.7 * (total - known) / max(steps for _, steps in events[-5:])
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -189,15 +190,17 @@ class ImageReader:
         dataset = _Batches(self, training)
         workers = 0 if few else self.worker_count
         if workers == 0:
-            results: Iterable[Any] = (dataset[request] for request in requests)
+            results: Generator[Any, None, None] = (dataset[request] for request in requests)
         else:
             results = _from_workers(dataset, requests, workers, pin)
-        for result in results:
-            if isinstance(result, _Failure):
-                raise DataError(result.message, result.hint)
-            if result.replaced:
-                self.bad.add(result.replaced)
-            yield result.pixels
+        # Workers end at once here; where the collector of garbage finds them, each is waited for in vain for 5 s.
+        with closing(results):
+            for result in results:
+                if isinstance(result, _Failure):
+                    raise DataError(result.message, result.hint)
+                if result.replaced:
+                    self.bad.add(result.replaced)
+                yield result.pixels
 
     @property
     def worker_count(self) -> int:
@@ -207,7 +210,7 @@ class ImageReader:
 
 def _from_workers(
     dataset: Dataset[Any], requests: Iterable[Any], workers: int, pin: bool = False
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """Yield the items of a data set in the order of requests, which worker processes read ahead."""
     loader = DataLoader(
         dataset,
@@ -293,10 +296,13 @@ def decode_all(pictures: Pictures, workers: int | None, skip_bad: bool) -> Itera
     """
     dataset = _Decoded(pictures)
     count, numbers = worker_count(workers, len(pictures)), range(len(pictures))
-    for image in _from_workers(dataset, numbers, count) if count else map(dataset.__getitem__, numbers):
-        if not isinstance(image, _Failure):
-            yield image
-        elif skip_bad:
-            yield None
-        else:
-            raise DataError(image.message, image.hint)
+    images = _from_workers(dataset, numbers, count) if count else (dataset[number] for number in numbers)
+    # As in `ImageReader.batches`.
+    with closing(images):
+        for image in images:
+            if not isinstance(image, _Failure):
+                yield image
+            elif skip_bad:
+                yield None
+            else:
+                raise DataError(image.message, image.hint)

@@ -84,8 +84,9 @@ def test_a_training_resumes_on_the_card(tiny, images, card, tmp_path, monkeypatc
         trainer_of(tiny, data, RECIPES[name]).run(tmp_path / "b", "x", Killed(3), "t", until=4)
     again = trainer_of(tiny, data, RECIPES[name])
     again.run(tmp_path / "b", "x", Silent(), "t", until=4)
+    resumed = again.module.state_dict()
     for key, tensor in whole.module.state_dict().items():
-        assert tensor.is_cuda and torch.equal(tensor, again.module.state_dict()[key]), key
+        assert tensor.is_cuda and torch.equal(tensor, resumed[key]), key
 
 
 def test_a_checkpoint_of_a_card_goes_on_on_the_cpu(tiny, images, tmp_path):
@@ -212,8 +213,9 @@ def test_half_precision_is_scaled_and_resumes_bit_for_bit(tiny, images, tmp_path
     again = trainer_of(tiny, images, recipe)
     again.run(tmp_path / "b", "x", Silent(), "t", until=6)
     assert math.isfinite(whole.loss) and whole._scaler.state_dict() == again._scaler.state_dict()
+    resumed = again.module.state_dict()
     for key, tensor in whole.module.state_dict().items():
-        assert torch.equal(tensor, again.module.state_dict()[key]), key
+        assert torch.equal(tensor, resumed[key]), key
 
 
 def test_a_scale_that_vanishes_stops_the_training(tiny, images):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
+import platform
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
@@ -23,6 +25,9 @@ from nascli.supernet.data.views import EvaluationView, TrainingView, load_transf
 _MOST_WORKERS = 8
 # Fewer images are read by this process: starting workers would take longer.
 WORKER_IMAGES = 256
+# The parameter of glibc's mallopt that decides from which size on a block is a mapping of its own, and its value in
+# bytes, with which glibc begins.
+_M_MMAP_THRESHOLD, _MMAP_THRESHOLD = -3, 128 * 1024
 # Batches that each worker has ready.
 _READ_AHEAD = 2
 
@@ -235,8 +240,20 @@ def _from_workers(
 
 
 def _begin_worker(number: int) -> None:
-    """Keep the collector of garbage away from what a forked worker shares: it would copy the pages that it looks at."""
+    """Keep a worker's memory small."""
+    # The collector of garbage would copy the pages of what a forked worker shares when it looks at them.
     gc.freeze()
+    _return_images_to_the_system()
+
+
+def _return_images_to_the_system() -> None:
+    """Let glibc give the memory of images back as soon as they are freed.
+
+    By default it keeps blocks of up to 32 MB once such blocks were freed. Decoded images of many sizes leave gaps
+    among them, by which a worker grows all the time.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
 
 
 def _same(batch: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -27,9 +26,11 @@ from nascli.supernet.training.trainer import Trainer
 NOTES = """
 Step: the same plain network from a space, the same recipe (SGD with Nesterov momentum and weight decay, a cosine with
 warm-up, smoothed labels, channels-last), and images in memory: nascli's trainer and a loop written by hand, which looks
-at its loss in every step, a few steps each in turn. One thread. Memory: the peak of a process of its own (ru_maxrss) after
-20 steps, everything included; and its growth beyond what the process holds before the first step, with images and
-network.
+at its loss in every step, a few steps each in turn. One thread.
+"""
+MEMORY_NOTES = """
+Memory: the peak of a process of its own (VmHWM) after 20 steps of the same loops, everything included; and its growth
+beyond what the process holds before the first step, with images and network.
 """
 WARMUP, SMOOTHING, DECAY, RATE = 0.1, 0.1, 4e-5, 0.05
 
@@ -149,11 +150,17 @@ def measure_peak(name: str, case: Case, steps: int, pipe: Any) -> None:
     """Report this process's peak of memory after some steps, and its growth by them, in MB."""
     torch.set_num_threads(1)
     loop = LOOPS[name](case)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    before = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+    before = own_memory("VmRSS")
     loop.run(steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pipe.send((peak / 1e3, (peak - before) / 1e3))
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    peak = own_memory("VmHWM")
+    pipe.send((peak, peak - before))
+
+
+def own_memory(name: str) -> float:
+    """A size of this process in MB, as the kernel calls it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{name}:"))
 
 
 def peak_memory(name: str, case: Case, steps: int) -> tuple[float, float]:
@@ -169,7 +176,7 @@ def peak_memory(name: str, case: Case, steps: int) -> tuple[float, float]:
 
 
 def run(quick: bool) -> tuple[list[list[str]], list[Target]]:
-    """Rows and targets of this part."""
+    """Rows and targets of the part about time."""
     torch.set_num_threads(1)
     rows, targets = [], []
     for case in QUICK if quick else CASES:
@@ -178,6 +185,12 @@ def run(quick: bool) -> tuple[list[list[str]], list[Target]]:
         milliseconds = {name: [1e3 * t for t in taken] for name, taken in found.items()}
         rows.append([f"training step, {case.title}, batch {case.batch}: nascli / by hand", spread(ratios), f"{spread(milliseconds['nascli'])} against {spread(milliseconds['by hand'])} ms"])  # fmt: skip
         targets.append(Target(f"training step, {case.title}, nascli / by hand", statistics.median(ratios), 1.03, False))  # fmt: skip
+    return rows, targets
+
+
+def run_memory(quick: bool) -> tuple[list[list[str]], list[Target]]:
+    """Rows and targets of the part about memory."""
+    rows, targets = [], []
     for case in QUICK if quick else CASES:
         peaks = {name: [peak_memory(name, case, 2 if quick else 20) for _ in range(1 if quick else 3)] for name in LOOPS}  # fmt: skip
         middle = {name: [statistics.median(column) for column in zip(*values, strict=True)] for name, values in peaks.items()}  # fmt: skip

@@ -19,6 +19,7 @@ Case = Callable[[bool], tuple[list[list[str]], list[Target]]]
 NOTES = {
     "data": _training_data.NOTES,
     "step": _training_step.NOTES,
+    "memory": _training_step.MEMORY_NOTES,
     "processes": _training_processes.NOTES,
     "presets": _training_presets.NOTES,
 }
@@ -29,6 +30,7 @@ def all_cases() -> dict[str, Case]:
     cases: dict[str, Case] = {
         "data": _training_data.run,
         "step": _training_step.run,
+        "memory": _training_step.run_memory,
         "processes": _training_processes.run,
     }
     for name in _training_presets.CASES:
@@ -44,7 +46,7 @@ def chosen_cases(arguments: argparse.Namespace, known: Collection[str]) -> list[
     names = [name for name in all_cases() if name.partition("/")[0] in (arguments.part or NOTES)]
     if arguments.quick:
         # By itself, a smoke test leaves out what starts several processes; name a part to try it.
-        parts = arguments.part or ("data", "step")
+        parts = arguments.part or ("data", "step", "memory")
         return [name for name in names if name in parts or (name == smoke and "presets" in parts)]
     return [name for name in names if name != smoke and not (arguments.missing and name in known)]
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from nascli.commands.calibrate import calibrate
 from nascli.commands.group import Group
 from nascli.commands.inspect import completion, count, devices, doctor, recipes, spaces
-from nascli.commands.measure import calibrate, measure, predict, profile, transfer
+from nascli.commands.measure import measure, predict
+from nascli.commands.profile import profile
 from nascli.commands.run import report, search, sweep
 from nascli.commands.tables import lut
 from nascli.commands.train import export, supernet, train
+from nascli.commands.transfer import transfer
 from nascli.version import __version__
 
 

@@ -380,3 +380,10 @@ TARGET_OPTIONS = (
     "device", "runtime", "batch", "threads", "precision", "store", "cuda_driver", "cuda_graph",
     "rotate_inputs", "clock",
 )  # fmt: skip
+
+
+def batch_of(network: Path, batch: int, shapes: dict[str, tuple[int, ...]]) -> int:
+    """The batch that is meant: an ONNX file's own if it is fixed at one and the user names none."""
+    from nascli.pipeline.measure.subjects import own_batch
+
+    return batch if is_given("batch") else own_batch(network, batch, shapes)

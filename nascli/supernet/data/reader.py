@@ -25,8 +25,8 @@ from nascli.supernet.data.views import EvaluationView, TrainingView, load_transf
 _MOST_WORKERS = 8
 # Fewer images are read by this process: starting workers would take longer.
 WORKER_IMAGES = 256
-# Parameters of glibc's mallopt and their values in bytes: from which size on a block is a mapping of its own, and how much
-# free memory may lie at the end of the others before it is given back.
+# Parameters of glibc's mallopt with their values in bytes: from which size on a block is a mapping of its own, and how
+# much free memory may lie at the end of the others before it is given back.
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = (-3, 4 * 2**20), (-1, 64 * 2**20)
 # Batches that each worker has ready.
 _READ_AHEAD = 2

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from nascli.errors import NascliError, Remedy, SpaceError, UnknownNameError
+from nascli.plugins import load_python_file
 from nascli.spaces.registry import Factory, factories
 from nascli.spaces.space import Parameter, Space
 from nascli.spaces.staged import StagedSpace
@@ -204,15 +203,4 @@ def _parse(spec: str) -> tuple[str, dict[str, Parameter]]:
 
 
 def _execute(path: Path) -> None:
-    module_name = f"nascli_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"space file {path} cannot be loaded as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SpaceError:
-        raise
-    except Exception as error:
-        raise SpaceError(f"space file {path}: {type(error).__name__}: {error}") from error
+    load_python_file(path, f"nascli_user_{path.stem}", SpaceError, f"space file {path}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nascli.errors import DataError, NascliError, UnknownNameError
+from nascli.plugins import load_python_file
 from nascli.supernet.data.dataset_pictures import parts_of
 from nascli.supernet.data.pictures import PictureParts
 from nascli.supernet.data.sources.base import Source
@@ -64,16 +63,4 @@ def _load(path: Path) -> ModuleType:
     if not path.is_file():
         raise DataError(f"there is no file {path}.", "Name a Python file and an object in it: FILE.py:NAME.")
     # Worker processes that are not forked find the classes of the file under this name.
-    module_name = f"nascli_data_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise DataError(f"{path} cannot be loaded as Python.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except NascliError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: {type(error).__name__}: {error}.") from error
-    return module
+    return load_python_file(path, f"nascli_data_{path.stem}", DataError, str(path))

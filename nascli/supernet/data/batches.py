@@ -128,22 +128,6 @@ class EndlessBatches:
             index += 1
 
 
-def endless_batch(
-    split: ImageSplit, batch: int, index: int, *, seed: int, stream: IntEnum, indices: Sequence[int] = ()
-) -> Batch:
-    """Return one batch of `EndlessBatches`.
-
-    Args:
-        split: Images to draw from.
-        batch: Images per batch; a smaller split is returned whole.
-        index: Number of the batch in the pass, from 0.
-        seed: Seed of the order.
-        stream: Random stream of the order.
-        indices: What else the order is drawn from, as in `generator`; the epoch is appended.
-    """
-    return EndlessBatches(split, batch, seed=seed, stream=stream, indices=indices).at(index)
-
-
 def evaluation_batches(
     split: ImageSplit, max_images: int | None = None, *, share: bool = False
 ) -> Iterator[Batch]:

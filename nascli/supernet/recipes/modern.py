@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nascli.supernet.recipes.entry import RETRAINING, RecipeEntry
 from nascli.supernet.training.recipe import Recipe
 
@@ -41,24 +43,7 @@ def modern_adamw(epochs: int = 300) -> Recipe:
     Args:
         epochs: Number of epochs; the learning rate rises over the first five.
     """
-    return Recipe(
-        epochs,
-        batch=1024,
-        rate=1e-3,
-        warmup=min(1.0, WARMUP_EPOCHS / epochs),
-        weight_decay=0.05,
-        optimizer="adamw",
-        decay_all=False,
-        label_smoothing=0.1,
-        crop=0.08,
-        flip=True,
-        policy="randaugment",
-        operations=2,
-        magnitude=9,
-        erasing=0.1,
-        mixup=0.2,
-        ema=0.9999,
-    )
+    return replace(modern(epochs), optimizer="adamw", rate=1e-3, weight_decay=0.05)
 
 
 ENTRIES = (

@@ -10,7 +10,7 @@ from nascli.spaces.builtin.cells import cell_of
 from nascli.spaces.operators.dag_cell import roles
 from nascli.spaces.primitives import Shape
 from nascli.supernet.convolutions import NormalisedConv
-from nascli.supernet.data.batches import endless_batch
+from nascli.supernet.data.batches import EndlessBatches
 from nascli.supernet.data.images import load_images
 from nascli.supernet.differentiable import draw_pairs, frozen_weights, paired_forward
 from nascli.supernet.modules import ProgramModule
@@ -117,7 +117,7 @@ def test_a_better_cell_gains_fitness_and_a_worse_one_loses(noise):
         torch.nn.init.normal_(p, std=0.5, generator=generator)
     thetas = [torch.zeros(3, requires_grad=True) for _ in places]
     for number in range(40):
-        x, y = endless_batch(images.validation, 64, number, seed=1, stream=2)
+        x, y = EndlessBatches(images.validation, 64, seed=1, stream=2).at(number)
         with frozen_weights(net):
             pairs = draw_pairs(thetas, np.random.default_rng(number))
             torch.nn.functional.cross_entropy(paired_forward(net.blocks, x, pairs, thetas), y).backward()

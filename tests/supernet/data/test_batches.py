@@ -4,7 +4,7 @@ import torch
 
 from nascli.random_streams import RandomStream
 from nascli.supernet.data.augmentation import shift_images
-from nascli.supernet.data.batches import EVALUATION_BATCH, endless_batch, evaluation_batches
+from nascli.supernet.data.batches import EVALUATION_BATCH, EndlessBatches, evaluation_batches
 from nascli.supernet.data.images import load_images
 from nascli.supernet.data.splits import MemorySplit
 
@@ -34,16 +34,16 @@ def numbered(n):
 def test_an_endless_pass_shows_every_image_once_per_epoch():
     split = numbered(10)
     given = {"seed": 1, "stream": RandomStream.DATA_ORDER}
-    batches = [endless_batch(split, 5, index, **given) for index in range(4)]
+    batches = [EndlessBatches(split, 5, **given).at(index) for index in range(4)]
     for images, labels in batches:
         assert images.flatten().tolist() == labels.tolist()
     epochs = [torch.cat([labels for _, labels in batches[i : i + 2]]).tolist() for i in (0, 2)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10)) and epochs[0] != epochs[1]
-    again = endless_batch(split, 5, 3, **given)[1]
+    again = EndlessBatches(split, 5, **given).at(3)[1]
     assert torch.equal(again, batches[3][1])
-    assert not torch.equal(again, endless_batch(split, 5, 3, indices=(2,), **given)[1])
+    assert not torch.equal(again, EndlessBatches(split, 5, indices=(2,), **given).at(3)[1])
     # A split smaller than a batch is one.
-    assert sorted(endless_batch(split, 64, 7, **given)[1].tolist()) == list(range(10))
+    assert sorted(EndlessBatches(split, 64, **given).at(7)[1].tolist()) == list(range(10))
 
 
 def test_evaluation_goes_through_the_images_in_order():
